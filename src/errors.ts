@@ -1,0 +1,97 @@
+/**
+ * What can go wrong in a store, as a closed set. Codes are stable within a major version; the README explains each.
+ *
+ * Calls on a filesystem (`LayerFs`) do not use these: they reject in the shape of Node's `ErrnoException`.
+ */
+export type StoreErrorCode =
+  // input: archives and what is in them
+  | 'ARCHIVE_TRUNCATED'
+  | 'ARCHIVE_CORRUPT'
+  | 'ARCHIVE_UNSUPPORTED'
+  | 'MANIFEST_INVALID'
+  | 'CONFIG_INVALID'
+  | 'LAYER_INVALID'
+  | 'LAYER_MISSING'
+  | 'DIGEST_MISMATCH'
+  | 'DIGEST_INVALID'
+  | 'REFERENCE_INVALID'
+  | 'NAME_INVALID'
+  | 'CHANGE_INVALID'
+  // names of things
+  | 'IMAGE_NOT_FOUND'
+  | 'LAYER_NOT_FOUND'
+  | 'CONTAINER_NOT_FOUND'
+  | 'REFERENCE_AMBIGUOUS'
+  | 'REFERENCE_CONFLICT'
+  | 'NAME_CONFLICT'
+  // states that forbid a call
+  | 'IMAGE_IN_USE'
+  | 'LAYER_IN_USE'
+  | 'CONTAINER_IN_USE'
+  | 'STORE_CLOSED'
+  | 'STORE_READ_ONLY'
+  | 'STORE_LOCKED'
+  // the store's own files
+  | 'STORE_CORRUPT'
+  | 'STORE_FOREIGN'
+  // drivers, engines and the machine
+  | 'DRIVER_UNKNOWN'
+  | 'DRIVER_UNSUPPORTED'
+  | 'ENGINE_UNSUPPORTED'
+  | 'HOST_PATH_UNAVAILABLE'
+  | 'NO_SPACE'
+  | 'SYSTEM'
+
+export interface StoreErrorOptions {
+  readonly cause?: unknown
+  /** What the caller can do about it, as one sentence. */
+  readonly hint?: string | undefined
+  readonly path?: string | undefined
+  /** The errno's name and the system call, when the operating system refused. */
+  readonly errno?: string | undefined
+  readonly syscall?: string | undefined
+}
+
+/** Every failure of the store that is not a programmer's mistake (`TypeError`) or an abort (the signal's reason). */
+export class StoreError extends Error {
+  override readonly name = 'StoreError'
+  readonly code: StoreErrorCode
+  readonly hint?: string
+  readonly path?: string
+  readonly errno?: string
+  readonly syscall?: string
+
+  constructor(code: StoreErrorCode, message: string, options: StoreErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    if (options.hint !== undefined) this.hint = options.hint
+    if (options.path !== undefined) this.path = options.path
+    if (options.errno !== undefined) this.errno = options.errno
+    if (options.syscall !== undefined) this.syscall = options.syscall
+  }
+}
+
+export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.ErrnoException {
+  return error instanceof Error && codes.includes((error as NodeJS.ErrnoException).code ?? '')
+}
+
+/**
+ * Wraps what the operating system said, once, at the level that adds meaning. ENOSPC and EDQUOT are always `NO_SPACE`,
+ * whatever was being done; a `StoreError` and an abort pass through as they are.
+ */
+export function storeError(error: unknown, code: StoreErrorCode, message: string, hint?: string): unknown {
+  if (error instanceof StoreError || isAbort(error)) return error
+  const system = error instanceof Error ? (error as NodeJS.ErrnoException) : undefined
+  const full = isErrno(error, 'ENOSPC', 'EDQUOT')
+  return new StoreError(full ? 'NO_SPACE' : code, full ? `no space left: ${message}` : message, {
+    cause: error,
+    hint: full ? 'free some space below the store root, or raise its quota' : hint,
+    path: system?.path,
+    errno: typeof system?.errno === 'number' ? system.code : undefined,
+    syscall: system?.syscall,
+  })
+}
+
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError')
+}

@@ -1,0 +1,37 @@
+/**
+ * Filesystems as plain data: what a worker thread is handed so that it can open the same tree for itself.
+ */
+export type RawFsSpec = HostFsSpec | UnionFsSpec
+
+/** A directory of the host, or a mount. */
+export interface HostFsSpec {
+  readonly kind: 'host'
+  /** Absolute host path of the root. */
+  readonly root: string
+  /** @default 'native' */
+  readonly attributes?: AttributeKeeping
+  /** @default false */
+  readonly readOnly?: boolean
+}
+
+/**
+ * Where a file's owner, mode, type, device number and xattrs are kept.
+ *
+ * - `native`: in the inode, as the operating system does. What it refuses (a chown by an ordinary user) is an error.
+ * - `override`: what the system refuses goes to xattrs: `user.containers.override_stat`, as fuse-overlayfs and
+ *   containers/storage write it. The inode itself belongs to whoever runs this and stays readable for them.
+ * - `sidecar`: in a file beside the root directory, `<root>.attributes`, for systems or file systems without xattrs
+ *   (no koffi, no Linux). What is there reads as under `override`.
+ */
+export type AttributeKeeping = 'native' | 'override' | 'sidecar'
+
+/** A userspace overlay: an upper directory over lower ones, as overlayfs merges them. */
+export interface UnionFsSpec {
+  readonly kind: 'union'
+  /** Absent: read-only. */
+  readonly upper?: HostFsSpec
+  /** On the same file system as the upper: where a copy-up is prepared before it is renamed into place. */
+  readonly work?: string
+  /** Uppermost first. */
+  readonly lowers: readonly HostFsSpec[]
+}
