@@ -1,0 +1,201 @@
+import { constants } from 'node:fs'
+import { isErrno } from '../errors.js'
+import { baseOf, joinBytes, parentOf, type ByteString } from './bytes.js'
+import type { HostFs } from './host-fs.js'
+import type { FileType, RawDirent, RawStat } from './raw-fs.js'
+
+/**
+ * How a directory in overlay form (an upper or `diff` directory) records what it takes away from the layers below it.
+ * There are several forms of each mark, made by the kernel, by fuse-overlayfs, by containers/storage and by us; every one
+ * is read, and the first one that the host lets us make is written:
+ *
+ * | mark            | forms, in the order of trying                                                                    |
+ * |-----------------|--------------------------------------------------------------------------------------------------|
+ * | whiteout of `x` | character device 0:0 named `x` · file `.wh.x`                                                    |
+ * | opaque          | xattr `trusted.overlay.opaque` = `y` · `user.overlay.opaque` = `y` · file `.wh..wh..opq` inside   |
+ *
+ * A `.wh.x` beside an `x` hides what lower layers have under that name, and never the `x` of the same layer. Names that
+ * begin with `.wh.` therefore cannot stand for themselves in such a directory.
+ */
+
+const MARK = '.wh.'
+const META = '.wh..wh.'
+const OPAQUE_FILE = '.wh..wh..opq' as ByteString
+const OPAQUE_XATTRS = [
+  'trusted.overlay.opaque',
+  'user.overlay.opaque',
+  'user.fuseoverlayfs.opaque',
+] as ByteString[]
+const REDIRECT_XATTRS = ['trusted.overlay.redirect', 'user.overlay.redirect'] as ByteString[]
+const METACOPY_XATTRS = ['trusted.overlay.metacopy', 'user.overlay.metacopy'] as ByteString[]
+const YES = Buffer.from('y')
+const MARK_MODE = 0o600
+
+/** What a directory holds, marks taken apart from entries. */
+export interface OverlayDir {
+  /** Without marks. */
+  readonly entries: RawDirent[]
+  /** Names that lower layers no longer show here; one of them may also be among the entries. */
+  readonly whiteouts: Set<ByteString>
+  /** Nothing of lower layers shows here. */
+  readonly opaque: boolean
+}
+
+/** What xattrs of a directory say about the layers below it. */
+export interface OverlayDirMarks {
+  readonly opaque: boolean
+  /** A kernel with `redirect_dir=on` put a renamed directory here, whose lower content lies under another name. */
+  readonly redirected: boolean
+}
+
+/** Whether a node is a whiteout by itself: a character device 0:0. The `.wh.` form is known by its name alone. */
+export function isWhiteout(_fs: HostFs, _path: ByteString, stat: RawStat): boolean {
+  return stat.type === 'char' && stat.device.major === 0 && stat.device.minor === 0
+}
+
+/** Names that stand for a mark and never for themselves. */
+export function isMarkName(name: ByteString): boolean {
+  return name.startsWith(MARK)
+}
+
+export function readOverlayDir(fs: HostFs, dir: ByteString): OverlayDir {
+  const entries: RawDirent[] = []
+  const whiteouts = new Set<ByteString>()
+  let opaque = false
+  for (const entry of fs.readdir(dir)) {
+    if (entry.name.startsWith(MARK)) {
+      if (entry.name === OPAQUE_FILE) opaque = true
+      else if (!entry.name.startsWith(META)) whiteouts.add(entry.name.slice(MARK.length) as ByteString)
+    } else if (entry.type === 'char' && isWhiteoutAt(fs, joinBytes(dir, entry.name))) {
+      whiteouts.add(entry.name)
+    } else {
+      entries.push(entry)
+    }
+  }
+  return { entries, whiteouts, opaque: opaque || overlayDirMarks(fs, dir).opaque }
+}
+
+/** Reads the xattrs of a directory; the `.wh..wh..opq` file is not looked for. */
+export function overlayDirMarks(fs: HostFs, dir: ByteString): OverlayDirMarks {
+  const names = xattrsOf(fs, dir)
+  return {
+    opaque: OPAQUE_XATTRS.some((name) => names.includes(name) && fs.getxattr(dir, name)?.equals(YES)),
+    redirected: REDIRECT_XATTRS.some((name) => names.includes(name)),
+  }
+}
+
+export function isOpaque(fs: HostFs, dir: ByteString): boolean {
+  return overlayDirMarks(fs, dir).opaque || typeAt(fs, joinBytes(dir, OPAQUE_FILE)) !== undefined
+}
+
+/** Whether the file is only the metadata of a file below, as a kernel with `metacopy=on` writes it. */
+export function isMetacopy(fs: HostFs, path: ByteString): boolean {
+  const names = xattrsOf(fs, path)
+  return METACOPY_XATTRS.some((name) => names.includes(name))
+}
+
+/** Nothing may be at `path`; its directory must be there. */
+export function makeWhiteout(fs: HostFs, path: ByteString): void {
+  if (fs.spec.attributes !== 'sidecar') {
+    try {
+      fs.mknod(path, 'char', 0, { major: 0, minor: 0 })
+      return
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+    }
+  }
+  makeMarkFile(fs, whiteoutFileOf(path))
+}
+
+/** Removes every form of a whiteout of `path`; false when there was none. */
+export function removeWhiteout(fs: HostFs, path: ByteString): boolean {
+  const device = isWhiteoutAt(fs, path)
+  if (device) fs.unlink(path)
+  return removeMarkFile(fs, whiteoutFileOf(path)) || device
+}
+
+/** Hides what lower layers have in `dir`. */
+export function makeOpaque(fs: HostFs, dir: ByteString): void {
+  for (const name of opaqueXattrsOf(fs)) {
+    try {
+      fs.setxattr(dir, name, YES)
+      return
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+    }
+  }
+  makeMarkFile(fs, joinBytes(dir, OPAQUE_FILE))
+}
+
+/** Where the `.wh.` form of a whiteout of `path` lies. */
+export function whiteoutFileOf(path: ByteString): ByteString {
+  return joinBytes(parentOf(path), `${MARK}${baseOf(path)}` as ByteString)
+}
+
+/** Xattrs that belong to the overlay and not to the file: never copied up, never part of a layer's tar. */
+export function isOverlayXattr(name: ByteString): boolean {
+  return (
+    name.startsWith('trusted.overlay.') ||
+    name.startsWith('user.overlay.') ||
+    name.startsWith('user.fuseoverlayfs.')
+  )
+}
+
+/** Where attributes are kept aside, `trusted` ones would be too, and mean nothing to a kernel: `user` or a file it is. */
+function opaqueXattrsOf(fs: HostFs): ByteString[] {
+  const [trusted, user] = OPAQUE_XATTRS as [ByteString, ByteString]
+  switch (fs.spec.attributes ?? 'native') {
+    case 'native':
+      return [trusted, user]
+    case 'override':
+      return [user]
+    case 'sidecar':
+      return []
+  }
+}
+
+function isWhiteoutAt(fs: HostFs, path: ByteString): boolean {
+  try {
+    return isWhiteout(fs, path, fs.lstat(path))
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+function typeAt(fs: HostFs, path: ByteString): FileType | undefined {
+  try {
+    return fs.lstat(path).type
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw error
+  }
+}
+
+function xattrsOf(fs: HostFs, path: ByteString): ByteString[] {
+  try {
+    return fs.listxattr(path)
+  } catch (error) {
+    if (isRefusal(error)) return []
+    throw error
+  }
+}
+
+function makeMarkFile(fs: HostFs, path: ByteString): void {
+  fs.open(path, constants.O_WRONLY | constants.O_CREAT, MARK_MODE).close()
+}
+
+function removeMarkFile(fs: HostFs, path: ByteString): boolean {
+  try {
+    fs.unlink(path)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+/** The host cannot or may not keep this kind of mark; another kind may do. */
+function isRefusal(error: unknown): boolean {
+  return isErrno(error, 'EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL')
+}
