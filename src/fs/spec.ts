@@ -34,4 +34,10 @@ export interface UnionFsSpec {
   readonly work?: string
   /** Uppermost first. */
   readonly lowers: readonly HostFsSpec[]
+  /**
+   * Files that are copied up are not synced before they appear: for uppers that are thrown away. After a crash they may
+   * be empty.
+   * @default false
+   */
+  readonly volatile?: boolean
 }
