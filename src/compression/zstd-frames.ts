@@ -1,0 +1,114 @@
+import { StoreError } from '../errors.js'
+
+/** What `zstd -d` serves without being asked to take more memory. */
+const MAX_WINDOW = 128 << 20
+
+const MAGIC = 0xfd2fb528
+const SKIPPABLE_MAGIC = 0x184d2a50
+const RLE_BLOCK = 1
+
+/**
+ * Walks the frames of a zstd stream (RFC 8878) without unpacking them: where one ends another one or the end must
+ * follow. Decoders differ in what they make of garbage there, and in how much memory a header can have them take.
+ */
+export class ZstdFrames {
+  readonly #walk = walkFrames()
+  /** Bytes that the walk waits for, or wants to step over. */
+  #wanted: Want
+  #field: Uint8Array = new Uint8Array(0)
+
+  constructor() {
+    this.#wanted = this.#walk.next().value as Want
+  }
+
+  /** Throws `ARCHIVE_CORRUPT`. */
+  push(chunk: Uint8Array): void {
+    let rest = chunk
+    while (rest.length > 0) {
+      const missing = this.#wanted.bytes - this.#field.length
+      const taken = rest.subarray(0, missing)
+      rest = rest.subarray(taken.length)
+      if (this.#wanted.skip) this.#wanted.bytes -= taken.length
+      else this.#field = this.#field.length === 0 ? taken : Buffer.concat([this.#field, taken])
+      if (taken.length === missing) this.#advance()
+    }
+  }
+
+  /** Throws `ARCHIVE_TRUNCATED`. */
+  end(): void {
+    if (this.#wanted.between && this.#field.length === 0) return
+    throw new StoreError('ARCHIVE_TRUNCATED', 'the zstd stream ends too early')
+  }
+
+  #advance(): void {
+    do {
+      this.#wanted = this.#walk.next(Buffer.from(this.#field)).value as Want
+      this.#field = new Uint8Array(0)
+    } while (this.#wanted.bytes === 0)
+  }
+}
+
+interface Want {
+  bytes: number
+  readonly skip: boolean
+  /** At a place where the stream may end. */
+  readonly between: boolean
+}
+
+const read = (bytes: number): Want => ({ bytes, skip: false, between: false })
+const skip = (bytes: number): Want => ({ bytes, skip: true, between: false })
+
+function* walkFrames(): Generator<Want, never, Buffer> {
+  for (;;) {
+    const magic = (yield { bytes: 4, skip: false, between: true }).readUInt32LE()
+    if (magic === MAGIC) yield* walkFrame()
+    else if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) yield skip((yield read(4)).readUInt32LE())
+    else throw new StoreError('ARCHIVE_CORRUPT', 'not a sound zstd stream: no frame where one should begin')
+  }
+}
+
+function* walkFrame(): Generator<Want, void, Buffer> {
+  const descriptor = (yield read(1))[0] ?? 0
+  const singleSegment = (descriptor & 0x20) !== 0
+  const dictionaryBytes = [0, 1, 2, 4][descriptor & 3] ?? 0
+  const sizeBytes = [singleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0
+  if (!singleSegment) checkWindow(windowOf((yield read(1))[0] ?? 0))
+  yield skip(dictionaryBytes)
+  if (sizeBytes > 0) {
+    const size = contentSize(yield read(sizeBytes))
+    if (singleSegment) checkWindow(size)
+  }
+  yield* walkBlocks()
+  if ((descriptor & 4) !== 0) yield skip(4)
+}
+
+function* walkBlocks(): Generator<Want, void, Buffer> {
+  for (let last = false; !last;) {
+    const header = (yield read(3)).readUIntLE(0, 3)
+    last = (header & 1) !== 0
+    yield skip(((header >> 1) & 3) === RLE_BLOCK ? 1 : header >> 3)
+  }
+}
+
+function windowOf(descriptor: number): number {
+  const base = 2 ** (10 + (descriptor >> 3))
+  return base + (base / 8) * (descriptor & 7)
+}
+
+function contentSize(field: Buffer): number {
+  switch (field.length) {
+    case 2:
+      return field.readUInt16LE() + 256
+    case 8:
+      return Number(field.readBigUInt64LE())
+    default:
+      return field.readUIntLE(0, field.length)
+  }
+}
+
+function checkWindow(bytes: number): void {
+  if (bytes <= MAX_WINDOW) return
+  throw new StoreError('ARCHIVE_UNSUPPORTED', `a zstd frame needs a window of ${bytes} bytes to unpack`, {
+    hint: 'pack it again without --ultra or --long, or with --long=27 at most',
+  })
+}

@@ -1,0 +1,111 @@
+import type { Transform } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
+import * as zlib from 'node:zlib'
+import { StoreError } from '../errors.js'
+import { through } from './through.js'
+import { ZstdFrames } from './zstd-frames.js'
+
+/** Node's own zstd is there from 22.15 on; its types are not known to the Node that we are compiled for. */
+interface NativeZstd {
+  createZstdCompress?(options?: { chunkSize?: number }): Transform
+  createZstdDecompress?(options?: { chunkSize?: number; highWaterMark?: number }): Transform
+}
+
+/** What is packed in one go, and so is one frame, where Node has no zstd; about 20 ms of work. */
+const FRAME = 1 << 20
+/** What is unpacked in one go there. */
+const PIECE = 64 << 10
+
+const native: NativeZstd = zlib as NativeZstd
+
+export function unpackZstd(source: AsyncIterable<Uint8Array>, chunkSize: number): AsyncIterable<Uint8Array> {
+  const checked = checkFrames(source)
+  if (native.createZstdDecompress === undefined) return unpackWithPackage(checked)
+  return through(native.createZstdDecompress({ chunkSize, highWaterMark: chunkSize }), checked, corrupt)
+}
+
+export function packZstd(source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  return native.createZstdCompress === undefined
+    ? packWithPackage(source)
+    : through(native.createZstdCompress(), source)
+}
+
+/** Frame by frame, before a decoder sees them: what follows the last one, and windows too large to serve, are refused. */
+async function* checkFrames(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  const frames = new ZstdFrames()
+  for await (const chunk of source) {
+    frames.push(chunk)
+    yield chunk
+  }
+  frames.end()
+}
+
+async function* unpackWithPackage(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  const { Decompress } = await import('fzstd')
+  let unpacked: Uint8Array[] = []
+  const decoder = new Decompress((chunk) => void unpacked.push(chunk))
+  for await (const chunk of source) {
+    for (let at = 0; at < chunk.length; at += PIECE) {
+      decode(() => decoder.push(chunk.subarray(at, at + PIECE)))
+      yield* unpacked.filter(({ length }) => length > 0)
+      unpacked = []
+    }
+  }
+  decode(() => decoder.push(new Uint8Array(0), true))
+  yield* unpacked.filter(({ length }) => length > 0)
+}
+
+function decode(step: () => void): void {
+  try {
+    step()
+  } catch (error) {
+    throw corrupt(error)
+  }
+}
+
+async function* packWithPackage(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  const { Zstd } = await import('@hpcc-js/wasm-zstd')
+  const zstd = await Zstd.load()
+  let empty = true
+  for await (const frame of regroup(source, FRAME)) {
+    yield zstd.compress(frame).slice()
+    empty = false
+    await setImmediate()
+  }
+  if (empty) yield zstd.compress(new Uint8Array(0)).slice()
+}
+
+/** The same bytes in pieces of one size, but for the last. */
+async function* regroup(
+  source: AsyncIterable<Uint8Array>,
+  size: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  let group = Buffer.allocUnsafeSlow(size)
+  let used = 0
+  for await (const chunk of source) {
+    for (let at = 0; at < chunk.length;) {
+      const taken = Math.min(size - used, chunk.length - at)
+      group.set(chunk.subarray(at, at + taken), used)
+      at += taken
+      used += taken
+      if (used === size) {
+        yield group
+        group = Buffer.allocUnsafeSlow(size)
+        used = 0
+      }
+    }
+  }
+  if (used > 0) yield group.subarray(0, used)
+}
+
+function corrupt(error: unknown): unknown {
+  const { code, name } = error as NodeJS.ErrnoException
+  const ofDecoder =
+    typeof code === 'number' ||
+    (typeof code === 'string' && code.startsWith('ZSTD_')) ||
+    name === 'RangeError'
+  if (!ofDecoder) return error
+  return new StoreError('ARCHIVE_CORRUPT', `not a sound zstd stream: ${(error as Error).message}`, {
+    cause: error,
+  })
+}

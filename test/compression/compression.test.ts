@@ -1,0 +1,154 @@
+import { randomBytes } from 'node:crypto'
+import { execFileSync } from 'node:child_process'
+import { gzipSync } from 'node:zlib'
+import { compress } from '#layerstack/compression/compress.js'
+import { detectCompression, type Compression } from '#layerstack/compression/compression.js'
+import { decompress } from '#layerstack/compression/decompress.js'
+import { describe, expect, it } from 'vitest'
+
+const text = Buffer.from('the same words again and again. '.repeat(100_000))
+const noise = randomBytes(3_000_000)
+const content = Buffer.concat([text, noise, text])
+
+describe.each<Compression>(['none', 'gzip', 'zstd'])('compression %s', (kind) => {
+  it('gives back what was packed, and tells its kind', async () => {
+    const packed = await collect(compress(kind, inPieces(content, 50_001)))
+    let detected: Compression | undefined
+    const unpacked = await collect(
+      decompress(inPieces(packed, 70_003), { onDetected: (found) => (detected = found) }),
+    )
+    expect(detected).toBe(kind)
+    expect(unpacked.equals(content)).toBe(true)
+  })
+
+  it('packs nothing, and gives nothing back', async () => {
+    expect(await collect(decompress(compress(kind, inPieces(Buffer.alloc(0), 1))))).toHaveLength(0)
+  })
+
+  it('packs the same bytes the same way', async () => {
+    const [one, other] = [
+      await collect(compress(kind, inPieces(content, 1 << 16))),
+      await collect(compress(kind, inPieces(content, 1 << 16))),
+    ]
+    expect(one.equals(other)).toBe(true)
+  })
+
+  it('passes an error of the source through as it is, and closes a source that is left early', async () => {
+    const packed = await collect(compress(kind, inPieces(content, 1 << 16)))
+    const broken = new Error('the disk is gone')
+    await expect(collect(decompress(failing(packed.subarray(0, 100_000), broken)))).rejects.toBe(broken)
+    let closed = false
+    for await (const chunk of decompress(closing(packed, () => (closed = true)))) {
+      expect(chunk.length).toBeGreaterThan(0)
+      break
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(closed).toBe(true)
+  })
+})
+
+describe.each([
+  ['gzip', (bytes: Buffer) => gzipSync(bytes)],
+  ['zstd', (bytes: Buffer) => execFileSync('zstd', ['-q', '-c'], { input: bytes, maxBuffer: 1 << 30 })],
+] as const)('%s streams of other programs', (_, pack) => {
+  it('may be several in a row, cut anywhere', async () => {
+    const packed = Buffer.concat([pack(text), pack(Buffer.alloc(0)), pack(noise)])
+    const unpacked = await collect(decompress(inPieces(packed, 1013)))
+    expect(unpacked.equals(Buffer.concat([text, noise]))).toBe(true)
+  })
+
+  it('are refused when something else follows them', async () => {
+    const packed = Buffer.concat([pack(text), Buffer.from('and a line of text')])
+    await expect(collect(decompress(inPieces(packed, 1 << 20)))).rejects.toMatchObject({
+      code: 'ARCHIVE_CORRUPT',
+    })
+    await expect(collect(decompress(inPieces(packed, packed.length - 18)))).rejects.toMatchObject({
+      code: 'ARCHIVE_CORRUPT',
+    })
+  })
+
+  it('are refused when they end too early', async () => {
+    const packed = pack(content)
+    for (const length of [packed.length - 1, packed.length >> 1, 700]) {
+      await expect(collect(decompress(inPieces(packed.subarray(0, length), 1 << 16)))).rejects.toMatchObject({
+        code: 'ARCHIVE_TRUNCATED',
+      })
+    }
+  })
+
+  it('are refused when they are damaged', async () => {
+    const packed = Buffer.from(pack(text))
+    packed.fill(0xa5, 40, 90)
+    await expect(collect(decompress(inPieces(packed, 1 << 16)))).rejects.toMatchObject({
+      code: expect.stringMatching(/^ARCHIVE_(CORRUPT|TRUNCATED)$/),
+    })
+  })
+})
+
+describe('zstd', () => {
+  const zstd = (args: string[], input: Buffer) =>
+    execFileSync('zstd', ['-q', '-c', ...args], { input, maxBuffer: 1 << 30 })
+
+  it('skips frames of user data, first, between and last', async () => {
+    const skippable = Buffer.concat([Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 5, 0, 0, 0]), Buffer.from('hello')])
+    const packed = Buffer.concat([skippable, zstd([], text), skippable, zstd([], noise), skippable])
+    const unpacked = await collect(decompress(inPieces(packed, 4099)))
+    expect(unpacked.equals(Buffer.concat([text, noise]))).toBe(true)
+  })
+
+  it.each([['-1'], ['-19'], ['--no-check'], ['--long=27']])('reads what zstd %s wrote', async (option) => {
+    const unpacked = await collect(decompress(inPieces(zstd([option], content), 1 << 16)))
+    expect(unpacked.equals(content)).toBe(true)
+  })
+
+  it('is read by zstd', async () => {
+    const packed = await collect(compress('zstd', inPieces(content, 1 << 16)))
+    expect(execFileSync('zstd', ['-dc'], { input: packed, maxBuffer: 1 << 30 }).equals(content)).toBe(true)
+  })
+
+  it('refuses a window that would take gigabytes', async () => {
+    const packed = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, 0xa8, ...Buffer.alloc(600)])
+    await expect(collect(decompress(inPieces(packed, 1000)))).rejects.toMatchObject({
+      code: 'ARCHIVE_UNSUPPORTED',
+    })
+  })
+})
+
+describe('detecting a compression', () => {
+  it('names one that is not supported, and says what to do', () => {
+    expect(() => detectCompression(Buffer.from('BZh91AY'))).toThrow(
+      expect.objectContaining({ code: 'ARCHIVE_UNSUPPORTED', hint: expect.stringContaining('bzip2') }),
+    )
+    expect(() => detectCompression(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]))).toThrow(/xz/)
+  })
+
+  it('takes a tar for a tar, whatever its first file is called', () => {
+    const header = Buffer.alloc(512)
+    header.write('BZh.txt')
+    header.write('ustar', 257)
+    expect(detectCompression(header)).toBe('none')
+  })
+})
+
+async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const collected: Uint8Array[] = []
+  for await (const chunk of chunks) collected.push(chunk)
+  return Buffer.concat(collected)
+}
+
+async function* inPieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
+}
+
+async function* failing(bytes: Uint8Array, error: Error): AsyncGenerator<Uint8Array> {
+  yield bytes
+  throw error
+}
+
+async function* closing(bytes: Uint8Array, onClose: () => void): AsyncGenerator<Uint8Array> {
+  try {
+    yield* inPieces(bytes, 1 << 16)
+  } finally {
+    onClose()
+  }
+}
