@@ -1,0 +1,124 @@
+import { isDigest, EMPTY_DIFF_ID, type DiffID } from '../digest.js'
+import { StoreError } from '../errors.js'
+
+/**
+ * An image's config: the OCI image configuration as Docker writes it. Its raw bytes give the image's ID, so a config that
+ * came from elsewhere is kept as bytes; this is what is read of it. Fields that no one here needs pass through.
+ */
+export interface ImageConfig {
+  readonly architecture?: string
+  readonly os?: string
+  readonly variant?: string
+  readonly created?: string
+  readonly author?: string
+  readonly config?: ContainerConfig
+  readonly rootfs: { readonly type: 'layers'; readonly diff_ids: readonly DiffID[] }
+  readonly history?: readonly HistoryEntry[]
+  readonly [field: string]: unknown
+}
+
+export interface HistoryEntry {
+  readonly created?: string
+  readonly created_by?: string
+  readonly author?: string
+  readonly comment?: string
+  /** The step made no layer. */
+  readonly empty_layer?: boolean
+}
+
+/** What a container of the image starts with: `config` of the image config. */
+export interface ContainerConfig {
+  readonly User?: string
+  readonly ExposedPorts?: Readonly<Record<string, object>>
+  readonly Env?: readonly string[]
+  readonly Entrypoint?: readonly string[] | null
+  readonly Cmd?: readonly string[] | null
+  readonly Volumes?: Readonly<Record<string, object>>
+  readonly WorkingDir?: string
+  readonly Labels?: Readonly<Record<string, string>>
+  readonly StopSignal?: string
+  readonly Shell?: readonly string[]
+  readonly OnBuild?: readonly string[]
+  readonly Healthcheck?: object
+  readonly [field: string]: unknown
+}
+
+/** Reads a config. Throws `CONFIG_INVALID`: no JSON, or its layers are not told rightly. */
+export function parseImageConfig(bytes: Uint8Array): ImageConfig {
+  const config = parseObject(bytes)
+  const diffIds = (config['rootfs'] as { diff_ids?: unknown } | undefined)?.diff_ids ?? []
+  if (!Array.isArray(diffIds) || !diffIds.every(isDigest)) throw invalid('rootfs.diff_ids is not a list of sha256 digests')
+  const history = config['history'] ?? []
+  if (!Array.isArray(history)) throw invalid('history is not a list')
+  const layers = history.filter((entry: HistoryEntry | null) => entry?.empty_layer !== true).length
+  if (layers > diffIds.length) throw invalid(`history tells of ${layers} layers, rootfs.diff_ids of ${diffIds.length}`)
+  return { ...config, rootfs: { type: 'layers', diff_ids: diffIds as DiffID[] } }
+}
+
+export interface ChildStep {
+  /** Absent: the step changed the config only. */
+  readonly diffId?: DiffID
+  readonly config: ContainerConfig
+  readonly created: string
+  readonly createdBy: string
+  readonly author?: string | undefined
+  readonly comment?: string | undefined
+}
+
+/** The config of an image that adds one step to `parent`, as `docker commit` writes it. */
+export function childConfig(parent: ImageConfig, step: ChildStep): ImageConfig {
+  const empty = step.diffId === undefined || step.diffId === EMPTY_DIFF_ID
+  const diffIds = empty ? parent.rootfs.diff_ids : [...parent.rootfs.diff_ids, step.diffId]
+  return withHistory(parent, step, [...(parent.history ?? []), historyEntry(step, empty)], diffIds)
+}
+
+/** The config of the same image in one layer: old history entries are kept and marked empty, one is added. */
+export function flattenedConfig(parent: ImageConfig, step: ChildStep & { readonly diffId: DiffID }): ImageConfig {
+  const old = (parent.history ?? []).map((entry) => ({ ...entry, empty_layer: true }))
+  return withHistory(parent, step, [...old, historyEntry(step, false)], [step.diffId])
+}
+
+export function encodeConfig(config: ImageConfig): Buffer {
+  return Buffer.from(JSON.stringify(config))
+}
+
+function withHistory(
+  parent: ImageConfig,
+  step: ChildStep,
+  history: HistoryEntry[],
+  diffIds: readonly DiffID[],
+): ImageConfig {
+  const { container: _container, container_config: _containerConfig, ...inherited } = parent
+  return {
+    ...inherited,
+    ...(step.author !== undefined && { author: step.author }),
+    config: step.config,
+    created: step.created,
+    history,
+    rootfs: { type: 'layers', diff_ids: diffIds },
+  }
+}
+
+function historyEntry(step: ChildStep, empty: boolean): HistoryEntry {
+  return {
+    created: step.created,
+    ...(step.author !== undefined && { author: step.author }),
+    created_by: step.createdBy,
+    ...(step.comment !== undefined && { comment: step.comment }),
+    ...(empty && { empty_layer: true }),
+  }
+}
+
+function parseObject(bytes: Uint8Array): Record<string, unknown> {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return parsed as Record<string, unknown>
+  } catch (error) {
+    throw invalid('it is no JSON', error)
+  }
+  throw invalid('it is no JSON object')
+}
+
+function invalid(why: string, cause?: unknown): StoreError {
+  return new StoreError('CONFIG_INVALID', `invalid image config: ${why}`, { cause })
+}

@@ -1,0 +1,117 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isDigest, parseDigest, type ImageID } from '../digest.js'
+import { writeFileAtomic } from '../durable/atomic-file.js'
+import { isErrno, StoreError } from '../errors.js'
+import { familiarName, familiarText, parseReference, storedForm, type Reference } from './reference.js'
+
+/** `{"<familiar name>": {"<familiar reference>": "sha256:<image id>"}}`, as Docker writes it. */
+type Repositories = Record<string, Record<string, string>>
+
+/**
+ * Names of images: `image/<driver>/repositories.json`. The file is read at each call, since other processes may change
+ * it; calls that change it are made under the store's lock, and replace the file whole.
+ */
+export class ReferenceStore {
+  readonly #file: string
+
+  constructor(imageDirectory: string) {
+    this.#file = join(imageDirectory, 'repositories.json')
+  }
+
+  async get(reference: Reference): Promise<ImageID | undefined> {
+    const stored = storedForm(reference)
+    const id = (await this.#read())[familiarName(stored)]?.[familiarText(stored)]
+    return id === undefined ? undefined : parseDigest<ImageID>(id)
+  }
+
+  /** Familiar texts of all references, by image, sorted. */
+  async all(): Promise<Map<ImageID, string[]>> {
+    const all = new Map<ImageID, string[]>()
+    for (const references of Object.values(await this.#read())) {
+      for (const [text, id] of Object.entries(references)) {
+        const imageId = parseDigest<ImageID>(id)
+        all.set(imageId, [...(all.get(imageId) ?? []), text].toSorted())
+      }
+    }
+    return all
+  }
+
+  /** Points references at images, all in one write. A tag moves; a digest never does: `REFERENCE_CONFLICT`. */
+  async set(entries: readonly { readonly reference: Reference; readonly id: ImageID }[]): Promise<void> {
+    if (entries.length === 0) return
+    const repositories = await this.#read()
+    for (const { reference, id } of entries) {
+      const stored = storedForm(reference)
+      refuseReserved(stored)
+      const references = (repositories[familiarName(stored)] ??= {})
+      const text = familiarText(stored)
+      if (stored.digest !== undefined && (references[text] ?? id) !== id) {
+        throw new StoreError('REFERENCE_CONFLICT', `${text} already names another image: a digest cannot be moved`)
+      }
+      references[text] = id
+    }
+    await this.#write(repositories)
+  }
+
+  /** Takes references away, all in one write. Those that are not there are no error. */
+  async delete(references: readonly Reference[]): Promise<void> {
+    const repositories = await this.#read()
+    for (const reference of references) {
+      const stored = storedForm(reference)
+      const name = familiarName(stored)
+      const inRepository = repositories[name]
+      if (inRepository === undefined) continue
+      delete inRepository[familiarText(stored)]
+      if (Object.keys(inRepository).length === 0) delete repositories[name]
+    }
+    await this.#write(repositories)
+  }
+
+  async #read(): Promise<Repositories> {
+    const text = await readFile(this.#file, 'utf8').catch((error: unknown) => {
+      if (isErrno(error, 'ENOENT')) return '{}'
+      throw error
+    })
+    return parseRepositories(text, this.#file)
+  }
+
+  async #write(repositories: Repositories): Promise<void> {
+    await writeFileAtomic(this.#file, JSON.stringify({ Repositories: repositories }), { mode: 0o600 })
+  }
+}
+
+function refuseReserved(reference: Reference): void {
+  if (familiarName(reference) === 'sha256') {
+    throw new StoreError('REFERENCE_INVALID', 'the name "sha256" is reserved: it would be taken for a digest')
+  }
+}
+
+/** An empty file is what a crash of an old Docker leaves; it stands for no references. */
+function parseRepositories(text: string, file: string): Repositories {
+  const parsed = parseJson(text === '' ? '{}' : text, file)
+  const repositories = (parsed as { Repositories?: unknown } | null)?.Repositories ?? {}
+  for (const references of Object.values(repositories)) {
+    for (const [reference, id] of Object.entries((references ?? {}) as Record<string, unknown>)) {
+      parseReference(reference)
+      if (!isDigest(id)) throw corrupt(file)
+    }
+  }
+  return repositories as Repositories
+}
+
+function parseJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw corrupt(file, error)
+  }
+}
+
+function corrupt(file: string, cause?: unknown): StoreError {
+  return new StoreError('STORE_CORRUPT', `${file} is not what Docker or this library writes`, {
+    path: file,
+    cause,
+    hint: 'restore it from a backup, or move it away: images stay, their names are lost',
+  })
+}

@@ -1,0 +1,66 @@
+import { checked, errnoName } from './errno.js'
+import { bind, cString, lastErrno, type HostPath } from './libc.js'
+
+/** Extended attributes of the object itself: a symlink is not followed. Names and values are bytes. */
+
+const get = bind('long lgetxattr(const void *path, const void *name, void *value, size_t size)')
+const list = bind('long llistxattr(const void *path, void *list, size_t size)')
+const set = bind(
+  'int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)',
+)
+const remove = bind('int lremovexattr(const void *path, const void *name)')
+
+const FLAGS = { create: 1, replace: 2 } as const
+/** Most values fit; a longer one costs a second call. XATTR_SIZE_MAX is 64 KiB. */
+const scratch = Buffer.allocUnsafeSlow(4096)
+const MAX = 65536
+
+/** `undefined` where there is none of this name, or the file system has no xattrs. */
+export function lgetxattr(path: HostPath, name: HostPath): Buffer | undefined {
+  return sized((buffer) => get(cString(path), cString(name), buffer, buffer.length), 'getxattr', path)
+}
+
+/** Empty where the file system has no xattrs. */
+export function llistxattr(path: HostPath): Buffer[] {
+  const names = sized((buffer) => list(cString(path), buffer, buffer.length), 'listxattr', path)
+  return names === undefined ? [] : splitNames(names)
+}
+
+export function lsetxattr(
+  path: HostPath,
+  name: HostPath,
+  value: Uint8Array,
+  flag?: keyof typeof FLAGS,
+): void {
+  const flags = flag === undefined ? 0 : FLAGS[flag]
+  checked(
+    set(cString(path), cString(name), value.length === 0 ? null : value, value.length, flags),
+    'setxattr',
+    path,
+  )
+}
+
+/** `ENODATA` where there is none of this name. */
+export function lremovexattr(path: HostPath, name: HostPath): void {
+  checked(remove(cString(path), cString(name)), 'removexattr', path)
+}
+
+function sized(call: (buffer: Buffer) => number, syscall: string, path: HostPath): Buffer | undefined {
+  const length = call(scratch)
+  if (length >= 0) return Buffer.from(scratch.subarray(0, length))
+  const code = errnoName(lastErrno())
+  if (code === 'ENODATA' || code === 'EOPNOTSUPP' || code === 'ENOTSUP') return undefined
+  if (code !== 'ERANGE') checked(length, syscall, path)
+  const large = Buffer.allocUnsafe(MAX)
+  return large.subarray(0, checked(call(large), syscall, path))
+}
+
+function splitNames(names: Buffer): Buffer[] {
+  const found: Buffer[] = []
+  for (let start = 0; start < names.length;) {
+    const end = names.indexOf(0, start)
+    found.push(names.subarray(start, end))
+    start = end + 1
+  }
+  return found
+}
