@@ -39,6 +39,8 @@ export interface OverlayDir {
   readonly whiteouts: Set<ByteString>
   /** Nothing of lower layers shows here. */
   readonly opaque: boolean
+  /** See {@link OverlayDirMarks}. */
+  readonly redirected: boolean
 }
 
 /** What xattrs of a directory say about the layers below it. */
@@ -72,7 +74,8 @@ export function readOverlayDir(fs: HostFs, dir: ByteString): OverlayDir {
       entries.push(entry)
     }
   }
-  return { entries, whiteouts, opaque: opaque || overlayDirMarks(fs, dir).opaque }
+  const marks = overlayDirMarks(fs, dir)
+  return { entries, whiteouts, opaque: opaque || marks.opaque, redirected: marks.redirected }
 }
 
 /** Reads the xattrs of a directory; the `.wh..wh..opq` file is not looked for. */
@@ -88,22 +91,35 @@ export function isOpaque(fs: HostFs, dir: ByteString): boolean {
   return overlayDirMarks(fs, dir).opaque || typeAt(fs, joinBytes(dir, OPAQUE_FILE)) !== undefined
 }
 
-/** Whether the file is only the metadata of a file below, as a kernel with `metacopy=on` writes it. */
-export function isMetacopy(fs: HostFs, path: ByteString): boolean {
+/**
+ * Whether a regular file is only the metadata of a file below, as a kernel with `metacopy=on` writes it: a file that is
+ * one hole, and says so in an xattr.
+ */
+export function isMetacopy(fs: HostFs, path: ByteString, stat: RawStat): boolean {
+  if (stat.size === 0 || stat.blocks * 512 >= stat.size) return false
   const names = xattrsOf(fs, path)
   return METACOPY_XATTRS.some((name) => names.includes(name))
 }
 
 /** Nothing may be at `path`; its directory must be there. */
 export function makeWhiteout(fs: HostFs, path: ByteString): void {
-  if (fs.spec.attributes !== 'sidecar') {
-    try {
-      fs.mknod(path, 'char', 0, { major: 0, minor: 0 })
-      return
-    } catch (error) {
-      if (!isRefusal(error)) throw error
-    }
+  if (!makeWhiteoutDevice(fs, path)) makeWhiteoutFile(fs, path)
+}
+
+/** The form that a kernel knows; false, and nothing made, where the host does not let us. */
+export function makeWhiteoutDevice(fs: HostFs, path: ByteString): boolean {
+  if (fs.spec.attributes === 'sidecar') return false
+  try {
+    fs.mknod(path, 'char', 0, { major: 0, minor: 0 })
+    return true
+  } catch (error) {
+    if (isRefusal(error)) return false
+    throw error
   }
+}
+
+/** The form of fuse-overlayfs, which may stand beside the file that it will hide the lower ones of. */
+export function makeWhiteoutFile(fs: HostFs, path: ByteString): void {
   makeMarkFile(fs, whiteoutFileOf(path))
 }
 
@@ -111,7 +127,17 @@ export function makeWhiteout(fs: HostFs, path: ByteString): void {
 export function removeWhiteout(fs: HostFs, path: ByteString): boolean {
   const device = isWhiteoutAt(fs, path)
   if (device) fs.unlink(path)
-  return removeMarkFile(fs, whiteoutFileOf(path)) || device
+  return removeWhiteoutFile(fs, path) || device
+}
+
+export function removeWhiteoutFile(fs: HostFs, path: ByteString): boolean {
+  try {
+    fs.unlink(whiteoutFileOf(path))
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
 }
 
 /** Hides what lower layers have in `dir`. */
@@ -128,7 +154,7 @@ export function makeOpaque(fs: HostFs, dir: ByteString): void {
 }
 
 /** Where the `.wh.` form of a whiteout of `path` lies. */
-export function whiteoutFileOf(path: ByteString): ByteString {
+function whiteoutFileOf(path: ByteString): ByteString {
   return joinBytes(parentOf(path), `${MARK}${baseOf(path)}` as ByteString)
 }
 
@@ -154,7 +180,7 @@ function opaqueXattrsOf(fs: HostFs): ByteString[] {
   }
 }
 
-function isWhiteoutAt(fs: HostFs, path: ByteString): boolean {
+export function isWhiteoutAt(fs: HostFs, path: ByteString): boolean {
   try {
     return isWhiteout(fs, path, fs.lstat(path))
   } catch (error) {
@@ -183,16 +209,6 @@ function xattrsOf(fs: HostFs, path: ByteString): ByteString[] {
 
 function makeMarkFile(fs: HostFs, path: ByteString): void {
   fs.open(path, constants.O_WRONLY | constants.O_CREAT, MARK_MODE).close()
-}
-
-function removeMarkFile(fs: HostFs, path: ByteString): boolean {
-  try {
-    fs.unlink(path)
-    return true
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false
-    throw error
-  }
 }
 
 /** The host cannot or may not keep this kind of mark; another kind may do. */

@@ -1,0 +1,110 @@
+import { chmodSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { isErrno } from '../errors.js'
+import { renameExchange, renameLeavingWhiteout } from '../sys/rename.js'
+import { bytesToBuffer, bytesToHost, joinBytes, type ByteString } from './bytes.js'
+import { HostFs } from './host-fs.js'
+
+/** In the upper directory itself; no reader of overlay directories shows names that begin so. */
+const BESIDE = '.wh..wh.layerstack.'
+
+/**
+ * Where things are made whole before they appear in the upper directory, each by one rename.
+ *
+ * It is `<work>/work`, which a kernel's overlay mount uses likewise and empties when it is mounted, as we do before the
+ * first use: what a crash left there was never seen. Where attributes are kept by path (`sidecar`), or without a work
+ * directory, things are made in the upper's root, under reserved names.
+ */
+export class Workspace {
+  readonly #upper: HostFs
+  readonly #directory: string | undefined
+  #fs: HostFs | undefined
+  #last = 0
+
+  constructor(upper: HostFs, work: string | undefined) {
+    const beside = upper.spec.attributes === 'sidecar' || work === undefined
+    this.#upper = upper
+    this.#directory = beside ? undefined : join(work, 'work')
+  }
+
+  get fs(): HostFs {
+    return (this.#fs ??= this.#open())
+  }
+
+  /** A name in `fs` that nothing has. */
+  next(): ByteString {
+    const prefix = this.#directory === undefined ? BESIDE : '#'
+    return `${prefix}${(this.#last += 1).toString(16)}` as ByteString
+  }
+
+  /** Moves what was made into the upper directory, replacing what a rename may replace. */
+  place(name: ByteString, path: ByteString): void {
+    if (this.fs === this.#upper) this.#upper.rename(name, path)
+    else renameSync(hostPath(this.fs, name), hostPath(this.#upper, path))
+  }
+
+  /** Changes places with what is at `path`, in one step; false, and nothing done, where the host cannot. */
+  exchange(name: ByteString, path: ByteString): boolean {
+    if (this.fs === this.#upper) return false
+    return renameExchange(hostPath(this.fs, name), hostPath(this.#upper, path))
+  }
+
+  /** Takes away what is at `path`, to be discarded. */
+  take(path: ByteString): ByteString {
+    const name = this.next()
+    if (this.fs === this.#upper) this.#upper.rename(path, name)
+    else renameSync(hostPath(this.#upper, path), hostPath(this.fs, name))
+    return name
+  }
+
+  /** Makes a further link to the upper directory's `path`. */
+  link(path: ByteString, name: ByteString): void {
+    if (this.fs === this.#upper) this.#upper.link(path, name)
+    else linkSync(hostPath(this.#upper, path), hostPath(this.fs, name))
+  }
+
+  /** Removes something made here, or a directory that has nothing but whiteouts; harmless when it is gone. */
+  discard(name: ByteString): void {
+    try {
+      if (this.fs.lstat(name).type !== 'directory') return this.fs.unlink(name)
+      for (const entry of this.fs.readdir(name)) this.fs.unlink(joinBytes(name, entry.name))
+      this.fs.rmdir(name)
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error
+    }
+  }
+
+  close(): void {
+    if (this.#fs !== this.#upper) this.#fs?.close()
+  }
+
+  #open(): HostFs {
+    if (this.#directory === undefined) {
+      for (const { name } of this.#upper.readdir('' as ByteString)) {
+        if (name.startsWith(BESIDE)) rmSync(hostPath(this.#upper, name), { recursive: true, force: true })
+      }
+      return this.#upper
+    }
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    chmodSync(this.#directory, 0o700)
+    for (const name of readdirSync(this.#directory)) {
+      rmSync(join(this.#directory, name), { recursive: true, force: true })
+    }
+    return new HostFs({ ...this.#upper.spec, root: this.#directory })
+  }
+}
+
+/** Renames within one directory tree that hosts other than Linux do not have; false, and nothing done, without them. */
+export function exchangeWithin(fs: HostFs, from: ByteString, to: ByteString): boolean {
+  return fs.spec.attributes !== 'sidecar' && renameExchange(hostPath(fs, from), hostPath(fs, to))
+}
+
+export function renameLeavingWhiteoutWithin(fs: HostFs, from: ByteString, to: ByteString): boolean {
+  return fs.spec.attributes !== 'sidecar' && renameLeavingWhiteout(hostPath(fs, from), hostPath(fs, to))
+}
+
+function hostPath(fs: HostFs, path: ByteString): string | Buffer {
+  const below = bytesToHost(path)
+  if (typeof below === 'string') return `${fs.hostPath}/${below}`
+  return Buffer.concat([Buffer.from(`${fs.hostPath}/`), bytesToBuffer(path)])
+}

@@ -1,0 +1,29 @@
+import { isErrno } from '../errors.js'
+import { checked } from './errno.js'
+import { bind, cString, type HostPath } from './libc.js'
+
+const renameat2 = bind('int renameat2(int fromDir, const void *from, int toDir, const void *to, uint flags)')
+
+const AT_FDCWD = -100
+const RENAME_EXCHANGE = 2
+const RENAME_WHITEOUT = 4
+
+/** Lets two paths change places in one step; false, and nothing done, where the system cannot. */
+export function renameExchange(from: HostPath, to: HostPath): boolean {
+  return rename(from, to, RENAME_EXCHANGE)
+}
+
+/** As rename(2), and leaves a whiteout at `from` in the same step; false, and nothing done, where the system cannot. */
+export function renameLeavingWhiteout(from: HostPath, to: HostPath): boolean {
+  return rename(from, to, RENAME_WHITEOUT)
+}
+
+function rename(from: HostPath, to: HostPath, flags: number): boolean {
+  try {
+    checked(renameat2(AT_FDCWD, cString(from), AT_FDCWD, cString(to), flags), 'renameat2', from, to)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOSYS', 'EINVAL', 'EPERM', 'EOPNOTSUPP', 'ENOTSUP')) return false
+    throw error
+  }
+}

@@ -1,0 +1,124 @@
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { joinBytes, type ByteString } from '#layerstack/fs/bytes.js'
+import { HostFs } from '#layerstack/fs/host-fs.js'
+import { readOverlayDir } from '#layerstack/fs/overlay-marks.js'
+import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { AttributeKeeping, UnionFsSpec } from '#layerstack/fs/spec.js'
+import { UnionFs } from '#layerstack/fs/union-fs.js'
+import { enterDirectory } from '../support/ledger.js'
+import { LAYER_NAMES, OLD_NS, type LayerName } from './union-objects.js'
+
+const isRoot = process.getuid?.() === 0
+/** As an ordinary user, owners and devices are kept in xattrs. */
+export const ATTRIBUTES: AttributeKeeping = isRoot ? 'native' : 'override'
+
+/** The directories of an overlay of three layers, to be opened by us or mounted by the kernel. */
+export class Bench {
+  readonly root: string
+  readonly layers: Record<LayerName, HostFs>
+  readonly #attributes: AttributeKeeping
+  #mounted = false
+
+  constructor(attributes = ATTRIBUTES) {
+    this.root = mkdtempSync(join(tmpdir(), 'layerstack-union-'))
+    enterDirectory(this.root)
+    chmodSync(this.root, 0o755)
+    this.#attributes = attributes
+    for (const name of [...LAYER_NAMES, 'work', 'merged']) mkdirSync(join(this.root, name))
+    const layer = (name: string) => new HostFs({ kind: 'host', root: join(this.root, name), attributes })
+    this.layers = { low: layer('low'), mid: layer('mid'), upper: layer('upper') }
+  }
+
+  /** Gives the roots their times, when the layers are made. */
+  settle(): void {
+    for (const name of LAYER_NAMES) this.layers[name].utimes('' as ByteString, OLD_NS, OLD_NS)
+  }
+
+  get spec(): UnionFsSpec {
+    const host = (name: string) =>
+      ({ kind: 'host', root: join(this.root, name), attributes: this.#attributes }) as const
+    return {
+      kind: 'union',
+      upper: host('upper'),
+      work: join(this.root, 'work'),
+      lowers: [host('mid'), host('low')],
+    }
+  }
+
+  union(): UnionFs {
+    return new UnionFs({ ...this.spec, volatile: true })
+  }
+
+  /** What a layer is put on. */
+  below(layer: 'mid' | 'upper'): UnionFs {
+    const { lowers } = this.spec
+    return new UnionFs({ kind: 'union', lowers: layer === 'upper' ? lowers : lowers.slice(1) })
+  }
+
+  /** The kernel's view, as Docker mounts it. */
+  mount(): HostFs {
+    const at = (name: string) => join(this.root, name)
+    const layers = `lowerdir=${at('mid')}:${at('low')},upperdir=${at('upper')},workdir=${at('work')}`
+    const options = `${layers},index=off,redirect_dir=off,metacopy=off`
+    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, at('merged')], { stdio: 'pipe' })
+    this.#mounted = true
+    return new HostFs({ kind: 'host', root: at('merged') })
+  }
+
+  unmount(): void {
+    if (this.#mounted) execFileSync('umount', [join(this.root, 'merged')], { stdio: 'pipe' })
+    this.#mounted = false
+  }
+
+  remove(): void {
+    this.unmount()
+    rmSync(this.root, { recursive: true, force: true })
+  }
+
+  /**
+   * What the upper directory has, and hides: one line for each name. A kernel marks directories as opaque that hide
+   * nothing, where we do not: these marks are left out.
+   */
+  marks(top: ByteString): string[] {
+    const { upper } = this.layers
+    const below = this.below('upper')
+    const lines: string[] = []
+    const visit = (path: ByteString) => {
+      const { entries, whiteouts, opaque } = readOverlayDir(upper, path)
+      if (opaque && typeAt(below, path) === 'directory') lines.push(`/${path} is opaque`)
+      for (const name of whiteouts) lines.push(`/${joinBytes(path, name)} is hidden`)
+      for (const { name, type } of entries) {
+        const child = joinBytes(path, name)
+        lines.push(`/${child} ${type}`)
+        if (type === 'directory') visit(child)
+      }
+    }
+    if (typeAt(upper, top) === 'directory') visit(top)
+    return lines.toSorted()
+  }
+}
+
+/** Why the kernel's overlay cannot be the judge here; undefined when it can. */
+export function noOracle(): string | undefined {
+  if (!isRoot) return 'an ordinary user may not mount'
+  const bench = new Bench()
+  try {
+    bench.mount()
+    return undefined
+  } catch (error) {
+    return `the kernel refuses an overlay mount: ${error instanceof Error ? error.message : String(error)}`
+  } finally {
+    bench.remove()
+  }
+}
+
+function typeAt(fs: RawFs, path: ByteString): string | undefined {
+  try {
+    return fs.lstat(path).type
+  } catch {
+    return undefined
+  }
+}
