@@ -172,7 +172,8 @@ function opaqueXattrsOf(fs: HostFs): ByteString[] {
   const [trusted, user] = OPAQUE_XATTRS as [ByteString, ByteString]
   switch (fs.spec.attributes ?? 'native') {
     case 'native':
-      return [trusted, user]
+      if (fs.spec.overlayXattrs === undefined) return [trusted, user]
+      return fs.spec.overlayXattrs === 'user' ? [user] : [trusted]
     case 'override':
       return [user]
     case 'sidecar':

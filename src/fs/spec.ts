@@ -10,6 +10,12 @@ export interface HostFsSpec {
   readonly root: string
   /** @default 'native' */
   readonly attributes?: AttributeKeeping
+  /**
+   * The xattrs that mark opaque directories as they are written, in trees in overlay form under `native` keeping:
+   * an overlayfs mounted with `userxattr` reads `user.overlay.*` alone, one without `trusted.overlay.*` alone.
+   * @default 'trusted' where this process may set them, else 'user'
+   */
+  readonly overlayXattrs?: 'trusted' | 'user'
   /** @default false */
   readonly readOnly?: boolean
 }
