@@ -18,6 +18,12 @@ export interface HostFsSpec {
   readonly overlayXattrs?: 'trusted' | 'user'
   /** @default false */
   readonly readOnly?: boolean
+  /**
+   * Others may change the tree while it is open, a container's process in a mount for instance: every call resolves its
+   * path through openat2(2) where there is one. Costs some µs a call.
+   * @default false
+   */
+  readonly shared?: boolean
 }
 
 /**
