@@ -70,8 +70,8 @@ export class CopyUp {
     const stat = fs.lstat(path)
     if (isMetacopy(fs, path, stat)) throw failure('EPERM', 'open', path)
     const name = this.#workspace.next()
-    const from = fs.open(path, constants.O_RDONLY)
     const to = this.#make(name, stat.mode)
+    const from = fs.open(path, constants.O_RDONLY)
     return {
       from,
       to,

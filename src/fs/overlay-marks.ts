@@ -30,6 +30,7 @@ const REDIRECT_XATTRS = ['trusted.overlay.redirect', 'user.overlay.redirect'] as
 const METACOPY_XATTRS = ['trusted.overlay.metacopy', 'user.overlay.metacopy'] as ByteString[]
 const YES = Buffer.from('y')
 const MARK_MODE = 0o600
+const XATTR_BLOCK = 4096
 
 /** What a directory holds, marks taken apart from entries. */
 export interface OverlayDir {
@@ -92,11 +93,12 @@ export function isOpaque(fs: HostFs, dir: ByteString): boolean {
 }
 
 /**
- * Whether a regular file is only the metadata of a file below, as a kernel with `metacopy=on` writes it: a file that is
- * one hole, and says so in an xattr.
+ * Whether a regular file is only the metadata of a file below, as a kernel with `metacopy=on` writes it: a file without
+ * content, but for a block that its xattrs may take, and one of these says so.
  */
 export function isMetacopy(fs: HostFs, path: ByteString, stat: RawStat): boolean {
-  if (stat.size === 0 || stat.blocks * 512 >= stat.size) return false
+  const allocated = stat.blocks * 512
+  if (stat.size === 0 || (allocated >= stat.size && allocated > XATTR_BLOCK)) return false
   const names = xattrsOf(fs, path)
   return METACOPY_XATTRS.some((name) => names.includes(name))
 }
@@ -108,7 +110,6 @@ export function makeWhiteout(fs: HostFs, path: ByteString): void {
 
 /** The form that a kernel knows; false, and nothing made, where the host does not let us. */
 export function makeWhiteoutDevice(fs: HostFs, path: ByteString): boolean {
-  if (fs.spec.attributes === 'sidecar') return false
   try {
     fs.mknod(path, 'char', 0, { major: 0, minor: 0 })
     return true
@@ -167,18 +168,12 @@ export function isOverlayXattr(name: ByteString): boolean {
   )
 }
 
-/** Where attributes are kept aside, `trusted` ones would be too, and mean nothing to a kernel: `user` or a file it is. */
+/** Where attributes are kept in `user` xattrs, `trusted` ones are too, and mean nothing to a kernel. */
 function opaqueXattrsOf(fs: HostFs): ByteString[] {
   const [trusted, user] = OPAQUE_XATTRS as [ByteString, ByteString]
-  switch (fs.spec.attributes ?? 'native') {
-    case 'native':
-      if (fs.spec.overlayXattrs === undefined) return [trusted, user]
-      return fs.spec.overlayXattrs === 'user' ? [user] : [trusted]
-    case 'override':
-      return [user]
-    case 'sidecar':
-      return []
-  }
+  const { attributes, overlayXattrs } = fs.spec
+  if (attributes === 'override' || overlayXattrs === 'user') return [user]
+  return overlayXattrs === 'trusted' ? [trusted] : [trusted, user]
 }
 
 export function isWhiteoutAt(fs: HostFs, path: ByteString): boolean {

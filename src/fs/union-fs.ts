@@ -16,6 +16,15 @@ import { Workspace } from './union-workspace.js'
 
 const { O_CREAT, O_EXCL, O_RDWR, O_TRUNC, O_WRONLY } = constants
 
+const NOT_TRUNCATED = {
+  directory: 'EISDIR',
+  symlink: 'ELOOP',
+  char: 'EINVAL',
+  block: 'EINVAL',
+  fifo: 'EINVAL',
+  socket: 'EINVAL',
+} as const
+
 /**
  * An overlay in user space, over the directories that a kernel's overlayfs takes: an upper directory, a work directory
  * and any number of lower ones, uppermost first. Either may go on where the other stopped; both show the same tree as
@@ -40,12 +49,13 @@ export class UnionFs implements RawFs {
   readonly #writing: Writing | undefined
   readonly #lowerFiles = new LowerFiles()
 
-  constructor(spec: UnionFsSpec) {
+  /** @param options.rememberedNames bounds the memory for directories: some 60 bytes each */
+  constructor(spec: UnionFsSpec, { rememberedNames = 400_000 }: { readonly rememberedNames?: number } = {}) {
     this.spec = spec
     const upper = spec.upper && new HostFs(spec.upper)
     const lowers = spec.lowers.map((lower) => new HostFs({ ...lower, readOnly: true }))
     this.#layers = upper === undefined ? lowers : [upper, ...lowers]
-    this.#lookup = new UnionLookup(upper, lowers)
+    this.#lookup = new UnionLookup(upper, lowers, rememberedNames)
     this.readOnly = upper === undefined || upper.readOnly
     if (upper !== undefined && !upper.readOnly) this.#writing = this.#writingTo(upper)
   }
@@ -136,7 +146,7 @@ export class UnionFs implements RawFs {
 
   truncate(path: ByteString, size: number): void {
     const { type } = this.#lookup.require('truncate', path)
-    if (type !== 'file') throw failure(type === 'directory' ? 'EISDIR' : 'EINVAL', 'truncate', path)
+    if (type !== 'file') throw failure(NOT_TRUNCATED[type], 'truncate', path)
     if (size < 0) throw failure('EINVAL', 'truncate', path)
     this.#lift('truncate', path, size).truncate(path, size)
   }
@@ -203,9 +213,16 @@ export class UnionFs implements RawFs {
     return this.#forWriting(syscall, path).entries.create(syscall, path, type, make)
   }
 
+  /** A handle may know its file by path (`override`), so one that was made elsewhere is opened again. */
   #createFile(path: ByteString, flags: number, mode: number): RawFile {
     if ((flags & O_CREAT) === 0) throw failure('ENOENT', 'open', path)
-    return this.#create('open', path, 'file', (fs, at) => fs.open(at, flags | O_EXCL, mode))
+    const file = this.#create('open', path, 'file', (fs, at) => {
+      const made = fs.open(at, flags | O_EXCL, mode)
+      if (fs === this.#writing?.upper || fs.spec.attributes !== 'override') return made
+      made.close()
+      return undefined
+    })
+    return file ?? this.#forWriting('open', path).upper.open(path, flags & ~(O_CREAT | O_EXCL | O_TRUNC))
   }
 
   #openForReading({ fs, inUpper }: Place, path: ByteString, flags: number): RawFile {

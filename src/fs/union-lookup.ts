@@ -11,8 +11,6 @@ export interface Place {
   readonly inUpper: boolean
 }
 
-/** Names kept in memory, some 60 bytes each. */
-const CACHED_NAMES = 400_000
 const NAME_MAX = 255
 
 /**
@@ -20,16 +18,17 @@ const NAME_MAX = 255
  * change the upper directory while the union is open (as with a kernel's overlay mount).
  */
 export class UnionLookup {
-  readonly cache = new MergedDirCache(CACHED_NAMES)
+  readonly cache: MergedDirCache
   readonly #merger: DirMerger
   readonly #upper: HostFs | undefined
   readonly #lowers: readonly HostFs[]
   readonly #root: Place
 
-  constructor(upper: HostFs | undefined, lowers: readonly HostFs[]) {
+  constructor(upper: HostFs | undefined, lowers: readonly HostFs[], rememberedNames: number) {
     const top = upper ?? lowers[0]
     if (top === undefined) throw new TypeError('a union needs an upper directory or a lower one')
     this.#root = { type: 'directory', fs: top, inUpper: upper !== undefined }
+    this.cache = new MergedDirCache(rememberedNames)
     this.#merger = new DirMerger(upper, lowers)
     this.#upper = upper
     this.#lowers = lowers

@@ -12,8 +12,8 @@ const BESIDE = '.wh..wh.layerstack.'
  * Where things are made whole before they appear in the upper directory, each by one rename.
  *
  * It is `<work>/work`, which a kernel's overlay mount uses likewise and empties when it is mounted, as we do before the
- * first use: what a crash left there was never seen. Where attributes are kept by path (`sidecar`), or without a work
- * directory, things are made in the upper's root, under reserved names.
+ * first use: what a crash left there was never seen. Without a work directory things are made in the upper's root, under
+ * reserved names.
  */
 export class Workspace {
   readonly #upper: HostFs
@@ -22,9 +22,8 @@ export class Workspace {
   #last = 0
 
   constructor(upper: HostFs, work: string | undefined) {
-    const beside = upper.spec.attributes === 'sidecar' || work === undefined
     this.#upper = upper
-    this.#directory = beside ? undefined : join(work, 'work')
+    this.#directory = work && join(work, 'work')
   }
 
   get fs(): HostFs {
@@ -96,11 +95,11 @@ export class Workspace {
 
 /** Renames within one directory tree that hosts other than Linux do not have; false, and nothing done, without them. */
 export function exchangeWithin(fs: HostFs, from: ByteString, to: ByteString): boolean {
-  return fs.spec.attributes !== 'sidecar' && renameExchange(hostPath(fs, from), hostPath(fs, to))
+  return renameExchange(hostPath(fs, from), hostPath(fs, to))
 }
 
 export function renameLeavingWhiteoutWithin(fs: HostFs, from: ByteString, to: ByteString): boolean {
-  return fs.spec.attributes !== 'sidecar' && renameLeavingWhiteout(hostPath(fs, from), hostPath(fs, to))
+  return renameLeavingWhiteout(hostPath(fs, from), hostPath(fs, to))
 }
 
 function hostPath(fs: HostFs, path: ByteString): string | Buffer {

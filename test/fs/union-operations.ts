@@ -10,6 +10,8 @@ export interface Operation {
   readonly name: string
   /** Opens the object, which may block on special files and means nothing there. */
   readonly opens?: boolean
+  /** Shows what the host's kernel does about set-ID bits, which attributes that are kept in xattrs do not follow. */
+  readonly needsInodes?: boolean
   readonly run: (fs: RawFs, dir: ByteString) => string | undefined | void
 }
 
@@ -66,7 +68,7 @@ export const OPERATIONS: readonly Operation[] = [
   }),
 
   operation('chmod', (fs, dir) => fs.chmod(x(dir), 0o4711)),
-  operation('chown', (fs, dir) => fs.chown(x(dir), 1000, 1001)),
+  needingInodes('chown', (fs, dir) => fs.chown(x(dir), 1000, 1001)),
   operation('utimes', (fs, dir) => fs.utimes(x(dir), TIME, TIME)),
   operation('utimes of mtime', (fs, dir) => fs.utimes(x(dir), undefined, -TIME)),
   operation('set an xattr', (fs, dir) => fs.setxattr(x(dir), bytes('user.new'), Buffer.from('value'))),
@@ -123,6 +125,15 @@ export const OPERATIONS: readonly Operation[] = [
     fs.link(other(dir), x(dir))
   }),
 
+  needingInodes('make things again in a set-group-ID directory', (fs, dir) => {
+    fs.chown(dir, 0, 77)
+    fs.chmod(dir, 0o2775)
+    remove(fs, x(dir))
+    fs.mkdir(x(dir), 0o755)
+    open(fs, inside(dir, 'f'), O_WRONLY | O_CREAT, 'inside')
+    remove(fs, x(dir))
+    open(fs, x(dir), O_WRONLY | O_CREAT, 'file')
+  }),
   operation('make a file inside', (fs, dir) => open(fs, inside(dir, 'new'), O_WRONLY | O_CREAT, 'inside')),
   operation('make a directory inside', (fs, dir) => fs.mkdir(inside(dir, 'new'), 0o755)),
   operation('write a file inside', (fs, dir) => open(fs, inside(dir, 'f'), O_WRONLY, 'inside')),
@@ -167,6 +178,10 @@ function operation(name: string, run: Operation['run']): Operation {
 
 function opening(name: string, run: Operation['run']): Operation {
   return { name, run, opens: true }
+}
+
+function needingInodes(name: string, run: Operation['run']): Operation {
+  return { name, run, needsInodes: true }
 }
 
 function open(fs: RawFs, path: ByteString, flags: number, content?: string): void {
