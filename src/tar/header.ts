@@ -172,7 +172,11 @@ function carriesContent({ type }: TarHeader): boolean {
 
 function text(block: Buffer, offset: number, length: number): ByteString {
   const end = block.indexOf(0, offset)
-  return block.toString('latin1', offset, end < 0 || end > offset + length ? offset + length : end) as ByteString
+  return block.toString(
+    'latin1',
+    offset,
+    end < 0 || end > offset + length ? offset + length : end,
+  ) as ByteString
 }
 
 /** star keeps times in the last bytes of the prefix. */

@@ -44,6 +44,13 @@ export class TarReader {
     this.#queue.settle()
   }
 
+  /** Goes on behind content that is not pushed, since it is kept elsewhere. */
+  skipContent(size: number): void {
+    if (size === 0) return
+    this.#left -= size
+    if (this.#left === 0) this.#state = this.#padding > 0 ? 'padding' : 'header'
+  }
+
   /** Call when the tar is over. Throws `ARCHIVE_TRUNCATED` if it broke off. */
   *end(): Generator<TarPart> {
     const broken = this.#state === 'content' || this.#collected.length > 0

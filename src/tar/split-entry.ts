@@ -1,0 +1,71 @@
+import { isUtf8 } from 'node:buffer'
+import { toBytes, type ByteString, bytesToBuffer } from '../fs/bytes.js'
+
+/** One line of a tar-split file, as tar-split's storage.Entry writes it (version 2 of its JSON). */
+export type SplitEntry =
+  /** Bytes of the tar that are in no file. */
+  | { readonly type: 'segment'; readonly bytes: Buffer; readonly position: number }
+  /** An entry of the tar; with content, the bytes are in the layer's file of that name, and have this checksum. */
+  | {
+      readonly type: 'file'
+      readonly name: ByteString
+      readonly size: number
+      readonly checksum: Buffer | undefined
+      readonly position: number
+    }
+
+interface Line {
+  readonly type: number
+  readonly name?: string
+  readonly name_raw?: string
+  readonly size?: number
+  readonly payload: string | null
+  readonly position: number
+}
+
+export function formatSegment(bytes: Uint8Array, position: number): string {
+  const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+  return `{"type":2,"payload":"${payload}","position":${position}}\n`
+}
+
+export function formatFile(
+  name: ByteString,
+  size: number,
+  checksum: Buffer | undefined,
+  position: number,
+): string {
+  const bytes = bytesToBuffer(name)
+  const named =
+    name === ''
+      ? ''
+      : isUtf8(bytes)
+        ? `"name":${goString(bytes)},`
+        : `"name_raw":"${bytes.toString('base64')}",`
+  const sized = size === 0 ? '' : `"size":${size},`
+  const payload = checksum === undefined ? 'null' : `"${checksum.toString('base64')}"`
+  return `{"type":1,${named}${sized}"payload":${payload},"position":${position}}\n`
+}
+
+/** Throws what `JSON.parse` throws, and `TypeError` for a line of another shape. */
+export function parseLine(text: string): SplitEntry {
+  const line = JSON.parse(text) as Line
+  if (line.type === 2)
+    return { type: 'segment', bytes: Buffer.from(line.payload ?? '', 'base64'), position: line.position }
+  if (line.type !== 1) throw new TypeError(`a tar-split line has the unknown type ${line.type}`)
+  return {
+    type: 'file',
+    name:
+      line.name_raw === undefined ? toBytes(line.name ?? '') : toBytes(Buffer.from(line.name_raw, 'base64')),
+    size: line.size ?? 0,
+    checksum: line.payload === null ? undefined : Buffer.from(line.payload, 'base64'),
+    position: line.position,
+  }
+}
+
+/** Go's encoding/json escapes more than JavaScript's. */
+function goString(bytes: Buffer): string {
+  return JSON.stringify(bytes.toString('utf8')).replaceAll(
+    /[<>&\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
