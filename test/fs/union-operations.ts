@@ -24,13 +24,11 @@ const TIME = 1_700_000_000_987_654_321n
 
 export const OPERATIONS: readonly Operation[] = [
   operation('lstat', (fs, dir) => void fs.lstat(x(dir))),
-  operation('readdir', (fs, dir) =>
-    fs
-      .readdir(x(dir))
-      .map(({ name, type }) => `${name} ${type}`)
-      .toSorted()
-      .join(),
-  ),
+  operation('readdir', (fs, dir) => {
+    if (fs.lstat(x(dir)).type === 'symlink') return undefined
+    const entries = fs.readdir(x(dir)).map(({ name, type }) => `${name} ${type}`)
+    return entries.toSorted().join()
+  }),
   operation('readlink', (fs, dir) => fs.readlink(x(dir))),
   operation('list xattrs', (fs, dir) => fs.listxattr(x(dir)).toSorted().join()),
   operation('get an xattr', (fs, dir) => String(fs.getxattr(x(dir), COLOR)?.toString('hex'))),
@@ -39,7 +37,9 @@ export const OPERATIONS: readonly Operation[] = [
   opening('open to write', (fs, dir) => open(fs, x(dir), O_RDWR)),
   opening('open with O_CREAT', (fs, dir) => open(fs, x(dir), O_WRONLY | O_CREAT)),
   opening('open with O_EXCL', (fs, dir) => open(fs, x(dir), O_WRONLY | O_CREAT | O_EXCL)),
-  opening('open with O_CREAT to read', (fs, dir) => open(fs, x(dir), O_RDONLY | O_CREAT)),
+  opening('open with O_CREAT to read', (fs, dir) => {
+    if (fs.lstat(x(dir)).type !== 'directory') open(fs, x(dir), O_RDONLY | O_CREAT)
+  }),
   opening('open with O_TRUNC', (fs, dir) => open(fs, x(dir), O_WRONLY | O_TRUNC)),
   opening('write', (fs, dir) => open(fs, x(dir), O_WRONLY, 'new')),
   opening('append', (fs, dir) => open(fs, x(dir), O_WRONLY | O_APPEND, 'new')),
