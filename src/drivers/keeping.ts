@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { writeFileAtomic } from '../durable/atomic-file.js'
+import { dirname, join } from 'node:path'
+import { isErrno, StoreError } from '../errors.js'
+import type { AttributeKeeping } from '../fs/spec.js'
+import { hasCapability } from '../sys/capabilities.js'
+import { libcAvailable } from '../sys/libc.js'
+import type { Probe } from '../sys/probe.js'
+
+/**
+ * How the layers of one driver in one root keep what the operating system may refuse. It is decided when the first layer
+ * is made and stands in `<root>/layerstack/<driver>.json`: a tree that is written one way cannot be read the other way.
+ * A root with layers and no such file is Docker's own: everything is in the inodes, and in `trusted` xattrs.
+ */
+export interface Keeping {
+  readonly attributes: AttributeKeeping
+  /** See `HostFsSpec.overlayXattrs`. */
+  readonly overlayXattrs: 'trusted' | 'user'
+}
+
+const DOCKERS: Keeping = { attributes: 'native', overlayXattrs: 'trusted' }
+const NATIVE_NEEDS = 'CAP_CHOWN, CAP_FOWNER and CAP_DAC_OVERRIDE'
+
+/** What drivers that keep their layers in directories can be told (`driverOptions`). */
+export interface KeepingOptions {
+  /**
+   * Where owners, modes and devices are kept, for a root that has no layers yet; one that keeps them otherwise is
+   * refused. A root with `override` may pass from an ordinary user to root; only userspace engines serve it.
+   * @default 'native' where this process may give files away and make devices, else 'override', else 'sidecar'
+   */
+  readonly attributes?: AttributeKeeping
+}
+
+/** Throws `TypeError` for what is no option. */
+export function keepingOptions(
+  driver: string,
+  given: Readonly<Record<string, unknown>> = {},
+): KeepingOptions {
+  for (const [name, value] of Object.entries(given)) {
+    if (name !== 'attributes') throw new TypeError(`${driver} has no option ${name}`)
+    if (value !== undefined && !isAttributes(value)) {
+      throw new TypeError(`${driver}: attributes can be native, override or sidecar, not ${String(value)}`)
+    }
+  }
+  return given
+}
+
+export interface KeepingQuestion {
+  readonly root: string
+  readonly driver: string
+  readonly holdsLayers: boolean
+  /** Absent: nothing may be written to find out. */
+  readonly probe: Probe | undefined
+  /** What the caller asks for; a root that keeps attributes otherwise is refused. */
+  readonly wanted?: AttributeKeeping | undefined
+  /** Whether layers of this driver are in overlay form. */
+  readonly overlay: boolean
+}
+
+/** What the root has, else what is best here. Throws `ENGINE_UNSUPPORTED` where this process cannot work with it. */
+export async function keepingOf(question: KeepingQuestion): Promise<Keeping> {
+  const { root, driver, holdsLayers, probe, wanted } = question
+  const kept = readKeeping(root, driver) ?? (holdsLayers ? DOCKERS : undefined)
+  const keeping = kept ?? bestKeeping(probe, wanted)
+  if (wanted !== undefined && wanted !== keeping.attributes) {
+    throw refused(`the layers of this root keep attributes as '${keeping.attributes}', not as '${wanted}'`)
+  }
+  const reason = whyNot(keeping, question)
+  if (reason !== undefined) throw refused(reason)
+  if (kept === undefined && probe !== undefined) await writeKeeping(root, driver, keeping)
+  return keeping
+}
+
+function bestKeeping(probe: Probe | undefined, wanted: AttributeKeeping | undefined): Keeping {
+  if (probe === undefined) return DOCKERS
+  return {
+    attributes: wanted ?? bestAttributes(probe),
+    overlayXattrs: probe.trustedXattrs.works ? 'trusted' : 'user',
+  }
+}
+
+function bestAttributes(probe: Probe): AttributeKeeping {
+  if (probe.chown.works && probe.deviceNodes.works) return 'native'
+  return probe.userXattrs.works ? 'override' : 'sidecar'
+}
+
+function whyNot(keeping: Keeping, { probe, overlay }: KeepingQuestion): string | undefined {
+  if (keeping.attributes === 'native') {
+    if (probe !== undefined && !probe.chown.works) {
+      return `the layers of this root keep owners in their inodes, which needs ${NATIVE_NEEDS} (${probe.chown.reason})`
+    }
+    if (overlay && keeping.overlayXattrs === 'trusted' && !trustedReadable(probe)) {
+      return 'the layers of this root are marked with trusted xattrs, which only CAP_SYS_ADMIN and koffi let us read'
+    }
+  }
+  if (keeping.attributes === 'override' && !libcAvailable().works) {
+    return `the layers of this root keep attributes in xattrs, which needs system calls (${libcAvailable().reason})`
+  }
+  return undefined
+}
+
+function trustedReadable(probe: Probe | undefined): boolean {
+  return probe?.trustedXattrs.works ?? (libcAvailable().works && hasCapability('CAP_SYS_ADMIN'))
+}
+
+function readKeeping(root: string, driver: string): Keeping | undefined {
+  const path = pathOf(root, driver)
+  try {
+    const { attributes, overlayXattrs } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Keeping>
+    if (isAttributes(attributes) && (overlayXattrs === 'trusted' || overlayXattrs === 'user')) {
+      return { attributes, overlayXattrs }
+    }
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    if (!(error instanceof SyntaxError)) throw error
+  }
+  throw new StoreError('STORE_CORRUPT', `${path} does not say how the layers keep attributes`, { path })
+}
+
+function isAttributes(value: unknown): value is AttributeKeeping {
+  return value === 'native' || value === 'override' || value === 'sidecar'
+}
+
+async function writeKeeping(root: string, driver: string, keeping: Keeping): Promise<void> {
+  const path = pathOf(root, driver)
+  await mkdir(dirname(path), { recursive: true, mode: 0o710 })
+  await writeFileAtomic(path, `${JSON.stringify(keeping)}\n`, { mode: 0o644 })
+}
+
+function pathOf(root: string, driver: string): string {
+  return join(root, 'layerstack', `${driver}.json`)
+}
+
+function refused(reason: string): StoreError {
+  return new StoreError('ENGINE_UNSUPPORTED', reason, {
+    hint: 'open the root with the rights it was made with, or make a new root',
+  })
+}

@@ -1,0 +1,184 @@
+import { Readable } from 'node:stream'
+import { unpackHere } from '../jobs/here.js'
+import type { JobOptions } from '../jobs/job.js'
+import { runJob } from '../jobs/run-job.js'
+import type { OperationOptions } from '../operation.js'
+import type { ProgressEvent } from '../progress.js'
+import type {
+  Change,
+  CreateOptions,
+  Driver,
+  DriverCapabilities,
+  Engine,
+  GetOptions,
+  LayerView,
+  ProtoDriver,
+} from './driver.js'
+import { changesOf, sizeOf, tarOf, type Trees } from './tree-diff.js'
+
+/** The fast paths of a driver, each of which it may have. */
+export type FastPaths = Pick<Driver, 'applyTarget' | 'diffSource' | 'contents' | 'adopt'>
+
+/**
+ * Makes a whole driver of what every driver author writes, as Docker's NaiveDiffDriver does: diffs come of comparing two
+ * views, and a tar is applied through a view. What the driver can tell as data (`diffSource`, `applyTarget`) is used in
+ * the place of views.
+ */
+export function naiveDiff(proto: ProtoDriver & FastPaths): Driver {
+  return new NaiveDiffDriver(proto)
+}
+
+class NaiveDiffDriver implements Driver {
+  readonly #proto: ProtoDriver & FastPaths
+  readonly applyTarget?: NonNullable<Driver['applyTarget']>
+  readonly diffSource?: NonNullable<Driver['diffSource']>
+  readonly contents?: NonNullable<Driver['contents']>
+  readonly adopt?: NonNullable<Driver['adopt']>
+
+  constructor(proto: ProtoDriver & FastPaths) {
+    this.#proto = proto
+    if (proto.applyTarget !== undefined) this.applyTarget = proto.applyTarget.bind(proto)
+    if (proto.diffSource !== undefined) this.diffSource = proto.diffSource.bind(proto)
+    if (proto.contents !== undefined) this.contents = proto.contents.bind(proto)
+    if (proto.adopt !== undefined) this.adopt = proto.adopt.bind(proto)
+  }
+
+  diff(id: string, parent?: string, options?: OperationOptions): Readable {
+    return Readable.from(this.#tar(id, parent, options), { objectMode: false })
+  }
+
+  async *changes(
+    id: string,
+    parent?: string,
+    options?: OperationOptions,
+  ): AsyncGenerator<Change, void, void> {
+    const trees = await this.#open(id, parent)
+    try {
+      yield* changesOf(trees.source, { signal: options?.signal })
+    } finally {
+      await trees.close()
+    }
+  }
+
+  async applyDiff(
+    id: string,
+    parent: string | undefined,
+    tar: AsyncIterable<Uint8Array>,
+    options?: OperationOptions,
+  ): Promise<number> {
+    const source = { chunks: tar }
+    const progress = jobOptions(options, (done) => ({ type: 'layer:unpack', id, done }))
+    const target = await this.#proto.applyTarget?.(id, parent)
+    if (target !== undefined) return (await runJob({ kind: 'unpack', source, target }, progress)).size
+    const { fs } = await this.#proto.get(id)
+    try {
+      return (await unpackHere({ source, target: { raw: fs.raw } }, progress)).size
+    } finally {
+      await this.#proto.put(id)
+    }
+  }
+
+  async diffSize(id: string, parent?: string, options?: OperationOptions): Promise<number> {
+    const trees = await this.#open(id, parent)
+    try {
+      return await sizeOf(trees.source, { signal: options?.signal })
+    } finally {
+      await trees.close()
+    }
+  }
+
+  async *#tar(
+    id: string,
+    parent: string | undefined,
+    options: OperationOptions | undefined,
+  ): AsyncGenerator<Uint8Array, void, void> {
+    const trees = await this.#open(id, parent)
+    try {
+      yield* tarOf(
+        trees.source,
+        jobOptions(options, (done) => ({ type: 'layer:commit', id, done })),
+      )
+    } finally {
+      await trees.close()
+    }
+  }
+
+  /** As data where the driver tells them so, else as two views that are held until `close`. */
+  async #open(id: string, parent: string | undefined): Promise<{ source: Trees; close(): Promise<void> }> {
+    const source = await this.#proto.diffSource?.(id, parent)
+    if (source !== undefined) return { source, close: async () => undefined }
+    const upper = await this.#proto.get(id)
+    try {
+      const lower = parent === undefined ? undefined : await this.#proto.get(parent)
+      return {
+        source: { upper: upper.fs.raw, ...(lower && { lower: lower.fs.raw }) },
+        close: async () => {
+          if (parent !== undefined) await this.#proto.put(parent)
+          await this.#proto.put(id)
+        },
+      }
+    } catch (error) {
+      await this.#proto.put(id)
+      throw error
+    }
+  }
+
+  get name(): string {
+    return this.#proto.name
+  }
+
+  get engine(): Engine {
+    return this.#proto.engine
+  }
+
+  get capabilities(): DriverCapabilities {
+    return this.#proto.capabilities
+  }
+
+  create(id: string, parent?: string, options?: CreateOptions): Promise<void> {
+    return this.#proto.create(id, parent, options)
+  }
+
+  createReadWrite(id: string, parent?: string, options?: CreateOptions): Promise<void> {
+    return this.#proto.createReadWrite(id, parent, options)
+  }
+
+  get(id: string, options?: GetOptions): Promise<LayerView> {
+    return this.#proto.get(id, options)
+  }
+
+  put(id: string): Promise<void> {
+    return this.#proto.put(id)
+  }
+
+  remove(id: string): Promise<void> {
+    return this.#proto.remove(id)
+  }
+
+  exists(id: string): Promise<boolean> {
+    return this.#proto.exists(id)
+  }
+
+  list(): Promise<string[]> {
+    return this.#proto.list()
+  }
+
+  status(): Promise<[key: string, value: string][]> {
+    return this.#proto.status()
+  }
+
+  metadata(id: string): Promise<Record<string, string>> {
+    return this.#proto.metadata(id)
+  }
+
+  cleanup(): Promise<void> {
+    return this.#proto.cleanup()
+  }
+}
+
+function jobOptions(
+  { signal, onProgress }: OperationOptions = {},
+  event: (done: number) => ProgressEvent,
+): JobOptions {
+  return { signal, onProgress: onProgress && ((done) => onProgress(event(done))) }
+}

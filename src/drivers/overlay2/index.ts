@@ -1,0 +1,65 @@
+import { join } from 'node:path'
+import { StoreError } from '../../errors.js'
+import { probe, type Probe } from '../../sys/probe.js'
+import type { Driver, Engine } from '../driver.js'
+import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
+import { keepingOf, type Keeping } from '../keeping.js'
+import { naiveDiff } from '../naive-diff.js'
+import { emptyTrash } from '../trash.js'
+import { Overlay2Layout } from './layout.js'
+import { Overlay2Driver } from './overlay2-driver.js'
+import { overlay2Options } from './options.js'
+
+/** Docker's overlay2, with the kernel's overlayfs or a userspace one over the same directories. */
+export const overlay2: DriverFactory = {
+  name: 'overlay2',
+
+  async open(options: DriverOpenOptions): Promise<Driver> {
+    const { root, readOnly } = options
+    const { attributes } = overlay2Options(options.driverOptions)
+    const layout = new Overlay2Layout(join(root, 'overlay2'))
+    if (!readOnly) await layout.make()
+    const tried = readOnly ? undefined : probe(layout.home)
+    const keeping = await keepingOf({
+      root,
+      driver: 'overlay2',
+      holdsLayers: layout.list().length > 0,
+      probe: tried,
+      wanted: attributes,
+      overlay: true,
+    })
+    const engine = engineFor(options.engine, keeping, tried)
+    if (!readOnly) await emptyTrash(layout.home)
+    return naiveDiff(new Overlay2Driver({ root, engine, keeping, readOnly }))
+  },
+
+  async holdsLayers(root: string): Promise<boolean> {
+    return new Overlay2Layout(join(root, 'overlay2')).list().length > 0
+  },
+
+  async supported(root: string): Promise<DriverSupport> {
+    const { overlay } = probe(root)
+    return {
+      engines: [
+        { engine: 'kernel', works: overlay.works, reason: overlay.reason },
+        { engine: 'userspace', works: true },
+      ],
+    }
+  },
+}
+
+function engineFor(wanted: Engine | 'auto', keeping: Keeping, tried: Probe | undefined): Engine {
+  if (wanted === 'userspace') return 'userspace'
+  const reason = whyNoKernel(keeping, tried)
+  if (reason === undefined) return 'kernel'
+  if (wanted === 'auto') return 'userspace'
+  throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 cannot use the kernel's overlayfs: ${reason}`, {
+    hint: "engine 'userspace' shows the same layers and needs no privilege",
+  })
+}
+
+function whyNoKernel({ attributes }: Keeping, tried: Probe | undefined): string | undefined {
+  if (tried === undefined) return 'a read-only store makes no directory to mount on'
+  if (attributes !== 'native') return `the layers of this root keep attributes as '${attributes}'`
+  return tried.overlay.works ? undefined : (tried.overlay.reason ?? 'it does not work here')
+}

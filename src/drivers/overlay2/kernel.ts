@@ -1,0 +1,68 @@
+import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { isErrno, StoreError } from '../../errors.js'
+import { mountOverlay } from '../../sys/mount-overlay.js'
+import { unmountIfMounted } from '../../sys/mount.js'
+import type { Keeping } from '../keeping.js'
+import type { OpenedLayer } from './opened-layer.js'
+import { isMountPoint } from './mount-point.js'
+
+/** Each changes what an upper directory says, and would break the diff that is read from it (moby#33733). */
+const TURNED_OFF = ['redirect_dir', 'index', 'metacopy']
+const PARAMETERS = '/sys/module/overlay/parameters'
+
+/**
+ * Mounts the layer on its `merged`, as Docker does, or finds it mounted there by another process.
+ * @param sole nobody else has the layer open
+ */
+export function mountLayer(layer: OpenedLayer, keeping: Keeping, sole: boolean): string {
+  const { id, diff, work, merged, lowerLinks, readOnly, volatile } = layer
+  if (!sole && isMountPoint(merged)) return merged
+  if (!sole && !readOnly) {
+    throw new StoreError(
+      'LAYER_IN_USE',
+      `another process has layer ${id} open where this one cannot see it`,
+      {
+        hint: 'it may run in another mount namespace',
+      },
+    )
+  }
+  const options = mountOptions(keeping)
+  mkdirSync(merged, { recursive: true, mode: 0o700 })
+  try {
+    if (readOnly) {
+      mountOverlay(merged, { lowers: [diff, ...lowerLinks], options })
+    } else {
+      forgetVolatile(work)
+      if (volatile) options.push('volatile')
+      mountOverlay(merged, { lowers: lowerLinks, upper: diff, work, options })
+    }
+    return merged
+  } catch (error) {
+    rmdirSync(merged)
+    throw error
+  }
+}
+
+/** Undoes `mountLayer`, whoever called it; harmless when nothing is mounted. */
+export function unmountLayer(merged: string): void {
+  if (isMountPoint(merged)) unmountIfMounted(merged)
+  try {
+    // Gone, it is unmounted in other mount namespaces too.
+    rmdirSync(merged)
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error
+  }
+}
+
+function mountOptions({ overlayXattrs }: Keeping): string[] {
+  // With userxattr the kernel turns redirects and metadata copies off by itself, and refuses to be told so.
+  const turnedOff = overlayXattrs === 'user' ? ['index'] : TURNED_OFF
+  const options = turnedOff.filter((name) => existsSync(join(PARAMETERS, name))).map((name) => `${name}=off`)
+  return overlayXattrs === 'user' ? [...options, 'userxattr'] : options
+}
+
+/** A volatile mount leaves word that its content may be half on disk, and no other mount is let in until that is gone. */
+function forgetVolatile(work: string): void {
+  rmSync(join(work, 'work', 'incompat'), { recursive: true, force: true })
+}

@@ -1,0 +1,212 @@
+import { randomBytes } from 'node:crypto'
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { mkdir, rename, rm, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../../durable/atomic-file.js'
+import { syncDirectory } from '../../durable/sync-directory.js'
+import { isErrno, StoreError } from '../../errors.js'
+import { isTrash, trash } from '../trash.js'
+
+/**
+ * The directories of Docker's overlay2:
+ *
+ *     l/<link>        symlink to ../<id>/diff; its name is short, since a mount takes hundreds
+ *     <id>/diff       what this layer has, in overlay form
+ *     <id>/link       the layer's name in l/
+ *     <id>/lower      l/A:l/B…, uppermost first; absent without a parent
+ *     <id>/work       the work directory of overlayfs; absent without a parent
+ *     <id>/committed  there is a child, so the layer is read-only from now on
+ *     <id>/merged     mounted on, while a view is open
+ *
+ * 1. A layer is there when its `link` is: that is written last. What else is found is a create or a remove that a crash
+ *    cut short, and counts as nothing.
+ * 2. `link`, `lower` and `committed` are written aside, synced and renamed; directories are synced before a call resolves.
+ * 3. `l/<link>` can be made again from `link`, and is, where it is missing or points elsewhere (a crash during `adopt`);
+ *    an empty `link`, as a crash left Docker (moby#35747), is made again from `l/`.
+ * 4. `adopt` turns the symlink first and renames the layer's directory then. After a crash in between, the layer is still
+ *    there under its old id, and rule 3 turns the symlink back.
+ */
+export class Overlay2Layout {
+  readonly home: string
+
+  constructor(home: string) {
+    this.home = home
+  }
+
+  async make(): Promise<void> {
+    await mkdir(this.home, { recursive: true, mode: 0o710 })
+    await mkdir(this.#links, { recursive: true, mode: 0o700 })
+  }
+
+  directory(id: string): string {
+    return join(this.home, id)
+  }
+
+  diff(id: string): string {
+    return join(this.home, id, 'diff')
+  }
+
+  work(id: string): string {
+    return join(this.home, id, 'work')
+  }
+
+  merged(id: string): string {
+    return join(this.home, id, 'merged')
+  }
+
+  exists(id: string): boolean {
+    return isThere(join(this.home, id, 'link'))
+  }
+
+  list(): string[] {
+    const names = orIfAbsent(() => readdirSync(this.home), [])
+    return names.filter((name) => name !== 'l' && !isTrash(name) && this.exists(name))
+  }
+
+  isCommitted(id: string): boolean {
+    return isThere(join(this.home, id, 'committed'))
+  }
+
+  /** Makes a layer whose `diff` is prepared by `prepare`. */
+  async create(
+    id: string,
+    parent: string | undefined,
+    lowers: readonly string[],
+    prepare: () => void,
+  ): Promise<void> {
+    // What a crash left half made has no link, and is in the way.
+    await trash(this.home, id)
+    const directory = this.directory(id)
+    try {
+      await mkdir(directory, { mode: 0o710 })
+      await mkdir(this.diff(id), { mode: 0o755 })
+      if (parent !== undefined) await mkdir(this.work(id), { mode: 0o700 })
+      prepare()
+      if (parent !== undefined) {
+        await this.#commit(parent)
+        await writeFileAtomic(join(directory, 'lower'), lowers.join(':'), { mode: 0o644 })
+      }
+      const link = newLink()
+      await symlink(join('..', id, 'diff'), join(this.#links, link))
+      await syncDirectory(this.#links)
+      await writeFileAtomic(join(directory, 'link'), link, { mode: 0o644 })
+      await syncDirectory(this.home)
+    } catch (error) {
+      await this.remove(id).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async remove(id: string): Promise<void> {
+    const link = this.#readLink(id)
+    if (link) await rm(join(this.#links, link), { force: true })
+    await trash(this.home, id)
+  }
+
+  async adopt(id: string, newId: string): Promise<void> {
+    const link = await this.link(id)
+    await trash(this.home, newId)
+    await this.#pointLink(link, newId)
+    await rename(this.directory(id), this.directory(newId))
+    await syncDirectory(this.home)
+  }
+
+  /** The layer's own name in `l/`, which points at it. */
+  async link(id: string): Promise<string> {
+    const link = this.#readLink(id) || (await this.#recoverLink(id))
+    if (this.#targetOf(link) !== join('..', id, 'diff')) {
+      await this.#pointLink(link, id)
+    }
+    return link
+  }
+
+  /** As in `lower`: `l/<link>` of each layer below, uppermost first. */
+  lowerLinks(id: string): string[] {
+    const path = join(this.home, id, 'lower')
+    const text = orIfAbsent(() => readFileSync(path, 'latin1'), undefined)
+    if (text === undefined) return []
+    const links = text.split(':')
+    if (links.every((link) => /^l\/[A-Za-z0-9]+$/.test(link))) return links
+    throw new StoreError('STORE_CORRUPT', `${path} does not name the layers below ${id}`, {
+      path,
+      hint: 'a crash may have left it empty: remove the layer and load its image again',
+    })
+  }
+
+  /** Ids of the layers below, uppermost first. */
+  async lowerIds(id: string): Promise<string[]> {
+    const ids: string[] = []
+    for (const link of this.lowerLinks(id)) ids.push(await this.#idOf(id, link.slice('l/'.length)))
+    return ids
+  }
+
+  async #idOf(id: string, link: string): Promise<string> {
+    const lower = /^\.\.\/([^/]+)\/diff$/.exec(this.#targetOf(link) ?? '')?.[1]
+    if (lower !== undefined && this.exists(lower)) return lower
+    const owner = this.list().find((candidate) => this.#readLink(candidate) === link)
+    if (owner === undefined) {
+      throw new StoreError('STORE_CORRUPT', `a layer below ${id} is missing: l/${link} leads nowhere`, {
+        path: join(this.#links, link),
+        hint: 'remove the images that stand on it and load them again',
+      })
+    }
+    await this.#pointLink(link, owner)
+    return owner
+  }
+
+  async #recoverLink(id: string): Promise<string> {
+    for (const link of readdirSync(this.#links)) {
+      if (this.#targetOf(link) !== join('..', id, 'diff')) continue
+      await writeFileAtomic(join(this.home, id, 'link'), link, { mode: 0o644 })
+      return link
+    }
+    const path = join(this.home, id, 'link')
+    throw new StoreError('STORE_CORRUPT', `${path} is empty, and no symlink in l/ leads to the layer`, {
+      path,
+    })
+  }
+
+  async #pointLink(link: string, id: string): Promise<void> {
+    const aside = join(this.#links, `${link}.${newLink()}`)
+    await symlink(join('..', id, 'diff'), aside)
+    await rename(aside, join(this.#links, link))
+    await syncDirectory(this.#links)
+  }
+
+  async #commit(id: string): Promise<void> {
+    if (this.isCommitted(id)) return
+    await writeFileAtomic(join(this.home, id, 'committed'), '', { mode: 0o600 })
+  }
+
+  #readLink(id: string): string | undefined {
+    return orIfAbsent(() => readFileSync(join(this.home, id, 'link'), 'latin1'), undefined)
+  }
+
+  #targetOf(link: string): string | undefined {
+    return orIfAbsent(() => readlinkSync(join(this.#links, link)), undefined)
+  }
+
+  get #links(): string {
+    return join(this.home, 'l')
+  }
+}
+
+const LINK_LENGTH = 26
+const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
+
+function newLink(): string {
+  return Array.from(randomBytes(LINK_LENGTH), (byte) => BASE32[byte & 31]).join('')
+}
+
+function isThere(path: string): boolean {
+  return orIfAbsent(() => lstatSync(path), undefined) !== undefined
+}
+
+function orIfAbsent<T, U>(read: () => T, otherwise: U): T | U {
+  try {
+    return read()
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return otherwise
+    throw error
+  }
+}

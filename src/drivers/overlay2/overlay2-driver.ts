@@ -1,0 +1,285 @@
+import { join } from 'node:path'
+import { StoreError, storeError } from '../../errors.js'
+import type { ByteString } from '../../fs/bytes.js'
+import { HostFs } from '../../fs/host-fs.js'
+import { openRawFs } from '../../fs/open-raw-fs.js'
+import { isOverlayXattr } from '../../fs/overlay-marks.js'
+import { layerFs } from '../../fs/rooted-fs.js'
+import type { HostFsSpec, RawFsSpec } from '../../fs/spec.js'
+import { fileSystemOf } from '../../sys/file-system.js'
+import type { ApplyTarget } from '../../tar/apply.js'
+import type { DiffSource } from '../../tar/diff.js'
+import type {
+  CreateOptions,
+  DriverCapabilities,
+  Engine,
+  GetOptions,
+  LayerView,
+  ProtoDriver,
+} from '../driver.js'
+import { HeldViews, type OpenedView } from '../held-views.js'
+import type { Keeping } from '../keeping.js'
+import { LayerHolds } from '../layer-holds.js'
+import { checkLayerId } from '../layer-id.js'
+import type { FastPaths } from '../naive-diff.js'
+import { mountLayer, unmountLayer } from './kernel.js'
+import { Overlay2Layout } from './layout.js'
+import type { OpenedLayer } from './opened-layer.js'
+import { unionOf } from './userspace.js'
+
+/** What overlayfs takes; Docker stops at 125, where the names of the layers no longer fit in a page of options. */
+const MAX_LOWERS = 500
+const ROOT = '' as ByteString
+
+export interface Overlay2Settings {
+  readonly root: string
+  readonly engine: Engine
+  readonly keeping: Keeping
+  readonly readOnly: boolean
+}
+
+/**
+ * Docker's overlay2. A layer is a directory that holds what differs from the layers below it, in the form of overlayfs;
+ * the kernel's overlay shows them as one tree, and so does `UnionFs`, over the same directories.
+ */
+export class Overlay2Driver implements ProtoDriver, FastPaths {
+  readonly name = 'overlay2'
+  readonly engine: Engine
+  readonly capabilities: DriverCapabilities
+  readonly #layout: Overlay2Layout
+  readonly #keeping: Keeping
+  readonly #readOnly: boolean
+  readonly #views = new HeldViews()
+  readonly #holds: LayerHolds
+
+  constructor({ root, engine, keeping, readOnly }: Overlay2Settings) {
+    this.engine = engine
+    this.#keeping = keeping
+    this.#readOnly = readOnly
+    this.#layout = new Overlay2Layout(join(root, 'overlay2'))
+    this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'overlay2'))
+    this.capabilities = {
+      hostPath: engine === 'kernel',
+      cheapSnapshots: true,
+      sharesBlocks: false,
+      nativeDiff: true,
+      quota: false,
+      maxDepth: MAX_LOWERS,
+      nativeAttributes: keeping.attributes === 'native',
+    }
+  }
+
+  async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    refuseStorageOptions(options)
+    if (this.#layout.exists(id)) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+    const lowers = parent === undefined ? [] : await this.#lowersOfChild(parent)
+    try {
+      await this.#layout.create(id, parent, lowers, () => this.#prepareRoot(id, parent))
+    } catch (error) {
+      throw storeError(error, 'SYSTEM', `could not create layer ${id}`)
+    }
+  }
+
+  createReadWrite(id: string, parent?: string, options?: CreateOptions): Promise<void> {
+    return this.create(id, parent, options)
+  }
+
+  get(id: string, { volatile = false }: GetOptions = {}): Promise<LayerView> {
+    return this.#views.get(id, async () => {
+      try {
+        return await this.#open(await this.#layerToOpen(id, volatile))
+      } catch (error) {
+        throw storeError(error, 'SYSTEM', `could not open layer ${id}`)
+      }
+    })
+  }
+
+  put(id: string): Promise<void> {
+    return this.#views.put(id)
+  }
+
+  async remove(id: string): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    await this.#views.whileUnused(id, this.#holds, async () => {
+      unmountLayer(this.#layout.merged(id))
+      await this.#layout.remove(id)
+    })
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return this.#layout.exists(checkLayerId(id))
+  }
+
+  async list(): Promise<string[]> {
+    return this.#layout.list()
+  }
+
+  async status(): Promise<[key: string, value: string][]> {
+    return [
+      ['Backing Filesystem', fileSystemOf(this.#layout.home).name],
+      ['Supports d_type', 'true'],
+      ['Using metacopy', 'false'],
+      ['Native Overlay Diff', 'true'],
+      ['userxattr', String(this.#keeping.overlayXattrs === 'user')],
+      ['Engine', this.engine],
+      ['Attributes', this.#keeping.attributes],
+    ]
+  }
+
+  async metadata(id: string): Promise<Record<string, string>> {
+    this.#mustExist(id)
+    const lowers = (await this.#layout.lowerIds(id)).map((lower) => this.#layout.diff(lower))
+    return {
+      MergedDir: this.#layout.merged(id),
+      UpperDir: this.#layout.diff(id),
+      WorkDir: this.#layout.work(id),
+      ...(lowers.length > 0 && { LowerDir: lowers.join(':') }),
+    }
+  }
+
+  cleanup(): Promise<void> {
+    return this.#views.closeAll()
+  }
+
+  async applyTarget(id: string): Promise<ApplyTarget> {
+    this.#mustExist(id)
+    const lowers = await this.#lowerSpecs(id)
+    return { files: this.#spec(id), form: lowers.length === 0 ? 'merged' : 'overlay', lowers }
+  }
+
+  /** From the upper directory alone where the parent is the layer just below; else two whole trees. */
+  async diffSource(id: string, parent?: string): Promise<DiffSource> {
+    this.#mustExist(id)
+    const below = await this.#layout.lowerIds(id)
+    if (parent !== undefined && below[0] === parent) {
+      return { form: 'overlay', upper: this.#readSpec(id), lowers: await this.#lowerSpecs(id) }
+    }
+    if (parent === undefined) return { form: 'compare', upper: await this.#tree(id) }
+    this.#mustExist(parent)
+    return { form: 'compare', upper: await this.#tree(id), lower: await this.#tree(parent) }
+  }
+
+  async contents(id: string): Promise<HostFsSpec> {
+    this.#mustExist(id)
+    return this.#readSpec(id)
+  }
+
+  async adopt(id: string, newId: string): Promise<void> {
+    checkLayerId(newId)
+    this.#mayWrite()
+    this.#mustExist(id)
+    if (this.#layout.exists(newId)) throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
+    await this.#views.whileUnused(id, this.#holds, async () => {
+      unmountLayer(this.#layout.merged(id))
+      await this.#layout.adopt(id, newId)
+    })
+  }
+
+  async #lowersOfChild(parent: string): Promise<string[]> {
+    this.#mustExist(parent)
+    const lowers = [`l/${await this.#layout.link(parent)}`, ...this.#layout.lowerLinks(parent)]
+    if (lowers.length <= MAX_LOWERS) return lowers
+    throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 stacks ${MAX_LOWERS} layers at most`, {
+      hint: 'flatten the image first',
+    })
+  }
+
+  /** The root directory of a layer shows as the parent's until the layer says otherwise. */
+  #prepareRoot(id: string, parent: string | undefined): void {
+    const to = new HostFs(this.#spec(id))
+    if (parent === undefined) return to.chown(ROOT, 0, 0)
+    const from = new HostFs(this.#readSpec(parent))
+    const { uid, gid, mode, atimeNs, mtimeNs } = from.lstat(ROOT)
+    to.chown(ROOT, uid, gid)
+    for (const name of from.listxattr(ROOT)) {
+      const value = isOverlayXattr(name) ? undefined : from.getxattr(ROOT, name)
+      if (value !== undefined) to.setxattr(ROOT, name, value)
+    }
+    to.chmod(ROOT, mode)
+    to.utimes(ROOT, atimeNs, mtimeNs)
+  }
+
+  async #layerToOpen(id: string, volatile: boolean): Promise<OpenedLayer> {
+    this.#mustExist(id)
+    // Makes sure, too, that the links which a mount goes by lead there.
+    const lowerIds = await this.#layout.lowerIds(id)
+    return {
+      id,
+      diff: this.#layout.diff(id),
+      work: this.#layout.work(id),
+      merged: this.#layout.merged(id),
+      lowers: lowerIds.map((lower) => this.#layout.diff(lower)),
+      lowerLinks: this.#layout.lowerLinks(id).map((link) => join(this.#layout.home, link)),
+      readOnly: this.#readOnly || this.#layout.isCommitted(id),
+      volatile,
+    }
+  }
+
+  async #open(layer: OpenedLayer): Promise<OpenedView> {
+    if (this.#readOnly) return this.#openUnheld(layer, true)
+    const kind = this.engine === 'userspace' && !layer.readOnly ? 'exclusive' : 'shared'
+    const { hold, result: view } = await this.#holds.take(layer.id, kind, async (sole) => {
+      // What is mounted though nobody holds it was left behind by a process that died.
+      if (sole) unmountLayer(layer.merged)
+      return this.#openUnheld(layer, sole)
+    })
+    const close = async (): Promise<void> => {
+      await view.close()
+      await hold.release(async () => unmountLayer(layer.merged))
+    }
+    return { ...view, close }
+  }
+
+  #openUnheld(layer: OpenedLayer, sole: boolean): OpenedView {
+    const { id, diff, readOnly, lowers } = layer
+    if (this.engine === 'userspace') {
+      const raw = openRawFs(unionOf(layer, (directory) => this.#specOf(directory)))
+      return { fs: layerFs(raw), close: async () => raw.close() }
+    }
+    const hostPath = lowers.length === 0 ? diff : mountLayer(layer, this.#keeping, sole)
+    const raw = new HostFs({ ...this.#spec(id), root: hostPath, readOnly, shared: true })
+    return { fs: layerFs(raw), hostPath, close: async () => raw.close() }
+  }
+
+  /** The layer with all below it, read-only. */
+  async #tree(id: string): Promise<RawFsSpec> {
+    const lowers = await this.#lowerSpecs(id)
+    return lowers.length === 0
+      ? this.#readSpec(id)
+      : { kind: 'union', lowers: [this.#readSpec(id), ...lowers] }
+  }
+
+  async #lowerSpecs(id: string): Promise<HostFsSpec[]> {
+    return (await this.#layout.lowerIds(id)).map((lower) => this.#readSpec(lower))
+  }
+
+  #readSpec(id: string): HostFsSpec {
+    return { ...this.#spec(id), readOnly: true }
+  }
+
+  #spec(id: string): HostFsSpec {
+    return this.#specOf(this.#layout.diff(id))
+  }
+
+  #specOf(root: string): HostFsSpec {
+    return { kind: 'host', root, ...this.#keeping }
+  }
+
+  #mustExist(id: string): void {
+    if (this.#layout.exists(checkLayerId(id))) return
+    throw new StoreError('LAYER_NOT_FOUND', `overlay2 has no layer ${id}`)
+  }
+
+  #mayWrite(): void {
+    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+  }
+}
+
+function refuseStorageOptions({ storageOptions = {} }: CreateOptions): void {
+  for (const name of Object.keys(storageOptions)) {
+    throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 has no storage option ${name} here`)
+  }
+}

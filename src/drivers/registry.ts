@@ -1,0 +1,32 @@
+import { StoreError } from '../errors.js'
+import type { DriverFactory } from './factory.js'
+
+/** Drivers by name. The order in which they came is the order in which `auto` tries them. */
+export class DriverRegistry implements Iterable<DriverFactory> {
+  readonly #factories = new Map<string, DriverFactory>()
+
+  constructor(factories: Iterable<DriverFactory> = []) {
+    for (const factory of factories) this.register(factory)
+  }
+
+  register(factory: DriverFactory): this {
+    if (this.#factories.has(factory.name)) {
+      throw new TypeError(`a driver is already registered as ${factory.name}`)
+    }
+    this.#factories.set(factory.name, factory)
+    return this
+  }
+
+  /** Throws `DRIVER_UNKNOWN`. */
+  get(name: string): DriverFactory {
+    const factory = this.#factories.get(name)
+    if (factory !== undefined) return factory
+    throw new StoreError('DRIVER_UNKNOWN', `no storage driver is called ${JSON.stringify(name)}`, {
+      hint: `known drivers: ${[...this.#factories.keys()].join(', ') || 'none'}`,
+    })
+  }
+
+  [Symbol.iterator](): Iterator<DriverFactory> {
+    return this.#factories.values()
+  }
+}

@@ -1,0 +1,34 @@
+import { readdir, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isErrno } from '../errors.js'
+import { runJob } from '../jobs/run-job.js'
+
+const SUFFIX = '-removing'
+
+/** Whether a name in a driver's directory is that of a layer which is being removed. */
+export function isTrash(name: string): boolean {
+  return name.endsWith(SUFFIX)
+}
+
+/**
+ * Removes `<directory>/<name>`: it is gone at once, under another name its content after it. A crash in between leaves
+ * what {@link emptyTrash} clears.
+ */
+export async function trash(directory: string, name: string): Promise<void> {
+  const path = join(directory, `${name}${SUFFIX}`)
+  await runJob({ kind: 'removeTree', path })
+  try {
+    await rename(join(directory, name), path)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return
+    throw error
+  }
+  await runJob({ kind: 'removeTree', path })
+}
+
+/** Clears what a crash left of layers that were being removed. */
+export async function emptyTrash(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (isTrash(name)) await runJob({ kind: 'removeTree', path: join(directory, name) })
+  }
+}

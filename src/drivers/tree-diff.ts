@@ -1,0 +1,74 @@
+import { bytesToBuffer, bytesToText, type ByteString } from '../fs/bytes.js'
+import { openRawFs } from '../fs/open-raw-fs.js'
+import type { RawFs } from '../fs/raw-fs.js'
+import type { JobOptions } from '../jobs/job.js'
+import { Slices } from '../jobs/pace.js'
+import { diffChanges, diffParts, type DiffSource } from '../tar/diff.js'
+import type { Change } from './driver.js'
+
+/** Two trees to compare, as data or open. */
+export type Trees = DiffSource | { readonly upper: RawFs; readonly lower?: RawFs }
+
+/** Small parts are gathered up to this size, so that a reader has not to be woken for each header. */
+const CHUNK = 64 << 10
+
+/** The tar that turns the lower tree into the upper, made on this thread in slices. */
+export async function* tarOf(trees: Trees, options: JobOptions): AsyncGenerator<Uint8Array, void, void> {
+  const pace = new Slices(options)
+  let gathered: Uint8Array[] = []
+  let size = 0
+  let done = 0
+  for (const { bytes } of diffParts(trees)) {
+    gathered.push(bytes)
+    size += bytes.length
+    if (size >= CHUNK) {
+      yield Buffer.concat(gathered)
+      pace.progress((done += size))
+      gathered = []
+      size = 0
+    }
+    const turn = pace.breathe()
+    if (turn !== undefined) await turn
+  }
+  if (size > 0) yield Buffer.concat(gathered)
+}
+
+export async function* changesOf(trees: Trees, options: JobOptions): AsyncGenerator<Change, void, void> {
+  const pace = new Slices(options)
+  for (const { kind, path } of diffChanges(trees)) {
+    const absolute = `/${path}` as ByteString
+    yield { kind, path: bytesToText(absolute), pathBytes: bytesToBuffer(absolute) }
+    const turn = pace.breathe()
+    if (turn !== undefined) await turn
+  }
+}
+
+/** Bytes of the regular files that were added or changed; one with several names counts once. */
+export async function sizeOf(trees: Trees, options: JobOptions): Promise<number> {
+  const pace = new Slices(options)
+  const upper = upperOf(trees)
+  const counted = new Set<string>()
+  let size = 0
+  for (const { kind, path } of diffChanges(trees)) {
+    if (kind !== 'delete') size += bytesAt(upper, path, counted)
+    const turn = pace.breathe()
+    if (turn !== undefined) await turn
+  }
+  if ('form' in trees) upper.close()
+  return size
+}
+
+function upperOf(trees: Trees): RawFs {
+  return 'form' in trees ? openRawFs(trees.upper) : trees.upper
+}
+
+function bytesAt(upper: RawFs, path: ByteString, counted: Set<string>): number {
+  const { type, size, nlink, dev, ino } = upper.lstat(path)
+  if (type !== 'file') return 0
+  if (nlink > 1) {
+    const inode = `${dev}:${ino}`
+    if (counted.has(inode)) return 0
+    counted.add(inode)
+  }
+  return size
+}

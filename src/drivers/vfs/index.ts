@@ -1,0 +1,50 @@
+import { join } from 'node:path'
+import { StoreError } from '../../errors.js'
+import { probe } from '../../sys/probe.js'
+import type { Driver } from '../driver.js'
+import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
+import { keepingOf } from '../keeping.js'
+import { naiveDiff } from '../naive-diff.js'
+import { emptyTrash } from '../trash.js'
+import { VfsLayout } from './layout.js'
+import { vfsOptions } from './options.js'
+import { VfsDriver } from './vfs-driver.js'
+
+const NO_KERNEL = 'vfs has one engine, which asks nothing of the kernel'
+
+/** Docker's vfs: full copies, everywhere. */
+export const vfs: DriverFactory = {
+  name: 'vfs',
+
+  async open({ root, engine, readOnly, driverOptions }: DriverOpenOptions): Promise<Driver> {
+    const { attributes } = vfsOptions(driverOptions)
+    if (engine === 'kernel') {
+      throw new StoreError('ENGINE_UNSUPPORTED', NO_KERNEL, { hint: "use engine 'auto' or 'userspace'" })
+    }
+    const layout = new VfsLayout(join(root, 'vfs'))
+    if (!readOnly) await layout.make()
+    const keeping = await keepingOf({
+      root,
+      driver: 'vfs',
+      holdsLayers: layout.list().length > 0,
+      probe: readOnly ? undefined : probe(layout.home),
+      wanted: attributes,
+      overlay: false,
+    })
+    if (!readOnly) await emptyTrash(layout.home)
+    return naiveDiff(new VfsDriver({ root, keeping, readOnly }))
+  },
+
+  async holdsLayers(root: string): Promise<boolean> {
+    return new VfsLayout(join(root, 'vfs')).list().length > 0
+  },
+
+  async supported(): Promise<DriverSupport> {
+    return {
+      engines: [
+        { engine: 'kernel', works: false, reason: NO_KERNEL },
+        { engine: 'userspace', works: true },
+      ],
+    }
+  },
+}

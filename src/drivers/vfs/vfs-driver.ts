@@ -1,0 +1,179 @@
+import { join } from 'node:path'
+import { StoreError, storeError } from '../../errors.js'
+import type { ByteString } from '../../fs/bytes.js'
+import { HostFs } from '../../fs/host-fs.js'
+import { layerFs } from '../../fs/rooted-fs.js'
+import type { HostFsSpec } from '../../fs/spec.js'
+import { runJob } from '../../jobs/run-job.js'
+import { fileSystemOf } from '../../sys/file-system.js'
+import type { ApplyTarget } from '../../tar/apply.js'
+import type { DiffSource } from '../../tar/diff.js'
+import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
+import { HeldViews, type OpenedView } from '../held-views.js'
+import type { Keeping } from '../keeping.js'
+import { LayerHolds } from '../layer-holds.js'
+import { checkLayerId } from '../layer-id.js'
+import type { FastPaths } from '../naive-diff.js'
+import { VfsLayout } from './layout.js'
+
+const ROOT = '' as ByteString
+
+export interface VfsSettings {
+  readonly root: string
+  readonly keeping: Keeping
+  readonly readOnly: boolean
+}
+
+/**
+ * Docker's vfs: every layer is a whole copy of its parent. Needs nothing of the system, and costs what the image has; on
+ * a file system that can share blocks (btrfs, XFS) the copies share them.
+ */
+export class VfsDriver implements ProtoDriver, FastPaths {
+  readonly name = 'vfs'
+  readonly engine = 'userspace'
+  readonly capabilities: DriverCapabilities
+  readonly #layout: VfsLayout
+  readonly #keeping: Keeping
+  readonly #readOnly: boolean
+  readonly #views = new HeldViews()
+  readonly #holds: LayerHolds
+
+  constructor({ root, keeping, readOnly }: VfsSettings) {
+    this.#layout = new VfsLayout(join(root, 'vfs'))
+    this.#keeping = keeping
+    this.#readOnly = readOnly
+    this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'vfs'))
+    const native = keeping.attributes === 'native'
+    this.capabilities = {
+      hostPath: native,
+      cheapSnapshots: false,
+      sharesBlocks: false,
+      nativeDiff: false,
+      quota: false,
+      maxDepth: Infinity,
+      nativeAttributes: native,
+    }
+  }
+
+  async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    refuseStorageOptions(options)
+    if (this.#layout.exists(id)) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+    if (parent !== undefined) this.#mustExist(parent)
+    try {
+      await this.#layout.create(id, (directory) => this.#fill(this.#specOf(directory), parent))
+    } catch (error) {
+      throw storeError(error, 'SYSTEM', `could not create layer ${id}`)
+    }
+  }
+
+  createReadWrite(id: string, parent?: string, options?: CreateOptions): Promise<void> {
+    return this.create(id, parent, options)
+  }
+
+  get(id: string): Promise<LayerView> {
+    return this.#views.get(id, () => this.#open(id))
+  }
+
+  put(id: string): Promise<void> {
+    return this.#views.put(id)
+  }
+
+  async remove(id: string): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    await this.#views.whileUnused(id, this.#holds, () => this.#layout.remove(id))
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return this.#layout.exists(checkLayerId(id))
+  }
+
+  async list(): Promise<string[]> {
+    return this.#layout.list()
+  }
+
+  async status(): Promise<[key: string, value: string][]> {
+    return [
+      ['Backing Filesystem', fileSystemOf(this.#layout.home).name],
+      ['Attributes', this.#keeping.attributes],
+    ]
+  }
+
+  async metadata(id: string): Promise<Record<string, string>> {
+    this.#mustExist(id)
+    return { SourceDir: this.#layout.directory(id) }
+  }
+
+  cleanup(): Promise<void> {
+    return this.#views.closeAll()
+  }
+
+  async applyTarget(id: string): Promise<ApplyTarget> {
+    this.#mustExist(id)
+    return { files: this.#spec(id), form: 'merged', lowers: [] }
+  }
+
+  async diffSource(id: string, parent?: string): Promise<DiffSource> {
+    const upper = await this.contents(id)
+    return parent === undefined
+      ? { form: 'compare', upper }
+      : { form: 'compare', upper, lower: await this.contents(parent) }
+  }
+
+  async contents(id: string): Promise<HostFsSpec> {
+    this.#mustExist(id)
+    return { ...this.#spec(id), readOnly: true }
+  }
+
+  async adopt(id: string, newId: string): Promise<void> {
+    checkLayerId(newId)
+    this.#mayWrite()
+    this.#mustExist(id)
+    if (this.#layout.exists(newId)) throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
+    await this.#views.whileUnused(id, this.#holds, () => this.#layout.adopt(id, newId))
+  }
+
+  async #fill(to: HostFsSpec, parent: string | undefined): Promise<void> {
+    if (parent === undefined) new HostFs(to).chown(ROOT, 0, 0)
+    else await runJob({ kind: 'copyTree', from: await this.contents(parent), to })
+  }
+
+  async #open(id: string): Promise<OpenedView> {
+    this.#mustExist(id)
+    const raw = new HostFs({ ...this.#spec(id), readOnly: this.#readOnly, shared: true })
+    const hostPath = this.capabilities.hostPath ? { hostPath: this.#layout.directory(id) } : {}
+    const view = { fs: layerFs(raw), ...hostPath }
+    if (this.#readOnly) return { ...view, close: async () => raw.close() }
+    const { hold } = await this.#holds.take(id, 'shared', async () => undefined)
+    const close = async (): Promise<void> => {
+      raw.close()
+      await hold.release()
+    }
+    return { ...view, close }
+  }
+
+  #spec(id: string): HostFsSpec {
+    return this.#specOf(this.#layout.directory(id))
+  }
+
+  #specOf(root: string): HostFsSpec {
+    return { kind: 'host', root, attributes: this.#keeping.attributes }
+  }
+
+  #mustExist(id: string): void {
+    if (this.#layout.exists(checkLayerId(id))) return
+    throw new StoreError('LAYER_NOT_FOUND', `vfs has no layer ${id}`)
+  }
+
+  #mayWrite(): void {
+    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+  }
+}
+
+function refuseStorageOptions({ storageOptions = {} }: CreateOptions): void {
+  for (const name of Object.keys(storageOptions)) {
+    throw new StoreError('ENGINE_UNSUPPORTED', `vfs has no storage option ${name} here`)
+  }
+}

@@ -1,0 +1,46 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import { StoreError } from '../errors.js'
+
+/** Where the bytes of a layer come from. */
+export type ByteSource = FileRange | ChunkSource
+
+/** A part of a file, read by the thread that works on it. */
+export interface FileRange {
+  readonly path: string
+  /** @default 0 */
+  readonly offset?: number
+  /** @default up to the end of the file */
+  readonly length?: number
+}
+
+/** What is left of a stream. It is read to its end, or closed by `return()` when the job fails. */
+export interface ChunkSource {
+  readonly chunks: AsyncIterable<Uint8Array>
+}
+
+const CHUNK = 1 << 20
+
+/** Reads synchronously: for a worker thread, or for one chunk at a time between other work. */
+export function bytesOf(source: ByteSource): AsyncIterable<Uint8Array> {
+  return 'chunks' in source ? source.chunks : readRange(source)
+}
+
+async function* readRange(range: FileRange): AsyncGenerator<Uint8Array, void, void> {
+  const { path, offset = 0, length } = range
+  const file = openSync(path, 'r')
+  try {
+    for (let at = 0; at !== length;) {
+      const wanted = Math.min(CHUNK, (length ?? Infinity) - at)
+      const buffer = Buffer.allocUnsafeSlow(wanted)
+      const read = readSync(file, buffer, 0, wanted, offset + at)
+      if (read === 0) {
+        if (length === undefined) return
+        throw new StoreError('ARCHIVE_TRUNCATED', `${path} ends ${length - at} bytes too early`, { path })
+      }
+      at += read
+      yield buffer.subarray(0, read)
+    }
+  } finally {
+    closeSync(file)
+  }
+}

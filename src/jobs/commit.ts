@@ -1,0 +1,37 @@
+import { storeError } from '../errors.js'
+import type { ApplyTarget } from '../tar/apply.js'
+import { diffParts, type DiffSource } from '../tar/diff.js'
+import { LayerIntake, type LayerResult, type LayerSinks } from './layer-intake.js'
+import type { Pace } from './pace.js'
+
+/**
+ * Reads what changed in a writable layer, once: its tar's digest, its tar-split, and with a target the new layer's files.
+ * Without a target the files stay where they are. Failure and durability are as in an unpack. Progress counts bytes of
+ * the tar.
+ */
+export interface CommitJob extends LayerSinks {
+  readonly kind: 'commit'
+  readonly source: DiffSource
+  readonly target?: ApplyTarget | undefined
+}
+
+/** A {@link CommitJob} whose trees may be filesystems of this thread. */
+export interface Committing extends LayerSinks {
+  readonly source: Parameters<typeof diffParts>[0]
+}
+
+export async function commitLayer(job: Committing, pace: Pace): Promise<LayerResult> {
+  try {
+    const intake = await LayerIntake.open(job)
+    for (const part of diffParts(job.source)) {
+      intake.bytes(part.bytes)
+      intake.part(part)
+      pace.progress(intake.tarSize)
+      const turn = pace.breathe()
+      if (turn !== undefined) await turn
+    }
+    return intake.finish()
+  } catch (error) {
+    throw storeError(error, 'SYSTEM', 'could not read the changes of the layer')
+  }
+}

@@ -1,0 +1,23 @@
+import { commitLayer, type Committing } from './commit.js'
+import type { JobOptions } from './job.js'
+import type { LayerResult } from './layer-intake.js'
+import { Slices } from './pace.js'
+import { runJob } from './run-job.js'
+import { writtenPaths } from './run.js'
+import { unpackLayer, type Unpacking } from './unpack.js'
+
+/**
+ * Jobs on the caller's thread, in slices of some milliseconds: for drivers whose trees no other thread can open. What
+ * they write is durable as far as it has host paths.
+ */
+export async function unpackHere(unpacking: Unpacking, options?: JobOptions): Promise<LayerResult> {
+  const result = await unpackLayer(unpacking, new Slices(options))
+  await runJob({ kind: 'settle', paths: writtenPaths(unpacking) })
+  return result
+}
+
+export async function commitHere(committing: Committing, options?: JobOptions): Promise<LayerResult> {
+  const result = await commitLayer(committing, new Slices(options))
+  await runJob({ kind: 'settle', paths: writtenPaths(committing) })
+  return result
+}

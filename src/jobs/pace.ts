@@ -1,0 +1,82 @@
+import { setImmediate } from 'node:timers/promises'
+import type { JobOptions } from './job.js'
+
+/**
+ * How long work on a whole tree looks up from it: to see whether it is still wanted, to let others have the thread, to
+ * tell how far it is. The work is written once; in a worker thread it never needs to pause, on the caller's thread it
+ * runs in slices.
+ */
+export interface Pace {
+  /** Throws once the work is not wanted any more. */
+  check(): void
+  /** As `check`; and when it is somebody else's turn, a promise to wait for. Costs little, so call it for each file. */
+  breathe(): Promise<void> | undefined
+  /** `done` counts what the job says it counts. */
+  progress(done: number): void
+}
+
+/** Far below what anybody notices, far above what a turn of the event loop costs. */
+const SLICE_MS = 8
+const PROGRESS_MS = 50
+
+/** The pace of work on the caller's own thread. */
+export class Slices implements Pace {
+  readonly #options: JobOptions
+  #sliceStart = performance.now()
+  #lastProgress = -Infinity
+
+  constructor(options: JobOptions = {}) {
+    this.#options = options
+  }
+
+  check(): void {
+    this.#options.signal?.throwIfAborted()
+  }
+
+  breathe(): Promise<void> | undefined {
+    this.check()
+    return performance.now() - this.#sliceStart < SLICE_MS ? undefined : this.#nextSlice()
+  }
+
+  progress(done: number): void {
+    if (this.#options.onProgress === undefined) return
+    const now = performance.now()
+    if (now - this.#lastProgress < PROGRESS_MS) return
+    this.#lastProgress = now
+    this.#options.onProgress(done)
+  }
+
+  async #nextSlice(): Promise<void> {
+    await setImmediate()
+    this.check()
+    this.#sliceStart = performance.now()
+  }
+}
+
+/** The pace of work in a worker thread, which another thread stops through memory that both see. */
+export class ThreadPace implements Pace {
+  readonly #stop: Int32Array
+  readonly #report: (done: number) => void
+  #lastProgress = -Infinity
+
+  constructor(stop: Int32Array, report: (done: number) => void) {
+    this.#stop = stop
+    this.#report = report
+  }
+
+  check(): void {
+    // The thread that asked for it rejects with the signal's own reason; this error only ends the work.
+    if (Atomics.load(this.#stop, 0) !== 0) throw new DOMException('stopped', 'AbortError')
+  }
+
+  breathe(): undefined {
+    this.check()
+  }
+
+  progress(done: number): void {
+    const now = performance.now()
+    if (now - this.#lastProgress < PROGRESS_MS) return
+    this.#lastProgress = now
+    this.#report(done)
+  }
+}

@@ -1,0 +1,61 @@
+import { chmodSync, lstatSync, readdirSync, rmdirSync, unlinkSync, type Dirent } from 'node:fs'
+import { isErrno, storeError } from '../errors.js'
+import type { Pace } from './pace.js'
+
+/**
+ * Removes a tree of the host, names of any bytes in it too. Nothing need be there, and others may remove it at the same
+ * time. What is mounted in it is left alone and fails the job. No progress.
+ */
+export interface RemoveTreeJob {
+  readonly kind: 'removeTree'
+  readonly path: string
+}
+
+export async function removeTreeAt(job: RemoveTreeJob, pace: Pace): Promise<void> {
+  try {
+    const top = Buffer.from(job.path)
+    const stat = lstatSync(top, { throwIfNoEntry: false })
+    if (stat === undefined) return
+    if (stat.isDirectory()) await removeDirectory(top, stat.dev, pace)
+    else gone(() => unlinkSync(top))
+  } catch (error) {
+    throw storeError(error, 'SYSTEM', `could not remove ${job.path}`)
+  }
+}
+
+async function removeDirectory(directory: Buffer, device: number, pace: Pace): Promise<void> {
+  for (const entry of gone(() => entriesOf(directory)) ?? []) {
+    const turn = pace.breathe()
+    if (turn !== undefined) await turn
+    const path = Buffer.concat([directory, SLASH, entry.name])
+    if (!entry.isDirectory()) gone(() => unlinkSync(path))
+    else if (gone(() => lstatSync(path))?.dev === device) await removeDirectory(path, device, pace)
+    else gone(() => rmdirSync(path))
+  }
+  gone(() => rmdirSync(directory))
+}
+
+function entriesOf(directory: Buffer): Dirent<Buffer>[] {
+  const read = (): Dirent<Buffer>[] =>
+    readdirSync(directory, { withFileTypes: true, encoding: 'buffer' }) as unknown as Dirent<Buffer>[]
+  try {
+    return read()
+  } catch (error) {
+    if (!isErrno(error, 'EACCES')) throw error
+    // Its owner may be kept out too, as by the mode 000 of a kernel's work directory.
+    chmodSync(directory, 0o700)
+    return read()
+  }
+}
+
+/** Undefined where another one removed it first. */
+function gone<T>(call: () => T): T | undefined {
+  try {
+    return call()
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
+const SLASH = Buffer.from('/')

@@ -1,0 +1,84 @@
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { storeError } from '../errors.js'
+import { ChunkSender } from './chunk-port.js'
+import type { Job, JobOptions, JobResult } from './job.js'
+import type { SentJob, WorkerMessage } from './messages.js'
+import { unpackError } from './thread-error.js'
+import { WorkerPool, type PooledWorker } from './worker-pool.js'
+
+const pool = new WorkerPool()
+
+/**
+ * Does a job in a worker thread. Rejects with the errors that the job would throw here; when it rejects, also by an
+ * abort, nothing of it is running any more.
+ */
+export async function runJob<J extends Job>(job: J, options: JobOptions = {}): Promise<JobResult<J>> {
+  const { signal, onProgress } = options
+  const worker = await pool.acquire(signal)
+  const sending = send(job)
+  const stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+  let stopped: { readonly reason: unknown } | undefined
+  const stopFor = (reason: unknown): void => {
+    stopped ??= { reason }
+    Atomics.store(stop, 0, 1)
+    sending.sender?.stop()
+  }
+  const abort = (): void => stopFor(signal?.reason)
+  const progress = (done: number): void => {
+    try {
+      onProgress?.(done)
+    } catch (error) {
+      stopFor(error)
+    }
+  }
+  signal?.addEventListener('abort', abort, { once: true })
+  try {
+    signal?.throwIfAborted()
+    return (await outcome(worker, sending, stop, progress)) as JobResult<J>
+  } catch (error) {
+    if (stopped !== undefined) throw stopped.reason
+    const { failure } = sending.sender ?? {}
+    throw failure === undefined
+      ? error
+      : storeError(failure, 'SYSTEM', 'could not read the stream of the layer')
+  } finally {
+    signal?.removeEventListener('abort', abort)
+    sending.sender?.stop()
+    pool.release(worker)
+  }
+}
+
+interface Sending {
+  readonly job: SentJob
+  readonly ports: readonly MessagePort[]
+  readonly sender?: ChunkSender
+}
+
+/** A stream cannot cross; a port can, and this thread feeds it. */
+function send(job: Job): Sending {
+  if (job.kind !== 'unpack' || !('chunks' in job.source)) return { job: job as SentJob, ports: [] }
+  const { port1, port2 } = new MessageChannel()
+  const sender = new ChunkSender(job.source.chunks, port1)
+  return { job: { ...job, source: { port: port2 } }, ports: [port2], sender }
+}
+
+function outcome(
+  worker: PooledWorker,
+  { job, ports }: Sending,
+  stop: Int32Array,
+  onProgress: (done: number) => void,
+): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onMessage = (message: WorkerMessage): void => {
+      switch (message.type) {
+        case 'progress':
+          return onProgress(message.done)
+        case 'done':
+          return resolve(message.result)
+        case 'failed':
+          return reject(unpackError(message.error))
+      }
+    }
+    worker.run({ job, stop }, ports, { onMessage, onDeath: reject })
+  })
+}

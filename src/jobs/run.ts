@@ -1,0 +1,34 @@
+import { commitLayer } from './commit.js'
+import { copyTreeOf } from './copy-tree.js'
+import type { Job, JobResults } from './job.js'
+import type { LayerSinks } from './layer-intake.js'
+import type { Pace } from './pace.js'
+import { removeTreeAt } from './remove-tree.js'
+import { settle } from './settle.js'
+import { unpackLayer } from './unpack.js'
+
+/** Does a job on this thread, and makes durable what it wrote. */
+export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]> {
+  switch (job.kind) {
+    case 'unpack':
+      return settled(await unpackLayer(job, pace), writtenPaths(job))
+    case 'commit':
+      return settled(await commitLayer(job, pace), writtenPaths(job))
+    case 'copyTree':
+      return settled(copyTreeOf(job, pace), [job.to.root])
+    case 'removeTree':
+      return removeTreeAt(job, pace)
+    case 'settle':
+      return settle(job.paths)
+  }
+}
+
+export function writtenPaths({ target, splitFile }: LayerSinks): string[] {
+  const tree = target === undefined ? undefined : 'raw' in target ? target.raw.hostPath : target.files.root
+  return [tree, splitFile].filter((path) => path !== undefined)
+}
+
+function settled<T>(result: T, paths: readonly string[]): T {
+  settle(paths)
+  return result
+}

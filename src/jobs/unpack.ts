@@ -1,0 +1,94 @@
+import { createHash } from 'node:crypto'
+import { decompress } from '../compression/decompress.js'
+import type { Digest, DiffID } from '../digest.js'
+import { StoreError, storeError } from '../errors.js'
+import type { ApplyTarget } from '../tar/apply.js'
+import { TarReader } from '../tar/reader.js'
+import { bytesOf, type ByteSource } from './byte-source.js'
+import { LayerIntake, type LayerResult, type LayerSinks } from './layer-intake.js'
+import type { Pace } from './pace.js'
+
+/**
+ * Unpacks a layer's tar, plain or compressed. When the job is done, the files and the tar-split are durable and the
+ * digests are right; when it fails, what was written is left for the caller to remove. Progress counts bytes of the
+ * uncompressed tar.
+ */
+export interface UnpackJob extends LayerSinks {
+  readonly kind: 'unpack'
+  readonly source: ByteSource
+  readonly target: ApplyTarget
+  /** Another DiffID is `DIGEST_MISMATCH`. */
+  readonly expected?: DiffID | undefined
+  /** sha256 of the source's bytes as they come; another one is `DIGEST_MISMATCH`. */
+  readonly expectedBlob?: Digest | undefined
+}
+
+/** An {@link UnpackJob} whose target may be a filesystem of this thread. */
+export type Unpacking = Omit<UnpackJob, 'kind' | 'target'> & LayerSinks
+
+export async function unpackLayer(job: Unpacking, pace: Pace): Promise<LayerResult> {
+  try {
+    const blob = new BlobDigest(job.expectedBlob)
+    const result = await readTar(decompress(blob.watch(bytesOf(job.source))), job, pace)
+    blob.verify()
+    verifyDiffId(result.diffId, job.expected)
+    return result
+  } catch (error) {
+    throw storeError(error, 'SYSTEM', 'could not unpack the layer')
+  }
+}
+
+async function readTar(
+  chunks: AsyncIterable<Uint8Array>,
+  sinks: LayerSinks,
+  pace: Pace,
+): Promise<LayerResult> {
+  const reader = new TarReader()
+  const intake = await LayerIntake.open(sinks)
+  for await (const chunk of chunks) {
+    intake.bytes(chunk)
+    for (const part of reader.push(chunk)) {
+      intake.part(part)
+      const turn = pace.breathe()
+      if (turn !== undefined) await turn
+    }
+    pace.progress(intake.tarSize)
+  }
+  for (const part of reader.end()) intake.part(part)
+  return intake.finish()
+}
+
+function verifyDiffId(actual: DiffID, expected: DiffID | undefined): void {
+  if (expected === undefined || actual === expected) return
+  throw new StoreError('DIGEST_MISMATCH', `the layer's DiffID is ${actual}, not ${expected}`, {
+    hint: 'the archive is damaged, or its config names other layers',
+  })
+}
+
+/** The digest of the bytes as they come, where somebody claims to know it. */
+class BlobDigest {
+  readonly #expected: Digest | undefined
+  readonly #hash = createHash('sha256')
+
+  constructor(expected: Digest | undefined) {
+    this.#expected = expected
+  }
+
+  watch(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    return this.#expected === undefined ? chunks : this.#update(chunks)
+  }
+
+  verify(): void {
+    if (this.#expected === undefined) return
+    const actual = `sha256:${this.#hash.digest('hex')}`
+    if (actual === this.#expected) return
+    throw new StoreError('DIGEST_MISMATCH', `the layer's blob is ${actual}, not ${this.#expected}`)
+  }
+
+  async *#update(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+    for await (const chunk of chunks) {
+      this.#hash.update(chunk)
+      yield chunk
+    }
+  }
+}

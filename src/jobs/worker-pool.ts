@@ -1,0 +1,135 @@
+import { availableParallelism } from 'node:os'
+import { Worker, type MessagePort } from 'node:worker_threads'
+import { StoreError } from '../errors.js'
+import type { RunMessage, WorkerMessage } from './messages.js'
+
+/** Some seconds: a load of several layers keeps its workers, a process that is done with loading gets rid of them. */
+const IDLE_MS = 5_000
+
+/** What a worker that runs a task tells. Exactly one of `done`, `failed` and `died` ends it. */
+export interface TaskListener {
+  onMessage(message: WorkerMessage): void
+  onDeath(error: StoreError): void
+}
+
+/**
+ * At most as many worker threads as there are processors, started when they are wanted and ended when they idle. A
+ * working one keeps the process alive, an idle one does not.
+ */
+export class WorkerPool {
+  readonly #size: number
+  readonly #idle: PooledWorker[] = []
+  readonly #waiting: ((worker: PooledWorker) => void)[] = []
+  #started = 0
+
+  constructor(size = availableParallelism()) {
+    this.#size = Math.max(1, size)
+  }
+
+  /** Waits for a worker, first come, first served. It is the caller's until `release`. */
+  async acquire(signal?: AbortSignal): Promise<PooledWorker> {
+    signal?.throwIfAborted()
+    const worker = this.#takeIdle() ?? this.#start()
+    if (worker === undefined) return this.#wait(signal)
+    worker.hold()
+    return worker
+  }
+
+  release(worker: PooledWorker): void {
+    if (worker.dead) return
+    const next = this.#waiting.shift()
+    if (next !== undefined) return next(worker)
+    this.#idle.push(worker)
+    worker.letGo()
+  }
+
+  #takeIdle(): PooledWorker | undefined {
+    // One that is being ended for idling is here until it is gone.
+    while (this.#idle.at(-1)?.dead === true) this.#idle.pop()
+    return this.#idle.pop()
+  }
+
+  #start(): PooledWorker | undefined {
+    if (this.#started >= this.#size) return undefined
+    this.#started++
+    return new PooledWorker((worker) => this.#forget(worker))
+  }
+
+  #wait(signal: AbortSignal | undefined): Promise<PooledWorker> {
+    return new Promise((resolve, reject) => {
+      const take = (worker: PooledWorker): void => {
+        signal?.removeEventListener('abort', giveUp)
+        resolve(worker)
+      }
+      const giveUp = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(take), 1)
+        reject(signal?.reason)
+      }
+      signal?.addEventListener('abort', giveUp, { once: true })
+      this.#waiting.push(take)
+    })
+  }
+
+  #forget(worker: PooledWorker): void {
+    this.#started--
+    const at = this.#idle.indexOf(worker)
+    if (at >= 0) this.#idle.splice(at, 1)
+    const next = this.#waiting.shift()
+    if (next === undefined) return
+    const another = this.#start()
+    if (another === undefined) this.#waiting.unshift(next)
+    else next(another)
+  }
+}
+
+export class PooledWorker {
+  readonly #worker = new Worker(new URL('./worker.js', import.meta.url), {
+    // What the process was started with (a loader, an inspector, an --input-type) is not meant for this thread.
+    execArgv: [],
+    name: 'layerstack',
+  })
+  #listener: TaskListener | undefined
+  #idleTimer: NodeJS.Timeout | undefined
+  #dead = false
+
+  constructor(onDeath: (worker: PooledWorker) => void) {
+    this.#worker.on('message', (message: WorkerMessage) => this.#listener?.onMessage(message))
+    this.#worker.on('error', (cause) => this.#die('failed', cause))
+    this.#worker.on('messageerror', (cause) => this.#die('sent what cannot be read', cause))
+    this.#worker.on('exit', () => {
+      this.#die('ended')
+      onDeath(this)
+    })
+  }
+
+  get dead(): boolean {
+    return this.#dead
+  }
+
+  run(message: RunMessage, transferred: readonly MessagePort[], listener: TaskListener): void {
+    this.#listener = listener
+    if (this.#dead) return this.#die('ended')
+    this.#worker.postMessage(message, transferred)
+  }
+
+  hold(): void {
+    clearTimeout(this.#idleTimer)
+    this.#worker.ref()
+  }
+
+  letGo(): void {
+    this.#listener = undefined
+    this.#worker.unref()
+    this.#idleTimer = setTimeout(() => {
+      this.#dead = true
+      void this.#worker.terminate()
+    }, IDLE_MS).unref()
+  }
+
+  #die(what: string, cause?: unknown): void {
+    this.#dead = true
+    const listener = this.#listener
+    this.#listener = undefined
+    listener?.onDeath(new StoreError('SYSTEM', `a worker thread ${what} before its work was done`, { cause }))
+  }
+}
