@@ -29,8 +29,16 @@ export function checked(result: number, syscall: string, path?: HostPath, dest?:
 }
 
 export function errnoName(number: number): string {
-  return getSystemErrorMap().get(-number)?.[0] ?? NAMES.get(number) ?? `E${number}`
+  let name = asked.get(number)
+  if (name === undefined) {
+    name = getSystemErrorMap().get(-number)?.[0] ?? NAMES.get(number) ?? `E${number}`
+    asked.set(number, name)
+  }
+  return name
 }
+
+/** Node makes its table anew at each call. */
+const asked = new Map<number, string>()
 
 /** What libuv has no name for. */
 const NAMES = new Map([
