@@ -62,6 +62,8 @@ export class TarSplitWriter {
 
   /** The content of an earlier entry is about to be lost to a later one: it goes into the tar-split after all. */
   displace(entryNumber: number, content: Iterable<Uint8Array>): void {
+    // It may be the entry just before: that one is over, since another displaces it.
+    this.#endEntry()
     const position = this.#positions[entryNumber]
     if (position !== undefined && position >= 0) this.#replaced.set(position, Buffer.concat([...content]))
   }
