@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { DiffID } from '../digest.js'
 import type { RawFs } from '../fs/raw-fs.js'
-import { LayerApplier, type ApplyTarget } from '../tar/apply.js'
+import { LayerApplier, type ApplyOptions, type ApplyTarget } from '../tar/apply.js'
 import { Crc64 } from '../tar/crc64.js'
 import type { TarPart } from '../tar/part.js'
 import { TarSplitWriter } from '../tar/split.js'
@@ -38,7 +38,8 @@ export class LayerIntake {
 
   static async open({ target, splitFile }: LayerSinks): Promise<LayerIntake> {
     const split = splitFile === undefined ? undefined : new TarSplitWriter(splitFile, await Crc64.load())
-    const applier = target === undefined ? undefined : new LayerApplier(target)
+    const onDisplace: ApplyOptions['onDisplace'] = (entry, readOld) => split?.displace(entry, readOld())
+    const applier = target === undefined ? undefined : new LayerApplier(target, { onDisplace })
     return new LayerIntake(applier, split)
   }
 

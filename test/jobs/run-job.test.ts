@@ -1,0 +1,306 @@
+import { execFileSync } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { gzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { DiffID } from '#layerstack/digest.js'
+import { StoreError } from '#layerstack/errors.js'
+import { commitHere, unpackHere } from '#layerstack/jobs/here.js'
+import { runJob } from '#layerstack/jobs/run-job.js'
+import type { UnpackJob } from '#layerstack/jobs/unpack.js'
+import { manyFiles, tarOf } from './tars.js'
+
+const attributes = process.getuid?.() === 0 ? 'native' : 'override'
+let directory: string
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'jobs-'))
+})
+afterEach(() => {
+  rmSync(directory, { recursive: true, force: true })
+})
+
+describe('unpacking a layer in a worker thread', () => {
+  it('gives its DiffID and sizes, its files and its tar-split', async () => {
+    const tar = await tarOf([
+      { name: 'etc', type: 'directory', mode: 0o755 },
+      { name: 'etc/motd', content: 'hello\n' },
+      { name: 'etc/issue', content: 'hi\n' },
+    ])
+    const job = unpackJob({ path: fileOf(tar) }, { splitFile: join(directory, 'tar-split.json.gz') })
+    expect(await runJob(job)).toEqual({ diffId: diffIdOf(tar), size: 9, tarSize: tar.length })
+    expect(readFileSync(join(directory, 'files/etc/motd'), 'utf8')).toBe('hello\n')
+    expect(statSync(join(directory, 'tar-split.json.gz')).size).toBeGreaterThan(0)
+  })
+
+  it.each([
+    ['gzip', (tar: Buffer) => gzipSync(tar)],
+    ['zstd', (tar: Buffer) => execFileSync('zstd', ['-qc'], { input: tar, maxBuffer: 1 << 28 })],
+  ] as const)('takes a %s range of a larger file', async (_, pack) => {
+    const tar = await tarOf(manyFiles(500))
+    const blob = pack(tar)
+    const path = fileOf(Buffer.concat([randomBytes(777), blob, randomBytes(99)]))
+    const source = { path, offset: 777, length: blob.length }
+    const expectedBlob = diffIdOf(blob)
+    const result = await runJob(unpackJob(source, { expected: diffIdOf(tar), expectedBlob }))
+    expect(result).toEqual({ diffId: diffIdOf(tar), size: 50_000, tarSize: tar.length })
+    expect(readdirSync(join(directory, 'files/d3'))).toHaveLength(100)
+  })
+
+  it('takes a stream of this thread', async () => {
+    const tar = await tarOf(manyFiles(100, 200_000))
+    async function* chunks(): AsyncGenerator<Buffer> {
+      for (let at = 0; at < tar.length; at += 3_000_000) yield tar.subarray(at, at + 3_000_000)
+    }
+    expect((await runJob(unpackJob({ chunks: chunks() }))).diffId).toBe(diffIdOf(tar))
+  })
+
+  it('refuses a wrong digest', async () => {
+    const tar = await tarOf([{ name: 'a', content: 'a' }])
+    const wrong = diffIdOf(Buffer.from('something else'))
+    await expect(runJob(unpackJob({ path: fileOf(tar) }, { expected: wrong }))).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+    })
+    await expect(runJob(unpackJob({ path: fileOf(tar) }, { expectedBlob: wrong }))).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+    })
+  })
+
+  it('brings errors back with all they say', async () => {
+    const xz = fileOf(Buffer.concat([Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), Buffer.alloc(600)]))
+    const unsupported = await failure(runJob(unpackJob({ path: xz })))
+    expect(unsupported).toBeInstanceOf(StoreError)
+    expect(unsupported).toMatchObject({ code: 'ARCHIVE_UNSUPPORTED', hint: expect.stringContaining('xz') })
+
+    const tar = fileOf(await tarOf([{ name: 'a', content: 'a' }]))
+    const gone = await failure(runJob({ kind: 'unpack', source: { path: tar }, target: target('not/there') }))
+    expect(gone).toMatchObject({
+      name: 'StoreError',
+      errno: 'ENOENT',
+      path: expect.stringContaining('not/there'),
+    })
+    expect(gone.cause).toMatchObject({
+      code: 'ENOENT',
+      syscall: expect.any(String),
+      errno: expect.any(Number),
+    })
+  })
+
+  it('refuses a range that is longer than its file', async () => {
+    const tar = await tarOf([{ name: 'a', content: 'a' }])
+    const source = { path: fileOf(tar), offset: 0, length: tar.length + 1 }
+    await expect(runJob(unpackJob(source))).rejects.toMatchObject({ code: 'ARCHIVE_TRUNCATED' })
+  })
+
+  it('rejects with what the stream threw', async () => {
+    const broken = new Error('the line is down')
+    async function* chunks(): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array(512)
+      throw broken
+    }
+    const error = await failure(runJob(unpackJob({ chunks: chunks() })))
+    expect(error.cause ?? error).toBe(broken)
+  })
+
+  it('closes a stream that it does not want to the end', async () => {
+    let closed = false
+    async function* chunks(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) yield Buffer.alloc(4096, 'no tar at all ')
+      } finally {
+        closed = true
+      }
+    }
+    await expect(runJob(unpackJob({ chunks: chunks() }))).rejects.toMatchObject({
+      code: expect.stringMatching(/^(LAYER_INVALID|ARCHIVE_CORRUPT)$/),
+    })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(closed).toBe(true)
+  })
+
+  it('leaves the event loop of the caller alone, and tells how far it is', async () => {
+    const tar = await tarOf(manyFiles(20_000, 2000))
+    const path = fileOf(tar)
+    const delays = monitorEventLoopDelay({ resolution: 5 })
+    delays.enable()
+    const told: number[] = []
+    await runJob(unpackJob({ path }), { onProgress: (done) => told.push(done) })
+    delays.disable()
+    expect(delays.percentile(99) / 1e6).toBeLessThan(50)
+    expect(told.length).toBeGreaterThan(1)
+    expect(told).toEqual(told.toSorted((a, b) => a - b))
+    expect(told.at(-1)).toBeLessThanOrEqual(tar.length)
+  })
+})
+
+describe('aborting a job', () => {
+  it('ends the work soon, and rejects with the reason', async () => {
+    const path = fileOf(await tarOf(manyFiles(30_000)))
+    const controller = new AbortController()
+    const reason = new Error('changed my mind')
+    const job = runJob(unpackJob({ path }), {
+      signal: controller.signal,
+      onProgress: () => controller.abort(reason),
+    })
+    expect(await failure(job)).toBe(reason)
+    const written = countFiles(join(directory, 'files'))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(countFiles(join(directory, 'files'))).toBe(written)
+    expect(written).toBeLessThan(30_000)
+  })
+
+  it('ends a job that waits for a stream', async () => {
+    async function* chunks(): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array(512)
+      await new Promise(() => undefined)
+    }
+    const signal = AbortSignal.timeout(100)
+    await expect(runJob(unpackJob({ chunks: chunks() }), { signal })).rejects.toMatchObject({
+      name: 'TimeoutError',
+    })
+  })
+
+  it('ends one that waits for a worker, and one that never began', async () => {
+    const path = fileOf(await tarOf(manyFiles(5_000)))
+    const controller = new AbortController()
+    const jobs = Array.from({ length: 12 }, (_, index) =>
+      runJob(
+        { kind: 'unpack', source: { path }, target: target(`files${index}`) },
+        { signal: controller.signal },
+      ),
+    )
+    controller.abort()
+    for (const result of await Promise.allSettled(jobs)) expect(result.status).toBe('rejected')
+    await expect(runJob(unpackJob({ path }), { signal: controller.signal })).rejects.toBe(
+      controller.signal.reason,
+    )
+    expect((await runJob(unpackJob({ path }))).size).toBe(500_000)
+  })
+
+  it('is what a listener that throws comes to', async () => {
+    const path = fileOf(await tarOf(manyFiles(30_000)))
+    const wrong = new TypeError('in the listener')
+    const onProgress = (): void => {
+      throw wrong
+    }
+    expect(await failure(runJob(unpackJob({ path }), { onProgress }))).toBe(wrong)
+  })
+})
+
+describe('committing', () => {
+  it('makes of a tree the tar that unpacks to it, the same one each time', async () => {
+    const tar = await tarOf(manyFiles(300))
+    await runJob(unpackJob({ path: fileOf(tar) }))
+    const source = { form: 'compare', upper: target('files').files } as const
+    const first = await runJob({
+      kind: 'commit',
+      source,
+      target: target('copy'),
+      splitFile: join(directory, 'split'),
+    })
+    const second = await runJob({ kind: 'commit', source: { form: 'compare', upper: target('copy').files } })
+    expect(first.diffId).toBe(second.diffId)
+    expect(first).toMatchObject({ size: 30_000 })
+    expect(readFileSync(join(directory, 'copy/d2/f250'), 'utf8')).toBe(
+      readFileSync(join(directory, 'files/d2/f250'), 'utf8'),
+    )
+  })
+})
+
+describe('on the thread of the caller', () => {
+  it('jobs come to the same, in slices', async () => {
+    const tar = await tarOf(manyFiles(10_000))
+    const path = fileOf(tar)
+    const delays = monitorEventLoopDelay({ resolution: 5 })
+    delays.enable()
+    const result = await unpackHere({ source: { path }, target: target('files') })
+    const committed = await commitHere({ source: { form: 'compare', upper: target('files').files } })
+    delays.disable()
+    expect(result).toEqual(await runJob({ kind: 'unpack', source: { path }, target: target('again') }))
+    expect(committed.size).toBe(result.size)
+    expect(delays.percentile(99) / 1e6).toBeLessThan(50)
+  })
+
+  it('stop when they are aborted', async () => {
+    const path = fileOf(await tarOf(manyFiles(10_000)))
+    const signal = AbortSignal.timeout(20)
+    await expect(unpackHere({ source: { path }, target: target('files') }, { signal })).rejects.toMatchObject(
+      {
+        name: 'TimeoutError',
+      },
+    )
+  })
+})
+
+describe('copying and removing a tree', () => {
+  it('copies everything, and removes names of any bytes', async () => {
+    await runJob(unpackJob({ path: fileOf(await tarOf(manyFiles(200))) }))
+    const odd = Buffer.concat([Buffer.from(join(directory, 'files/d0/')), Buffer.from([0xff, 0xfe])])
+    writeFileSync(odd, 'odd')
+    mkdirSync(join(directory, 'copy'))
+    const { size } = await runJob({ kind: 'copyTree', from: target('files').files, to: target('copy').files })
+    expect(size).toBe(20_003)
+    expect(readdirSync(join(directory, 'copy/d0'), { encoding: 'buffer' }).map(String)).toHaveLength(101)
+    await runJob({ kind: 'removeTree', path: join(directory, 'copy') })
+    expect(existsSync(join(directory, 'copy'))).toBe(false)
+    await runJob({ kind: 'removeTree', path: join(directory, 'copy') })
+  })
+})
+
+describe('the workers', () => {
+  it('do not keep a process from its end', () => {
+    const script = `
+      import { runJob } from '#layerstack/jobs/run-job.js'
+      await runJob({ kind: 'settle', paths: [${JSON.stringify(directory)}] })
+      console.log('done')`
+    const start = Date.now()
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' })
+    expect(output).toBe('done\n')
+    expect(Date.now() - start).toBeLessThan(4000)
+  })
+})
+
+function unpackJob(source: UnpackJob['source'], rest: Partial<UnpackJob> = {}): UnpackJob {
+  return { kind: 'unpack', source, target: target('files'), ...rest }
+}
+
+function target(name: string): UnpackJob['target'] {
+  const root = join(directory, name)
+  if (!name.includes('/')) mkdirSync(root, { recursive: true })
+  return { form: 'merged', files: { kind: 'host', root, attributes }, lowers: [] }
+}
+
+let files = 0
+function fileOf(content: Buffer): string {
+  const path = join(directory, `input${files++}`)
+  writeFileSync(path, content)
+  return path
+}
+
+function diffIdOf(bytes: Buffer): DiffID {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as DiffID
+}
+
+async function failure(promise: Promise<unknown>): Promise<Error> {
+  try {
+    await promise
+  } catch (error) {
+    return error as Error
+  }
+  throw new Error('nothing failed')
+}
+
+function countFiles(path: string): number {
+  return readdirSync(path, { recursive: true }).length
+}
