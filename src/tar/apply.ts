@@ -1,4 +1,23 @@
+import { constants } from 'node:fs'
+import { StoreError } from '../errors.js'
+import { baseOf, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
+import { ModelFs, type FileReference } from '../fs/model-fs.js'
+import { isOverlayXattr } from '../fs/overlay-marks.js'
+import { HostFs } from '../fs/host-fs.js'
+import type { FileType, RawFile, RawFs } from '../fs/raw-fs.js'
+import { removeTree } from '../fs/remove-tree.js'
 import type { HostFsSpec } from '../fs/spec.js'
+import { cleanName } from './clean-name.js'
+import { IMPLIED, type Ground, type Times } from './ground.js'
+import { MergedGround } from './merged-ground.js'
+import { OverlayGround } from './overlay-ground.js'
+import type { TarHeader, TarPart } from './part.js'
+import { SparseContent } from './sparse.js'
+import { meaningOf } from './whiteout.js'
+
+const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
+const MAX_LINKS = 40
+const CHUNK = 1 << 20
 
 /** Where and how a layer's tar is applied, as plain data. */
 export interface ApplyTarget {
@@ -12,4 +31,375 @@ export interface ApplyTarget {
   readonly form: 'merged' | 'overlay'
   /** Uppermost first; empty for `merged`. */
   readonly lowers: readonly HostFsSpec[]
+}
+
+export interface ApplyOptions {
+  /**
+   * Called before an entry takes away the content of an earlier one that was said to be stored; entries are counted from
+   * 0, by their header parts.
+   */
+  readonly onDisplace?: (entryNumber: number, readOld: () => Iterable<Uint8Array>) => void
+  /** Where the content of a file is, when no content parts come: for a `ModelFs`. */
+  readonly contents?: (header: TarHeader, path: ByteString) => FileReference
+}
+
+/** What this layer has at a path. */
+interface Own {
+  readonly type: FileType
+  /** The entry that brought it; -1 for an implied directory and what was taken from a lower layer. */
+  readonly entry: number
+  /** Its content can be read back at this path. */
+  readonly stored: boolean
+}
+
+/**
+ * Applies a layer's tar, part by part, by the rules of the OCI image-spec (layer, Applying Changesets) and of those who
+ * got them right:
+ *
+ * - Names are cleaned; one that climbs out of the root is `LAYER_INVALID`.
+ * - A whiteout or an opaque marker hides what lower layers have, and nothing of this layer, wherever it stands.
+ * - What exists is replaced, but a directory on a directory merges: it takes the entry's attributes.
+ * - A parent without an entry takes the lower directory's attributes, else it is root's, 0755, of 1970. A lower symlink
+ *   there is shadowed, never followed; a symlink of this layer is followed, inside the root.
+ * - Hard links point at entries that stand before them, or at lower files.
+ * - Attributes are set in the order owner, xattrs, mode, times, since each of the first clears one that follows; times
+ *   of directories at the end.
+ */
+export class LayerApplier {
+  readonly #ground: Ground
+  readonly #fs: RawFs
+  readonly #options: ApplyOptions
+  readonly #own = new Map<ByteString, Own>([
+    ['' as ByteString, { type: 'directory', entry: -1, stored: false }],
+  ])
+  readonly #directoryTimes = new Map<ByteString, Times>()
+  #writing: Writing | undefined
+  #entry = -1
+  #size = 0
+
+  constructor(target: ApplyTarget | { readonly raw: RawFs }, options: ApplyOptions = {}) {
+    this.#ground = groundOf(target, (path) => this.#own.has(path))
+    this.#fs = this.#ground.fs
+    this.#options = options
+    this.#directoryTimes.set('' as ByteString, this.#fs.lstat('' as ByteString))
+  }
+
+  /** @returns for a header: whether its content can be read back from the tree under its (cleaned) name */
+  part(part: TarPart): boolean {
+    switch (part.type) {
+      case 'header':
+        this.#endFile()
+        this.#entry++
+        return this.#header(part.header)
+      case 'content':
+        this.#writing?.write(part.bytes)
+        return false
+      case 'filler':
+        return false
+    }
+  }
+
+  /** @returns bytes of the regular files that the tar brought */
+  finish(): { readonly size: number } {
+    this.#endFile()
+    for (const [path, times] of [...this.#directoryTimes].toReversed()) {
+      if (this.#own.get(path)?.type === 'directory') this.#fs.utimes(path, times.atimeNs, times.mtimeNs)
+    }
+    this.#ground.finish()
+    return { size: this.#size }
+  }
+
+  #header(header: TarHeader): boolean {
+    const clean = cleanName(header.name)
+    if (clean === undefined) throw invalid(header.name, 'its name climbs out of the root')
+    const meaning = meaningOf(clean)
+    switch (meaning.kind) {
+      case 'skip':
+        return false
+      case 'whiteout':
+        this.#whiteout(meaning.path)
+        return false
+      case 'opaque':
+        this.#opaque(meaning.directory)
+        return false
+      case 'entry':
+        return this.#create(header, clean)
+    }
+  }
+
+  #whiteout(clean: ByteString): void {
+    const directory = this.#followedDirectory(parentOf(clean), true)
+    if (directory === undefined) return
+    const path = joinBytes(directory, baseOf(clean))
+    const own = this.#own.get(path)
+    if (own === undefined) {
+      this.#implyDirectory(directory)
+      this.#ground.whiteout(path, 'nothing')
+      return
+    }
+    this.#ground.whiteout(path, own.type === 'directory' ? 'directory' : 'other')
+    if (own.type === 'directory' && own.entry < 0) this.#resetImplied(path)
+  }
+
+  #opaque(clean: ByteString): void {
+    const path = this.#followedDirectory(clean, false) as ByteString
+    this.#implyDirectory(path)
+    this.#ground.opaque(path)
+  }
+
+  #create(header: TarHeader, clean: ByteString): boolean {
+    if (header.type === 'unknown' || isWhiteoutDevice(header)) return false
+    this.#size += header.type === 'file' ? (header.sparse?.size ?? header.size) : 0
+    if (clean === '') return this.#rootEntry(header)
+    const directory = this.#followedDirectory(parentOf(clean), false) as ByteString
+    this.#implyDirectory(directory)
+    const path = joinBytes(directory, baseOf(clean))
+    if (header.type === 'link') return this.#link(header, path)
+    const stored = header.type === 'file' && header.sparse === undefined && path === clean
+    const exists = this.#clear(path, header.type === 'directory')
+    this.#own.set(path, { type: header.type, entry: this.#entry, stored: stored && header.size > 0 })
+    if (header.type === 'file') this.#createFile(header, path)
+    else this.#createOther(header, path, exists)
+    return stored || header.size === 0
+  }
+
+  #rootEntry(header: TarHeader): boolean {
+    if (header.type !== 'directory') throw invalid(header.name, 'it would replace the root')
+    this.#setAttributes(header, '' as ByteString, true)
+    return true
+  }
+
+  #createOther(header: TarHeader, path: ByteString, exists: boolean): void {
+    const { type } = header
+    if (type === 'directory') {
+      if (!exists) this.#fs.mkdir(path, 0o700)
+      this.#ground.newDirectory(path)
+    } else if (type === 'symlink') this.#fs.symlink(header.linkName, path)
+    else if (type === 'char' || type === 'block' || type === 'fifo') {
+      this.#fs.mknod(path, type, header.mode, type === 'fifo' ? undefined : header.device)
+    }
+    this.#setAttributes(header, path, exists)
+  }
+
+  #createFile(header: TarHeader, path: ByteString): void {
+    const { contents } = this.#options
+    if (contents !== undefined && this.#fs instanceof ModelFs) {
+      this.#fs.createReference(path, contents(header, path), header.mode)
+      this.#setAttributes(header, path, false)
+      return
+    }
+    const file = this.#fs.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+    this.#writing = new Writing(header, path, file)
+  }
+
+  #endFile(): void {
+    const writing = this.#writing
+    if (writing === undefined) return
+    this.#writing = undefined
+    const { file, header, path } = writing
+    try {
+      writing.finish()
+      file.chown(header.uid, header.gid)
+      this.#setXattrs(header, path, false)
+      file.chmod(header.mode)
+      file.utimes(header.atimeNs ?? header.mtimeNs, header.mtimeNs)
+    } finally {
+      file.close()
+    }
+  }
+
+  #link(header: TarHeader, path: ByteString): boolean {
+    const target = this.#linkTarget(header)
+    if (target === path) return true
+    const own = this.#own.get(target)
+    if (own?.type === 'directory') throw invalid(header.name, 'it is a hard link to a directory')
+    if (own === undefined) {
+      if (!this.#ground.bringUp(target))
+        throw invalid(header.name, `it is a hard link to ${header.linkName}, which is not there`)
+      this.#own.set(target, { type: this.#fs.lstat(target).type, entry: -1, stored: false })
+    }
+    this.#clear(path, false)
+    this.#own.set(path, { type: this.#fs.lstat(target).type, entry: this.#entry, stored: false })
+    this.#fs.link(target, path)
+    return true
+  }
+
+  #linkTarget(header: TarHeader): ByteString {
+    const clean = cleanName(header.linkName)
+    if (clean === undefined || clean === '')
+      throw invalid(header.name, 'it is a hard link to outside the root')
+    const directory = this.#followedDirectory(parentOf(clean), false) as ByteString
+    const target = joinBytes(directory, baseOf(clean))
+    if (!this.#own.has(target)) this.#implyDirectory(directory)
+    return target
+  }
+
+  /** Makes room for an entry. @returns whether a directory is there that the entry merges with */
+  #clear(path: ByteString, forDirectory: boolean): boolean {
+    const own = this.#own.get(path)
+    if (own === undefined) return this.#ground.makeRoom(path, forDirectory ? 'directory' : 'other')
+    if (own.type === 'directory' && forDirectory) return true
+    this.#displace(path, own)
+    if (own.type === 'directory') {
+      for (const [other, it] of this.#own) {
+        if (!other.startsWith(`${path}/`)) continue
+        this.#displace(other, it)
+        this.#own.delete(other)
+      }
+    }
+    removeTree(this.#fs, path, own.type)
+    this.#own.delete(path)
+    this.#ground.whiteout(path, 'nothing')
+    this.#ground.makeRoom(path, forDirectory ? 'directory' : 'other')
+    return false
+  }
+
+  #displace(path: ByteString, own: Own): void {
+    if (own.stored) this.#options.onDisplace?.(own.entry, () => contentOf(this.#fs, path))
+  }
+
+  /**
+   * The directory that a clean path leads to through this layer's symlinks.
+   * @param lenient `undefined` instead of an error where something in the way is no directory
+   */
+  #followedDirectory(path: ByteString, lenient: boolean): ByteString | undefined {
+    if (path === '' || this.#own.get(path)?.type === 'directory') return path
+    let links = 0
+    let real = '' as ByteString
+    const rest = path.split('/').toReversed()
+    for (let name = rest.pop(); name !== undefined; name = rest.pop()) {
+      if (name === '' || name === '.') continue
+      if (name === '..') {
+        real = parentOf(real)
+        continue
+      }
+      const next = joinBytes(real, name as ByteString)
+      const own = this.#own.get(next)
+      if (own?.type === 'symlink') {
+        if (++links > MAX_LINKS) throw invalid(path, 'its symlinks go round')
+        const target = this.#fs.readlink(next)
+        if (target.startsWith('/')) real = '' as ByteString
+        rest.push(...target.split('/').toReversed())
+      } else if (own !== undefined && own.type !== 'directory') {
+        if (lenient) return undefined
+        throw invalid(path, `${next} is no directory`)
+      } else if (own === undefined && lenient && !this.#ground.isLowerDirectory(next)) return undefined
+      else real = next
+    }
+    return real
+  }
+
+  /** Makes a real path a directory of this layer, and all above it. */
+  #implyDirectory(path: ByteString): void {
+    if (this.#own.has(path)) return
+    this.#implyDirectory(parentOf(path))
+    this.#directoryTimes.set(path, this.#ground.implyDirectory(path))
+    this.#own.set(path, { type: 'directory', entry: -1, stored: false })
+  }
+
+  /** A directory that was implied from a lower one which now is hidden. */
+  #resetImplied(path: ByteString): void {
+    this.#fs.chown(path, IMPLIED.uid, IMPLIED.gid)
+    for (const name of this.#fs.listxattr(path)) if (!isOverlayXattr(name)) this.#fs.removexattr(path, name)
+    this.#fs.chmod(path, IMPLIED.mode)
+    this.#directoryTimes.set(path, IMPLIED)
+  }
+
+  #setAttributes(header: TarHeader, path: ByteString, existed: boolean): void {
+    this.#fs.chown(path, header.uid, header.gid)
+    this.#setXattrs(header, path, existed)
+    if (header.type !== 'symlink') this.#fs.chmod(path, header.mode)
+    const times = { atimeNs: header.atimeNs ?? header.mtimeNs, mtimeNs: header.mtimeNs }
+    if (header.type === 'directory') this.#directoryTimes.set(path, times)
+    else this.#fs.utimes(path, times.atimeNs, times.mtimeNs)
+  }
+
+  #setXattrs(header: TarHeader, path: ByteString, existed: boolean): void {
+    if (existed) {
+      for (const name of this.#fs.listxattr(path)) {
+        if (!isOverlayXattr(name) && !header.xattrs.has(name)) this.#fs.removexattr(path, name)
+      }
+    }
+    for (const [name, value] of header.xattrs) {
+      if (isOverlayXattr(name) || name === OVERRIDE_STAT) continue
+      setXattrIfTaken(this.#fs, path, name, value)
+    }
+  }
+}
+
+const OVERRIDE_STAT = 'user.containers.override_stat'
+
+/** A regular file that is being written. */
+class Writing {
+  readonly header: TarHeader
+  readonly path: ByteString
+  readonly file: RawFile
+  readonly #sparse: SparseContent | undefined
+  #position = 0
+
+  constructor(header: TarHeader, path: ByteString, file: RawFile) {
+    this.header = header
+    this.path = path
+    this.file = file
+    if (header.sparse !== undefined) this.#sparse = new SparseContent(header.sparse, file)
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.#sparse !== undefined) this.#sparse.write(bytes)
+    else {
+      writeAll(this.file, bytes, this.#position)
+      this.#position += bytes.length
+    }
+  }
+
+  finish(): void {
+    this.#sparse?.finish()
+  }
+}
+
+export function writeAll(file: RawFile, bytes: Uint8Array, position: number): void {
+  for (let at = 0; at < bytes.length;) at += file.write(bytes.subarray(at), position + at)
+}
+
+function groundOf(
+  target: ApplyTarget | { readonly raw: RawFs },
+  isOwn: (path: ByteString) => boolean,
+): Ground {
+  if ('raw' in target) return new MergedGround(target.raw, isOwn)
+  if (target.form === 'overlay') return new OverlayGround(target.files, target.lowers)
+  return new MergedGround(new HostFs(target.files), isOwn)
+}
+
+/** In an overlay it would be taken for a whiteout; no device has this number. */
+function isWhiteoutDevice({ type, device }: TarHeader): boolean {
+  return type === 'char' && device.major === 0 && device.minor === 0
+}
+
+/** As Docker: what the file system does not keep, or not for us, does not fail the layer. */
+function setXattrIfTaken(fs: RawFs, path: ByteString, name: ByteString, value: Buffer): void {
+  try {
+    fs.setxattr(path, name, value)
+  } catch (error) {
+    if (!['ENOTSUP', 'EOPNOTSUPP', 'EPERM', 'ENOSYS'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      throw error
+  }
+}
+
+function* contentOf(fs: RawFs, path: ByteString): Generator<Uint8Array> {
+  const file = fs.open(path, O_RDONLY)
+  try {
+    for (let position = 0; ;) {
+      const buffer = Buffer.allocUnsafe(CHUNK)
+      const count = file.read(buffer, position)
+      if (count === 0) return
+      yield buffer.subarray(0, count)
+      position += count
+    }
+  } finally {
+    file.close()
+  }
+}
+
+function invalid(path: ByteString, why: string): StoreError {
+  return new StoreError('LAYER_INVALID', `the layer cannot be applied: ${path}: ${why}`, { path })
 }

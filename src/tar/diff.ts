@@ -1,4 +1,21 @@
+import { constants } from 'node:fs'
+import { joinBytes, compareBytes, type ByteString } from '../fs/bytes.js'
+import { compareTrees, xattrsOf, type TreeChange } from '../fs/compare.js'
+import { HostFs } from '../fs/host-fs.js'
+import { openRawFs } from '../fs/open-raw-fs.js'
+import { readOverlayDir } from '../fs/overlay-marks.js'
+import type { RawFs, RawStat } from '../fs/raw-fs.js'
 import type { HostFsSpec, RawFsSpec } from '../fs/spec.js'
+import { UnionFs } from '../fs/union-fs.js'
+import { encodeHeader, END_OF_TAR, paddingOf } from './encode.js'
+import { statOrNothing } from './ground.js'
+import type { TarEntryType, TarHeader, TarPart } from './part.js'
+import { OPAQUE_NAME, whiteoutName } from './whiteout.js'
+
+const CHUNK = 1 << 20
+const NOTHING = '' as ByteString
+const NO_XATTRS: ReadonlyMap<ByteString, Buffer> = new Map()
+const NO_DEVICE = { major: 0, minor: 0 }
 
 /** What to compare for a diff, as plain data. */
 export type DiffSource =
@@ -6,3 +23,212 @@ export type DiffSource =
   | { readonly form: 'overlay'; readonly upper: HostFsSpec; readonly lowers: readonly HostFsSpec[] }
   /** Two whole trees, compared; without a `lower`, everything is new. */
   | { readonly form: 'compare'; readonly upper: RawFsSpec; readonly lower?: RawFsSpec }
+
+/** Trees that are open already; they are compared, and stay open. */
+export interface OpenTrees {
+  readonly upper: RawFs
+  readonly lower?: RawFs
+}
+
+/**
+ * The tar that turns the lower tree into the upper one. The same trees give the same bytes: entries are sorted by path,
+ * component by component; whiteouts are of 1970 and root's; nothing tells of this machine.
+ *
+ * A content part's bytes are good until the next part is asked for.
+ */
+export function* diffParts(source: DiffSource | OpenTrees): Generator<TarPart, void, void> {
+  const trees = open(source)
+  try {
+    const writer = new EntryWriter(trees.upper)
+    for (const change of changesForTar(trees)) yield* writer.entry(change)
+    yield { type: 'filler', bytes: END_OF_TAR }
+  } finally {
+    trees.close()
+  }
+}
+
+/** What differs, sorted as the tar is; a directory whose content changed is on the list. */
+export function* diffChanges(
+  source: DiffSource | OpenTrees,
+): Generator<{ readonly kind: TreeChange['kind']; readonly path: ByteString }, void, void> {
+  const trees = open(source)
+  try {
+    if (!trees.overlay) yield* compareTrees(trees.upper, trees.lower)
+    else yield* overlayEntries(trees.upper as HostFs, trees.lower, NOTHING, false)
+  } finally {
+    trees.close()
+  }
+}
+
+interface Trees {
+  readonly upper: RawFs
+  readonly lower: RawFs | undefined
+  /** Whether the upper tree is an upper directory, and not the merged one. */
+  readonly overlay: boolean
+  close(): void
+}
+
+function open(source: DiffSource | OpenTrees): Trees {
+  if (!('form' in source))
+    return { upper: source.upper, lower: source.lower, overlay: false, close: () => {} }
+  const upper = source.form === 'overlay' ? new HostFs(source.upper) : openRawFs(source.upper)
+  const lower = openLower(source)
+  const close = () => {
+    upper.close()
+    lower?.close()
+  }
+  return { upper, lower, overlay: source.form === 'overlay', close }
+}
+
+function openLower(source: DiffSource): RawFs | undefined {
+  if (source.form === 'compare') return source.lower === undefined ? undefined : openRawFs(source.lower)
+  return source.lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers: source.lowers })
+}
+
+interface TarChange extends TreeChange {
+  /** The directory hides what is in the lower one. */
+  readonly opaque?: boolean
+}
+
+function changesForTar({ upper, lower, overlay }: Trees): Generator<TarChange> {
+  return overlay ? overlayEntries(upper as HostFs, lower, NOTHING) : compareTrees(upper, lower)
+}
+
+/**
+ * What an upper directory says.
+ * @param hidden nothing of the lower directory shows here; absent where opaque directories are to stand as they are,
+ *   instead of what they hide, name by name
+ */
+function* overlayEntries(
+  upper: HostFs,
+  lower: RawFs | undefined,
+  directory: ByteString,
+  hidden?: boolean,
+): Generator<TarChange> {
+  const { entries, whiteouts } = readOverlayDir(upper, directory)
+  const names = new Set(entries.map(({ name }) => name))
+  const lost = hidden === true && lower !== undefined ? lowerNames(lower, directory) : []
+  for (const name of [...new Set([...names, ...whiteouts, ...lost])].toSorted(compareBytes)) {
+    const path = joinBytes(directory, name)
+    const below = lower === undefined ? undefined : statOrNothing(lower, path)
+    if (!names.has(name)) {
+      if (below !== undefined) yield { kind: 'delete', path }
+      continue
+    }
+    const stat = upper.lstat(path)
+    const kind = below === undefined ? 'add' : 'modify'
+    if (stat.type !== 'directory') {
+      yield { kind, path, stat }
+      continue
+    }
+    const hides = whiteouts.has(name) || readOverlayDir(upper, path).opaque
+    yield { kind, path, stat, opaque: hides && below?.type === 'directory' }
+    yield* overlayEntries(upper, lower, path, hidden === undefined ? undefined : hidden || hides)
+  }
+}
+
+function lowerNames(lower: RawFs, directory: ByteString): ByteString[] {
+  if (statOrNothing(lower, directory)?.type !== 'directory') return []
+  return lower.readdir(directory).map(({ name }) => name)
+}
+
+/** Makes entries of changes. */
+class EntryWriter {
+  readonly #fs: RawFs
+  readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
+  /** The first name of each inode with more than one. */
+  readonly #links = new Map<string, ByteString>()
+
+  constructor(fs: RawFs) {
+    this.#fs = fs
+  }
+
+  *entry({ path, stat, opaque }: TarChange): Generator<TarPart> {
+    if (stat === undefined) {
+      yield header(emptyFile(whiteoutName(path)))
+    } else if (stat.type !== 'socket') {
+      yield* this.#object(path, stat)
+      if (opaque === true) yield header(emptyFile(`${path}/${OPAQUE_NAME}` as ByteString))
+    }
+  }
+
+  *#object(path: ByteString, stat: RawStat): Generator<TarPart> {
+    const first = this.#firstName(path, stat)
+    if (first !== undefined) {
+      yield header({ ...this.#header(path, stat), type: 'link', linkName: first, size: 0, xattrs: NO_XATTRS })
+      return
+    }
+    yield header(this.#header(path, stat))
+    if (stat.type === 'file' && stat.size > 0) yield* this.#content(path, stat.size)
+  }
+
+  #firstName(path: ByteString, { type, nlink, dev, ino }: RawStat): ByteString | undefined {
+    if (nlink < 2 || type === 'directory') return undefined
+    const inode = `${dev}:${ino}`
+    const first = this.#links.get(inode)
+    if (first === undefined) this.#links.set(inode, path)
+    return first
+  }
+
+  #header(path: ByteString, stat: RawStat): TarHeader {
+    return {
+      name: nameOf(path, stat),
+      type: stat.type as TarEntryType,
+      mode: stat.mode,
+      uid: stat.uid,
+      gid: stat.gid,
+      userName: NOTHING,
+      groupName: NOTHING,
+      size: stat.type === 'file' ? stat.size : 0,
+      mtimeNs: stat.mtimeNs,
+      linkName: stat.type === 'symlink' ? this.#fs.readlink(path) : NOTHING,
+      device: stat.device,
+      xattrs: xattrsOf(this.#fs, path),
+    }
+  }
+
+  /** A file that shrinks meanwhile is filled up with zeros, and one that grows cut off: its header is written. */
+  *#content(path: ByteString, size: number): Generator<TarPart> {
+    const file = this.#fs.open(path, constants.O_RDONLY)
+    try {
+      for (let position = 0; position < size;) {
+        const wanted = this.#buffer.subarray(0, Math.min(CHUNK, size - position))
+        const count = file.read(wanted, position)
+        if (count === 0) wanted.fill(0)
+        const bytes = count === 0 ? wanted : wanted.subarray(0, count)
+        yield { type: 'content', bytes }
+        position += bytes.length
+      }
+    } finally {
+      file.close()
+    }
+    if (paddingOf(size).length > 0) yield { type: 'filler', bytes: paddingOf(size) }
+  }
+}
+
+/** As Docker writes it: relative, a directory with a slash behind. */
+function nameOf(path: ByteString, { type }: RawStat): ByteString {
+  if (path === '') return './' as ByteString
+  return type === 'directory' ? (`${path}/` as ByteString) : path
+}
+
+function header(entry: TarHeader): TarPart {
+  return { type: 'header', header: entry, bytes: encodeHeader(entry) }
+}
+
+function emptyFile(name: ByteString): TarHeader {
+  return {
+    name,
+    type: 'file',
+    mode: 0o600,
+    uid: 0,
+    gid: 0,
+    userName: NOTHING,
+    groupName: NOTHING,
+    size: 0,
+    mtimeNs: 0n,
+    linkName: NOTHING,
+    device: NO_DEVICE,
+    xattrs: NO_XATTRS,
+  }
+}

@@ -6,7 +6,6 @@ import { XATTR_KEY, type PaxRecords } from './pax.js'
 export const BLOCK = 512
 const NO_DEVICE = { major: 0, minor: 0 }
 const NO_XATTRS: ReadonlyMap<ByteString, Buffer> = new Map()
-const NO_SPARSE = { size: 0, pieces: [] }
 
 /** One header block, not yet overridden by what stood before it. */
 export interface HeaderBlock {
@@ -48,7 +47,7 @@ export function parseBlock(block: Buffer): HeaderBlock | undefined {
         : NO_DEVICE,
     xattrs: NO_XATTRS,
     ...(typeFlag === 'S' && {
-      sparse: { size: parseNumber(block, 483, 12), pieces: sparsePieces(block, 386, 4) },
+      sparse: { size: parseNumber(block, 483, 12), pieces: sparsePieces(block, 386, 4), mapInContent: false },
     }),
   }
   return { typeFlag, header, sparseContinues: typeFlag === 'S' && block[482] === 1 }
@@ -102,7 +101,8 @@ function withPax(header: TarHeader, pax: PaxRecords): TarHeader {
 function sparseFrom(pax: PaxRecords): TarHeader['sparse'] {
   const map = pax.get('GNU.sparse.map')
   const size = pax.get('GNU.sparse.realsize') ?? pax.get('GNU.sparse.size')
-  if (pax.get('GNU.sparse.major') === '1') return { ...NO_SPARSE, size: parseDecimal(size ?? '0') }
+  if (pax.get('GNU.sparse.major') === '1')
+    return { size: parseDecimal(size ?? '0'), pieces: [], mapInContent: true }
   if (map === undefined) return undefined
   const numbers = map === '' ? [] : map.split(',').map(parseDecimal)
   if (numbers.length % 2 !== 0) throw corrupt('a sparse map is malformed')
@@ -110,7 +110,7 @@ function sparseFrom(pax: PaxRecords): TarHeader['sparse'] {
   for (let at = 0; at < numbers.length; at += 2) {
     pieces.push({ offset: numbers[at] as number, length: numbers[at + 1] as number })
   }
-  return { size: parseDecimal(size ?? '0'), pieces }
+  return { size: parseDecimal(size ?? '0'), pieces, mapInContent: false }
 }
 
 function xattrsOf(pax: PaxRecords): ReadonlyMap<ByteString, Buffer> {

@@ -40,6 +40,11 @@ export interface TarHeader {
   readonly device: DeviceNumber
   /** From `SCHILY.xattr.*`: values are bytes. */
   readonly xattrs: ReadonlyMap<ByteString, Buffer>
-  /** GNU sparse files: the content in the archive is these pieces of a file of `size` bytes, one after the other. */
-  readonly sparse?: { readonly size: number; readonly pieces: readonly { offset: number; length: number }[] }
+  /** GNU sparse files: the content in the archive is `pieces` of a file of `size` bytes, one after the other. */
+  readonly sparse?: {
+    readonly size: number
+    readonly pieces: readonly { offset: number; length: number }[]
+    /** The pieces are told at the head of the content (PAX sparse 1.0). */
+    readonly mapInContent: boolean
+  }
 }

@@ -92,7 +92,7 @@ export class TarReader {
     for (let index = 1; index <= extra; index++) {
       pieces.push(...sparsePieces(bytes.subarray(index * BLOCK, (index + 1) * BLOCK), 0, 21))
     }
-    const sparse = header.sparse === undefined ? undefined : { size: header.sparse.size, pieces }
+    const sparse = header.sparse === undefined ? undefined : { ...header.sparse, pieces }
     return this.#begin({ ...header, ...(sparse !== undefined && { sparse }) }, bytes)
   }
 

@@ -1,0 +1,143 @@
+import { constants } from 'node:fs'
+import { isErrno } from '../errors.js'
+import { compareBytes, joinBytes, type ByteString } from './bytes.js'
+import { isOverlayXattr } from './overlay-marks.js'
+import type { RawFs, RawStat } from './raw-fs.js'
+
+const CHUNK = 1 << 18
+const SECOND = 1_000_000_000n
+
+export interface TreeChange {
+  readonly kind: 'add' | 'modify' | 'delete'
+  readonly path: ByteString
+  /** As it is in the upper tree; absent for what was deleted. */
+  readonly stat?: RawStat
+}
+
+/**
+ * What turns `lower` into `upper`; without a `lower`, everything. Sorted by path, component by component, in byte order.
+ *
+ * A directory is on the list if it is new, if its attributes changed, or if anything in it did. What was deleted stands
+ * without what was in it. An object counts as unchanged if it is the same inode, or if type, mode, owner, device, xattrs
+ * and, but for directories, size and time of the last change are the same. Where two times differ only in that one has
+ * no fraction of a second, they cannot tell, and the contents are compared.
+ */
+export function* compareTrees(upper: RawFs, lower: RawFs | undefined): Generator<TreeChange> {
+  const root = '' as ByteString
+  if (lower !== undefined) {
+    const [above, below] = [upper.lstat(root), lower.lstat(root)]
+    if (attributesDiffer(upper, lower, root, above, below)) yield { kind: 'modify', path: root, stat: above }
+  }
+  yield* compareDirectories(upper, lower, root)
+}
+
+function* compareDirectories(
+  upper: RawFs,
+  lower: RawFs | undefined,
+  directory: ByteString,
+): Generator<TreeChange> {
+  const here = namesOf(upper, directory)
+  const there = lower === undefined ? new Set<ByteString>() : namesOf(lower, directory)
+  for (const name of [...new Set([...here, ...there])].toSorted(compareBytes)) {
+    const path = joinBytes(directory, name)
+    if (!here.has(name)) yield { kind: 'delete', path }
+    else if (lower === undefined || !there.has(name)) yield* added(upper, path, 'add')
+    else yield* compareObjects(upper, lower, path)
+  }
+}
+
+function* added(fs: RawFs, path: ByteString, kind: 'add' | 'modify'): Generator<TreeChange> {
+  const stat = fs.lstat(path)
+  yield { kind, path, stat }
+  if (stat.type === 'directory') yield* compareDirectories(fs, undefined, path)
+}
+
+function* compareObjects(upper: RawFs, lower: RawFs, path: ByteString): Generator<TreeChange> {
+  const [stat, below] = [upper.lstat(path), lower.lstat(path)]
+  if (stat.type !== 'directory') {
+    if (objectsDiffer(upper, lower, path, stat, below)) yield { kind: 'modify', path, stat }
+    return
+  }
+  if (below.type !== 'directory') {
+    yield* added(upper, path, 'modify')
+    return
+  }
+  const children = compareDirectories(upper, lower, path)
+  const first = children.next()
+  if (first.done !== true || attributesDiffer(upper, lower, path, stat, below))
+    yield { kind: 'modify', path, stat }
+  if (first.done !== true) {
+    yield first.value
+    yield* children
+  }
+}
+
+function objectsDiffer(upper: RawFs, lower: RawFs, path: ByteString, stat: RawStat, below: RawStat): boolean {
+  if (stat.dev === below.dev && stat.ino === below.ino) return false
+  if (stat.type !== below.type || stat.size !== below.size) return true
+  if (attributesDiffer(upper, lower, path, stat, below)) return true
+  if (stat.type === 'symlink' && upper.readlink(path) !== lower.readlink(path)) return true
+  if (stat.mtimeNs === below.mtimeNs) return false
+  const coarse = stat.mtimeNs % SECOND === 0n || below.mtimeNs % SECOND === 0n
+  if (!coarse || stat.mtimeNs / SECOND !== below.mtimeNs / SECOND) return true
+  return stat.type === 'file' && contentsDiffer(upper, lower, path)
+}
+
+function attributesDiffer(
+  upper: RawFs,
+  lower: RawFs,
+  path: ByteString,
+  stat: RawStat,
+  below: RawStat,
+): boolean {
+  return (
+    stat.mode !== below.mode ||
+    stat.uid !== below.uid ||
+    stat.gid !== below.gid ||
+    stat.device.major !== below.device.major ||
+    stat.device.minor !== below.device.minor ||
+    xattrsDiffer(xattrsOf(upper, path), xattrsOf(lower, path))
+  )
+}
+
+function xattrsDiffer(a: ReadonlyMap<ByteString, Buffer>, b: ReadonlyMap<ByteString, Buffer>): boolean {
+  if (a.size !== b.size) return true
+  for (const [name, value] of a) if (b.get(name)?.equals(value) !== true) return true
+  return false
+}
+
+/** What belongs to the object and not to the place where it is kept. */
+export function xattrsOf(fs: RawFs, path: ByteString): Map<ByteString, Buffer> {
+  const xattrs = new Map<ByteString, Buffer>()
+  for (const name of fs.listxattr(path).toSorted(compareBytes)) {
+    if (isOverlayXattr(name) || name === 'security.selinux') continue
+    const value = fs.getxattr(path, name)
+    if (value !== undefined) xattrs.set(name, value)
+  }
+  return xattrs
+}
+
+function contentsDiffer(upper: RawFs, lower: RawFs, path: ByteString): boolean {
+  const [a, b] = [upper.open(path, constants.O_RDONLY), lower.open(path, constants.O_RDONLY)]
+  try {
+    const [ours, theirs] = [Buffer.allocUnsafe(CHUNK), Buffer.allocUnsafe(CHUNK)]
+    for (let position = 0; ;) {
+      const [count, other] = [a.read(ours, position), b.read(theirs, position)]
+      if (count !== other || !ours.subarray(0, count).equals(theirs.subarray(0, count))) return true
+      if (count === 0) return false
+      position += count
+    }
+  } finally {
+    a.close()
+    b.close()
+  }
+}
+
+function namesOf(fs: RawFs, directory: ByteString): Set<ByteString> {
+  try {
+    return new Set(fs.readdir(directory).map(({ name }) => name))
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return new Set()
+    throw error
+  }
+}

@@ -1,0 +1,57 @@
+import type { ByteString } from '../fs/bytes.js'
+import type { RawFs, RawStat } from '../fs/raw-fs.js'
+
+/** Times that a directory has, or had before something was put in it. */
+export interface Times {
+  readonly atimeNs: bigint
+  readonly mtimeNs: bigint
+}
+
+/**
+ * What a layer is applied onto: the tree that is written, and what lower layers have in it. Paths are real: none of
+ * their components is a symlink of this layer.
+ */
+export interface Ground {
+  readonly fs: RawFs
+
+  /**
+   * Nothing of this layer is at `path`, and its directory is there. Makes sure that a directory is, with the attributes
+   * of the one in the lower layers if there is one, else root's with 0755. Anything else there is shadowed.
+   */
+  implyDirectory(path: ByteString): Times
+  /**
+   * Nothing of this layer is at `path`, and its directory is there. Afterwards nothing is in the way of a new object.
+   * @returns whether a directory is there that a directory entry merges with
+   */
+  makeRoom(path: ByteString, type: 'directory' | 'other'): boolean
+  /** A directory of this layer is now at `path`, where this layer had something else before. */
+  newDirectory(path: ByteString): void
+
+  /** Hides what lower layers have at `path`, where this layer has `own`. */
+  whiteout(path: ByteString, own: 'nothing' | 'directory' | 'other'): void
+  /** Hides what lower layers have in the directory at `path`, which is there. */
+  opaque(path: ByteString): void
+  /** Whether lower layers show a directory at `path`. */
+  isLowerDirectory(path: ByteString): boolean
+  /** Makes a lower layer's object at `path`, no directory, one that this layer can link to; false if there is none. */
+  bringUp(path: ByteString): boolean
+
+  finish(): void
+}
+
+export const IMPLIED = { mode: 0o755, uid: 0, gid: 0, atimeNs: 0n, mtimeNs: 0n } as const
+
+export function statOrNothing(fs: RawFs, path: ByteString): RawStat | undefined {
+  try {
+    return fs.lstat(path)
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    throw error
+  }
+}
+
+export function makeImplied(fs: RawFs, path: ByteString): Times {
+  fs.mkdir(path, IMPLIED.mode)
+  fs.chown(path, IMPLIED.uid, IMPLIED.gid)
+  return IMPLIED
+}

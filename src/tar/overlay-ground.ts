@@ -1,0 +1,138 @@
+import { constants } from 'node:fs'
+import { parentOf, type ByteString } from '../fs/bytes.js'
+import { copyContent } from '../fs/copy-content.js'
+import { HostFs } from '../fs/host-fs.js'
+import { isOverlayXattr, makeOpaque, makeWhiteout, removeWhiteout } from '../fs/overlay-marks.js'
+import type { FileType, RawFs, RawStat } from '../fs/raw-fs.js'
+import type { HostFsSpec } from '../fs/spec.js'
+import { UnionFs } from '../fs/union-fs.js'
+import { makeImplied, statOrNothing, type Ground, type Times } from './ground.js'
+
+const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
+
+/** A directory that holds this layer alone, in overlay form; the lower layers are read where an entry takes from them. */
+export class OverlayGround implements Ground {
+  readonly fs: HostFs
+  readonly #below: RawFs | undefined
+  /** What this layer hides of the lower ones: an object with all below it, or only what is below it. */
+  readonly #whiteouts = new Set<ByteString>()
+  readonly #opaque = new Set<ByteString>()
+
+  constructor(files: HostFsSpec, lowers: readonly HostFsSpec[]) {
+    this.fs = new HostFs(files)
+    this.#below = lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers })
+  }
+
+  implyDirectory(path: ByteString): Times {
+    const hidden = this.#uncover(path)
+    const lower = this.#lower(path)
+    if (lower?.type !== 'directory') {
+      const times = makeImplied(this.fs, path)
+      if (hidden || lower !== undefined) this.#makeOpaque(path)
+      return times
+    }
+    this.fs.mkdir(path, 0o700)
+    this.#takeAttributes(path, lower)
+    return lower
+  }
+
+  makeRoom(path: ByteString, type: 'directory' | 'other'): boolean {
+    const hidden = this.#uncover(path)
+    if (type === 'other' || this.#below === undefined) return false
+    const lower = this.#lower(path)
+    if (hidden || (lower !== undefined && lower.type !== 'directory')) this.#pendingOpaque.add(path)
+    return false
+  }
+
+  /** Directories that are to be opaque as soon as they are made. */
+  readonly #pendingOpaque = new Set<ByteString>()
+
+  newDirectory(path: ByteString): void {
+    if (this.#pendingOpaque.delete(path)) this.#makeOpaque(path)
+  }
+
+  whiteout(path: ByteString, own: 'nothing' | 'directory' | 'other'): void {
+    const lower = this.#lower(path)
+    if (lower === undefined) return
+    this.#whiteouts.add(path)
+    if (own === 'nothing') makeWhiteout(this.fs, path)
+    else if (own === 'directory') this.#makeOpaque(path)
+  }
+
+  opaque(path: ByteString): void {
+    if (this.#lower(path)?.type === 'directory' || path === '') this.#makeOpaque(path)
+  }
+
+  isLowerDirectory(path: ByteString): boolean {
+    return this.#lower(path)?.type === 'directory'
+  }
+
+  bringUp(path: ByteString): boolean {
+    const stat = this.#lower(path)
+    if (stat === undefined || stat.type === 'directory') return false
+    this.#copyUp(path, stat)
+    return true
+  }
+
+  finish(): void {
+    this.fs.close()
+    this.#below?.close()
+  }
+
+  /** What lower layers show at `path`, seen from this layer. */
+  #lower(path: ByteString): RawStat | undefined {
+    if (this.#below === undefined || this.#whiteouts.has(path)) return undefined
+    for (let at = path; at !== '';) {
+      at = parentOf(at)
+      if (this.#opaque.has(at) || this.#whiteouts.has(at)) return undefined
+    }
+    return statOrNothing(this.#below, path)
+  }
+
+  /** Takes this layer's whiteout of `path` away; the lower object stays hidden for what is asked later. */
+  #uncover(path: ByteString): boolean {
+    return this.#whiteouts.has(path) && removeWhiteout(this.fs, path)
+  }
+
+  #makeOpaque(path: ByteString): void {
+    if (this.#opaque.has(path)) return
+    makeOpaque(this.fs, path)
+    this.#opaque.add(path)
+  }
+
+  #takeAttributes(path: ByteString, stat: RawStat): void {
+    const below = this.#below as RawFs
+    this.fs.chown(path, stat.uid, stat.gid)
+    for (const name of below.listxattr(path)) {
+      const value = below.getxattr(path, name)
+      if (value !== undefined && !isOverlayXattr(name)) this.fs.setxattr(path, name, value)
+    }
+    if (stat.type !== 'symlink') this.fs.chmod(path, stat.mode)
+    this.fs.utimes(path, stat.atimeNs, stat.mtimeNs)
+  }
+
+  #copyUp(path: ByteString, stat: RawStat): void {
+    const below = this.#below as RawFs
+    if (stat.type === 'file') this.#copyFile(below, path, stat)
+    else if (stat.type === 'symlink') this.fs.symlink(below.readlink(path), path)
+    else
+      this.fs.mknod(
+        path,
+        stat.type as Exclude<FileType, 'file' | 'symlink' | 'directory'>,
+        stat.mode,
+        stat.device,
+      )
+    this.#takeAttributes(path, stat)
+  }
+
+  #copyFile(below: RawFs, path: ByteString, stat: RawStat): void {
+    const from = below.open(path, O_RDONLY)
+    const to = this.fs.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+    try {
+      copyContent(from, to, stat.size, stat)
+    } finally {
+      to.close()
+      from.close()
+    }
+  }
+}

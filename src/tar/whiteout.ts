@@ -1,0 +1,46 @@
+import { StoreError } from '../errors.js'
+import { baseOf, parentOf, type ByteString } from '../fs/bytes.js'
+
+/** What the name of an entry says (image-spec, layer: Whiteouts). */
+export type NameMeaning =
+  | { readonly kind: 'entry' }
+  /** Hides what lower layers have at `path`. */
+  | { readonly kind: 'whiteout'; readonly path: ByteString }
+  /** Hides what lower layers have in `directory`. */
+  | { readonly kind: 'opaque'; readonly directory: ByteString }
+  /** Of AUFS' own housekeeping. */
+  | { readonly kind: 'skip' }
+
+const PREFIX = '.wh.'
+const META = '.wh..wh.'
+export const OPAQUE_NAME = '.wh..wh..opq' as ByteString
+const ENTRY = { kind: 'entry' } as const
+const SKIP = { kind: 'skip' } as const
+
+/** @param path a clean one */
+export function meaningOf(path: ByteString): NameMeaning {
+  if (!path.includes(PREFIX)) return ENTRY
+  const directory = parentOf(path)
+  const name = baseOf(path)
+  if (directory.split('/').some((component) => component.startsWith(META))) return SKIP
+  if (directory.split('/').some((component) => component.startsWith(PREFIX))) throw invalid(path)
+  if (!name.startsWith(PREFIX)) return ENTRY
+  if (name === OPAQUE_NAME) return { kind: 'opaque', directory }
+  if (name.startsWith(META)) return SKIP
+  const hidden = name.slice(PREFIX.length)
+  if (hidden === '' || hidden === '.' || hidden === '..') throw invalid(path)
+  return { kind: 'whiteout', path: (directory === '' ? hidden : `${directory}/${hidden}`) as ByteString }
+}
+
+export function whiteoutName(path: ByteString): ByteString {
+  const directory = parentOf(path)
+  return `${directory === '' ? '' : `${directory}/`}${PREFIX}${baseOf(path)}` as ByteString
+}
+
+function invalid(path: ByteString): StoreError {
+  return new StoreError(
+    'LAYER_INVALID',
+    `the layer has an entry with the reserved name ${JSON.stringify(path)}`,
+    { path },
+  )
+}
