@@ -6,8 +6,6 @@ import {
   isMarkName,
   isWhiteoutAt,
   makeOpaque,
-  makeWhiteout,
-  makeWhiteoutDevice,
   makeWhiteoutFile,
   removeWhiteoutFile,
 } from './overlay-marks.js'
@@ -75,7 +73,7 @@ export class UnionEntries {
     this.#changing([path], () => {
       this.#copyUp.liftParent('unlink', path)
       const hides = this.#mustHide('unlink', path)
-      if (!inUpper) makeWhiteout(this.#upper, path)
+      if (!inUpper) this.#makeWhiteout(path)
       else if (hides) this.#replaceByWhiteout(path)
       else this.#upper.unlink(path)
       this.#noteRemoved(path)
@@ -89,7 +87,7 @@ export class UnionEntries {
     if (!isEmpty(dir)) throw failure('ENOTEMPTY', 'rmdir', path)
     this.#changing([path], () => {
       this.#copyUp.liftParent('rmdir', path)
-      if (dir.upper === undefined) makeWhiteout(this.#upper, path)
+      if (dir.upper === undefined) this.#makeWhiteout(path)
       else if (this.#mustHide('rmdir', path)) this.#replaceDirectoryByWhiteout(path, dir)
       else this.#removeDirectory(path, dir)
       this.#lookup.cache.forget(path)
@@ -136,7 +134,7 @@ export class UnionEntries {
   #moveInUpper(from: ByteString, to: ByteString, hidesSource: boolean): void {
     if (hidesSource && renameLeavingWhiteoutWithin(this.#upper, from, to)) return
     this.#upper.rename(from, to)
-    if (hidesSource) makeWhiteout(this.#upper, from)
+    if (hidesSource) this.#makeWhiteout(from)
   }
 
   /** A directory cannot be renamed over a device node. */
@@ -209,9 +207,13 @@ export class UnionEntries {
     this.#workspace.place(name, path)
   }
 
+  #makeWhiteout(path: ByteString): void {
+    if (!this.#workspace.placeWhiteout(path)) makeWhiteoutFile(this.#upper, path)
+  }
+
   #replaceByWhiteout(path: ByteString): void {
     const name = this.#workspace.next()
-    if (this.#workspace.fs !== this.#upper && makeWhiteoutDevice(this.#workspace.fs, name)) {
+    if (this.#workspace.fs !== this.#upper && this.#workspace.makeWhiteout(name)) {
       this.#workspace.place(name, path)
     } else {
       makeWhiteoutFile(this.#upper, path)
@@ -221,11 +223,11 @@ export class UnionEntries {
 
   #replaceDirectoryByWhiteout(path: ByteString, dir: MergedDir): void {
     const name = this.#workspace.next()
-    if (this.#workspace.fs !== this.#upper && makeWhiteoutDevice(this.#workspace.fs, name)) {
+    if (this.#workspace.fs !== this.#upper && this.#workspace.makeWhiteout(name)) {
       if (this.#workspace.exchange(name, path)) return this.#workspace.discard(name)
       this.#workspace.discard(name)
       const taken = this.#workspace.take(path)
-      makeWhiteout(this.#upper, path)
+      this.#makeWhiteout(path)
       this.#workspace.discard(taken)
     } else {
       makeWhiteoutFile(this.#upper, path)

@@ -4,6 +4,7 @@ import { isErrno } from '../errors.js'
 import { renameExchange, renameLeavingWhiteout } from '../sys/rename.js'
 import { bytesToBuffer, bytesToHost, joinBytes, type ByteString } from './bytes.js'
 import { HostFs } from './host-fs.js'
+import { makeWhiteoutDevice } from './overlay-marks.js'
 
 /** In the upper directory itself; no reader of overlay directories shows names that begin so. */
 const BESIDE = '.wh..wh.layerstack.'
@@ -20,6 +21,7 @@ export class Workspace {
   readonly #directory: string | undefined
   #fs: HostFs | undefined
   #last = 0
+  #whiteout: ByteString | undefined
 
   constructor(upper: HostFs, work: string | undefined) {
     this.#upper = upper
@@ -46,6 +48,21 @@ export class Workspace {
   exchange(name: ByteString, path: ByteString): boolean {
     if (this.fs === this.#upper) return false
     return renameExchange(hostPath(this.fs, name), hostPath(this.#upper, path))
+  }
+
+  /**
+   * Makes a whiteout here: a link to one that is kept, as the kernel does, since a new inode is what costs. False, and
+   * nothing made, where the host does not let us make one.
+   */
+  makeWhiteout(name: ByteString): boolean {
+    if (this.fs === this.#upper) return makeWhiteoutDevice(this.fs, name)
+    return this.#linkWhiteout(hostPath(this.fs, name))
+  }
+
+  /** As `makeWhiteout`, at a path of the upper directory where nothing is. */
+  placeWhiteout(path: ByteString): boolean {
+    if (this.fs === this.#upper) return makeWhiteoutDevice(this.#upper, path)
+    return this.#linkWhiteout(hostPath(this.#upper, path))
   }
 
   /** Takes away what is at `path`, to be discarded. */
@@ -75,6 +92,24 @@ export class Workspace {
 
   close(): void {
     if (this.#fs !== this.#upper) this.#fs?.close()
+  }
+
+  #linkWhiteout(target: string | Buffer): boolean {
+    for (const isSecondTry of [false, true]) {
+      if (this.#whiteout === undefined) {
+        const made = this.next()
+        if (!makeWhiteoutDevice(this.fs, made)) return false
+        this.#whiteout = made
+      }
+      try {
+        linkSync(hostPath(this.fs, this.#whiteout), target)
+        return true
+      } catch (error) {
+        if (isSecondTry || !isErrno(error, 'EMLINK', 'ENOENT')) throw error
+        this.#whiteout = undefined
+      }
+    }
+    return false
   }
 
   #open(): HostFs {

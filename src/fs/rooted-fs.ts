@@ -1,0 +1,443 @@
+import { constants } from 'node:fs'
+import { Readable, Writable } from 'node:stream'
+import { isErrno } from '../errors.js'
+import { systemError } from '../sys/errno.js'
+import {
+  baseOf,
+  bytesToBuffer,
+  bytesToHost,
+  bytesToText,
+  joinBytes,
+  parentOf,
+  toBytes,
+  type ByteString,
+  type PathLike,
+} from './bytes.js'
+import { FileHandle } from './file-handle.js'
+import type {
+  FileData,
+  LayerBigIntStats,
+  LayerDirent,
+  LayerFileHandle,
+  LayerFs,
+  LayerStats,
+  TimeLike,
+  WriteOptions,
+} from './layer-fs.js'
+import { parseFlags } from './open-flags.js'
+import type { RawFs, RawStat } from './raw-fs.js'
+import { removeTree } from './remove-tree.js'
+import { resolve, type Resolved } from './resolve.js'
+import { bigIntStatsOf, direntOf, statsOf } from './stats.js'
+import { nanoseconds } from './times.js'
+
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, O_RDWR, O_TRUNC, O_APPEND, O_DIRECTORY } = constants
+const CHUNK = 256 * 1024
+const WRITES = O_WRONLY | O_RDWR
+
+/** The filesystem that callers use, over one that was written for this library. */
+export function layerFs(raw: RawFs): LayerFs {
+  return new RootedFs(raw)
+}
+
+class RootedFs implements LayerFs {
+  readonly raw: RawFs
+
+  constructor(raw: RawFs) {
+    this.raw = raw
+  }
+
+  readFile(path: PathLike, options?: { encoding?: null; signal?: AbortSignal } | null): Promise<Buffer>
+  readFile(
+    path: PathLike,
+    options: BufferEncoding | { encoding: BufferEncoding; signal?: AbortSignal },
+  ): Promise<string>
+  async readFile(
+    path: PathLike,
+    options?: BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null,
+  ): Promise<Buffer | string> {
+    const { encoding, signal } = typeof options === 'string' ? { encoding: options } : (options ?? {})
+    signal?.throwIfAborted()
+    await using file = await this.open(path)
+    return await file.readFile(encoding ?? undefined)
+  }
+
+  async writeFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void> {
+    const {
+      encoding,
+      mode,
+      flag = 'w',
+      signal,
+    } = typeof options === 'string' ? { encoding: options } : (options ?? {})
+    signal?.throwIfAborted()
+    await using file = await this.open(path, flag, mode)
+    await file.writeFile(typeof data === 'string' ? Buffer.from(data, encoding ?? 'utf8') : data)
+  }
+
+  async appendFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void> {
+    const given = typeof options === 'string' ? { encoding: options } : options
+    await this.writeFile(path, data, { ...given, flag: 'a' })
+  }
+
+  async copyFile(from: PathLike, to: PathLike): Promise<void> {
+    const { mode } = this.#existing(from, true, 'copyfile').stat
+    await using source = await this.open(from)
+    await using target = await this.open(to, 'w', mode)
+    const buffer = Buffer.allocUnsafe(CHUNK)
+    for (;;) {
+      const { bytesRead } = await source.read(buffer)
+      if (bytesRead === 0) return
+      await target.writeFile(buffer.subarray(0, bytesRead))
+    }
+  }
+
+  async open(path: PathLike, flags: string | number = 'r', mode = 0o666): Promise<LayerFileHandle> {
+    const bits = parseFlags(flags)
+    const created = (bits & O_CREAT) !== 0
+    const follow = (bits & O_NOFOLLOW) === 0 && !(created && (bits & O_EXCL) !== 0)
+    const found = this.#resolve(path, follow, 'open')
+    const { stat } = found
+    if (stat === undefined && !created) throw this.#error('ENOENT', 'open', path)
+    if (stat !== undefined && created && (bits & O_EXCL) !== 0) throw this.#error('EEXIST', 'open', path)
+    if (stat?.type === 'symlink') throw this.#error('ELOOP', 'open', path)
+    if (stat?.type === 'directory' && ((bits & WRITES) !== 0 || created))
+      throw this.#error('EISDIR', 'open', path)
+    if ((bits & O_DIRECTORY) !== 0 && stat?.type !== 'directory') throw this.#error('ENOTDIR', 'open', path)
+    if (stat === undefined && endsInSlash(path)) throw this.#error('EISDIR', 'open', path)
+    if ((bits & WRITES) !== 0 && (bits & O_TRUNC) === 0) await this.raw.prepareWrite?.(found.path)
+    const plain = bits & ~(O_NOFOLLOW | O_DIRECTORY)
+    const file = this.#do('open', path, () =>
+      this.raw.open(found.path, plain, mode & ~process.umask() & 0o7777),
+    )
+    return new FileHandle(file, (bits & O_APPEND) !== 0)
+  }
+
+  createReadStream(
+    path: PathLike,
+    options: { start?: number; end?: number; highWaterMark?: number } = {},
+  ): Readable {
+    const { start = 0, end = Number.POSITIVE_INFINITY, highWaterMark = CHUNK } = options
+    return Readable.from(this.#chunks(path, start, end, highWaterMark), { objectMode: false, highWaterMark })
+  }
+
+  createWriteStream(
+    path: PathLike,
+    options: { flags?: string; mode?: number; start?: number } = {},
+  ): Writable {
+    const { flags = 'w', mode, start } = options
+    const opened = this.open(path, flags, mode)
+    opened.catch(() => {})
+    let position = start ?? null
+    return new Writable({
+      construct: (done) => void opened.then(() => done(), done),
+      write: (chunk: Buffer, _encoding, done) => {
+        void opened
+          .then(async (file) => {
+            if (position === null) await file.writeFile(chunk)
+            else {
+              await file.write(chunk, 0, chunk.length, position)
+              position += chunk.length
+            }
+          })
+          .then(() => done(), done)
+      },
+      destroy: (error, done) => {
+        void opened
+          .then((file) => file.close())
+          .then(
+            () => done(error),
+            () => done(error),
+          )
+      },
+    })
+  }
+
+  readdir(
+    path: PathLike,
+    options?: { encoding?: BufferEncoding; withFileTypes?: false; recursive?: boolean },
+  ): Promise<string[]>
+  readdir(
+    path: PathLike,
+    options: { encoding: 'buffer'; withFileTypes?: false; recursive?: boolean },
+  ): Promise<Buffer[]>
+  readdir(path: PathLike, options: { withFileTypes: true; recursive?: boolean }): Promise<LayerDirent[]>
+  async readdir(
+    path: PathLike,
+    options: { encoding?: BufferEncoding | 'buffer'; withFileTypes?: boolean; recursive?: boolean } = {},
+  ): Promise<string[] | Buffer[] | LayerDirent[]> {
+    const { path: top, stat } = this.#existing(path, true, 'scandir')
+    if (stat.type !== 'directory') throw this.#error('ENOTDIR', 'scandir', path)
+    const parentPath = bytesToText(toBytes(path)).replace(/(?<=.)\/+$/, '')
+    const listed = [...this.#list(top, '' as ByteString, options.recursive === true)]
+    if (options.withFileTypes === true) {
+      return listed.map(({ below, entry }) => {
+        const directory = below === '' ? parentPath : `${parentPath}/${bytesToText(below)}`
+        return direntOf(entry, directory)
+      })
+    }
+    const names = listed.map(({ below, entry }) => joinBytes(below, entry.name))
+    return options.encoding === 'buffer' ? names.map(bytesToBuffer) : names.map(bytesToText)
+  }
+
+  async mkdir(
+    path: PathLike,
+    options: number | { recursive?: boolean; mode?: number } = {},
+  ): Promise<string | undefined> {
+    const { recursive = false, mode = 0o777 } = typeof options === 'number' ? { mode: options } : options
+    const bits = mode & ~process.umask() & 0o7777
+    if (!recursive) {
+      this.#mkdir(path, bits)
+      return undefined
+    }
+    return this.#mkdirs(toBytes(path), bits)
+  }
+
+  async rmdir(path: PathLike): Promise<void> {
+    const found = this.#existing(path, false, 'rmdir')
+    if (found.stat.type !== 'directory') throw this.#error('ENOTDIR', 'rmdir', path)
+    this.#do('rmdir', path, () => this.raw.rmdir(found.path))
+  }
+
+  async rm(path: PathLike, { recursive = false, force = false } = {}): Promise<void> {
+    const found = this.#resolveOrNothing(path, force)
+    if (found?.stat === undefined) {
+      if (force) return
+      throw this.#error('ENOENT', 'rm', path)
+    }
+    if (found.stat.type === 'directory' && !recursive) throw this.#error('EISDIR', 'rm', path)
+    const { type } = found.stat
+    this.#do('rm', path, () => removeTree(this.raw, found.path, type))
+  }
+
+  async unlink(path: PathLike): Promise<void> {
+    const found = this.#existing(path, false, 'unlink')
+    if (found.stat.type === 'directory') throw this.#error('EISDIR', 'unlink', path)
+    this.#do('unlink', path, () => this.raw.unlink(found.path))
+  }
+
+  async rename(from: PathLike, to: PathLike): Promise<void> {
+    const source = this.#existing(from, false, 'rename')
+    const target = this.#resolve(to, false, 'rename')
+    if (source.stat.type !== 'directory' && endsInSlash(to)) throw this.#error('ENOTDIR', 'rename', from, to)
+    await this.raw.prepareWrite?.(source.path)
+    this.#do('rename', from, () => this.raw.rename(source.path, target.path), to)
+  }
+
+  async link(existing: PathLike, path: PathLike): Promise<void> {
+    const source = this.#existing(existing, false, 'link')
+    const target = this.#resolve(path, false, 'link')
+    if (target.stat !== undefined) throw this.#error('EEXIST', 'link', existing, path)
+    if (source.stat.type === 'directory') throw this.#error('EPERM', 'link', existing, path)
+    await this.raw.prepareWrite?.(source.path)
+    this.#do('link', existing, () => this.raw.link(source.path, target.path), path)
+  }
+
+  async symlink(target: PathLike, path: PathLike): Promise<void> {
+    const place = this.#resolve(path, false, 'symlink')
+    if (place.stat !== undefined) throw this.#error('EEXIST', 'symlink', target, path)
+    this.#do('symlink', target, () => this.raw.symlink(toBytes(target), place.path), path)
+  }
+
+  readlink(path: PathLike, options?: { encoding?: BufferEncoding }): Promise<string>
+  readlink(path: PathLike, options: { encoding: 'buffer' }): Promise<Buffer>
+  async readlink(
+    path: PathLike,
+    options: { encoding?: BufferEncoding | 'buffer' } = {},
+  ): Promise<string | Buffer> {
+    const found = this.#existing(path, false, 'readlink')
+    if (found.stat.type !== 'symlink') throw this.#error('EINVAL', 'readlink', path)
+    const target = this.#do('readlink', path, () => this.raw.readlink(found.path))
+    return options.encoding === 'buffer' ? bytesToBuffer(target) : bytesToText(target)
+  }
+
+  async realpath(path: PathLike): Promise<string> {
+    return `/${bytesToText(this.#existing(path, true, 'realpath').path)}`
+  }
+
+  async mknod(
+    path: PathLike,
+    type: 'fifo' | 'socket' | 'char' | 'block',
+    options: { mode?: number; major?: number; minor?: number } = {},
+  ): Promise<void> {
+    const { mode = 0o666, major = 0, minor = 0 } = options
+    const place = this.#resolve(path, false, 'mknod')
+    if (place.stat !== undefined) throw this.#error('EEXIST', 'mknod', path)
+    this.#do('mknod', path, () => this.raw.mknod(place.path, type, mode & ~process.umask(), { major, minor }))
+  }
+
+  stat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
+  stat(path: PathLike, options: { bigint: true }): Promise<LayerBigIntStats>
+  async stat(path: PathLike, options: { bigint?: boolean } = {}): Promise<LayerStats | LayerBigIntStats> {
+    const { stat } = this.#existing(path, true, 'stat')
+    return options.bigint === true ? bigIntStatsOf(stat) : statsOf(stat)
+  }
+
+  lstat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
+  lstat(path: PathLike, options: { bigint: true }): Promise<LayerBigIntStats>
+  async lstat(path: PathLike, options: { bigint?: boolean } = {}): Promise<LayerStats | LayerBigIntStats> {
+    const { stat } = this.#existing(path, false, 'lstat')
+    return options.bigint === true ? bigIntStatsOf(stat) : statsOf(stat)
+  }
+
+  /** Whoever uses a layer is its root: only execution of what nobody may execute, and writing to a read-only layer, fail. */
+  async access(path: PathLike, mode: number = constants.F_OK): Promise<void> {
+    const { stat } = this.#existing(path, true, 'access')
+    if ((mode & constants.W_OK) !== 0 && this.raw.readOnly) throw this.#error('EROFS', 'access', path)
+    if ((mode & constants.X_OK) !== 0 && stat.type !== 'directory' && (stat.mode & 0o111) === 0) {
+      throw this.#error('EACCES', 'access', path)
+    }
+  }
+
+  async exists(path: PathLike): Promise<boolean> {
+    return this.#resolveOrNothing(path, true, true)?.stat !== undefined
+  }
+
+  async chmod(path: PathLike, mode: number): Promise<void> {
+    await this.#change(path, true, 'chmod', (real) => this.raw.chmod(real, mode & 0o7777))
+  }
+
+  async chown(path: PathLike, uid: number, gid: number): Promise<void> {
+    await this.#change(path, true, 'chown', (real) => this.raw.chown(real, uid, gid))
+  }
+
+  async lchown(path: PathLike, uid: number, gid: number): Promise<void> {
+    await this.#change(path, false, 'lchown', (real) => this.raw.chown(real, uid, gid))
+  }
+
+  async utimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void> {
+    const [a, m] = [nanoseconds(atime), nanoseconds(mtime)]
+    await this.#change(path, true, 'utime', (real) => this.raw.utimes(real, a, m))
+  }
+
+  async lutimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void> {
+    const [a, m] = [nanoseconds(atime), nanoseconds(mtime)]
+    await this.#change(path, false, 'lutime', (real) => this.raw.utimes(real, a, m))
+  }
+
+  async truncate(path: PathLike, size = 0): Promise<void> {
+    const { stat } = this.#existing(path, true, 'open')
+    if (stat.type === 'directory') throw this.#error('EISDIR', 'open', path)
+    await this.#change(path, true, 'truncate', (real) => this.raw.truncate(real, size))
+  }
+
+  async listxattr(path: PathLike): Promise<string[]> {
+    const { path: real } = this.#existing(path, false, 'listxattr')
+    return this.#do('listxattr', path, () => this.raw.listxattr(real)).map(bytesToText)
+  }
+
+  async getxattr(path: PathLike, name: string): Promise<Buffer | undefined> {
+    const { path: real } = this.#existing(path, false, 'getxattr')
+    return this.#do('getxattr', path, () => this.raw.getxattr(real, toBytes(name)))
+  }
+
+  async setxattr(
+    path: PathLike,
+    name: string,
+    value: Uint8Array | string,
+    flag?: 'create' | 'replace',
+  ): Promise<void> {
+    const bytes = typeof value === 'string' ? Buffer.from(value) : value
+    await this.#change(path, false, 'setxattr', (real) => this.raw.setxattr(real, toBytes(name), bytes, flag))
+  }
+
+  async removexattr(path: PathLike, name: string): Promise<void> {
+    await this.#change(path, false, 'removexattr', (real) => this.raw.removexattr(real, toBytes(name)))
+  }
+
+  async #change(
+    path: PathLike,
+    follow: boolean,
+    syscall: string,
+    work: (real: ByteString) => void,
+  ): Promise<void> {
+    const found = this.#existing(path, follow, syscall)
+    if (found.stat.type === 'file') await this.raw.prepareWrite?.(found.path)
+    this.#do(syscall, path, () => work(found.path))
+  }
+
+  async *#chunks(path: PathLike, start: number, end: number, size: number): AsyncGenerator<Buffer> {
+    await using file = await this.open(path)
+    for (let position = start; position <= end;) {
+      const buffer = Buffer.allocUnsafe(Math.min(size, end - position + 1))
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, position)
+      if (bytesRead === 0) return
+      yield buffer.subarray(0, bytesRead)
+      position += bytesRead
+    }
+  }
+
+  *#list(
+    top: ByteString,
+    below: ByteString,
+    recursive: boolean,
+  ): Generator<{ below: ByteString; entry: ReturnType<RawFs['readdir']>[number] }> {
+    for (const entry of this.#do('scandir', top, () => this.raw.readdir(joinedOr(top, below)))) {
+      yield { below, entry }
+      if (recursive && entry.type === 'directory') yield* this.#list(top, joinBytes(below, entry.name), true)
+    }
+  }
+
+  #mkdir(path: PathLike, mode: number): void {
+    const place = this.#resolve(path, false, 'mkdir')
+    if (place.stat !== undefined) throw this.#error('EEXIST', 'mkdir', path)
+    this.#do('mkdir', path, () => this.raw.mkdir(place.path, mode))
+  }
+
+  /** The first directory that was made, as Node tells it. */
+  #mkdirs(path: ByteString, mode: number): string | undefined {
+    const found = this.#resolveOrNothing(path, true, true)
+    if (found?.stat?.type === 'directory') return undefined
+    if (found?.stat !== undefined) throw this.#error('EEXIST', 'mkdir', bytesToHost(path))
+    const trimmed = path.replace(/\/+$/, '') as ByteString
+    const parent = parentOf(trimmed)
+    const first = parent === '' ? undefined : this.#mkdirs(parent, mode)
+    if (baseOf(trimmed) !== '.' && baseOf(trimmed) !== '..') this.#mkdir(bytesToHost(trimmed), mode)
+    return first ?? bytesToText(trimmed)
+  }
+
+  #resolve(path: PathLike, follow: boolean, syscall: string): Resolved {
+    return this.#do(syscall, path, () => resolve(this.raw, path, follow, syscall))
+  }
+
+  #existing(path: PathLike, follow: boolean, syscall: string): { path: ByteString; stat: RawStat } {
+    const { path: real, stat } = this.#resolve(path, follow, syscall)
+    if (stat === undefined) throw this.#error('ENOENT', syscall, path)
+    return { path: real, stat }
+  }
+
+  #resolveOrNothing(path: PathLike, lenient: boolean, follow = false): Resolved | undefined {
+    try {
+      return this.#resolve(path, follow, 'lstat')
+    } catch (error) {
+      if (lenient && isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined
+      throw error
+    }
+  }
+
+  /** Errors name the caller's path and call, not the one beneath. */
+  #do<T>(syscall: string, path: PathLike, work: () => T, dest?: PathLike): T {
+    try {
+      return work()
+    } catch (error) {
+      const { code, errno } = error as NodeJS.ErrnoException
+      if (code === undefined || errno === undefined) throw error
+      throw this.#error(code, syscall, path, dest)
+    }
+  }
+
+  #error(code: string, syscall: string, path: PathLike, dest?: PathLike): NodeJS.ErrnoException {
+    return systemError(code, syscall, shown(path), dest === undefined ? undefined : shown(dest))
+  }
+}
+
+function shown(path: PathLike): string {
+  return typeof path === 'string' ? path : Buffer.from(path).toString('utf8')
+}
+
+function joinedOr(top: ByteString, below: ByteString): ByteString {
+  return below === '' ? top : joinBytes(top, below)
+}
+
+function endsInSlash(path: PathLike): boolean {
+  return toBytes(path).endsWith('/')
+}
