@@ -9,28 +9,31 @@ import type { Change } from './driver.js'
 /** Two trees to compare, as data or open. */
 export type Trees = DiffSource | { readonly upper: RawFs; readonly lower?: RawFs }
 
-/** Small parts are gathered up to this size, so that a reader has not to be woken for each header. */
 const CHUNK = 64 << 10
 
 /** The tar that turns the lower tree into the upper, made on this thread in slices. */
 export async function* tarOf(trees: Trees, options: JobOptions): AsyncGenerator<Uint8Array, void, void> {
   const pace = new Slices(options)
-  let gathered: Uint8Array[] = []
-  let size = 0
+  let chunk = Buffer.allocUnsafeSlow(CHUNK)
+  let used = 0
   let done = 0
   for (const { bytes } of diffParts(trees)) {
-    gathered.push(bytes)
-    size += bytes.length
-    if (size >= CHUNK) {
-      yield Buffer.concat(gathered)
-      pace.progress((done += size))
-      gathered = []
-      size = 0
+    // A part is good until the next one is asked for, so its bytes are copied.
+    for (let at = 0; at < bytes.length;) {
+      const taken = Math.min(CHUNK - used, bytes.length - at)
+      chunk.set(bytes.subarray(at, at + taken), used)
+      at += taken
+      used += taken
+      if (used < CHUNK) continue
+      yield chunk
+      pace.progress((done += CHUNK))
+      chunk = Buffer.allocUnsafeSlow(CHUNK)
+      used = 0
     }
     const turn = pace.breathe()
     if (turn !== undefined) await turn
   }
-  if (size > 0) yield Buffer.concat(gathered)
+  if (used > 0) yield chunk.subarray(0, used)
 }
 
 export async function* changesOf(trees: Trees, options: JobOptions): AsyncGenerator<Change, void, void> {
@@ -49,13 +52,16 @@ export async function sizeOf(trees: Trees, options: JobOptions): Promise<number>
   const upper = upperOf(trees)
   const counted = new Set<string>()
   let size = 0
-  for (const { kind, path } of diffChanges(trees)) {
-    if (kind !== 'delete') size += bytesAt(upper, path, counted)
-    const turn = pace.breathe()
-    if (turn !== undefined) await turn
+  try {
+    for (const { kind, path } of diffChanges(trees)) {
+      if (kind !== 'delete') size += bytesAt(upper, path, counted)
+      const turn = pace.breathe()
+      if (turn !== undefined) await turn
+    }
+    return size
+  } finally {
+    if ('form' in trees) upper.close()
   }
-  if ('form' in trees) upper.close()
-  return size
 }
 
 function upperOf(trees: Trees): RawFs {

@@ -161,12 +161,8 @@ describe('aborting a job', () => {
   })
 
   it('ends a job that waits for a stream', async () => {
-    async function* chunks(): AsyncGenerator<Uint8Array> {
-      yield new Uint8Array(512)
-      await new Promise(() => undefined)
-    }
     const signal = AbortSignal.timeout(100)
-    await expect(runJob(unpackJob({ chunks: chunks() }), { signal })).rejects.toMatchObject({
+    await expect(runJob(unpackJob({ chunks: stalled() }), { signal })).rejects.toMatchObject({
       name: 'TimeoutError',
     })
   })
@@ -299,6 +295,11 @@ async function failure(promise: Promise<unknown>): Promise<Error> {
     return error as Error
   }
   throw new Error('nothing failed')
+}
+
+async function* stalled(): AsyncGenerator<Uint8Array> {
+  yield new Uint8Array(512)
+  await new Promise(() => undefined)
 }
 
 function countFiles(path: string): number {

@@ -1,6 +1,6 @@
-import { pack, type Headers } from 'tar-stream'
+import { pack, type Header } from 'tar-stream'
 
-export interface Entry extends Partial<Headers> {
+export interface Entry extends Partial<Header> {
   readonly name: string
   readonly content?: Buffer | string
 }

@@ -1,0 +1,395 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Driver } from '#layerstack/drivers/driver.js'
+import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
+import type { LayerFs } from '#layerstack/fs/layer-fs.js'
+import { mountsBelow, removeTree } from '../support/mounts.js'
+import { KERNEL, noKernel, opener, USERSPACE } from './openers.js'
+import { describeTree } from './trees.js'
+
+let root: string
+let home: string
+const opened: Driver[] = []
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'overlay2-'))
+  home = join(root, 'overlay2')
+})
+afterEach(async () => {
+  for (const driver of opened.splice(0)) await driver.cleanup()
+  await removeTree(root)
+})
+
+async function openWith(open: (root: string) => Promise<Driver>): Promise<Driver> {
+  const driver = await open(root)
+  opened.push(driver)
+  return driver
+}
+
+async function inView<T>(driver: Driver, id: string, work: (fs: LayerFs) => Promise<T>): Promise<T> {
+  const view = await driver.get(id)
+  try {
+    return await work(view.fs)
+  } finally {
+    await driver.put(id)
+  }
+}
+
+async function threeLayers(driver: Driver): Promise<void> {
+  await driver.create('base')
+  await inView(driver, 'base', async (fs) => {
+    await fs.mkdir('/dir', { mode: 0o755 })
+    await fs.writeFile('/dir/file', 'of base')
+    await fs.writeFile('/dir/other', 'of base')
+  })
+  await driver.create('middle', 'base')
+  await inView(driver, 'middle', async (fs) => {
+    await fs.unlink('/dir/other')
+    await fs.writeFile('/middle', 'of middle')
+  })
+  await driver.createReadWrite('top', 'middle')
+}
+
+const modeOf = (...path: string[]): string => (statSync(join(home, ...path)).mode & 0o7777).toString(8)
+const textOf = (...path: string[]): string => readFileSync(join(home, ...path), 'utf8')
+
+describe('the directories of overlay2', () => {
+  it('are those of Docker', async () => {
+    await threeLayers(await openWith(USERSPACE))
+    expect(modeOf()).toBe('710')
+    expect(modeOf('l')).toBe('700')
+    expect([modeOf('base'), modeOf('base/diff')]).toEqual(['710', '755'])
+    expect(readdirSync(join(home, 'base')).toSorted()).toEqual(['committed', 'diff', 'link'])
+    expect(readdirSync(join(home, 'top')).toSorted()).toEqual(['diff', 'link', 'lower', 'work'])
+    expect(modeOf('top/work')).toBe('700')
+    const [base, middle, top] = ['base', 'middle', 'top'].map((id) => textOf(id, 'link'))
+    expect(top).toMatch(/^[A-Z2-7]{26}$/)
+    expect(readlinkSync(join(home, 'l', top ?? ''))).toBe('../top/diff')
+    expect(textOf('middle/lower')).toBe(`l/${base}`)
+    expect(textOf('top/lower')).toBe(`l/${middle}:l/${base}`)
+    expect([statSync(join(home, 'middle/committed')).size, modeOf('middle/committed')]).toEqual([0, '600'])
+    expect(readdirSync(join(home, 'l'))).toHaveLength(3)
+  })
+
+  it('are all gone when the layers are', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    for (const id of ['top', 'middle', 'base']) await driver.remove(id)
+    expect(readdirSync(home)).toEqual(['l'])
+    expect(readdirSync(join(home, 'l'))).toEqual([])
+  })
+
+  it('are named in the metadata', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    expect(await driver.metadata('top')).toEqual({
+      LowerDir: `${home}/middle/diff:${home}/base/diff`,
+      MergedDir: `${home}/top/merged`,
+      UpperDir: `${home}/top/diff`,
+      WorkDir: `${home}/top/work`,
+    })
+    expect(await driver.metadata('base')).not.toHaveProperty('LowerDir')
+  })
+
+  it('have rows in the status as in docker info', async () => {
+    const status = Object.fromEntries(await (await openWith(USERSPACE)).status())
+    expect(status).toMatchObject({
+      'Backing Filesystem': expect.any(String),
+      'Supports d_type': 'true',
+      'Using metacopy': 'false',
+      'Native Overlay Diff': 'true',
+      Engine: 'userspace',
+    })
+    expect(Object.keys(status)).toContain('userxattr')
+  })
+})
+
+describe('a layer with children', () => {
+  it('is read-only', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    for (const id of ['base', 'middle']) {
+      await expect(inView(driver, id, (fs) => fs.writeFile('/x', 'x'))).rejects.toMatchObject({
+        code: 'EROFS',
+      })
+    }
+  })
+})
+
+describe('after a crash', () => {
+  it('a layer without a link is none, and makes room for one', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    mkdirSync(join(home, 'half/diff/some'), { recursive: true })
+    mkdirSync(join(home, 'half/work'))
+    expect(await driver.exists('half')).toBe(false)
+    expect(await driver.list()).not.toContain('half')
+    await driver.create('half', 'middle')
+    expect(await inView(driver, 'half', (fs) => fs.readdir('/'))).toEqual(
+      expect.arrayContaining(['dir', 'middle']),
+    )
+    await driver.remove('half')
+    mkdirSync(join(home, 'half/diff'), { recursive: true })
+    await driver.remove('half')
+    expect(existsSync(join(home, 'half'))).toBe(false)
+  })
+
+  it('an empty link is made again from the symlink (moby#35747)', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    const link = textOf('middle/link')
+    writeFileSync(join(home, 'middle/link'), '')
+    await driver.create('another', 'middle')
+    expect(textOf('middle/link')).toBe(link)
+    expect(await inView(driver, 'another', (fs) => fs.readFile('/middle', 'utf8'))).toBe('of middle')
+  })
+
+  it('an empty lower is told, and not taken for a layer without a parent', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    writeFileSync(join(home, 'top/lower'), '')
+    await expect(driver.get('top')).rejects.toMatchObject({
+      code: 'STORE_CORRUPT',
+      path: join(home, 'top/lower'),
+    })
+    await driver.remove('top')
+  })
+
+  it('a symlink that is lost, or was turned by half an adoption, is set right', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    const link = join(home, 'l', textOf('base/link'))
+    unlinkSync(link)
+    expect(await inView(driver, 'top', (fs) => fs.readFile('/dir/file', 'utf8'))).toBe('of base')
+    expect(readlinkSync(link)).toBe('../base/diff')
+    unlinkSync(link)
+    symlinkSync('../adopted/diff', link)
+    expect(await inView(driver, 'top', (fs) => fs.readFile('/dir/file', 'utf8'))).toBe('of base')
+    expect(readlinkSync(link)).toBe('../base/diff')
+  })
+
+  it('a missing lower layer is told', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    renameSync(join(home, 'base'), join(root, 'elsewhere'))
+    await expect(driver.get('top')).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
+  })
+
+  it('what was being removed is cleared at the next open', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    renameSync(join(home, 'top'), join(home, 'top-removing'))
+    expect((await driver.list()).toSorted()).toEqual(['base', 'middle'])
+    await openWith(USERSPACE)
+    expect(existsSync(join(home, 'top-removing'))).toBe(false)
+  })
+
+  it('the hold of a process that was killed is gone', async () => {
+    const driver = await openWith(USERSPACE)
+    await threeLayers(driver)
+    const holder = await hold('userspace')
+    await expect(driver.get('top')).rejects.toMatchObject({ code: 'LAYER_IN_USE' })
+    await expect(driver.remove('top')).rejects.toMatchObject({ code: 'LAYER_IN_USE' })
+    await holder.kill()
+    await inView(driver, 'top', (fs) => fs.writeFile('/x', 'x'))
+    await driver.remove('top')
+  })
+})
+
+describe('a root whose attributes are kept aside', () => {
+  it('is not for the kernel, and says so', async () => {
+    await threeLayers(
+      await openWith(opener(overlay2, { engine: 'auto', driverOptions: { attributes: 'override' } })),
+    )
+    await expect(KERNEL(root)).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED', message: /override/ })
+    const driver = await openWith(opener(overlay2, { engine: 'auto' }))
+    expect(driver.engine).toBe('userspace')
+    expect(driver.capabilities).toMatchObject({ nativeAttributes: false, hostPath: false })
+    const native = opener(overlay2, { engine: 'auto', driverOptions: { attributes: 'native' } })
+    await expect(native(root)).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' })
+  })
+})
+
+describe('a root of Docker, with no word of ours in it', () => {
+  it('is taken as it is', async () => {
+    await threeLayers(await openWith(USERSPACE))
+    const { attributes, overlayXattrs } = JSON.parse(
+      readFileSync(join(root, 'layerstack/overlay2.json'), 'utf8'),
+    ) as Record<string, string>
+    rmSync(join(root, 'layerstack'), { recursive: true })
+    const asDocker = attributes === 'native' && overlayXattrs === 'trusted'
+    if (asDocker)
+      expect((await (await openWith(USERSPACE)).list()).toSorted()).toEqual(['base', 'middle', 'top'])
+    else await expect(USERSPACE(root)).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' })
+  })
+})
+
+describe('a root opened read-only', () => {
+  it('shows its layers, is not written to, and refuses what would change it', async () => {
+    await threeLayers(await openWith(USERSPACE))
+    const before = execFileSync('find', [root, '-printf', '%p %m %T@\n'], { encoding: 'utf8' })
+    const driver = await overlay2.open({ root, engine: 'auto', readOnly: true })
+    await expect(inView(driver, 'top', (fs) => fs.writeFile('/x', 'x'))).rejects.toMatchObject({
+      code: 'EROFS',
+    })
+    expect(await inView(driver, 'top', (fs) => fs.readFile('/dir/file', 'utf8'))).toBe('of base')
+    await expect(driver.create('x')).rejects.toMatchObject({ code: 'STORE_READ_ONLY' })
+    await expect(driver.remove('top')).rejects.toMatchObject({ code: 'STORE_READ_ONLY' })
+    await expect(driver.adopt?.('top', 'x')).rejects.toMatchObject({ code: 'STORE_READ_ONLY' })
+    expect(execFileSync('find', [root, '-printf', '%p %m %T@\n'], { encoding: 'utf8' })).toBe(before)
+  })
+})
+
+describe.skipIf(noKernel)(`the kernel's overlay${noKernel ? `: ${noKernel}` : ''}`, () => {
+  it('and the userspace one take turns in one root', async () => {
+    const userspace = await openWith(USERSPACE)
+    await threeLayers(userspace)
+    const kernel = await openWith(KERNEL)
+    expect(kernel.engine).toBe('kernel')
+    await inView(kernel, 'top', async (fs) => {
+      await fs.rm('/dir', { recursive: true })
+      await fs.mkdir('/dir', { mode: 0o750 })
+      await fs.writeFile('/dir/new', 'by the kernel')
+      await fs.unlink('/middle')
+    })
+    await inView(userspace, 'top', async (fs) => {
+      expect(await fs.readdir('/dir')).toEqual(['new'])
+      expect(await fs.exists('/middle')).toBe(false)
+      await fs.writeFile('/middle', 'in userspace')
+      await fs.unlink('/dir/new')
+      await fs.mkdir('/dir/sub')
+    })
+    const seen = await inView(userspace, 'top', async (fs) => describeTree(fs.raw))
+    expect(await inView(kernel, 'top', async (fs) => describeTree(fs.raw))).toEqual(seen)
+    await kernel.create('child', 'top')
+    expect(await inView(kernel, 'child', async (fs) => describeTree(fs.raw))).toEqual(seen)
+  })
+
+  it('is mounted while a view is open, with options that keep the upper directory plain', async () => {
+    const driver = await openWith(KERNEL)
+    await threeLayers(driver)
+    const { hostPath } = await driver.get('top')
+    expect(hostPath).toBe(join(home, 'top/merged'))
+    expect(mountsBelow(root)).toEqual([hostPath])
+    const line = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .find((text) => text.includes(` ${hostPath} `))
+    for (const option of ['redirect_dir=on', 'metacopy=on', 'index=on']) expect(line).not.toContain(option)
+    await driver.put('top')
+    expect(mountsBelow(root)).toEqual([])
+    expect(existsSync(join(home, 'top/merged'))).toBe(false)
+  })
+
+  it('keeps files of any owner, and devices, in their inodes', async () => {
+    const driver = await openWith(KERNEL)
+    await threeLayers(driver)
+    await inView(driver, 'top', async (fs) => {
+      await fs.writeFile('/owned', '')
+      await fs.chown('/owned', 12, 34)
+      await fs.mknod('/null', 'char', { mode: 0o666, major: 1, minor: 3 })
+    })
+    expect(statSync(join(home, 'top/diff/owned'))).toMatchObject({ uid: 12, gid: 34 })
+    expect(statSync(join(home, 'top/diff/null')).isCharacterDevice()).toBe(true)
+  })
+
+  it('is shared by processes, and unmounted by the last', async () => {
+    const driver = await openWith(KERNEL)
+    await threeLayers(driver)
+    const holder = await hold('kernel')
+    const { fs } = await driver.get('top')
+    expect(mountsBelow(root)).toHaveLength(1)
+    await driver.put('top')
+    expect(mountsBelow(root)).toHaveLength(1)
+    await driver.get('top')
+    await holder.end()
+    expect(mountsBelow(root)).toHaveLength(1)
+    await fs.writeFile('/x', 'x')
+    await driver.put('top')
+    expect(mountsBelow(root)).toEqual([])
+  })
+
+  it('that a killed process left is mounted anew, or taken away', async () => {
+    const driver = await openWith(KERNEL)
+    await threeLayers(driver)
+    await (await hold('kernel')).kill()
+    expect(mountsBelow(root)).toHaveLength(1)
+    await inView(driver, 'top', (fs) => fs.writeFile('/x', 'x'))
+    expect(mountsBelow(root)).toEqual([])
+    await (await hold('kernel')).kill()
+    await driver.remove('top')
+    expect(mountsBelow(root)).toEqual([])
+    expect(existsSync(join(home, 'top'))).toBe(false)
+  })
+
+  it('may be volatile, and after that not', async () => {
+    const driver = await openWith(KERNEL)
+    await threeLayers(driver)
+    const { fs } = await driver.get('top', { volatile: true })
+    await fs.writeFile('/x', 'x')
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toMatch(/top\/merged .*volatile/)
+    await driver.put('top')
+    expect(await inView(driver, 'top', (view) => view.readFile('/x', 'utf8'))).toBe('x')
+    await (await hold('kernel', true)).kill()
+    expect(await inView(driver, 'top', (view) => view.readFile('/x', 'utf8'))).toBe('x')
+  })
+
+  it('works in a root with odd characters in its path', async () => {
+    root = join(root, 'a:b, c\\d é')
+    home = join(root, 'overlay2')
+    mkdirSync(root)
+    const driver = await openWith(KERNEL)
+    await threeLayers(driver)
+    await inView(driver, 'top', async (fs) => {
+      expect(await fs.readFile('/dir/file', 'utf8')).toBe('of base')
+      await fs.writeFile('/dir/file', 'changed')
+    })
+    expect(textOf('top/diff/dir/file')).toBe('changed')
+  })
+})
+
+interface Holder {
+  kill(): Promise<void>
+  /** Lets it put its view, and end. */
+  end(): Promise<void>
+}
+
+/** Another process that has a view of `top` open. */
+async function hold(engine: 'kernel' | 'userspace', volatile = false): Promise<Holder> {
+  const script = `
+    import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
+    const driver = await overlay2.open({ root: ${JSON.stringify(root)}, engine: '${engine}', readOnly: false })
+    await driver.get('top', { volatile: ${volatile} })
+    process.stdin.once('data', async () => { await driver.put('top'); process.exit(0) })
+    console.log('holding')`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  await once(child.stdout, 'data')
+  const exited = once(child, 'exit')
+  return {
+    async kill() {
+      child.kill('SIGKILL')
+      await exited
+    },
+    async end() {
+      child.stdin.write('end\n')
+      await exited
+    },
+  }
+}
