@@ -1,0 +1,29 @@
+import { ModelFs } from '../fs/model-fs.js'
+import type { RawFs } from '../fs/raw-fs.js'
+import { LayerApplier } from '../tar/apply.js'
+import { splitHeaders } from '../tar/assemble.js'
+
+export interface FlattenInput {
+  readonly splitFile: string
+  /** The files that this layer brought. */
+  readonly contents: RawFs
+}
+
+/**
+ * The tree that a stack of layers makes, lowest first: inodes in memory, whose contents are the layers' own files. It is
+ * made as the layers were, bottom-up and by the same rules, so that hard links, replaced types and deletions come out
+ * as they do in a container. Only headers are read.
+ */
+export async function flattenedTree(layers: readonly FlattenInput[], signal?: AbortSignal): Promise<ModelFs> {
+  const tree = new ModelFs()
+  for (const { splitFile, contents } of layers) {
+    signal?.throwIfAborted()
+    const applier = new LayerApplier(
+      { raw: tree },
+      { contents: ({ size, sparse }, path) => ({ fs: contents, path, size: sparse?.size ?? size }) },
+    )
+    for await (const part of splitHeaders(splitFile)) applier.part(part)
+    applier.finish()
+  }
+  return tree
+}

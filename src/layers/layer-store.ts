@@ -1,0 +1,475 @@
+import { randomBytes } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { chainId, type ChainID, type DiffID } from '../digest.js'
+import type { Change, Driver, LayerView } from '../drivers/driver.js'
+import { Lease } from '../durable/lease.js'
+import { Lock } from '../durable/lock.js'
+import { StoreError } from '../errors.js'
+import { HostFs } from '../fs/host-fs.js'
+import type { RawFs } from '../fs/raw-fs.js'
+import type { ByteSource } from '../jobs/byte-source.js'
+import { commitHere, unpackHere } from '../jobs/here.js'
+import type { JobOptions } from '../jobs/job.js'
+import type { LayerResult } from '../jobs/layer-intake.js'
+import { runJob } from '../jobs/run-job.js'
+import { Rollback, type OperationOptions } from '../operation.js'
+import type { ProgressEvent } from '../progress.js'
+import { assemble } from '../tar/assemble.js'
+import { flattenedTree } from './flatten.js'
+import type { Layer, WritableLayer } from './layer.js'
+import { LayerDb, TAR_SPLIT } from './layerdb.js'
+
+export interface LayerStoreOptions {
+  /** The data root. */
+  readonly root: string
+  readonly driver: Driver
+  readonly readOnly: boolean
+}
+
+export interface RegisterOptions extends OperationOptions {
+  readonly parent?: ChainID | undefined
+  /** What the layer is claimed to be: another DiffID is `DIGEST_MISMATCH`, and a layer that is here is not read. */
+  readonly expected?: DiffID | undefined
+}
+
+export interface CommitOptions extends OperationOptions {
+  /** The writable layer is given up, and becomes the layer. @default false */
+  readonly consume?: boolean | undefined
+}
+
+/**
+ * Layers, by ChainID: Docker's layerdb and the driver's layers kept in step.
+ *
+ * 1. The driver's layer is on disk before the layerdb names it, and named no more before it is removed.
+ * 2. A driver's layer that no layerdb names is named in a lease, from before it is made.
+ * 3. What an operation stands on, its parent, is named in its lease, too, and is not removed meanwhile.
+ * 4. The store's lock is held for steps on metadata alone, never while a layer is read or written.
+ * 5. A commit that consumes names the layer first and renames the driver's layer then; whoever finds the lease of a dead
+ *    process finishes that (`recover`). So a container's content is at any time in one of both.
+ */
+export class LayerStore {
+  readonly #driver: Driver
+  readonly #db: LayerDb
+  readonly #leases: string
+  readonly #lockFile: string
+  readonly #readOnly: boolean
+  /** Layers that this process is making, by the chain they are claimed to be. */
+  readonly #underWay = new Map<ChainID, Promise<Layer>>()
+
+  constructor({ root, driver, readOnly }: LayerStoreOptions) {
+    this.#driver = driver
+    this.#db = new LayerDb(join(root, 'image', driver.name, 'layerdb'))
+    this.#leases = join(root, 'layerstack', 'leases', driver.name)
+    this.#lockFile = join(root, 'layerstack', 'lock')
+    this.#readOnly = readOnly
+  }
+
+  /** Makes the directories, and clears what processes that died left half done. */
+  async open(): Promise<void> {
+    if (this.#readOnly) return
+    await this.#db.make()
+    await this.recover()
+  }
+
+  get(id: ChainID): Promise<Layer | undefined> {
+    return this.#db.layer(id)
+  }
+
+  async require(id: ChainID): Promise<Layer> {
+    const layer = await this.#db.layer(id)
+    if (layer === undefined) throw new StoreError('LAYER_NOT_FOUND', `there is no layer ${id}`)
+    return layer
+  }
+
+  async list(): Promise<Layer[]> {
+    const layers = await Promise.all((await this.#db.chainIds()).map((id) => this.#db.layer(id)))
+    return layers.filter((layer) => layer !== undefined)
+  }
+
+  /** Unpacks a layer's tar, plain or compressed. When it resolves, the layer is durable. */
+  async register(source: ByteSource, options: RegisterOptions = {}): Promise<Layer> {
+    this.#mayWrite()
+    const { parent, expected, onProgress } = options
+    if (expected === undefined) return this.#unpack(source, options)
+    const chain = chainId(parent, expected)
+    const here = (await this.#db.layer(chain)) ?? (await this.#underWay.get(chain)?.catch(() => undefined))
+    if (here !== undefined) {
+      onProgress?.({ type: 'layer:exists', id: expected })
+      return here
+    }
+    const work = this.#unpack(source, options)
+    this.#underWay.set(chain, work)
+    try {
+      return await work
+    } finally {
+      if (this.#underWay.get(chain) === work) this.#underWay.delete(chain)
+    }
+  }
+
+  /** The layer's tar, byte for byte as it came. */
+  tarStream(id: ChainID): Readable {
+    return Readable.from(this.#tar(id), { objectMode: false })
+  }
+
+  /** Refuses, with `LAYER_IN_USE`, a layer that another one or a container stands on. */
+  async remove(id: ChainID): Promise<void> {
+    this.#mayWrite()
+    const layer = await this.require(id)
+    const removing = await this.#locked(async () => {
+      await this.#refuseInUse(id)
+      return this.#db.unpublish(id)
+    })
+    await this.#driver.remove(layer.cacheId)
+    await rm(removing, { recursive: true, force: true })
+  }
+
+  async createWritable(
+    name: string,
+    parent: ChainID | undefined,
+    storageOptions?: Readonly<Record<string, string>>,
+  ): Promise<WritableLayer> {
+    this.#mayWrite()
+    const below = parent === undefined ? undefined : await this.require(parent)
+    const mountId = randomId()
+    return this.#leased([mountId, ...(parent === undefined ? [] : [parent])], async (rollback) => {
+      rollback.onFailure(() => this.#driver.remove(mountId))
+      await this.#driver.createReadWrite(mountId, below?.cacheId, storageOptions && { storageOptions })
+      const layer: WritableLayer = { name, mountId, initId: undefined, parent }
+      await this.#locked(async () => {
+        if (parent !== undefined) await this.require(parent)
+        if ((await this.#db.writable(name)) !== undefined) {
+          throw new StoreError('NAME_CONFLICT', `there is a writable layer ${name} already`)
+        }
+        await this.#db.addWritable(layer)
+      })
+      return layer
+    })
+  }
+
+  async writable(name: string): Promise<WritableLayer> {
+    const layer = await this.#db.writable(name)
+    if (layer === undefined) throw new StoreError('CONTAINER_NOT_FOUND', `there is no writable layer ${name}`)
+    return layer
+  }
+
+  writables(): Promise<WritableLayer[]> {
+    return this.#db.writables()
+  }
+
+  /** A view of the writable layer; give it back with `releaseView`. */
+  async view(name: string): Promise<LayerView> {
+    return this.#driver.get((await this.writable(name)).mountId)
+  }
+
+  async releaseView(name: string): Promise<void> {
+    await this.#driver.put((await this.writable(name)).mountId)
+  }
+
+  async *changes(name: string, options?: OperationOptions): AsyncGenerator<Change, void, void> {
+    const layer = await this.writable(name)
+    yield* this.#driver.changes(layer.mountId, await this.#driverParent(layer), options)
+  }
+
+  /** The writable layer's tar, as a commit would make it. */
+  async diff(name: string, options?: OperationOptions): Promise<Readable> {
+    const layer = await this.writable(name)
+    return this.#driver.diff(layer.mountId, await this.#driverParent(layer), options)
+  }
+
+  /** Bytes of the regular files that the writable layer brings. */
+  async writableSize(name: string, options?: OperationOptions): Promise<number> {
+    const layer = await this.writable(name)
+    return this.#driver.diffSize(layer.mountId, await this.#driverParent(layer), options)
+  }
+
+  async removeWritable(name: string): Promise<void> {
+    this.#mayWrite()
+    const layer = await this.writable(name)
+    await this.#driver.remove(layer.mountId)
+    if (layer.initId !== undefined) await this.#driver.remove(layer.initId)
+    await this.#locked(() => this.#db.removeWritable(name))
+  }
+
+  /** Makes a layer of what the writable one holds, on the same parent. Each changed byte is read once. */
+  async commit(name: string, options: CommitOptions = {}): Promise<Layer> {
+    this.#mayWrite()
+    const layer = await this.writable(name)
+    const consume = options.consume === true && this.#driver.adopt !== undefined && layer.initId === undefined
+    const committed = consume ? await this.#consume(layer, options) : await this.#copyCommit(layer, options)
+    if (options.consume === true && !consume) await this.removeWritable(name)
+    return committed
+  }
+
+  /** Merges a stack into one layer without a parent, straight from the layers. */
+  async flatten(top: ChainID, options: OperationOptions = {}): Promise<Layer> {
+    this.#mayWrite()
+    const stack = await this.#stack(top)
+    const contents: RawFs[] = []
+    try {
+      const inputs = []
+      for (const layer of stack) {
+        const fs = await this.#contents(layer)
+        contents.push(fs)
+        inputs.push({ splitFile: this.#db.tarSplit(layer.chainId), contents: fs })
+      }
+      const tree = await flattenedTree(inputs, options.signal)
+      return await this.#make(undefined, options, async (writeSet, cacheId) => {
+        const progress = jobOptions(options, (done) => ({ type: 'layer:flatten', id: top, done }))
+        const splitFile = join(writeSet, TAR_SPLIT)
+        const target = await this.#driver.applyTarget?.(cacheId)
+        if (target !== undefined) return commitHere({ source: { upper: tree }, target, splitFile }, progress)
+        return this.#throughView(cacheId, (raw) =>
+          commitHere({ source: { upper: tree }, target: { raw }, splitFile }, progress),
+        )
+      })
+    } finally {
+      for (const fs of contents) fs.close()
+    }
+  }
+
+  /** Takes away, or finishes, what leases of dead processes name, and what they were removing. */
+  async recover(): Promise<void> {
+    const caches = new Set((await this.#soundLayers()).map(({ cacheId }) => cacheId))
+    const mounts = new Set((await this.#db.writables()).map(({ mountId }) => mountId))
+    let someoneWorks = false
+    for await (const { lease, names } of Lease.abandoned(this.#leases)) {
+      for (const name of names) await this.#recoverName(name, caches, mounts)
+      await lease.end()
+    }
+    someoneWorks = (await Lease.named(this.#leases)).size > 0
+    if (someoneWorks) return
+    for (const { path, cacheId } of await this.#db.removing()) {
+      if (cacheId !== undefined && !caches.has(cacheId)) await this.#driver.remove(cacheId)
+      await rm(path, { recursive: true, force: true })
+    }
+    await this.#db.clearWriteSets()
+  }
+
+  async #recoverName(name: string, caches: ReadonlySet<string>, mounts: ReadonlySet<string>): Promise<void> {
+    const [kind, mountId, cacheId, writable] = name.split(' ') as [string, string, string, string]
+    if (kind === 'adopt') {
+      if (!caches.has(cacheId)) return
+      if (!(await this.#driver.exists(cacheId))) await this.#driver.adopt?.(mountId, cacheId)
+      await this.#db.removeWritable(writable)
+    } else if (!name.startsWith('sha256:') && !caches.has(name) && !mounts.has(name)) {
+      await this.#driver.remove(name)
+    }
+  }
+
+  #unpack(source: ByteSource, options: RegisterOptions): Promise<Layer> {
+    const { parent, expected } = options
+    return this.#make(parent, options, async (writeSet, cacheId, below) => {
+      const progress = jobOptions(options, (done) => ({
+        type: 'layer:unpack',
+        id: expected ?? cacheId,
+        done,
+      }))
+      const splitFile = join(writeSet, TAR_SPLIT)
+      const target = await this.#driver.applyTarget?.(cacheId, below?.cacheId)
+      if (target !== undefined)
+        return runJob({ kind: 'unpack', source, target, splitFile, expected }, progress)
+      return this.#throughView(cacheId, (raw) =>
+        unpackHere({ source, target: { raw }, splitFile, expected }, progress),
+      )
+    })
+  }
+
+  async #copyCommit(layer: WritableLayer, options: CommitOptions): Promise<Layer> {
+    const parent = await this.#driverParent(layer)
+    return this.#make(layer.parent, options, async (writeSet, cacheId, below) => {
+      const splitFile = join(writeSet, TAR_SPLIT)
+      const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id: layer.name, done }))
+      const source = await this.#driver.diffSource?.(layer.mountId, parent)
+      const target = await this.#driver.applyTarget?.(cacheId, below?.cacheId)
+      if (source !== undefined && target !== undefined) {
+        return runJob({ kind: 'commit', source, target, splitFile }, progress)
+      }
+      const chunks = this.#driver.diff(layer.mountId, parent, { signal: options.signal })
+      return this.#throughView(cacheId, (raw) =>
+        unpackHere({ source: { chunks }, target: { raw }, splitFile }, progress),
+      )
+    })
+  }
+
+  async #consume(layer: WritableLayer, options: CommitOptions): Promise<Layer> {
+    const { mountId, name, parent } = layer
+    const cacheId = randomId()
+    const below = await this.#driverParent(layer)
+    const lease = [`adopt ${mountId} ${cacheId} ${name}`, ...(parent === undefined ? [] : [parent])]
+    return this.#leased(lease, async (rollback) => {
+      const writeSet = await this.#db.writeSet()
+      rollback.onFailure(() => rm(writeSet, { recursive: true, force: true }))
+      const splitFile = join(writeSet, TAR_SPLIT)
+      const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id: name, done }))
+      const result = await this.#readForConsume(mountId, below, splitFile, progress)
+      const made: Layer = { ...result, chainId: chainId(parent, result.diffId), parent, cacheId }
+      const twin = await this.#locked(async () => {
+        const there = await this.#db.layer(made.chainId)
+        if (there !== undefined) return there
+        await this.#db.publish(writeSet, layerOf(made))
+        await this.#driver.adopt?.(mountId, cacheId)
+        await this.#db.removeWritable(name)
+        return undefined
+      })
+      if (twin !== undefined) {
+        await rm(writeSet, { recursive: true, force: true })
+        await this.removeWritable(name)
+      }
+      options.onProgress?.({ type: 'layer:stored', id: made.diffId, size: made.size })
+      return twin ?? layerOf(made)
+    })
+  }
+
+  async #readForConsume(
+    mountId: string,
+    below: string | undefined,
+    splitFile: string,
+    progress: JobOptions,
+  ): Promise<LayerResult> {
+    const source = await this.#driver.diffSource?.(mountId, below)
+    if (source === undefined) {
+      const chunks = this.#driver.diff(mountId, below, { signal: progress.signal })
+      return unpackHere({ source: { chunks }, splitFile }, progress)
+    }
+    const result = await runJob({ kind: 'commit', source, splitFile }, progress)
+    if (source.form === 'overlay') await runJob({ kind: 'settle', paths: [source.upper.root] })
+    return result
+  }
+
+  /** Makes a driver's layer and its entry in the layerdb; `work` fills the one and writes the tar-split of the other. */
+  #make(
+    parent: ChainID | undefined,
+    options: OperationOptions,
+    work: (writeSet: string, cacheId: string, below: Layer | undefined) => Promise<LayerResult>,
+  ): Promise<Layer> {
+    const cacheId = randomId()
+    return this.#leased([cacheId, ...(parent === undefined ? [] : [parent])], async (rollback) => {
+      options.signal?.throwIfAborted()
+      const below = parent === undefined ? undefined : await this.require(parent)
+      rollback.onFailure(() => this.#driver.remove(cacheId))
+      await this.#driver.create(cacheId, below?.cacheId)
+      const writeSet = await this.#db.writeSet()
+      rollback.onFailure(() => rm(writeSet, { recursive: true, force: true }))
+      const { diffId, size } = await work(writeSet, cacheId, below)
+      const made: Layer = { chainId: chainId(parent, diffId), diffId, parent, size, cacheId }
+      const twin = await this.#locked(async () => {
+        if (parent !== undefined) await this.require(parent)
+        const there = await this.#db.layer(made.chainId)
+        if (there === undefined) await this.#db.publish(writeSet, made)
+        return there
+      })
+      if (twin !== undefined) {
+        await rm(writeSet, { recursive: true, force: true })
+        await this.#driver.remove(cacheId)
+      }
+      options.onProgress?.({ type: 'layer:stored', id: diffId, size })
+      return twin ?? made
+    })
+  }
+
+  async *#tar(id: ChainID): AsyncGenerator<Uint8Array, void, void> {
+    const layer = await this.require(id)
+    const contents = await this.#contents(layer)
+    try {
+      yield* assemble(this.#db.tarSplit(id), contents)
+    } finally {
+      contents.close()
+    }
+  }
+
+  /** The files that a layer brought; the caller closes it. */
+  async #contents(layer: Layer): Promise<RawFs> {
+    const spec = await this.#driver.contents?.(layer.cacheId)
+    if (spec !== undefined) return new HostFs({ ...spec, readOnly: true })
+    const { fs } = await this.#driver.get(layer.cacheId)
+    const release = () => void this.#driver.put(layer.cacheId)
+    return new Proxy(fs.raw, {
+      get: (raw, key) => {
+        if (key === 'close') return release
+        const value: unknown = Reflect.get(raw, key)
+        return typeof value === 'function' ? value.bind(raw) : value
+      },
+    })
+  }
+
+  async #throughView<T>(id: string, work: (raw: RawFs) => Promise<T>): Promise<T> {
+    const { fs } = await this.#driver.get(id)
+    try {
+      return await work(fs.raw)
+    } finally {
+      await this.#driver.put(id)
+    }
+  }
+
+  async #stack(top: ChainID): Promise<Layer[]> {
+    const stack: Layer[] = []
+    for (let id: ChainID | undefined = top; id !== undefined;) {
+      const layer: Layer = await this.require(id)
+      stack.unshift(layer)
+      id = layer.parent
+    }
+    return stack
+  }
+
+  async #driverParent({ initId, parent }: WritableLayer): Promise<string | undefined> {
+    if (initId !== undefined) return initId
+    return parent === undefined ? undefined : (await this.require(parent)).cacheId
+  }
+
+  async #refuseInUse(id: ChainID): Promise<void> {
+    const child = (await this.#soundLayers()).find(({ parent }) => parent === id)
+    if (child !== undefined) throw inUse(id, `layer ${child.chainId} stands on it`)
+    const writable = (await this.#db.writables()).find(({ parent }) => parent === id)
+    if (writable !== undefined) throw inUse(id, `container layer ${writable.name} stands on it`)
+    if ((await Lease.named(this.#leases)).has(id)) throw inUse(id, 'a layer is just being made on it')
+  }
+
+  async #soundLayers(): Promise<Layer[]> {
+    const layers: Layer[] = []
+    for (const id of await this.#db.chainIds()) {
+      const layer = await this.#db.layer(id).catch(() => undefined)
+      if (layer !== undefined) layers.push(layer)
+    }
+    return layers
+  }
+
+  /** Runs work under a lease and takes back what it noted if it fails; the lease ends after that. */
+  async #leased<T>(names: readonly string[], work: (rollback: Rollback) => Promise<T>): Promise<T> {
+    const lease = await Lease.take(this.#leases, names)
+    try {
+      return await Rollback.guard(work)
+    } finally {
+      await lease.end()
+    }
+  }
+
+  async #locked<T>(work: () => Promise<T>): Promise<T> {
+    await using _lock = await Lock.acquire(this.#lockFile)
+    return await work()
+  }
+
+  #mayWrite(): void {
+    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+  }
+}
+
+function layerOf({ chainId: id, diffId, parent, size, cacheId }: Layer): Layer {
+  return { chainId: id, diffId, parent, size, cacheId }
+}
+
+function inUse(id: ChainID, why: string): StoreError {
+  return new StoreError('LAYER_IN_USE', `layer ${id} is in use: ${why}`)
+}
+
+function randomId(): string {
+  return randomBytes(32).toString('hex')
+}
+
+function jobOptions(
+  { signal, onProgress }: OperationOptions,
+  event: (done: number) => ProgressEvent,
+): JobOptions {
+  return { signal, onProgress: onProgress && ((done) => onProgress(event(done))) }
+}

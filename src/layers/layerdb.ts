@@ -1,0 +1,201 @@
+import { randomBytes } from 'node:crypto'
+import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import fse from 'fs-extra'
+import { hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
+import { syncDirectory } from '../durable/sync-directory.js'
+import { isErrno, StoreError } from '../errors.js'
+import type { Layer, WritableLayer } from './layer.js'
+
+const CACHE_ID = /^[a-f0-9]{64}(-init)?$/
+const HEX = /^[a-f0-9]{64}$/
+const REMOVING = /^[a-f0-9]{64}-.*-removing$/
+const WRITE_SET = 'write-set-'
+export const TAR_SPLIT = 'tar-split.json.gz'
+
+/**
+ * Which layers there are, as files in Docker's own layout, `image/<driver>/layerdb`:
+ *
+ *     sha256/<chain hex>/{diff,size,cache-id,parent,tar-split.json.gz}    a layer
+ *     mounts/<name>/{mount-id,init-id,parent}                             a writable layer
+ *     tmp/write-set-<random>/                                             one that is being written
+ *
+ * 1. A layer's directory appears whole, by one rename, when its files and the driver's are on disk.
+ * 2. It disappears by one rename, to `<chain hex>-<random>-removing`, before anything of it is removed.
+ * 3. So what stands under a chain's name is whole, unless somebody else's crash (moby#44909) left less: `broken()`.
+ */
+export class LayerDb {
+  readonly directory: string
+  readonly #layers: string
+  readonly #mounts: string
+  readonly #temporary: string
+
+  constructor(directory: string) {
+    this.directory = directory
+    this.#layers = join(directory, 'sha256')
+    this.#mounts = join(directory, 'mounts')
+    this.#temporary = join(directory, 'tmp')
+  }
+
+  async make(): Promise<void> {
+    for (const path of [this.#layers, this.#mounts, this.#temporary]) await fse.ensureDir(path, 0o700)
+  }
+
+  /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */
+  async layer(chainId: ChainID): Promise<Layer | undefined> {
+    const directory = this.#layerDirectory(chainId)
+    const diffId = await readText(join(directory, 'diff'))
+    if (diffId === undefined) return undefined
+    const cacheId = await readText(join(directory, 'cache-id'))
+    const parent = await readText(join(directory, 'parent'))
+    const size = Number(await readText(join(directory, 'size')))
+    const sound =
+      isDigest(diffId) && cacheId !== undefined && CACHE_ID.test(cacheId) && Number.isSafeInteger(size)
+    if (!sound || (parent !== undefined && !isDigest(parent))) throw corrupt(directory)
+    return { chainId, diffId: diffId as DiffID, parent: parent as ChainID | undefined, size, cacheId }
+  }
+
+  async chainIds(): Promise<ChainID[]> {
+    const names = await list(this.#layers)
+    return names.filter((name) => HEX.test(name)).map((hex) => `sha256:${hex}` as ChainID)
+  }
+
+  tarSplit(chainId: ChainID): string {
+    return join(this.#layerDirectory(chainId), TAR_SPLIT)
+  }
+
+  /** A directory to write a layer's files in, before anybody can see them. */
+  async writeSet(): Promise<string> {
+    const path = join(this.#temporary, `${WRITE_SET}${randomBytes(8).toString('hex')}`)
+    await fse.mkdirp(path, { mode: 0o755 })
+    return path
+  }
+
+  /** Makes a write set, with its tar-split in it, a layer. */
+  async publish(writeSet: string, layer: Layer): Promise<void> {
+    await writeFiles(writeSet, {
+      diff: layer.diffId,
+      size: String(layer.size),
+      'cache-id': layer.cacheId,
+      parent: layer.parent,
+    })
+    await rename(writeSet, this.#layerDirectory(layer.chainId))
+    await syncDirectory(this.#layers)
+  }
+
+  /** Takes a layer out of sight; returns where its files are now. */
+  async unpublish(chainId: ChainID): Promise<string> {
+    const hex = hexOf(chainId)
+    const removing = join(this.#layers, `${hex}-${randomBytes(8).toString('hex')}-removing`)
+    await rename(join(this.#layers, hex), removing)
+    await syncDirectory(this.#layers)
+    return removing
+  }
+
+  /** Layers that are being removed, or were when somebody crashed, with the driver's id as far as it is known. */
+  async removing(): Promise<{ readonly path: string; readonly cacheId: string | undefined }[]> {
+    const names = (await list(this.#layers)).filter((name) => REMOVING.test(name))
+    return Promise.all(names.map((name) => this.#removed(join(this.#layers, name))))
+  }
+
+  /** Directories of layers in which what names the layer is missing or empty. */
+  async broken(): Promise<ChainID[]> {
+    const broken: ChainID[] = []
+    for (const chainId of await this.chainIds()) {
+      const layer = await this.layer(chainId).catch(() => undefined)
+      if (layer === undefined) broken.push(chainId)
+    }
+    return broken
+  }
+
+  async clearWriteSets(): Promise<void> {
+    for (const name of await list(this.#temporary)) {
+      if (name.startsWith(WRITE_SET)) await rm(join(this.#temporary, name), { recursive: true, force: true })
+    }
+  }
+
+  async writable(name: string): Promise<WritableLayer | undefined> {
+    const directory = this.#mountDirectory(name)
+    const mountId = await readText(join(directory, 'mount-id'))
+    if (mountId === undefined) return undefined
+    const initId = await readText(join(directory, 'init-id'))
+    const parent = await readText(join(directory, 'parent'))
+    const sound = CACHE_ID.test(mountId) && (initId === undefined || CACHE_ID.test(initId))
+    if (!sound || (parent !== undefined && !isDigest(parent))) throw corrupt(directory)
+    return { name, mountId, initId, parent: parent as ChainID | undefined }
+  }
+
+  async writables(): Promise<WritableLayer[]> {
+    const layers = await Promise.all((await list(this.#mounts)).map((name) => this.writable(name)))
+    return layers.filter((layer) => layer !== undefined)
+  }
+
+  async addWritable(layer: WritableLayer): Promise<void> {
+    const writeSet = await this.writeSet()
+    await writeFiles(writeSet, { 'mount-id': layer.mountId, 'init-id': layer.initId, parent: layer.parent })
+    await rename(writeSet, this.#mountDirectory(layer.name))
+    await syncDirectory(this.#mounts)
+  }
+
+  async removeWritable(name: string): Promise<void> {
+    await rm(this.#mountDirectory(name), { recursive: true, force: true })
+    await syncDirectory(this.#mounts)
+  }
+
+  #layerDirectory(chainId: ChainID): string {
+    return join(this.#layers, hexOf(chainId))
+  }
+
+  #mountDirectory(name: string): string {
+    if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name))
+      throw new TypeError(`not a name of a writable layer: ${name}`)
+    return join(this.#mounts, name)
+  }
+
+  async #removed(path: string): Promise<{ path: string; cacheId: string | undefined }> {
+    const cacheId = await readText(join(path, 'cache-id'))
+    return { path, cacheId: cacheId !== undefined && CACHE_ID.test(cacheId) ? cacheId : undefined }
+  }
+}
+
+async function writeFiles(
+  directory: string,
+  files: Readonly<Record<string, string | undefined>>,
+): Promise<void> {
+  for (const [name, text] of Object.entries(files)) {
+    if (text === undefined) continue
+    const file = await open(join(directory, name), 'wx', 0o644)
+    try {
+      await file.writeFile(text)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+  }
+  await syncDirectory(directory)
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, 'latin1')).trim()
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw error
+  }
+}
+
+async function list(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return []
+    throw error
+  }
+}
+
+function corrupt(path: string): StoreError {
+  return new StoreError('STORE_CORRUPT', `a file of a layer is empty or malformed in ${path}`, {
+    path,
+    hint: 'check({ repair: true }) takes broken layers away; load their images again',
+  })
+}
