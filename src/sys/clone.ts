@@ -1,9 +1,10 @@
 import { checked, errnoName } from './errno.js'
-import { bind, lastErrno } from './libc.js'
+import { bind, bindSyscall, lastErrno } from './libc.js'
 
 const ioctl = bind('int ioctl(int fd, ulong request, int source)')
-const copy = bind(
-  'long copy_file_range(int from, void *fromOffset, int to, void *toOffset, size_t length, uint flags)',
+const copy = bindSyscall(
+  { x64: 326, others: 285 },
+  'int from, void *fromOffset, int to, void *toOffset, size_t length, uint flags',
 )
 
 const FICLONE = 0x40049409

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { constants } from 'node:os'
 
 /** A host path for a system call: a string stands for its UTF-8 bytes, a Buffer for its own. */
 export type HostPath = string | Buffer
@@ -10,18 +11,11 @@ export interface Availability {
 }
 
 type Native = (...args: unknown[]) => number
-interface Koffi {
-  load(library: null): { func(prototype: string): Native }
-  errno(): number
-}
 
-/**
- * The C library, through koffi: an optional dependency, loaded at the first call. `syscall` and `ioctl` are bound with
- * fixed arguments; on Linux the calling conventions for both are the same.
- */
-export interface Libc {
+/** The C library, through koffi: an optional dependency, loaded at the first call. */
+interface Libc {
   readonly errno: () => number
-  readonly function: (prototype: string) => Native
+  readonly func: (prototype: string) => Native
 }
 
 let loaded: Libc | Error | undefined
@@ -32,10 +26,29 @@ export function libcAvailable(): Availability {
   return libc instanceof Error ? { works: false, reason: libc.message } : { works: true }
 }
 
-/** A C function, bound when it is first called. Throws what kept koffi from loading, with `code` `ENOSYS`. */
+/**
+ * A C function, bound when it is first called. Throws, with `code` `ENOSYS`, where there is no koffi or no such function.
+ * Variadic ones are declared with the arguments that we pass: on Linux the calling conventions for both are the same.
+ */
 export function bind(prototype: string): Native {
   let bound: Native | undefined
-  return (...args) => (bound ??= needLibc().function(prototype))(...args)
+  return (...args) => (bound ??= bindNow(prototype))(...args)
+}
+
+/** Of those kernels that we know, x86-64 has numbers of its own; the later ones share theirs. */
+export interface SyscallNumber {
+  readonly x64: number
+  readonly others: number
+}
+
+/**
+ * A system call that not every C library has a function for (glibc before 2.33 has no `mknod`, musl no `renameat2`).
+ * Since 2019 new calls have one number everywhere.
+ */
+export function bindSyscall(number: number | SyscallNumber, parameters: string): Native {
+  const call = bind(`long syscall(long number, ${parameters})`)
+  const own = typeof number === 'number' ? number : process.arch === 'x64' ? number.x64 : number.others
+  return (...args) => call(own, ...args)
 }
 
 /** The errno of the last call. */
@@ -43,30 +56,60 @@ export function lastErrno(): number {
   return needLibc().errno()
 }
 
-/** The path as a C string. */
+/** The path as a C string. One with a NUL inside would reach another file: `TypeError`, as in Node. */
 export function cString(path: HostPath): Buffer {
-  return typeof path === 'string' ? Buffer.from(`${path}\0`) : Buffer.concat([path, Buffer.alloc(1)])
+  if (path.includes('\0')) {
+    throw Object.assign(new TypeError(`a path has no NUL bytes: ${JSON.stringify(path.toString())}`), {
+      code: 'ERR_INVALID_ARG_VALUE',
+    })
+  }
+  return typeof path === 'string' ? Buffer.from(`${path}\0`) : Buffer.concat([path, NUL])
+}
+
+const NUL = Buffer.alloc(1)
+
+function bindNow(prototype: string): Native {
+  const libc = needLibc()
+  try {
+    return libc.func(prototype)
+  } catch (cause) {
+    throw unavailable(`this C library lacks a function: ${prototype}`, cause)
+  }
 }
 
 function needLibc(): Libc {
   const libc = load()
-  if (libc instanceof Error)
-    throw Object.assign(new Error(libc.message, { cause: libc.cause }), { code: 'ENOSYS' })
+  if (libc instanceof Error) throw unavailable(libc.message, libc.cause)
   return libc
 }
+
+function unavailable(reason: string, cause: unknown): NodeJS.ErrnoException {
+  return Object.assign(new Error(`ENOSYS: ${reason}`, { cause }), {
+    code: 'ENOSYS',
+    errno: -constants.errno.ENOSYS,
+  })
+}
+
+interface Koffi {
+  load(library: null): { func(prototype: string): Native }
+  errno(): number
+}
+
+const ARCHITECTURES = new Set(['x64', 'arm64', 'riscv64', 'loong64'])
 
 function load(): Libc | Error {
   return (loaded ??= tryLoad())
 }
 
 function tryLoad(): Libc | Error {
-  if (process.platform !== 'linux')
-    return new Error(`system calls are bound on Linux only, this is ${process.platform}`)
+  const { platform, arch } = process
+  if (platform !== 'linux') return new Error(`system calls are bound on Linux only, this is ${platform}`)
+  if (!ARCHITECTURES.has(arch)) return new Error(`system calls are not bound on ${arch}`)
   if (process.env['LAYERSTACK_NO_KOFFI']) return new Error('LAYERSTACK_NO_KOFFI is set')
   try {
     const koffi = createRequire(import.meta.url)('koffi') as Koffi
     const library = koffi.load(null)
-    return { errno: () => koffi.errno(), function: (prototype) => library.func(prototype) }
+    return { errno: () => koffi.errno(), func: (prototype) => library.func(prototype) }
   } catch (cause) {
     return new Error('koffi, an optional dependency, is not installed or does not load here', { cause })
   }

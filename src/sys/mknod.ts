@@ -1,13 +1,18 @@
 import { checked } from './errno.js'
-import { bind, cString, type HostPath } from './libc.js'
+import { bindSyscall, cString, type HostPath } from './libc.js'
 
-const node = bind('int mknod(const void *path, uint32_t mode, uint64_t device)')
+const mknodat = bindSyscall(
+  { x64: 259, others: 33 },
+  'int dir, const void *path, uint32_t mode, uint64_t device',
+)
+
+const AT_FDCWD = -100
 
 const TYPES = { fifo: 0o010000, char: 0o020000, block: 0o060000, socket: 0o140000 } as const
 
 /** Makes a node; the umask applies. A character device 0:0, a whiteout, needs no privilege since Linux 5.8. */
 export function mknod(path: HostPath, type: keyof typeof TYPES, mode: number, major = 0, minor = 0): void {
-  checked(node(cString(path), TYPES[type] | mode, deviceNumber(major, minor)), 'mknod', path)
+  checked(mknodat(AT_FDCWD, cString(path), TYPES[type] | mode, deviceNumber(major, minor)), 'mknod', path)
 }
 
 /** Linux's 64-bit `dev_t` (gnu_dev_makedev). */

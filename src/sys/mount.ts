@@ -7,10 +7,9 @@ const mountCall = bind(
 const umountCall = bind('int umount2(const void *target, int flags)')
 
 export const MS_RDONLY = 1
-export const MS_NOSUID = 2
-export const MS_NODEV = 4
-export const MS_BIND = 4096
 const MNT_DETACH = 2
+/** A symlink at the target is not followed to some other mount. */
+const UMOUNT_NOFOLLOW = 8
 
 export interface MountOptions {
   readonly source: string
@@ -26,14 +25,12 @@ export function mount(target: HostPath, { source, type, flags = 0, data }: Mount
   checked(mountCall(cString(source), cString(target), cString(type), flags, options), 'mount', target)
 }
 
-/** Takes the mount out of the tree at once; it ends when its last user is gone. */
-export function unmount(target: HostPath): void {
-  checked(umountCall(cString(target), MNT_DETACH), 'umount2', target)
-}
-
-/** As `unmount`; tells whether there was a mount. */
+/**
+ * Takes the mount out of the tree at once; it ends when its last user is gone.
+ * @returns whether there was a mount
+ */
 export function unmountIfMounted(target: HostPath): boolean {
-  if (umountCall(cString(target), MNT_DETACH) === 0) return true
+  if (umountCall(cString(target), MNT_DETACH | UMOUNT_NOFOLLOW) === 0) return true
   if (['EINVAL', 'ENOENT'].includes(errnoName(lastErrno()))) return false
   checked(-1, 'umount2', target)
   return false

@@ -1,23 +1,30 @@
-import { checked } from './errno.js'
-import { bind, cString, type HostPath } from './libc.js'
+import { checked, errnoName } from './errno.js'
+import { bindSyscall, cString, lastErrno, type HostPath } from './libc.js'
 
-const syscall = bind('long syscall(long number, int dir, const void *path, const void *how, size_t size)')
+const call = bindSyscall(437, 'int dir, const void *path, const void *how, size_t size')
 
-/** The same number on every architecture. */
-const SYS_OPENAT2 = 437
 export const RESOLVE_NO_MAGICLINKS = 0x02
 export const RESOLVE_NO_SYMLINKS = 0x04
-export const RESOLVE_BENEATH = 0x08
 export const RESOLVE_IN_ROOT = 0x10
 export const O_PATH = 0o10000000
-export const O_CLOEXEC = 0o2000000
+const O_CLOEXEC = 0o2000000
 
+/** As runc and libpathrs: more than this many renames in the way of one call are an attack. */
+const TRIES = 128
 const how = Buffer.alloc(24)
 
-/** Opens `path` relative to the directory `dir`, resolved as `resolve` (`RESOLVE_*`) says. Linux 5.6. */
+/**
+ * Opens `path` relative to the directory `dir`, resolved as `resolve` (`RESOLVE_*`) says. Linux 5.6. A rename anywhere
+ * while the kernel goes through a `..` makes it ask for another try, which it is given.
+ */
 export function openat2(dir: number, path: HostPath, flags: number, resolve: number, mode = 0): number {
   how.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0)
   how.writeBigUInt64LE(BigInt(mode), 8)
   how.writeBigUInt64LE(BigInt(resolve), 16)
-  return checked(Number(syscall(SYS_OPENAT2, dir, cString(path), how, how.length)), 'openat2', path)
+  const name = cString(path)
+  let fd = call(dir, name, how, how.length)
+  for (let tries = 1; fd < 0 && tries < TRIES && errnoName(lastErrno()) === 'EAGAIN'; tries++) {
+    fd = call(dir, name, how, how.length)
+  }
+  return checked(fd, 'openat2', path)
 }

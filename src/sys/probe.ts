@@ -2,22 +2,26 @@ import {
   chownSync,
   closeSync,
   lchownSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { hasCapability } from './capabilities.js'
+import { isErrno } from '../errors.js'
+import { hasCapability, type Capability } from './capabilities.js'
 import { ficlone } from './clone.js'
+import { tellsTypes } from './dirent-types.js'
 import { fileSystemOf } from './file-system.js'
 import { libcAvailable, type Availability } from './libc.js'
 import { mknod } from './mknod.js'
-import { mountOverlay } from './mount-overlay.js'
+import { mountOverlay, takesLayersOneByOne } from './mount-overlay.js'
 import { unmountIfMounted } from './mount.js'
 import { openat2, RESOLVE_IN_ROOT } from './openat2.js'
 import { lgetxattr, lsetxattr } from './xattr.js'
@@ -39,14 +43,24 @@ export interface Probe {
   readonly reflink: Availability
   /** The file system tells types of entries in directories, which overlayfs needs. */
   readonly dType: Availability
-  /** An overlay was mounted, written to, and showed its whiteouts. */
+  /**
+   * An overlay was mounted with its marks in `trusted` xattrs, or in `user` ones where trusted are not to be had; in it
+   * a directory was replaced, and the upper directory says so with a whiteout and an opaque mark.
+   */
   readonly overlay: Availability
+  /** An overlay takes up to 500 lower layers however long their paths (`lowerdir+`, Linux 6.7). */
+  readonly manyLowers: Availability
   readonly backingFileSystem: string
 }
 
+const PREFIX = '.probe-'
+/** A trial takes milliseconds: what is older was left by a process that died. */
+const LEFT_BEHIND_MS = 10 * 60_000
+
 /** Tries everything in a directory of its own below `directory`, which must be writable, and removes it. */
 export function probe(directory: string): Probe {
-  const place = mkdtempSync(join(directory, '.probe-'))
+  removeLeftBehind(directory)
+  const place = mkdtempSync(join(directory, PREFIX))
   try {
     return trials(place)
   } finally {
@@ -54,25 +68,42 @@ export function probe(directory: string): Probe {
   }
 }
 
+function removeLeftBehind(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    const place = join(directory, name)
+    if (!name.startsWith(PREFIX) || Date.now() - changedAt(place) < LEFT_BEHIND_MS) continue
+    if (libcAvailable().works && hasCapability('CAP_SYS_ADMIN')) unmountIfMounted(join(place, 'merged'))
+    rmSync(place, { recursive: true, force: true })
+  }
+}
+
+function changedAt(path: string): number {
+  return lstatSync(path, { throwIfNoEntry: false })?.ctimeMs ?? Date.now()
+}
+
 function trials(place: string): Probe {
   const libc = libcAvailable()
   const withLibc = (work: () => void) => (libc.works ? attempt(work) : libc)
   const file = join(place, 'file')
   writeFileSync(file, 'layerstack')
-  const whiteouts = withLibc(() => mknod(join(place, 'whiteout'), 'char', 0o600, 0, 0))
-  const dType = entriesTellTypes(place)
+  const sysAdmin = capability('CAP_SYS_ADMIN')
+  const dType = withLibc(() => tryTypes(place))
+  const trustedXattrs = withLibc(() => tryXattr(file, 'trusted.layerstack'))
+  const obstacle = [libc, sysAdmin, overlayKnown(), dType].find(({ works }) => !works)
+  const kind = trustedXattrs.works ? 'trusted' : 'user'
   return {
     libc,
     openat2: withLibc(() => tryOpenat2(place)),
-    sysAdmin: capability('CAP_SYS_ADMIN'),
+    sysAdmin,
     chown: attempt(() => tryChown(place)),
     deviceNodes: withLibc(() => mknod(join(place, 'null'), 'char', 0o600, 1, 3)),
-    whiteouts,
-    trustedXattrs: withLibc(() => tryXattr(file, 'trusted.layerstack')),
+    whiteouts: withLibc(() => mknod(join(place, 'whiteout'), 'char', 0o600, 0, 0)),
+    trustedXattrs,
     userXattrs: withLibc(() => tryXattr(file, 'user.layerstack')),
     reflink: withLibc(() => tryReflink(place, file)),
     dType,
-    overlay: !libc.works ? libc : dType.works ? tryOverlay(place) : dType,
+    overlay: obstacle ?? attempt(() => tryOverlay(place, kind)),
+    manyLowers: obstacle ?? attempt(() => tryLayersOneByOne(place)),
     backingFileSystem: fileSystemOf(place).name,
   }
 }
@@ -86,7 +117,7 @@ function tryOpenat2(place: string): void {
   }
 }
 
-function capability(name: 'CAP_SYS_ADMIN'): Availability {
+function capability(name: Capability): Availability {
   return hasCapability(name) ? { works: true } : { works: false, reason: `this process has no ${name}` }
 }
 
@@ -96,6 +127,12 @@ function tryChown(place: string): void {
   chownSync(file, 12345, 54321)
   symlinkSync('x', join(place, 'owned-link'))
   lchownSync(join(place, 'owned-link'), 12345, 54321)
+}
+
+function tryTypes(place: string): void {
+  if (!tellsTypes(place)) {
+    throw new Error('entries of directories have no type here (mkfs.xfs -n ftype=1, mke2fs -O filetype)')
+  }
 }
 
 function tryXattr(file: string, name: string): void {
@@ -113,31 +150,44 @@ function tryReflink(place: string, file: string): void {
   }
 }
 
-function entriesTellTypes(place: string): Availability {
-  const entry = readdirSync(place, { withFileTypes: true }).find(({ name }) => name === 'file')
-  return entry?.isFile()
-    ? { works: true }
-    : { works: false, reason: 'directory entries have no type (mkfs.xfs: ftype=1)' }
+/** A kernel that can load the module does so at the first mount, so that a missing name alone says nothing to root. */
+function overlayKnown(): Availability {
+  const listed = /\toverlay$/m.test(readFile('/proc/filesystems')) || hasCapability('CAP_SYS_ADMIN')
+  return listed ? { works: true } : { works: false, reason: 'this kernel has no overlay file system' }
 }
 
-function tryOverlay(place: string): Availability {
-  if (!/\toverlay$/m.test(readFileSync('/proc/filesystems', 'latin1')) && !hasCapability('CAP_SYS_ADMIN')) {
-    return { works: false, reason: 'this kernel has no overlay file system' }
+function readFile(path: string): string {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return ''
+    throw error
   }
+}
+
+function tryOverlay(place: string, kind: 'trusted' | 'user'): void {
   const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) =>
     join(place, name),
   ) as [string, string, string, string]
-  for (const directory of [lower, upper, work, merged]) mkdirSync(directory)
-  writeFileSync(join(lower, 'below'), '')
-  return attempt(() => {
-    mountOverlay(merged, { lowers: [lower], upper, work, options: ['redirect_dir=off'] })
-    try {
-      rmSync(join(merged, 'below'))
-    } finally {
-      unmountIfMounted(merged)
-    }
-    if (readdirSync(upper).length !== 1) throw new Error('an overlay was mounted but recorded no whiteout')
-  })
+  for (const directory of [lower, upper, work, merged, join(lower, 'replaced')]) mkdirSync(directory)
+  writeFileSync(join(lower, 'removed'), '')
+  const options = kind === 'user' ? ['userxattr'] : ['redirect_dir=off']
+  mountOverlay(merged, { lowers: [lower], upper, work, options })
+  try {
+    rmSync(join(merged, 'removed'))
+    rmdirSync(join(merged, 'replaced'))
+    mkdirSync(join(merged, 'replaced'))
+  } finally {
+    unmountIfMounted(merged)
+  }
+  const isMarked = lgetxattr(join(upper, 'replaced'), `${kind}.overlay.opaque`)?.toString() === 'y'
+  if (!isMarked || !lstatSync(join(upper, 'removed')).isCharacterDevice()) {
+    throw new Error('an overlay was mounted, but its upper directory does not say what was removed')
+  }
+}
+
+function tryLayersOneByOne(place: string): void {
+  if (!takesLayersOneByOne(place)) throw new Error('the kernel does not know lowerdir+ (Linux 6.7)')
 }
 
 function attempt(work: () => unknown): Availability {

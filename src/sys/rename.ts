@@ -1,8 +1,11 @@
 import { isErrno } from '../errors.js'
 import { checked } from './errno.js'
-import { bind, cString, type HostPath } from './libc.js'
+import { bindSyscall, cString, type HostPath } from './libc.js'
 
-const renameat2 = bind('int renameat2(int fromDir, const void *from, int toDir, const void *to, uint flags)')
+const renameat2 = bindSyscall(
+  { x64: 316, others: 276 },
+  'int fromDir, const void *from, int toDir, const void *to, uint flags',
+)
 
 const AT_FDCWD = -100
 const RENAME_EXCHANGE = 2
