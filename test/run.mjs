@@ -1,0 +1,172 @@
+#!/usr/bin/env node
+/**
+ * What `npm test` runs: the whole suite as whoever calls it, and, for root on Linux, the parts that touch the system
+ * again with less: as root without CAP_SYS_ADMIN, and as an ordinary user. Arguments name test files or folders.
+ *
+ * A test that cannot run here is skipped and listed at the end with its name; with CI=true that is a failure, if it was
+ * not run under another identity. The last line is `N passed, N failed`.
+ */
+import { spawnSync } from 'node:child_process'
+import {
+  accessSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  chmodSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join, resolve } from 'node:path'
+
+const ORDINARY_USER = '65534'
+const FOLDERS_FOR_ALL = ['test/fs', 'test/drivers', 'test/layers', 'test/store', 'test/sys']
+const project = resolve(import.meta.dirname, '..')
+const scratch = mkdtempSync(join(tmpdir(), 'layerstack-test-'))
+const filters = process.argv.slice(2)
+const strict = process.env.CI === 'true' || process.env.LAYERSTACK_REQUIRE_ALL === '1'
+
+try {
+  process.exitCode = report(identities().map(runAs))
+} finally {
+  rmSync(scratch, { recursive: true, force: true })
+}
+
+/** @typedef {{ name: string, command: string[], directory: string, folders: string[], environment: Record<string, string> }} Identity */
+
+/** @returns {Identity[]} */
+function identities() {
+  const whole = { name: 'as the caller', command: [], directory: project, folders: filters, environment: {} }
+  const folders =
+    filters.length > 0
+      ? filters.filter(isForAll)
+      : FOLDERS_FOR_ALL.filter((folder) => existsSync(join(project, folder)))
+  const drops = process.platform === 'linux' && process.getuid?.() === 0 && onPath('setpriv')
+  if (!drops || folders.length === 0) return [whole]
+  return [whole, withoutAdmin(folders), ordinary(folders)]
+}
+
+function withoutAdmin(folders) {
+  const command = ['setpriv', '--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
+  return { name: 'as root without CAP_SYS_ADMIN', command, directory: project, folders, environment: {} }
+}
+
+function ordinary(folders) {
+  const home = join(scratch, 'home')
+  mkdirSync(home)
+  spawnSync('chown', [ORDINARY_USER, home])
+  chmodSync(scratch, 0o711)
+  const command = [
+    'setpriv',
+    `--reuid=${ORDINARY_USER}`,
+    `--regid=${ORDINARY_USER}`,
+    '--clear-groups',
+    '--inh-caps=-all',
+    '--bounding-set=-all',
+  ]
+  return {
+    name: 'as an ordinary user',
+    command,
+    directory: readable(command),
+    folders,
+    environment: { HOME: home, TMPDIR: home },
+  }
+}
+
+/** The project, or a copy of it where an ordinary user may not read it. */
+function readable(command) {
+  const [program, ...rest] = [...command, 'test', '-r', join(project, 'package.json')]
+  if (spawnSync(program, rest).status === 0) return project
+  const copy = join(scratch, 'project')
+  mkdirSync(copy)
+  for (const name of [
+    'package.json',
+    'vitest.config.ts',
+    'tsconfig.json',
+    'dist',
+    'test',
+    'node_modules',
+    'src',
+  ]) {
+    cpSync(join(project, name), join(copy, name), { recursive: true, verbatimSymlinks: true })
+  }
+  return copy
+}
+
+/** @param {Identity} identity */
+function runAs({ name, command, directory, folders, environment }, index) {
+  console.log(`\n── ${name} ${'─'.repeat(Math.max(0, 90 - name.length))}`)
+  const output = join(index === 2 ? join(scratch, 'home') : scratch, `run-${index}.json`)
+  const vitest = [
+    process.execPath,
+    join(directory, 'node_modules/vitest/vitest.mjs'),
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${output}`,
+  ]
+  const [program, ...rest] = [...command, ...vitest, ...folders]
+  const { status } = spawnSync(program, rest, {
+    cwd: directory,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, ...environment, LAYERSTACK_TEST_IDENTITY: name },
+  })
+  const results = existsSync(output) ? JSON.parse(readFileSync(output, 'utf8')).testResults : []
+  const tests = results.flatMap((file) =>
+    file.assertionResults.map((test) => ({
+      id: `${file.name.slice(directory.length + 1)} › ${test.fullName}`,
+      status: test.status,
+    })),
+  )
+  const brokenFiles = results.filter(
+    (file) => file.status === 'failed' && file.assertionResults.length === 0,
+  ).length
+  return {
+    name,
+    tests,
+    failedOtherwise:
+      brokenFiles +
+      (status !== 0 && tests.every((test) => test.status !== 'failed') && brokenFiles === 0 ? 1 : 0),
+  }
+}
+
+function report(runs) {
+  const all = runs.flatMap((run) => run.tests)
+  const passedSomewhere = new Set(all.filter((test) => test.status === 'passed').map((test) => test.id))
+  const skipped = new Set(
+    all.filter((test) => isSkipped(test) && !passedSomewhere.has(test.id)).map((test) => test.id),
+  )
+  const passed = all.filter((test) => test.status === 'passed').length
+  const failed =
+    all.filter((test) => test.status === 'failed').length +
+    runs.reduce((sum, run) => sum + run.failedOtherwise, 0)
+  if (skipped.size > 0)
+    console.log(`\nNot exercised here:\n${[...skipped].map((id) => `  ${id}`).join('\n')}`)
+  if (skipped.size > 0 && strict) console.log('\nIn CI a skipped test is a failure.')
+  const bad = failed + (strict ? skipped.size : 0)
+  console.log(
+    `\n${passed} passed, ${bad} failed${!strict && skipped.size > 0 ? `, ${skipped.size} skipped` : ''}`,
+  )
+  return bad > 0 || passed === 0 ? 1 : 0
+}
+
+function isSkipped({ status }) {
+  return status !== 'passed' && status !== 'failed'
+}
+
+function isForAll(filter) {
+  return FOLDERS_FOR_ALL.some((folder) => filter.startsWith(folder))
+}
+
+function onPath(program) {
+  return (process.env.PATH ?? '').split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, program), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
