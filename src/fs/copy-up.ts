@@ -42,17 +42,18 @@ export class CopyUp {
   }
 
   /**
-   * Copies up what is shown at `path`, unless it is in the upper directory already.
+   * Copies up what is shown at `path`, unless it is in the upper directory already; tells whether it did.
    * @param limit bytes of a file's content that will be wanted; the rest may be missing
    */
-  lift(syscall: string, path: ByteString, limit = Infinity): void {
+  lift(syscall: string, path: ByteString, limit = Infinity): boolean {
     const place = this.#lookup.require(syscall, path)
-    if (place.inUpper) return
+    if (place.inUpper) return false
     const stat = place.fs.lstat(path)
     const name = this.#workspace.next()
     try {
       this.#copy(place.fs, path, stat, name, Math.min(stat.size, limit))
       this.#finish(place.fs, path, stat, name)
+      return true
     } catch (error) {
       this.#workspace.discard(name)
       throw error

@@ -88,8 +88,8 @@ export class UnionEntries {
     this.#changing([path], () => {
       this.#copyUp.liftParent('rmdir', path)
       if (dir.upper === undefined) this.#makeWhiteout(path)
-      else if (this.#mustHide('rmdir', path)) this.#replaceDirectoryByWhiteout(path, dir)
-      else this.#removeDirectory(path, dir)
+      else if (this.#mustHide('rmdir', path)) this.#replaceDirectoryByWhiteout(path)
+      else this.#removeDirectory(path)
       this.#lookup.cache.forget(path)
       this.#noteRemoved(path)
     })
@@ -147,12 +147,12 @@ export class UnionEntries {
     this.#moveInUpper(from, to, hidesSource)
   }
 
-  /** An upper directory that shows as empty may be full of whiteouts, which a rename over it would trip on. */
+  /** An upper directory that shows as empty may be full of marks, which a rename over it would trip on. */
   #emptyForReplacing(path: ByteString): void {
-    const dir = this.#lookup.dir('rename', path)
-    if (dir.upper === undefined || dir.upper.size === 0) return
+    const isInUpper = this.#lookup.dir('rename', path).upper !== undefined
+    if (!isInUpper || this.#upper.readdir(path).length === 0) return
     makeOpaque(this.#upper, path)
-    this.#clear(path, dir)
+    this.#clear(path)
   }
 
   #overWhiteout<T>(
@@ -221,7 +221,7 @@ export class UnionEntries {
     }
   }
 
-  #replaceDirectoryByWhiteout(path: ByteString, dir: MergedDir): void {
+  #replaceDirectoryByWhiteout(path: ByteString): void {
     const name = this.#workspace.next()
     if (this.#workspace.fs !== this.#upper && this.#workspace.makeWhiteout(name)) {
       if (this.#workspace.exchange(name, path)) return this.#workspace.discard(name)
@@ -231,18 +231,17 @@ export class UnionEntries {
       this.#workspace.discard(taken)
     } else {
       makeWhiteoutFile(this.#upper, path)
-      this.#removeDirectory(path, dir)
+      this.#removeDirectory(path)
     }
   }
 
-  #removeDirectory(path: ByteString, dir: MergedDir): void {
-    this.#clear(path, dir)
+  #removeDirectory(path: ByteString): void {
+    this.#clear(path)
     this.#upper.rmdir(path)
   }
 
   /** Removes the marks of a directory that shows as empty. */
-  #clear(path: ByteString, dir: MergedDir): void {
-    if (dir.upper?.size === 0 && this.#workspace.fs !== this.#upper) return
+  #clear(path: ByteString): void {
     for (const { name } of this.#upper.readdir(path)) this.#upper.unlink(joinBytes(path, name))
   }
 

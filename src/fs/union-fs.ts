@@ -89,8 +89,9 @@ export class UnionFs implements RawFs {
     if (place.type !== 'file') return this.#openOther(place, path, flags)
     if ((flags & (O_WRONLY | O_RDWR | O_TRUNC)) === 0) return this.#openForReading(place, path, flags)
     const { upper, copyUp } = this.#forWriting('open', path)
-    copyUp.lift('open', path, (flags & O_TRUNC) === 0 ? Infinity : 0)
-    return this.#checked(upper, path, upper.open(path, flags & ~O_CREAT))
+    const isOurs = copyUp.lift('open', path, (flags & O_TRUNC) === 0 ? Infinity : 0)
+    const file = upper.open(path, flags & ~O_CREAT)
+    return isOurs ? file : this.#checked(upper, path, file)
   }
 
   mkdir(path: ByteString, mode: number): void {

@@ -317,6 +317,8 @@ function identity(fs: RawFs, path: ByteString): string {
   return `${dev}:${ino}`
 }
 
+/** Copies that are being made; a whiteout may lie there for good. */
 function staged(bench: Bench): string[] {
-  return readdirSync(join(bench.root, 'work', 'work'))
+  const entries = readdirSync(join(bench.root, 'work', 'work'), { withFileTypes: true })
+  return entries.filter((entry) => entry.isFile()).map(({ name }) => name)
 }

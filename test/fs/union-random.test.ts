@@ -1,62 +1,64 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { HostFs } from '#layerstack/fs/host-fs.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import { Bench, noOracle } from './union-bench.js'
-import { bytes, LAYER_NAMES, sprinkleMarks, OLD_NS } from './union-objects.js'
-import { outcome } from './union-operations.js'
-import { randomNumbers, randomStep } from './union-random.js'
-import { describeTree } from './union-tree.js'
+import { driveAlike, randomBench, treeOf } from './union-drive.js'
+import { bytes } from './union-objects.js'
+import { randomNumbers } from './union-random.js'
 
 const SEEDS = (process.env['LAYERSTACK_SEEDS'] ?? '1 2 3 4').split(' ').map(Number)
 const STEPS = 1500
-const STEPS_BETWEEN_LOOKS = 50
 const ROUNDS = 3
+const KILLS = 6
 const reason = noOracle()
 if (reason !== undefined) console.warn(`union: no random sequences against the kernel, since ${reason}`)
 
-describe.skipIf(reason !== undefined)('a union and a kernel’s overlay, driven alike', () => {
-  const benches: Bench[] = []
-  afterEach(() => {
-    for (const bench of benches.splice(0)) bench.remove()
-  })
+const benches: Bench[] = []
+afterEach(() => {
+  for (const bench of benches.splice(0)) bench.remove()
+})
 
+describe.skipIf(reason !== undefined)('a union and a kernel’s overlay', () => {
   for (const seed of SEEDS) {
     it(`stay alike for ${ROUNDS} x ${STEPS} steps, each going on where the other stopped (seed ${seed})`, () => {
-      const [a, b] = [makeBench(seed), makeBench(seed)]
+      const [a, b] = [randomBench(seed, { marks: true }), randomBench(seed, { marks: true })]
       benches.push(a, b)
       const random = randomNumbers(seed * 1000)
       for (let round = 0; round < ROUNDS; round += 1) {
         const [ours, theirs] = round % 2 === 0 ? [a, b] : [b, a]
-        drive(ours, theirs, random, `seed ${seed}, round ${round}`)
+        const what = `seed ${seed}, round ${round}`
+        const union = ours.union()
+        driveAlike(union, theirs.mount(), { steps: STEPS, random, what })
+        union.close()
+        theirs.unmount()
+        expect(ours.marks(bytes('')), what).toEqual(theirs.marks(bytes('')))
         expectInterchange(ours, theirs)
       }
     })
   }
+
+  it(`show the same after a kill -9 at any moment, and files are whole`, async () => {
+    for (let kill = 0; kill < KILLS; kill += 1) {
+      const bench = randomBench(100 + kill, { marks: true })
+      benches.push(bench)
+      const contents = new Set(
+        [bench.below('upper'), bench.union()].flatMap((fs) => treeOf(fs)).map(contentOf),
+      )
+      const program = new URL('union-churner.mjs', import.meta.url).pathname
+      const env = { ...process.env, UNION_SPEC: JSON.stringify(bench.spec), UNION_SEED: String(kill) }
+      const child = spawn(process.execPath, [program], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+      await once(child.stdout, 'data')
+      await sleep(kill * 7)
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      const union = treeOf(bench.union())
+      expect(treeOf(bench.mount())).toEqual(union)
+      bench.unmount()
+      expect(union.map(contentOf).filter((content) => !contents.has(content))).toEqual([])
+    }
+  })
 })
-
-function drive(ours: Bench, theirs: Bench, random: () => number, what: string): void {
-  const union = ours.union()
-  const kernel = theirs.mount()
-  const trail: string[] = []
-  for (let number = 0; number < STEPS; number += 1) {
-    const step = randomStep(random)
-    const expected = alike(outcome(() => step.run(kernel)))
-    const actual = alike(outcome(() => step.run(union)))
-    trail.push(`${step.text}: ${expected}`)
-    const last = () => `${what}, step ${number}:\n${trail.slice(-12).join('\n')}`
-    if (actual !== expected) expect(actual, last()).toBe(expected)
-    if (number % STEPS_BETWEEN_LOOKS === 0) expect(treeOf(union), last()).toEqual(treeOf(kernel))
-  }
-  expect(treeOf(union), what).toEqual(treeOf(kernel))
-  union.close()
-  theirs.unmount()
-  expect(ours.marks(bytes('')), what).toEqual(theirs.marks(bytes('')))
-}
-
-/** Of two paths that lead nowhere, either may be complained of first. */
-function alike(result: string): string {
-  return result === 'ENOTDIR' ? 'ENOENT' : result
-}
 
 /** What one wrote, the other shows. */
 function expectInterchange(ours: Bench, theirs: Bench): void {
@@ -65,30 +67,14 @@ function expectInterchange(ours: Bench, theirs: Bench): void {
   expect(treeOf(byKernel)).toEqual(treeOf(byUs))
   byUs.close()
   ours.unmount()
-  const kernel = theirs.mount()
-  const written = treeOf(kernel)
+  const written = treeOf(theirs.mount())
   theirs.unmount()
   const union = theirs.union()
   expect(treeOf(union)).toEqual(written)
   union.close()
 }
 
-function treeOf(fs: RawFs): string[] {
-  return describeTree(fs, { nowNs: 1_500_000_000_000_000_000n, directoryTimes: false })
-}
-
-/** Layers that were themselves made by random steps, with whiteouts and opaque directories. */
-function makeBench(seed: number): Bench {
-  const bench = new Bench()
-  const random = randomNumbers(seed)
-  for (const name of LAYER_NAMES) {
-    const fs: HostFs = bench.layers[name]
-    for (let number = 0; number < 120; number += 1) {
-      const step = randomStep(random)
-      outcome(() => step.run(fs))
-    }
-    if (name !== 'low') sprinkleMarks(fs, bench.below(name), random)
-  }
-  for (const fs of Object.values(bench.layers)) fs.utimes(bytes(''), OLD_NS, OLD_NS)
-  return bench
+/** Size and digest of a regular file. */
+function contentOf(line: string): string {
+  return / (\d+ [0-9a-f]{12})(?: |$)/.exec(line)?.[1] ?? ''
 }
