@@ -42,8 +42,12 @@ export class HeldViews {
       throw new StoreError('LAYER_IN_USE', `a view of layer ${id} is open`, { hint: 'put it first' })
     }
     try {
-      const { hold } = await holds.take(id, 'exclusive', work)
-      await hold.release()
+      const { hold } = await holds.take(id, 'exclusive', async () => undefined)
+      try {
+        await work()
+      } finally {
+        await hold.release()
+      }
     } catch (error) {
       throw storeError(error, 'SYSTEM', `could not change layer ${id}`)
     }

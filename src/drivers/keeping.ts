@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { dirname, join } from 'node:path'
 import { isErrno, StoreError } from '../errors.js'
+import { HostFs } from '../fs/host-fs.js'
 import type { AttributeKeeping } from '../fs/spec.js'
 import { hasCapability } from '../sys/capabilities.js'
 import { libcAvailable } from '../sys/libc.js'
@@ -85,7 +86,7 @@ function bestAttributes(probe: Probe): AttributeKeeping {
   return probe.userXattrs.works ? 'override' : 'sidecar'
 }
 
-function whyNot(keeping: Keeping, { probe, overlay }: KeepingQuestion): string | undefined {
+function whyNot(keeping: Keeping, { root, probe, overlay }: KeepingQuestion): string | undefined {
   if (keeping.attributes === 'native') {
     if (probe !== undefined && !probe.chown.works) {
       return `the layers of this root keep owners in their inodes, which needs ${NATIVE_NEEDS} (${probe.chown.reason})`
@@ -97,7 +98,16 @@ function whyNot(keeping: Keeping, { probe, overlay }: KeepingQuestion): string |
   if (keeping.attributes === 'override' && !libcAvailable().works) {
     return `the layers of this root keep attributes in xattrs, which needs system calls (${libcAvailable().reason})`
   }
-  return undefined
+  return whyNotOpen(keeping, root)
+}
+
+function whyNotOpen({ attributes }: Keeping, root: string): string | undefined {
+  try {
+    new HostFs({ kind: 'host', root, attributes, readOnly: true }).close()
+    return undefined
+  } catch (error) {
+    return `attributes cannot be kept as '${attributes}' here: ${(error as Error).message}`
+  }
 }
 
 function trustedReadable(probe: Probe | undefined): boolean {

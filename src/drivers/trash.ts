@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs'
 import { readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isErrno } from '../errors.js'
@@ -12,23 +13,28 @@ export function isTrash(name: string): boolean {
 
 /**
  * Removes `<directory>/<name>`: it is gone at once, under another name its content after it. A crash in between leaves
- * what {@link emptyTrash} clears.
+ * what {@link emptyTrash} clears. Harmless when there is nothing.
  */
 export async function trash(directory: string, name: string): Promise<void> {
   const path = join(directory, `${name}${SUFFIX}`)
-  await runJob({ kind: 'removeTree', path })
+  await discard(path)
   try {
     await rename(join(directory, name), path)
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return
     throw error
   }
-  await runJob({ kind: 'removeTree', path })
+  await discard(path)
+}
+
+/** Removes a tree, in a worker thread if there is one. */
+export async function discard(path: string): Promise<void> {
+  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) await runJob({ kind: 'removeTree', path })
 }
 
 /** Clears what a crash left of layers that were being removed. */
 export async function emptyTrash(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
-    if (isTrash(name)) await runJob({ kind: 'removeTree', path: join(directory, name) })
+    if (isTrash(name)) await discard(join(directory, name))
   }
 }

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -347,6 +348,57 @@ describe.skipIf(noKernel)(`the kernel's overlay${noKernel ? `: ${noKernel}` : ''
     expect(await inView(driver, 'top', (view) => view.readFile('/x', 'utf8'))).toBe('x')
     await (await hold('kernel', true)).kill()
     expect(await inView(driver, 'top', (view) => view.readFile('/x', 'utf8'))).toBe('x')
+  })
+
+  it('is found where a killed process left it, though the root was reached through a symlink', async () => {
+    symlinkSync(root, `${root}-link`)
+    root = `${root}-link`
+    try {
+      const driver = await openWith(KERNEL)
+      await threeLayers(driver)
+      await (await hold('kernel')).kill()
+      await driver.remove('top')
+      expect(mountsBelow(realpathSync(root))).toEqual([])
+    } finally {
+      unlinkSync(root)
+      root = root.slice(0, -'-link'.length)
+    }
+  })
+
+  it('serves a root that was made without CAP_SYS_ADMIN, whose marks are in user xattrs', async () => {
+    const script = `
+      import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
+      const driver = await overlay2.open({ root: ${JSON.stringify(root)}, engine: 'auto', readOnly: false })
+      const write = async (id, work) => { await work((await driver.get(id)).fs); await driver.put(id) }
+      await driver.create('base')
+      await write('base', async (fs) => { await fs.mkdir('/dir'); await fs.writeFile('/dir/hidden', '') })
+      await driver.create('middle', 'base')
+      await write('middle', async (fs) => { await fs.rm('/dir', { recursive: true }); await fs.mkdir('/dir') })
+      await driver.createReadWrite('top', 'middle')
+      console.log(driver.engine)`
+    const noAdmin = ['--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
+    const node = [process.execPath, '--input-type=module', '-e', script]
+    expect(execFileSync('setpriv', [...noAdmin, ...node], { encoding: 'utf8' })).toBe('userspace\n')
+    const driver = await openWith(KERNEL)
+    expect(Object.fromEntries(await driver.status())).toMatchObject({ userxattr: 'true', Engine: 'kernel' })
+    await inView(driver, 'top', async (fs) => {
+      expect(await fs.readdir('/dir')).toEqual([])
+      await fs.rm('/dir', { recursive: true })
+      await fs.mkdir('/dir')
+    })
+    const userspace = await openWith(USERSPACE)
+    await userspace.create('child', 'top')
+    expect(await inView(userspace, 'child', (fs) => fs.readdir('/dir'))).toEqual([])
+  })
+
+  it('of a root with marks in trusted xattrs is not for those who cannot read them', async () => {
+    await threeLayers(await openWith(KERNEL))
+    const script = `
+      import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
+      await overlay2.open({ root: ${JSON.stringify(root)}, engine: 'auto', readOnly: false }).catch((error) => console.log(error.code))`
+    const noAdmin = ['--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
+    const node = [process.execPath, '--input-type=module', '-e', script]
+    expect(execFileSync('setpriv', [...noAdmin, ...node], { encoding: 'utf8' })).toBe('ENGINE_UNSUPPORTED\n')
   })
 
   it('works in a root with odd characters in its path', async () => {

@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { StoreError } from '../../errors.js'
 import { probe, type Probe } from '../../sys/probe.js'
@@ -10,12 +11,19 @@ import { Overlay2Layout } from './layout.js'
 import { Overlay2Driver } from './overlay2-driver.js'
 import { overlay2Options } from './options.js'
 
+/** What overlayfs takes; Docker stops at 125, where the names of the layers no longer fit in a page of options. */
+const MAX_LOWERS = 500
+/** What fits in that page in any case, on a kernel before 6.7. */
+const PAGE_LOWERS = 200
+
 /** Docker's overlay2, with the kernel's overlayfs or a userspace one over the same directories. */
 export const overlay2: DriverFactory = {
   name: 'overlay2',
 
   async open(options: DriverOpenOptions): Promise<Driver> {
-    const { root, readOnly } = options
+    const { readOnly } = options
+    // The kernel's table of mounts knows no symlinks.
+    const root = await realpath(options.root)
     const { attributes } = overlay2Options(options.driverOptions)
     const layout = new Overlay2Layout(join(root, 'overlay2'))
     if (!readOnly) await layout.make()
@@ -30,7 +38,9 @@ export const overlay2: DriverFactory = {
     })
     const engine = engineFor(options.engine, keeping, tried)
     if (!readOnly) await emptyTrash(layout.home)
-    return naiveDiff(new Overlay2Driver({ root, engine, keeping, readOnly }))
+    const maxDepth = engine === 'kernel' && tried?.manyLowers.works === false ? PAGE_LOWERS : MAX_LOWERS
+    const dType = tried?.dType.works ?? true
+    return naiveDiff(new Overlay2Driver({ root, engine, keeping, readOnly, maxDepth, dType }))
   },
 
   async holdsLayers(root: string): Promise<boolean> {

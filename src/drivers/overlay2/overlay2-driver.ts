@@ -27,8 +27,6 @@ import { Overlay2Layout } from './layout.js'
 import type { OpenedLayer } from './opened-layer.js'
 import { unionOf } from './userspace.js'
 
-/** What overlayfs takes; Docker stops at 125, where the names of the layers no longer fit in a page of options. */
-const MAX_LOWERS = 500
 const ROOT = '' as ByteString
 
 export interface Overlay2Settings {
@@ -36,6 +34,10 @@ export interface Overlay2Settings {
   readonly engine: Engine
   readonly keeping: Keeping
   readonly readOnly: boolean
+  /** The most layers that may be below another one. */
+  readonly maxDepth: number
+  /** The file system tells types of directory entries. */
+  readonly dType: boolean
 }
 
 /**
@@ -49,10 +51,12 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly #layout: Overlay2Layout
   readonly #keeping: Keeping
   readonly #readOnly: boolean
+  readonly #dType: boolean
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
 
-  constructor({ root, engine, keeping, readOnly }: Overlay2Settings) {
+  constructor({ root, engine, keeping, readOnly, maxDepth, dType }: Overlay2Settings) {
+    this.#dType = dType
     this.engine = engine
     this.#keeping = keeping
     this.#readOnly = readOnly
@@ -64,7 +68,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       sharesBlocks: false,
       nativeDiff: true,
       quota: false,
-      maxDepth: MAX_LOWERS,
+      maxDepth,
       nativeAttributes: keeping.attributes === 'native',
     }
   }
@@ -120,7 +124,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   async status(): Promise<[key: string, value: string][]> {
     return [
       ['Backing Filesystem', fileSystemOf(this.#layout.home).name],
-      ['Supports d_type', 'true'],
+      ['Supports d_type', String(this.#dType)],
       ['Using metacopy', 'false'],
       ['Native Overlay Diff', 'true'],
       ['userxattr', String(this.#keeping.overlayXattrs === 'user')],
@@ -181,8 +185,9 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   async #lowersOfChild(parent: string): Promise<string[]> {
     this.#mustExist(parent)
     const lowers = [`l/${await this.#layout.link(parent)}`, ...this.#layout.lowerLinks(parent)]
-    if (lowers.length <= MAX_LOWERS) return lowers
-    throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 stacks ${MAX_LOWERS} layers at most`, {
+    const { maxDepth } = this.capabilities
+    if (lowers.length <= maxDepth) return lowers
+    throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 stacks ${maxDepth} layers at most here`, {
       hint: 'flatten the image first',
     })
   }

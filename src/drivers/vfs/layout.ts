@@ -3,8 +3,7 @@ import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno } from '../../errors.js'
-import { runJob } from '../../jobs/run-job.js'
-import { isTrash, trash } from '../trash.js'
+import { discard, isTrash, trash } from '../trash.js'
 
 /**
  * The directories of Docker's vfs: `dir/<id>` is the whole tree of a layer. Beside it, `dir/<id>.attributes` where
@@ -70,7 +69,7 @@ export class VfsLayout {
   }
 
   async #discard(making: string): Promise<void> {
-    await runJob({ kind: 'removeTree', path: making })
+    await discard(making)
     await rm(`${making}${ATTRIBUTES}`, { force: true })
   }
 }
