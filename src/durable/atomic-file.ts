@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import fse from 'fs-extra'
+import { makeDirectory } from './make-directory.js'
 import { syncDirectory } from './sync-directory.js'
 
 export interface AtomicFileOptions {
-  /** @default 0o600 */
+  /** Set as given, whatever the umask. @default 0o600 */
   readonly mode?: number
 }
 
@@ -23,12 +23,13 @@ export async function writeFileAtomic(
   { mode = 0o600 }: AtomicFileOptions = {},
 ): Promise<void> {
   const directory = dirname(path)
-  await fse.ensureDir(directory)
+  await makeDirectory(directory)
   const temporary = join(directory, `.tmp-${basename(path)}-${randomBytes(6).toString('hex')}`)
   try {
     const file = await open(temporary, 'wx', mode)
     try {
       await file.writeFile(data)
+      await file.chmod(mode)
       await file.sync()
     } finally {
       await file.close()

@@ -1,20 +1,25 @@
 import { randomBytes } from 'node:crypto'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import fse from 'fs-extra'
+import { isErrno, StoreError } from '../errors.js'
 import { writeFileAtomic } from './atomic-file.js'
 import { Lock } from './lock.js'
+import { makeDirectory } from './make-directory.js'
 
 const SUFFIX = '.json'
 const LOCK_SUFFIX = '.lock'
+const ID = /^[a-f0-9]{24}(?=\.)/
 
 /**
  * A lease says what an operation is about to make, before it makes it, so that after a crash somebody can take it away.
+ * It is two files, `<id>.lock` and `<id>.json`.
  *
  * 1. Its lock is held from before the lease exists until after it is gone, by the process that works under it.
  * 2. Names are on disk in the lease before the things they name exist.
  * 3. The lease goes after what it names has become part of the store, or is gone.
  * 4. So a lease whose lock is free is one of a dead process, and what it names is half made, or whole and in the store.
+ * 5. A lock without a lease is of a process that is just beginning or ending one, or died there: nothing was made.
+ * 6. After a power cut a lease that was ended may be there again. What it names is then in the store, or gone: 4 holds.
  */
 export class Lease {
   readonly #path: string
@@ -26,17 +31,24 @@ export class Lease {
   }
 
   static async take(directory: string, names: readonly string[]): Promise<Lease> {
-    await fse.ensureDir(directory)
-    const path = join(directory, randomBytes(12).toString('hex'))
-    const lock = await Lock.acquire(path + LOCK_SUFFIX)
+    await makeDirectory(directory, { mode: 0o700 })
+    const lease = await Lease.#begin(directory)
     try {
-      await writeFileAtomic(path + SUFFIX, JSON.stringify(names))
+      await writeFileAtomic(lease.#path + SUFFIX, JSON.stringify(names))
+      return lease
     } catch (error) {
-      await rm(path + LOCK_SUFFIX, { force: true })
-      await lock.release()
+      await lease.end()
       throw error
     }
-    return new Lease(path, lock)
+  }
+
+  /** Somebody who tidies up may take a lock that has no lease yet; then there are other numbers. */
+  static async #begin(directory: string): Promise<Lease> {
+    for (;;) {
+      const path = join(directory, randomBytes(12).toString('hex'))
+      const lock = await Lock.tryAcquire(path + LOCK_SUFFIX)
+      if (lock !== undefined) return new Lease(path, lock)
+    }
   }
 
   async end(): Promise<void> {
@@ -49,12 +61,15 @@ export class Lease {
   static async named(directory: string): Promise<Set<string>> {
     const names = new Set<string>()
     for (const id of await leaseIds(directory)) {
-      for (const name of await readNames(join(directory, id + SUFFIX))) names.add(name)
+      for (const name of (await readNames(join(directory, id + SUFFIX))) ?? []) names.add(name)
     }
     return names
   }
 
-  /** Leases of dead processes, taken over: the caller clears what each names, then ends it. */
+  /**
+   * Leases of dead processes, taken over: the caller clears what each names, then ends it. One that it does not end is
+   * found abandoned again.
+   */
   static async *abandoned(
     directory: string,
   ): AsyncGenerator<{ readonly lease: Lease; readonly names: string[] }> {
@@ -62,20 +77,45 @@ export class Lease {
       const path = join(directory, id)
       const lock = await Lock.tryAcquire(path + LOCK_SUFFIX)
       if (lock === undefined) continue
-      yield { lease: new Lease(path, lock), names: await readNames(path + SUFFIX) }
+      const lease = new Lease(path, lock)
+      try {
+        const names = await readNames(path + SUFFIX)
+        if (names === undefined) await removeTraces(directory, id)
+        else yield { lease, names }
+      } finally {
+        await lock.release()
+      }
     }
   }
 }
 
-async function leaseIds(directory: string): Promise<string[]> {
-  const files = await readdir(directory).catch(() => [])
-  return files
-    .filter((file) => file.endsWith(SUFFIX) && !file.startsWith('.'))
-    .map((file) => file.slice(0, -SUFFIX.length))
+async function leaseIds(directory: string): Promise<Set<string>> {
+  try {
+    const ids = (await readdir(directory)).map((file) => ID.exec(file)?.[0])
+    return new Set(ids.filter((id) => id !== undefined))
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return new Set()
+    throw error
+  }
 }
 
-/** A lease that ended meanwhile names nothing. */
-async function readNames(path: string): Promise<string[]> {
-  const text = await readFile(path, 'utf8').catch(() => '[]')
-  return JSON.parse(text) as string[]
+async function removeTraces(directory: string, id: string): Promise<void> {
+  for (const file of await readdir(directory)) {
+    if (file.includes(id)) await rm(join(directory, file), { force: true })
+  }
+}
+
+/** `undefined` for a lease that is not there, or no longer. */
+async function readNames(path: string): Promise<string[] | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as string[]
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    if (!(error instanceof SyntaxError)) throw error
+    throw new StoreError('STORE_CORRUPT', `${path} is not the list of names that was written there`, {
+      path,
+      cause: error,
+      hint: 'it can be removed; a half-made layer may stay behind',
+    })
+  }
 }

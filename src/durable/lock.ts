@@ -1,29 +1,35 @@
 import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrno, StoreError } from '../errors.js'
 import { tryFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
-import { isAlive, processMark } from './process-mark.js'
+import { tryLockFile } from './lock-file.js'
+import { Turns } from './turns.js'
 
 const FIRST_WAIT = 1
-const LONGEST_WAIT = 50
+const LONGEST_WAIT = 20
 const PATIENCE = 60_000
 
 export interface LockOptions {
+  /** Aborting rejects the call with the signal's reason. */
   readonly signal?: AbortSignal | undefined
   /** How long to wait, in ms, before the call rejects with `STORE_LOCKED`. @default 60000 */
   readonly patience?: number
 }
 
 /**
- * A lock between processes, and between the callers in one: whoever holds it is alone. It ends with its process, however
- * that ends.
+ * A lock between processes, and between the callers in one: whoever holds it is alone.
  *
- * - With system calls it is a flock(2) on the file, which stays when it is released.
- * - Without, it is a file that names its holder's process; one whose process is gone is taken away.
+ * 1. With system calls it is a flock(2) on the file, which stays there when the lock is released. It ends with its
+ *    process, however that ends. It belongs to one opening of the file, so it parts the callers in one process too.
+ * 2. A file that was removed and made anew while its lock was taken is another file: such a lock is given back.
+ * 3. Without system calls it is a file beside it that names its holder's process (`lock-file.ts`). A process with system
+ *    calls and one without do not see one another's locks.
  *
- * It is not reentrant: who waits for a lock that it holds waits in vain.
+ * Callers of one process are served in their order, and between processes it is a matter of luck, but a process that
+ * wants a lock all the time lets the others in now and then. It is not reentrant: who waits for a lock that it holds
+ * waits in vain.
  */
 export class Lock implements AsyncDisposable {
   readonly #release: () => Promise<void> | void
@@ -34,23 +40,33 @@ export class Lock implements AsyncDisposable {
   }
 
   static async acquire(path: string, { signal, patience = PATIENCE }: LockOptions = {}): Promise<Lock> {
-    const attempt = libcAvailable().works ? flockOnce : markOnce
+    signal?.throwIfAborted()
     const end = Date.now() + patience
-    for (let wait = FIRST_WAIT; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
-      signal?.throwIfAborted()
-      const release = await attempt(path)
-      if (release !== undefined) return new Lock(release)
-      if (Date.now() >= end) throw locked(path)
-      await sleep(wait, undefined, { signal })
+    const queue = queueOf(path)
+    if (!(await queue.turns.take(patience, signal))) throw locked(path)
+    try {
+      if (isGreedy(queue)) await sleep(1.25 * LONGEST_WAIT)
+      const release = await poll(path, end, signal)
+      return new Lock(async () => {
+        try {
+          await release()
+        } finally {
+          leave(queue)
+        }
+      })
+    } catch (error) {
+      leave(queue)
+      throw error
     }
   }
 
   /** The lock if nobody holds it. */
   static async tryAcquire(path: string): Promise<Lock | undefined> {
-    const release = await (libcAvailable().works ? flockOnce : markOnce)(path)
+    const release = await attempt(path)
     return release === undefined ? undefined : new Lock(release)
   }
 
+  /** May be called twice. */
   async release(): Promise<void> {
     if (!this.#held) return
     this.#held = false
@@ -62,8 +78,24 @@ export class Lock implements AsyncDisposable {
   }
 }
 
-/** A file that was removed and made anew while we waited is another file: the lock on the old one is worth nothing. */
-function flockOnce(path: string): (() => void) | undefined {
+type Release = () => Promise<void> | void
+
+async function poll(path: string, end: number, signal: AbortSignal | undefined): Promise<Release> {
+  for (let wait = FIRST_WAIT; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
+    signal?.throwIfAborted()
+    const release = await attempt(path)
+    if (release !== undefined) return release
+    if (Date.now() >= end) throw locked(path)
+    // Processes that began to wait at once part in time.
+    await sleep(wait * (0.5 + Math.random() / 2))
+  }
+}
+
+async function attempt(path: string): Promise<Release | undefined> {
+  return libcAvailable().works ? flockOnce(path) : tryLockFile(`${path}.held`)
+}
+
+function flockOnce(path: string): Release | undefined {
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
   try {
     if (tryFlock(fd, 'exclusive') && isStillThere(fd, path)) return () => closeSync(fd)
@@ -84,22 +116,41 @@ function isStillThere(fd: number, path: string): boolean {
   }
 }
 
-async function markOnce(path: string): Promise<(() => Promise<void>) | undefined> {
-  const mark = `${path}.held`
-  try {
-    await writeFile(mark, await processMark(), { flag: 'wx', mode: 0o600 })
-    return () => rm(mark, { force: true })
-  } catch (error) {
-    if (!isErrno(error, 'EEXIST')) throw error
-  }
-  const holder = await readFile(mark, 'utf8').catch(() => '')
-  if (holder !== '' && !(await isAlive(holder))) await rm(mark, { force: true })
-  return undefined
-}
-
 function locked(path: string): StoreError {
   return new StoreError('STORE_LOCKED', `another process holds ${path}`, {
     path,
     hint: 'wait until it is done, or end it; the lock ends with its process',
   })
+}
+
+interface Queue {
+  readonly turns: Turns
+  /** When this process began to take the lock again and again, and when it last gave it back. */
+  began: number
+  left: number
+}
+
+/** How long others are shut out by a process that leaves them less time between its turns than they sleep. */
+const GREEDY = 500
+/** Of the locks that were waited for, of which a store has a few. */
+const queues = new Map<string, Queue>()
+
+function queueOf(path: string): Queue {
+  const key = resolve(path)
+  let queue = queues.get(key)
+  if (queue === undefined) queues.set(key, (queue = { turns: new Turns(), began: 0, left: 0 }))
+  return queue
+}
+
+function isGreedy(queue: Queue): boolean {
+  const now = Date.now()
+  if (now - queue.left > LONGEST_WAIT) queue.began = now
+  if (now - queue.began < GREEDY) return false
+  queue.began = now
+  return true
+}
+
+function leave(queue: Queue): void {
+  queue.left = Date.now()
+  queue.turns.next()
 }

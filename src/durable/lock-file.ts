@@ -1,0 +1,55 @@
+import { randomBytes } from 'node:crypto'
+import { link, readFile, rm, writeFile } from 'node:fs/promises'
+import { isErrno } from '../errors.js'
+import { isAlive, processMark } from './process-mark.js'
+
+/**
+ * A lock for systems without flock(2): a file that names the process which holds it.
+ *
+ * 1. The file appears with its content, by link(2): nobody reads it half written.
+ * 2. Only its maker removes it, or, when the maker is dead, whoever holds the same kind of lock on its removal and has
+ *    read under that lock that the maker is dead. So no one takes away a lock that somebody just took over.
+ * 3. A lock on a removal whose maker is dead is removed by the first who sees it. Two processes could meet there, if a
+ *    third was killed between two system calls.
+ *
+ * @returns how to give it up, or `undefined` when another process holds it
+ */
+export async function tryLockFile(path: string): Promise<(() => Promise<void>) | undefined> {
+  if (await make(path)) return () => rm(path, { force: true })
+  if (await isHeld(path)) return undefined
+  const removal = `${path}.stale`
+  if (!(await make(removal))) {
+    if (!(await isHeld(removal))) await rm(removal, { force: true })
+    return undefined
+  }
+  try {
+    if (await isHeld(path)) return undefined
+    await rm(path, { force: true })
+    return (await make(path)) ? () => rm(path, { force: true }) : undefined
+  } finally {
+    await rm(removal, { force: true })
+  }
+}
+
+async function make(path: string): Promise<boolean> {
+  const own = `${path}.${randomBytes(6).toString('hex')}`
+  await writeFile(own, await processMark(), { flag: 'wx', mode: 0o600 })
+  try {
+    await link(own, path)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return false
+    throw error
+  } finally {
+    await rm(own, { force: true })
+  }
+}
+
+async function isHeld(path: string): Promise<boolean> {
+  try {
+    return await isAlive(await readFile(path, 'utf8'))
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
+}

@@ -1,0 +1,39 @@
+/** The callers of this process that want one lock, one after the other, in the order in which they asked. */
+export class Turns {
+  readonly #waiting: (() => void)[] = []
+  #taken = false
+
+  /**
+   * Resolves to whether it is the caller's turn, which then lasts until `next`; `false` when `patience` ms were not
+   * enough. Rejects with the signal's reason.
+   */
+  async take(patience: number, signal: AbortSignal | undefined): Promise<boolean> {
+    if (this.#taken) return this.#queue(patience, signal)
+    this.#taken = true
+    return true
+  }
+
+  /** Ends a turn. */
+  next(): void {
+    const first = this.#waiting.shift()
+    if (first === undefined) this.#taken = false
+    else first()
+  }
+
+  #queue(patience: number, signal: AbortSignal | undefined): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const called = () => leave(() => resolve(true))
+      const aborted = () => leave(() => reject(signal?.reason as Error))
+      const timer = setTimeout(() => leave(() => resolve(false)), patience)
+      const leave = (settle: () => void) => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', aborted)
+        const place = this.#waiting.indexOf(called)
+        if (place >= 0) this.#waiting.splice(place, 1)
+        settle()
+      }
+      signal?.addEventListener('abort', aborted)
+      this.#waiting.push(called)
+    })
+  }
+}
