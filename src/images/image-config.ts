@@ -47,11 +47,13 @@ export interface ContainerConfig {
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   const config = parseObject(bytes)
   const diffIds = (config['rootfs'] as { diff_ids?: unknown } | undefined)?.diff_ids ?? []
-  if (!Array.isArray(diffIds) || !diffIds.every(isDigest)) throw invalid('rootfs.diff_ids is not a list of sha256 digests')
+  if (!Array.isArray(diffIds) || !diffIds.every(isDigest))
+    throw invalid('rootfs.diff_ids is not a list of sha256 digests')
   const history = config['history'] ?? []
   if (!Array.isArray(history)) throw invalid('history is not a list')
   const layers = history.filter((entry: HistoryEntry | null) => entry?.empty_layer !== true).length
-  if (layers > diffIds.length) throw invalid(`history tells of ${layers} layers, rootfs.diff_ids of ${diffIds.length}`)
+  if (layers > diffIds.length)
+    throw invalid(`history tells of ${layers} layers, rootfs.diff_ids of ${diffIds.length}`)
   return { ...config, rootfs: { type: 'layers', diff_ids: diffIds as DiffID[] } }
 }
 
@@ -73,7 +75,10 @@ export function childConfig(parent: ImageConfig, step: ChildStep): ImageConfig {
 }
 
 /** The config of the same image in one layer: old history entries are kept and marked empty, one is added. */
-export function flattenedConfig(parent: ImageConfig, step: ChildStep & { readonly diffId: DiffID }): ImageConfig {
+export function flattenedConfig(
+  parent: ImageConfig,
+  step: ChildStep & { readonly diffId: DiffID },
+): ImageConfig {
   const old = (parent.history ?? []).map((entry) => ({ ...entry, empty_layer: true }))
   return withHistory(parent, step, [...old, historyEntry(step, false)], [step.diffId])
 }
@@ -112,7 +117,8 @@ function historyEntry(step: ChildStep, empty: boolean): HistoryEntry {
 function parseObject(bytes: Uint8Array): Record<string, unknown> {
   try {
     const parsed: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
-    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return parsed as Record<string, unknown>
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed))
+      return parsed as Record<string, unknown>
   } catch (error) {
     throw invalid('it is no JSON', error)
   }

@@ -16,7 +16,7 @@ import type { LayerResult } from '../jobs/layer-intake.js'
 import { runJob } from '../jobs/run-job.js'
 import { Rollback, type OperationOptions } from '../operation.js'
 import type { ProgressEvent } from '../progress.js'
-import { assemble } from '../tar/assemble.js'
+import { assemble, tarSizeOf } from '../tar/assemble.js'
 import { flattenedTree } from './flatten.js'
 import type { Layer, WritableLayer } from './layer.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
@@ -111,6 +111,12 @@ export class LayerStore {
   /** The layer's tar, byte for byte as it came. */
   tarStream(id: ChainID): Readable {
     return Readable.from(this.#tar(id), { objectMode: false })
+  }
+
+  /** Bytes of what `tarStream` gives. */
+  async tarSize(id: ChainID): Promise<number> {
+    await this.require(id)
+    return tarSizeOf(this.#db.tarSplit(id))
   }
 
   /** Refuses, with `LAYER_IN_USE`, a layer that another one or a container stands on. */

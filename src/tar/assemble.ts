@@ -120,3 +120,11 @@ async function readSome(file: RawFile, buffer: Buffer, position: number): Promis
 function corrupt(path: ByteString, why: string, cause?: unknown): StoreError {
   return new StoreError('STORE_CORRUPT', `a file of the layer is damaged: ${path}: ${why}`, { path, cause })
 }
+
+/** How long the layer's tar is; no content is read. */
+export async function tarSizeOf(splitFile: string): Promise<number> {
+  let size = 0
+  for await (const entry of readTarSplit(splitFile))
+    size += entry.type === 'file' ? entry.size : entry.bytes.length
+  return size
+}

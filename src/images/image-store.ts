@@ -1,0 +1,82 @@
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hexOf, parseDigest, sha256, type ImageID } from '../digest.js'
+import { writeFileAtomic } from '../durable/atomic-file.js'
+import { isErrno, StoreError } from '../errors.js'
+import { parseImageConfig, type ImageConfig } from './image-config.js'
+
+const HEX = /^[a-f0-9]{64}$/
+
+/**
+ * Image configs by image ID, as Docker keeps them in `image/<driver>/imagedb`: raw bytes under their own digest, which is
+ * checked at each read, and beside them what Docker notes of an image (`parent`, `lastUpdated`).
+ */
+export class ImageStore {
+  readonly #content: string
+  readonly #metadata: string
+
+  constructor(imageDirectory: string) {
+    this.#content = join(imageDirectory, 'imagedb', 'content', 'sha256')
+    this.#metadata = join(imageDirectory, 'imagedb', 'metadata', 'sha256')
+  }
+
+  async list(): Promise<ImageID[]> {
+    const names = await readdir(this.#content).catch((error: unknown) => {
+      if (isErrno(error, 'ENOENT')) return []
+      throw error
+    })
+    return names.filter((name) => HEX.test(name)).map((hex) => `sha256:${hex}` as ImageID)
+  }
+
+  async has(id: ImageID): Promise<boolean> {
+    return (await this.list()).includes(id)
+  }
+
+  /** The config's raw bytes. Throws `IMAGE_NOT_FOUND`, and `STORE_CORRUPT` if they are not what the ID says. */
+  async bytes(id: ImageID): Promise<Buffer> {
+    const path = join(this.#content, hexOf(id))
+    const bytes = await readFile(path).catch((error: unknown) => {
+      if (isErrno(error, 'ENOENT')) throw new StoreError('IMAGE_NOT_FOUND', `there is no image ${id}`)
+      throw error
+    })
+    if (sha256(bytes) === id) return bytes
+    throw new StoreError('STORE_CORRUPT', `the config of image ${id} has changed on disk`, {
+      path,
+      hint: 'remove the file and load the image again',
+    })
+  }
+
+  async config(id: ImageID): Promise<ImageConfig> {
+    return parseImageConfig(await this.bytes(id))
+  }
+
+  /** When this resolves the config is durable. */
+  async add(bytes: Uint8Array): Promise<ImageID> {
+    const id = sha256<ImageID>(bytes)
+    await writeFileAtomic(join(this.#content, hexOf(id)), bytes)
+    return id
+  }
+
+  async remove(id: ImageID): Promise<void> {
+    await rm(join(this.#metadata, hexOf(id)), { recursive: true, force: true })
+    await rm(join(this.#content, hexOf(id)), { force: true })
+  }
+
+  async parent(id: ImageID): Promise<ImageID | undefined> {
+    const text = await this.#note(id, 'parent')
+    return text === undefined ? undefined : parseDigest<ImageID>(text)
+  }
+
+  async setParent(id: ImageID, parent: ImageID): Promise<void> {
+    await writeFileAtomic(join(this.#metadata, hexOf(id), 'parent'), parent)
+  }
+
+  async #note(id: ImageID, name: string): Promise<string | undefined> {
+    try {
+      return (await readFile(join(this.#metadata, hexOf(id), name), 'latin1')).trim()
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return undefined
+      throw error
+    }
+  }
+}
