@@ -82,9 +82,8 @@ export class Bench {
    * What the upper directory has, and hides: one line for each name. A kernel marks directories as opaque that hide
    * nothing, where we do not: these marks are left out.
    */
-  marks(top: ByteString): string[] {
+  marks(top: ByteString, below: RawFs = this.below('upper')): string[] {
     const { upper } = this.layers
-    const below = this.below('upper')
     const lines: string[] = []
     const visit = (path: ByteString) => {
       const { entries, whiteouts, opaque } = readOverlayDir(upper, path)

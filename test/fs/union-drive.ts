@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
-import { Bench } from './union-bench.js'
+import { ATTRIBUTES, Bench } from './union-bench.js'
+import type { AttributeKeeping } from '#layerstack/fs/spec.js'
 import { bytes, LAYER_NAMES, OLD_NS, sprinkleMarks } from './union-objects.js'
 import { outcome } from './union-operations.js'
 import { randomNumbers, randomStep } from './union-random.js'
@@ -9,8 +10,11 @@ import { describeTree } from './union-tree.js'
 const STEPS_BETWEEN_LOOKS = 50
 
 /** Layers that were themselves made by random steps, the same for the same seed. */
-export function randomBench(seed: number, options: { readonly marks: boolean }): Bench {
-  const bench = new Bench()
+export function randomBench(
+  seed: number,
+  options: { readonly marks: boolean; readonly attributes?: AttributeKeeping },
+): Bench {
+  const bench = new Bench(options.attributes ?? ATTRIBUTES)
   const random = randomNumbers(seed)
   for (const name of LAYER_NAMES) {
     const fs = bench.layers[name]

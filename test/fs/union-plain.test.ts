@@ -9,6 +9,7 @@ process.env['LAYERSTACK_NO_KOFFI'] = '1'
 
 const SEEDS = [11, 12, 13]
 const STEPS = 1500
+const PLAIN = { marks: false, attributes: 'native' } as const
 const reason = noOracle()
 
 const benches: Bench[] = []
@@ -21,7 +22,7 @@ describe('a union without koffi', () => {
     it.skipIf(reason !== undefined)(
       `does as the kernel’s overlay, without devices and xattrs (seed ${seed})`,
       () => {
-        const [ours, theirs] = [randomBench(seed, { marks: false }), randomBench(seed, { marks: false })]
+        const [ours, theirs] = [randomBench(seed, PLAIN), randomBench(seed, PLAIN)]
         benches.push(ours, theirs)
         const union = ours.union()
         const kernel = theirs.mount()
@@ -34,7 +35,7 @@ describe('a union without koffi', () => {
   }
 
   it('hides by files what it cannot hide by devices', () => {
-    const bench = randomBench(1, { marks: false })
+    const bench = randomBench(1, PLAIN)
     benches.push(bench)
     const { low, upper } = bench.layers
     const kept = new Set(upper.readdir(bytes('')).map(({ name }) => name))
