@@ -1,0 +1,77 @@
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { ImageID } from '../digest.js'
+import { writeFileAtomic } from '../durable/atomic-file.js'
+import { isErrno, StoreError } from '../errors.js'
+
+/** What the store knows of a container; its content is the writable layer of the same id. */
+export interface ContainerRecord {
+  /** 64 hex digits. */
+  readonly id: string
+  readonly name: string
+  readonly image: ImageID
+  /** RFC 3339. */
+  readonly created: string
+}
+
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
+
+/** Records of containers: `layerstack/containers/<id>.json`. Changed under the store's lock. */
+export class ContainerStore {
+  readonly #directory: string
+
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  async list(): Promise<ContainerRecord[]> {
+    const files = await readdir(this.#directory).catch((error: unknown) => {
+      if (isErrno(error, 'ENOENT')) return []
+      throw error
+    })
+    const records = files.filter((file) => /^[a-f0-9]{64}\.json$/.test(file)).map((file) => this.#read(file))
+    return (await Promise.all(records)).filter((record) => record !== undefined)
+  }
+
+  /** By id, by a unique beginning of one, or by name. Throws `CONTAINER_NOT_FOUND`, `REFERENCE_AMBIGUOUS`. */
+  async find(idOrName: string): Promise<ContainerRecord> {
+    const all = await this.list()
+    const exact = all.find(({ id, name }) => id === idOrName || name === idOrName)
+    if (exact !== undefined) return exact
+    const begun = all.filter(({ id }) => idOrName !== '' && id.startsWith(idOrName))
+    if (begun.length > 1)
+      throw new StoreError('REFERENCE_AMBIGUOUS', `several containers begin with ${idOrName}`)
+    if (begun[0] === undefined)
+      throw new StoreError('CONTAINER_NOT_FOUND', `there is no container ${idOrName}`)
+    return begun[0]
+  }
+
+  async add(record: ContainerRecord): Promise<void> {
+    if (!NAME.test(record.name)) {
+      throw new StoreError('NAME_INVALID', `not a name of a container: ${JSON.stringify(record.name)}`, {
+        hint: 'two or more of a-z A-Z 0-9 _ . -, the first a letter or a digit',
+      })
+    }
+    if ((await this.list()).some(({ name }) => name === record.name)) {
+      throw new StoreError('NAME_CONFLICT', `there is a container ${record.name} already`)
+    }
+    await writeFileAtomic(join(this.#directory, `${record.id}.json`), `${JSON.stringify(record)}\n`)
+  }
+
+  async remove(id: string): Promise<void> {
+    await rm(join(this.#directory, `${id}.json`), { force: true })
+  }
+
+  async #read(file: string): Promise<ContainerRecord | undefined> {
+    const path = join(this.#directory, file)
+    try {
+      return JSON.parse(await readFile(path, 'utf8')) as ContainerRecord
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return undefined
+      throw new StoreError('STORE_CORRUPT', `the record of a container is no JSON: ${path}`, {
+        path,
+        cause: error,
+      })
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import { Readable } from 'node:stream'
+import type { ImageID } from '../digest.js'
+import type { Change, LayerView } from '../drivers/driver.js'
+import { StoreError } from '../errors.js'
+import type { LayerFs } from '../fs/layer-fs.js'
+import type { Image } from '../images/image.js'
+import type { LayerStore } from '../layers/layer-store.js'
+import type { OperationOptions } from '../operation.js'
+import { diffParts } from '../tar/diff.js'
+import type { ContainerRecord } from './container-store.js'
+
+export interface CommitContainerOptions extends OperationOptions {
+  /** A name for the new image. */
+  readonly reference?: string | undefined
+  readonly author?: string | undefined
+  readonly message?: string | undefined
+  /** Edits of the config as in a Dockerfile: `CMD ["/bin/sh"]`, `ENV A=b` … */
+  readonly changes?: readonly string[] | undefined
+  /** The container is given up, and its writable layer becomes the layer, without a copy. @default false */
+  readonly consume?: boolean | undefined
+}
+
+/** What a container asks of the store that made it. */
+export interface ContainerHome {
+  readonly layers: LayerStore
+  commit(record: ContainerRecord, options: CommitContainerOptions): Promise<Image>
+  removeContainer(record: ContainerRecord): Promise<void>
+}
+
+/** One copy-on-write layer over an image, ready to be read and written. */
+export class Container implements AsyncDisposable {
+  readonly id: string
+  readonly name: string
+  /** The image that it stands on. */
+  readonly image: ImageID
+  readonly created: Date
+  /** The container's filesystem. */
+  readonly fs: LayerFs
+  readonly #home: ContainerHome
+  readonly #record: ContainerRecord
+  #view: LayerView | undefined
+
+  private constructor(home: ContainerHome, record: ContainerRecord, view: LayerView) {
+    this.id = record.id
+    this.name = record.name
+    this.image = record.image
+    this.created = new Date(record.created)
+    this.fs = view.fs
+    this.#home = home
+    this.#record = record
+    this.#view = view
+  }
+
+  /** Opens the container's view; `close` gives it back. */
+  static async open(home: ContainerHome, record: ContainerRecord): Promise<Container> {
+    return new Container(home, record, await home.layers.view(record.id))
+  }
+
+  /**
+   * Where the container's filesystem is on the host: a mount that any program can use, until `close`. Engines without
+   * one reject with `HOST_PATH_UNAVAILABLE`.
+   */
+  async mount(): Promise<string> {
+    const hostPath = this.#view?.hostPath
+    if (hostPath !== undefined) return hostPath
+    throw new StoreError('HOST_PATH_UNAVAILABLE', 'this container has no path on the host', {
+      hint: "use container.fs, or a store with engine: 'kernel'; a closed container has to be opened again",
+    })
+  }
+
+  /** What differs from the image. */
+  changes(options?: OperationOptions): AsyncIterable<Change> {
+    return this.#home.layers.changes(this.id, options)
+  }
+
+  /** The writable layer as a tar: what a commit would add. */
+  diff(options?: OperationOptions): Readable {
+    const { layers } = this.#home
+    const { id } = this
+    return Readable.from(
+      (async function* () {
+        yield* await layers.diff(id, options)
+      })(),
+      { objectMode: false },
+    )
+  }
+
+  /** The whole filesystem as a tar, as `docker export` gives it. */
+  export(options: OperationOptions = {}): Readable {
+    const { raw } = this.fs
+    return Readable.from(
+      (async function* () {
+        for (const { bytes } of diffParts({ upper: raw })) {
+          options.signal?.throwIfAborted()
+          yield Uint8Array.prototype.slice.call(bytes)
+        }
+      })(),
+      { objectMode: false },
+    )
+  }
+
+  /** Makes an image of the container. */
+  async commit(options: CommitContainerOptions = {}): Promise<Image> {
+    if (options.consume === true) await this.close()
+    return this.#home.commit(this.#record, options)
+  }
+
+  /** Bytes of the regular files that were added or changed. */
+  size(options?: OperationOptions): Promise<number> {
+    return this.#home.layers.writableSize(this.id, options)
+  }
+
+  /** Gives the view back; the container stays, and `store.container(name)` opens it again. */
+  async close(): Promise<void> {
+    if (this.#view === undefined) return
+    this.#view = undefined
+    await this.#home.layers.releaseView(this.id)
+  }
+
+  /** Removes the container and what was written in it. */
+  async remove(): Promise<void> {
+    await this.close()
+    await this.#home.removeContainer(this.#record)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

@@ -1,0 +1,50 @@
+import { overlay2 } from './drivers/overlay2/index.js'
+import { DriverRegistry } from './drivers/registry.js'
+import { vfs } from './drivers/vfs/index.js'
+import { openStoreWith, type OpenStoreOptions, type Store } from './store.js'
+
+/** The built-in drivers, in the order in which `driver: 'auto'` tries them. */
+export function builtInDrivers(): DriverRegistry {
+  return new DriverRegistry([overlay2, vfs])
+}
+
+/**
+ * Opens a store; the caller closes it.
+ *
+ * @example
+ * ```ts
+ * await using store = await openStore({ root: '/var/lib/layers' })
+ * const [image] = await store.load('image.tar')
+ * ```
+ */
+export function openStore(options: OpenStoreOptions): Promise<Store> {
+  return openStoreWith(builtInDrivers(), options)
+}
+
+export type { ArchiveFormat } from './archives/save.js'
+export type { CommitContainerOptions, Container } from './containers/container.js'
+export type { ContainerRecord } from './containers/container-store.js'
+export type { ChainID, DiffID, Digest, ImageID } from './digest.js'
+export type {
+  Change,
+  CreateOptions,
+  Driver,
+  DriverCapabilities,
+  Engine,
+  GetOptions,
+  LayerView,
+  ProtoDriver,
+} from './drivers/driver.js'
+export type { DriverFactory, DriverOpenOptions, DriverSupport } from './drivers/factory.js'
+export { naiveDiff } from './drivers/naive-diff.js'
+export { DriverRegistry } from './drivers/registry.js'
+export { StoreError, type StoreErrorCode } from './errors.js'
+export type { LayerFileHandle, LayerFs } from './fs/layer-fs.js'
+export { HostFs } from './fs/host-fs.js'
+export { layerFs } from './fs/rooted-fs.js'
+export type { HistoryEntry, ImageConfig } from './images/image-config.js'
+export type { Image } from './images/image.js'
+export type { Layer, WritableLayer } from './layers/layer.js'
+export type { OperationOptions } from './operation.js'
+export type { ProgressEvent } from './progress.js'
+export type { FlattenOptions, ImportOptions, OpenStoreOptions, SaveOptions, Store } from './store.js'
