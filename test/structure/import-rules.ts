@@ -1,0 +1,100 @@
+import type { ModuleImport } from './module-imports.js'
+
+/**
+ * The rooms of the house, the lowest floor first. A file imports from floors below its own, from its own room, and from
+ * rooms on its own floor as long as those do not import its room. Files do not import one another in a circle, but for
+ * their types.
+ */
+const FLOORS = [
+  ['errors', 'digest', 'progress', 'operation'],
+  ['sys', 'durable', 'compression'],
+  ['fs'],
+  ['tar'],
+  ['jobs'],
+  ['drivers'],
+  ['layers'],
+  ['images', 'references', 'containers'],
+  ['archives', 'registry'],
+  ['store'],
+  ['index'],
+]
+
+/** What is wrong with the imports, one sentence each, with the place and the line. */
+export function brokenRules(imports: readonly ModuleImport[]): string[] {
+  return [
+    ...imports.flatMap((entry) => complaints(entry).map((complaint) => sentence(entry, complaint))),
+    ...cycles(
+      imports.filter((entry) => isInside(entry) && !entry.typeOnly),
+      ({ file }) => file,
+    ),
+    ...cycles(imports.filter(isInside).filter(isAcrossRooms), ({ file }) => roomOf(file)),
+  ]
+}
+
+function complaints(entry: ModuleImport): string[] {
+  const { file, target } = entry
+  if (target === 'koffi') return roomOf(file) === 'sys' ? [] : ['only sys imports koffi']
+  if (!isInside(entry)) return []
+  const [from, to] = [roomOf(file), roomOf(target)]
+  const unknown = [from, to].find((room) => floorOf(room) < 0)
+  if (unknown !== undefined) return [`${unknown} has no floor in test/structure/import-rules.ts`]
+  const found: string[] = []
+  if (floorOf(to) > floorOf(from)) found.push(`${from} is below ${to}`)
+  const [ours, theirs] = [driverOf(file), driverOf(target)]
+  if (theirs !== undefined && from === 'drivers' && ours !== theirs) {
+    found.push(
+      ours === undefined
+        ? `what drivers share does not know ${theirs}`
+        : `driver ${ours} imports driver ${theirs}`,
+    )
+  }
+  return found
+}
+
+/** Each set of files, or rooms, that import one another, told once: by the imports that close a circle. */
+function cycles(imports: readonly ModuleImport[], nameOf: (place: { file: string }) => string): string[] {
+  const edges = new Map<string, ModuleImport[]>()
+  for (const entry of imports) edges.set(nameOf(entry), [...(edges.get(nameOf(entry)) ?? []), entry])
+  const found: string[] = []
+  const done = new Set<string>()
+  const visit = (name: string, path: readonly string[]) => {
+    if (done.has(name)) return
+    for (const entry of edges.get(name) ?? []) {
+      const next = nameOf({ file: entry.target })
+      const start = [...path, name].indexOf(next)
+      if (start >= 0)
+        found.push(sentence(entry, `a circle: ${[...path, name, next].slice(start).join(' → ')}`))
+      else visit(next, [...path, name])
+    }
+    done.add(name)
+  }
+  for (const name of edges.keys()) visit(name, [])
+  return found
+}
+
+function sentence({ file, line, text }: ModuleImport, complaint: string): string {
+  return `${file}:${line}  ${complaint}\n    ${text}`
+}
+
+function isInside({ target }: ModuleImport): boolean {
+  return target.startsWith('src/')
+}
+
+function isAcrossRooms({ file, target }: ModuleImport): boolean {
+  return roomOf(file) !== roomOf(target)
+}
+
+/** `src/fs/walk.ts` → `fs`; `src/store.ts` → `store`. */
+function roomOf(file: string): string {
+  return (file.split('/')[1] ?? '').replace(/\.ts$/, '')
+}
+
+function floorOf(room: string): number {
+  return FLOORS.findIndex((rooms) => rooms.includes(room))
+}
+
+/** `src/drivers/vfs/index.ts` → `vfs`; `undefined` for what drivers share, and elsewhere. */
+function driverOf(file: string): string | undefined {
+  const parts = file.split('/')
+  return parts[1] === 'drivers' && parts.length > 3 ? parts[2] : undefined
+}

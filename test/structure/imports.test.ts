@@ -1,0 +1,85 @@
+import { resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { brokenRules } from './import-rules.js'
+import { importsBelow, importsOf } from './module-imports.js'
+
+const project = resolve(import.meta.dirname, '../..')
+
+describe('imports in src', () => {
+  const imports = importsBelow(project, 'src')
+
+  it('are found', () => {
+    const found = imports.map(({ file, target }) => `${file} → ${target}`)
+    expect(found).toContain('src/sys/libc.ts → koffi')
+    expect(found).toContain('src/durable/lock.ts → src/sys/flock.ts')
+    expect(found).toContain('src/fs/host-fs.ts → src/sys/xattr.ts')
+  })
+
+  it('go down only, and never in circles', () => {
+    const wrong = brokenRules(imports)
+    expect(wrong, `\n${wrong.join('\n')}\n`).toEqual([])
+  })
+})
+
+describe('the rules of imports', () => {
+  it('forbid a climb, and say where', () => {
+    expect(broken(['src/fs/walk.ts', "// first\nimport {\n  store,\n} from '../store.js'\n"])).toEqual([
+      "src/fs/walk.ts:4  fs is below store\n    } from '../store.js'",
+    ])
+    expect(broken(['src/tar/reader.ts', "export type { Layer } from '../layers/layer.js'"])).toHaveLength(1)
+    expect(broken(['src/tar/reader.ts', "const late = await import('../layers/layer.js')"])).toHaveLength(1)
+    expect(broken(['src/layers/layer.ts', "import { read } from '../tar/reader.js'"])).toEqual([])
+  })
+
+  it('forbid that a driver imports another, or that what they share imports one', () => {
+    const inDriver = "import { Layout } from '../vfs/layout.js'"
+    expect(broken(['src/drivers/btrfs/index.ts', inDriver])[0]).toContain('driver btrfs imports driver vfs')
+    expect(broken(['src/drivers/select.ts', "import { vfs } from './vfs/index.js'"])).toHaveLength(1)
+    expect(broken(['src/drivers/vfs/index.ts', "import type { Driver } from '../driver.js'"])).toEqual([])
+    expect(broken(['src/index.ts', "export { vfs } from './drivers/vfs/index.js'"])).toEqual([])
+  })
+
+  it('forbid koffi outside sys, in whatever way it is imported', () => {
+    for (const source of [
+      "import koffi from 'koffi'",
+      "import 'koffi'",
+      "await import('koffi')",
+      "createRequire(import.meta.url)('koffi')",
+    ]) {
+      expect(broken(['src/fs/host-fs.ts', source]), source).toHaveLength(1)
+      expect(broken(['src/sys/libc.ts', source]), source).toEqual([])
+    }
+  })
+
+  it('forbid circles of files and of rooms', () => {
+    expect(
+      broken(
+        ['src/fs/a.ts', "import './b.js'"],
+        ['src/fs/b.ts', "import './c.js'"],
+        ['src/fs/c.ts', "import './a.js'"],
+        ['src/fs/a.ts', "import type { D } from './d.js'"],
+        ['src/fs/d.ts', "import './a.js'"],
+      ),
+    ).toEqual([
+      "src/fs/c.ts:1  a circle: src/fs/a.ts → src/fs/b.ts → src/fs/c.ts → src/fs/a.ts\n    import './a.js'",
+    ])
+    expect(
+      broken(
+        ['src/images/image.ts', "import '../references/reference.js'"],
+        ['src/references/store.ts', "import '../images/config.js'"],
+      )[0],
+    ).toContain('a circle: images → references → images')
+  })
+
+  it('want a floor for every room', () => {
+    expect(broken(['src/attic/box.ts', "import '../errors.js'"])[0]).toContain('attic has no floor')
+  })
+
+  it('do not take comments for imports', () => {
+    expect(broken(['src/fs/walk.ts', "/** import '../store.js' */ // import '../index.js'\n"])).toEqual([])
+  })
+})
+
+function broken(...files: readonly [file: string, source: string][]): string[] {
+  return brokenRules(files.flatMap(([file, source]) => importsOf(file, source)))
+}
