@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { isErrno } from '../errors.js'
 import { baseOf, joinBytes, parentOf, type ByteString } from './bytes.js'
 import type { HostFs } from './host-fs.js'
-import type { FileType, RawDirent, RawStat } from './raw-fs.js'
+import type { RawDirent, RawStat } from './raw-fs.js'
 
 /**
  * How a directory in overlay form (an upper or `diff` directory) records what it takes away from the layers below it.
@@ -45,15 +45,10 @@ export interface OverlayDir {
 }
 
 /** What xattrs of a directory say about the layers below it. */
-export interface OverlayDirMarks {
+interface OverlayDirMarks {
   readonly opaque: boolean
   /** A kernel with `redirect_dir=on` put a renamed directory here, whose lower content lies under another name. */
   readonly redirected: boolean
-}
-
-/** Whether a node is a whiteout by itself: a character device 0:0. The `.wh.` form is known by its name alone. */
-export function isWhiteout(_fs: HostFs, _path: ByteString, stat: RawStat): boolean {
-  return stat.type === 'char' && stat.device.major === 0 && stat.device.minor === 0
 }
 
 /** Names that stand for a mark and never for themselves. */
@@ -80,16 +75,12 @@ export function readOverlayDir(fs: HostFs, dir: ByteString): OverlayDir {
 }
 
 /** Reads the xattrs of a directory; the `.wh..wh..opq` file is not looked for. */
-export function overlayDirMarks(fs: HostFs, dir: ByteString): OverlayDirMarks {
+function overlayDirMarks(fs: HostFs, dir: ByteString): OverlayDirMarks {
   const names = xattrsOf(fs, dir)
   return {
     opaque: OPAQUE_XATTRS.some((name) => names.includes(name) && fs.getxattr(dir, name)?.equals(YES)),
     redirected: REDIRECT_XATTRS.some((name) => names.includes(name)),
   }
-}
-
-export function isOpaque(fs: HostFs, dir: ByteString): boolean {
-  return overlayDirMarks(fs, dir).opaque || typeAt(fs, joinBytes(dir, OPAQUE_FILE)) !== undefined
 }
 
 /**
@@ -122,6 +113,17 @@ export function makeWhiteoutDevice(fs: HostFs, path: ByteString): boolean {
 /** The form of fuse-overlayfs, which may stand beside the file that it will hide the lower ones of. */
 export function makeWhiteoutFile(fs: HostFs, path: ByteString): void {
   makeMarkFile(fs, whiteoutFileOf(path))
+}
+
+/** Whether a node is a whiteout by itself: a character device 0:0. The `.wh.` form is known by its name alone. */
+export function isWhiteoutAt(fs: HostFs, path: ByteString): boolean {
+  try {
+    const { type, device } = fs.lstat(path)
+    return type === 'char' && device.major === 0 && device.minor === 0
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
 }
 
 /** Removes every form of a whiteout of `path`; false when there was none. */
@@ -174,24 +176,6 @@ function opaqueXattrsOf(fs: HostFs): ByteString[] {
   const { attributes, overlayXattrs } = fs.spec
   if (attributes === 'override' || overlayXattrs === 'user') return [user]
   return overlayXattrs === 'trusted' ? [trusted] : [trusted, user]
-}
-
-export function isWhiteoutAt(fs: HostFs, path: ByteString): boolean {
-  try {
-    return isWhiteout(fs, path, fs.lstat(path))
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false
-    throw error
-  }
-}
-
-function typeAt(fs: HostFs, path: ByteString): FileType | undefined {
-  try {
-    return fs.lstat(path).type
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
-    throw error
-  }
 }
 
 function xattrsOf(fs: HostFs, path: ByteString): ByteString[] {
