@@ -20,15 +20,11 @@ export interface TreeChange {
  * A directory is on the list if it is new, if its attributes changed, or if anything in it did. What was deleted stands
  * without what was in it. An object counts as unchanged if it is the same inode, or if type, mode, owner, device, xattrs
  * and, but for directories, size and time of the last change are the same. Where two times differ only in that one has
- * no fraction of a second, they cannot tell, and the contents are compared.
+ * no fraction of a second, they cannot tell, and the contents are compared. A file that has more names than in the lower
+ * tree is on the list, so that its new names can be links to it. The root itself is not compared: no layer can hold it.
  */
 export function* compareTrees(upper: RawFs, lower: RawFs | undefined): Generator<TreeChange> {
-  const root = '' as ByteString
-  if (lower !== undefined) {
-    const [above, below] = [upper.lstat(root), lower.lstat(root)]
-    if (attributesDiffer(upper, lower, root, above, below)) yield { kind: 'modify', path: root, stat: above }
-  }
-  yield* compareDirectories(upper, lower, root)
+  yield* compareDirectories(upper, lower, '' as ByteString)
 }
 
 function* compareDirectories(
@@ -74,7 +70,7 @@ function* compareObjects(upper: RawFs, lower: RawFs, path: ByteString): Generato
 
 function objectsDiffer(upper: RawFs, lower: RawFs, path: ByteString, stat: RawStat, below: RawStat): boolean {
   if (stat.dev === below.dev && stat.ino === below.ino) return false
-  if (stat.type !== below.type || stat.size !== below.size) return true
+  if (stat.type !== below.type || stat.size !== below.size || stat.nlink > below.nlink) return true
   if (attributesDiffer(upper, lower, path, stat, below)) return true
   if (stat.type === 'symlink' && upper.readlink(path) !== lower.readlink(path)) return true
   if (stat.mtimeNs === below.mtimeNs) return false

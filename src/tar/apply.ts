@@ -1,14 +1,15 @@
 import { constants } from 'node:fs'
-import { StoreError } from '../errors.js'
-import { baseOf, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
+import { isErrno, StoreError, storeError } from '../errors.js'
+import { baseOf, bytesToText, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
+import { copyContent } from '../fs/copy-content.js'
 import { ModelFs, type FileReference } from '../fs/model-fs.js'
 import { isOverlayXattr } from '../fs/overlay-marks.js'
 import { HostFs } from '../fs/host-fs.js'
 import type { FileType, RawFile, RawFs } from '../fs/raw-fs.js'
-import { removeTree } from '../fs/remove-tree.js'
 import type { HostFsSpec } from '../fs/spec.js'
+import { UnionFs } from '../fs/union-fs.js'
 import { cleanName } from './clean-name.js'
-import { IMPLIED, type Ground, type Times } from './ground.js'
+import { IMPLIED, type Ground, type OwnType, type Times } from './ground.js'
 import { MergedGround } from './merged-ground.js'
 import { OverlayGround } from './overlay-ground.js'
 import type { TarHeader, TarPart } from './part.js'
@@ -39,8 +40,11 @@ export interface ApplyOptions {
    * 0, by their header parts.
    */
   readonly onDisplace?: (entryNumber: number, readOld: () => Iterable<Uint8Array>) => void
-  /** Where the content of a file is, when no content parts come: for a `ModelFs`. */
-  readonly contents?: (header: TarHeader, path: ByteString) => FileReference
+  /**
+   * Where the whole content of a file is, so that it is referred to (in a `ModelFs`) or cloned instead of being written.
+   * Its content parts are passed over, and may be missing. `undefined`: the content is in the parts.
+   */
+  readonly contents?: (header: TarHeader, path: ByteString) => FileReference | undefined
 }
 
 /** What this layer has at a path. */
@@ -68,6 +72,8 @@ interface Own {
 export class LayerApplier {
   readonly #ground: Ground
   readonly #fs: RawFs
+  /** Whether the tree was opened here. */
+  readonly #opened: boolean
   readonly #options: ApplyOptions
   readonly #own = new Map<ByteString, Own>([
     ['' as ByteString, { type: 'directory', entry: -1, stored: false }],
@@ -78,14 +84,50 @@ export class LayerApplier {
   #size = 0
 
   constructor(target: ApplyTarget | { readonly raw: RawFs }, options: ApplyOptions = {}) {
-    this.#ground = groundOf(target, (path) => this.#own.has(path))
+    this.#ground = groundOf(target, (path) => this.#own.get(path)?.type)
     this.#fs = this.#ground.fs
+    this.#opened = !('raw' in target)
     this.#options = options
     this.#directoryTimes.set('' as ByteString, this.#fs.lstat('' as ByteString))
   }
 
-  /** @returns for a header: whether its content can be read back from the tree under its (cleaned) name */
+  /**
+   * After an error nothing more can be applied, and everything is closed; what was written stays.
+   * @returns for a header: whether its content can be read back from the tree under its (cleaned) name
+   */
   part(part: TarPart): boolean {
+    try {
+      return this.#part(part)
+    } catch (error) {
+      this.close()
+      throw applyError(error, part)
+    }
+  }
+
+  /** @returns bytes of the regular files that the tar brought */
+  finish(): { readonly size: number } {
+    try {
+      this.#endFile()
+      for (const [path, times] of [...this.#directoryTimes].toReversed()) {
+        if (this.#own.get(path)?.type === 'directory') this.#fs.utimes(path, times.atimeNs, times.mtimeNs)
+      }
+    } catch (error) {
+      throw applyError(error)
+    } finally {
+      this.close()
+    }
+    return { size: this.#size }
+  }
+
+  /** Gives up what is open; for a layer that is not applied to its end. */
+  close(): void {
+    this.#writing?.file.close()
+    this.#writing = undefined
+    this.#ground.finish()
+    if (this.#opened) this.#fs.close()
+  }
+
+  #part(part: TarPart): boolean {
     switch (part.type) {
       case 'header':
         this.#endFile()
@@ -99,17 +141,10 @@ export class LayerApplier {
     }
   }
 
-  /** @returns bytes of the regular files that the tar brought */
-  finish(): { readonly size: number } {
-    this.#endFile()
-    for (const [path, times] of [...this.#directoryTimes].toReversed()) {
-      if (this.#own.get(path)?.type === 'directory') this.#fs.utimes(path, times.atimeNs, times.mtimeNs)
-    }
-    this.#ground.finish()
-    return { size: this.#size }
-  }
-
   #header(header: TarHeader): boolean {
+    if (header.name.includes('\0') || header.linkName.includes('\0')) {
+      throw invalid(header.name, 'its name holds a NUL byte')
+    }
     const clean = cleanName(header.name)
     if (clean === undefined) throw invalid(header.name, 'its name climbs out of the root')
     const meaning = meaningOf(clean)
@@ -131,14 +166,10 @@ export class LayerApplier {
     const directory = this.#followedDirectory(parentOf(clean), true)
     if (directory === undefined) return
     const path = joinBytes(directory, baseOf(clean))
+    this.#implyDirectory(directory)
+    this.#ground.whiteout(path)
     const own = this.#own.get(path)
-    if (own === undefined) {
-      this.#implyDirectory(directory)
-      this.#ground.whiteout(path, 'nothing')
-      return
-    }
-    this.#ground.whiteout(path, own.type === 'directory' ? 'directory' : 'other')
-    if (own.type === 'directory' && own.entry < 0) this.#resetImplied(path)
+    if (own?.type === 'directory' && own.entry < 0) this.#resetImplied(path)
   }
 
   #opaque(clean: ByteString): void {
@@ -150,7 +181,7 @@ export class LayerApplier {
   #create(header: TarHeader, clean: ByteString): boolean {
     if (header.type === 'unknown' || isWhiteoutDevice(header)) return false
     this.#size += header.type === 'file' ? (header.sparse?.size ?? header.size) : 0
-    if (clean === '') return this.#rootEntry(header)
+    if (clean === '') return false
     const directory = this.#followedDirectory(parentOf(clean), false) as ByteString
     this.#implyDirectory(directory)
     const path = joinBytes(directory, baseOf(clean))
@@ -163,65 +194,65 @@ export class LayerApplier {
     return stored || header.size === 0
   }
 
-  #rootEntry(header: TarHeader): boolean {
-    if (header.type !== 'directory') throw invalid(header.name, 'it would replace the root')
-    this.#setAttributes(header, '' as ByteString, true)
-    return true
-  }
-
   #createOther(header: TarHeader, path: ByteString, exists: boolean): void {
     const { type } = header
     if (type === 'directory') {
-      if (!exists) this.#fs.mkdir(path, 0o700)
-      this.#ground.newDirectory(path)
-    } else if (type === 'symlink') this.#fs.symlink(header.linkName, path)
-    else if (type === 'char' || type === 'block' || type === 'fifo') {
+      if (!exists) {
+        this.#fs.mkdir(path, 0o700)
+        this.#ground.newDirectory(path)
+      }
+    } else if (type === 'symlink') {
+      if (header.linkName === '') throw invalid(header.name, 'it is a symlink to nothing')
+      this.#fs.symlink(header.linkName, path)
+    } else if (type === 'char' || type === 'block' || type === 'fifo') {
       this.#fs.mknod(path, type, header.mode, type === 'fifo' ? undefined : header.device)
     }
     this.#setAttributes(header, path, exists)
   }
 
   #createFile(header: TarHeader, path: ByteString): void {
-    const { contents } = this.#options
-    if (contents !== undefined && this.#fs instanceof ModelFs) {
-      this.#fs.createReference(path, contents(header, path), header.mode)
+    const content = this.#options.contents?.(header, path)
+    if (content !== undefined && this.#fs instanceof ModelFs) {
+      this.#fs.createReference(path, content, header.mode)
       this.#setAttributes(header, path, false)
       return
     }
     const file = this.#fs.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
-    this.#writing = new Writing(header, path, file)
+    this.#writing = new Writing(header, path, file, content === undefined)
+    if (content !== undefined) clone(content, file)
   }
 
   #endFile(): void {
     const writing = this.#writing
     if (writing === undefined) return
-    this.#writing = undefined
     const { file, header, path } = writing
-    try {
-      writing.finish()
-      file.chown(header.uid, header.gid)
-      this.#setXattrs(header, path, false)
-      file.chmod(header.mode)
-      file.utimes(header.atimeNs ?? header.mtimeNs, header.mtimeNs)
-    } finally {
-      file.close()
-    }
+    writing.finish()
+    file.chown(header.uid, header.gid)
+    this.#setXattrs(header, path, false)
+    file.chmod(header.mode)
+    file.utimes(header.atimeNs ?? header.mtimeNs, header.mtimeNs)
+    file.close()
+    this.#writing = undefined
   }
 
   #link(header: TarHeader, path: ByteString): boolean {
+    const stored = header.size === 0
     const target = this.#linkTarget(header)
-    if (target === path) return true
+    if (target === path && this.#own.has(path)) return stored
     const own = this.#own.get(target)
     if (own?.type === 'directory') throw invalid(header.name, 'it is a hard link to a directory')
     if (own === undefined) {
       if (!this.#ground.bringUp(target))
-        throw invalid(header.name, `it is a hard link to ${header.linkName}, which is not there`)
+        throw invalid(header.name, `it is a hard link to ${text(header.linkName)}, which is not there`)
       this.#own.set(target, { type: this.#fs.lstat(target).type, entry: -1, stored: false })
     }
+    if (target === path) return stored
     this.#clear(path, false)
-    this.#own.set(path, { type: this.#fs.lstat(target).type, entry: this.#entry, stored: false })
+    const { type } = this.#own.get(target) ?? {}
+    if (type === undefined) throw invalid(header.name, 'it is a hard link to what it replaces')
     this.#fs.link(target, path)
-    return true
+    this.#own.set(path, { type, entry: this.#entry, stored: false })
+    return stored
   }
 
   #linkTarget(header: TarHeader): ByteString {
@@ -239,23 +270,21 @@ export class LayerApplier {
     const own = this.#own.get(path)
     if (own === undefined) return this.#ground.makeRoom(path, forDirectory ? 'directory' : 'other')
     if (own.type === 'directory' && forDirectory) return true
-    this.#displace(path, own)
-    if (own.type === 'directory') {
-      for (const [other, it] of this.#own) {
-        if (!other.startsWith(`${path}/`)) continue
-        this.#displace(other, it)
-        this.#own.delete(other)
-      }
-    }
-    removeTree(this.#fs, path, own.type)
-    this.#own.delete(path)
-    this.#ground.whiteout(path, 'nothing')
+    this.#takeAway(path, own.type)
+    this.#ground.whiteout(path)
     this.#ground.makeRoom(path, forDirectory ? 'directory' : 'other')
     return false
   }
 
-  #displace(path: ByteString, own: Own): void {
-    if (own.stored) this.#options.onDisplace?.(own.entry, () => contentOf(this.#fs, path))
+  /** Removes what is at a path, with all below it. */
+  #takeAway(path: ByteString, type: FileType): void {
+    const own = this.#own.get(path)
+    if (own?.stored === true) this.#options.onDisplace?.(own.entry, () => contentOf(this.#fs, path))
+    if (type === 'directory') {
+      for (const entry of this.#fs.readdir(path)) this.#takeAway(joinBytes(path, entry.name), entry.type)
+      this.#fs.rmdir(path)
+    } else this.#fs.unlink(path)
+    this.#own.delete(path)
   }
 
   /**
@@ -282,7 +311,7 @@ export class LayerApplier {
         rest.push(...target.split('/').toReversed())
       } else if (own !== undefined && own.type !== 'directory') {
         if (lenient) return undefined
-        throw invalid(path, `${next} is no directory`)
+        throw invalid(path, `${text(next)} is no directory`)
       } else if (own === undefined && lenient && !this.#ground.isLowerDirectory(next)) return undefined
       else real = next
     }
@@ -317,7 +346,9 @@ export class LayerApplier {
   #setXattrs(header: TarHeader, path: ByteString, existed: boolean): void {
     if (existed) {
       for (const name of this.#fs.listxattr(path)) {
-        if (!isOverlayXattr(name) && !header.xattrs.has(name)) this.#fs.removexattr(path, name)
+        if (!isOverlayXattr(name) && name !== LABEL && !header.xattrs.has(name)) {
+          this.#fs.removexattr(path, name)
+        }
       }
     }
     for (const [name, value] of header.xattrs) {
@@ -328,25 +359,30 @@ export class LayerApplier {
 }
 
 const OVERRIDE_STAT = 'user.containers.override_stat'
+/** The host gives it to every inode. */
+const LABEL = 'security.selinux'
 
 /** A regular file that is being written. */
 class Writing {
   readonly header: TarHeader
   readonly path: ByteString
   readonly file: RawFile
+  readonly #takesParts: boolean
   readonly #sparse: SparseContent | undefined
   #position = 0
 
-  constructor(header: TarHeader, path: ByteString, file: RawFile) {
+  /** @param takesParts false: the content is there already */
+  constructor(header: TarHeader, path: ByteString, file: RawFile, takesParts: boolean) {
     this.header = header
     this.path = path
     this.file = file
-    if (header.sparse !== undefined) this.#sparse = new SparseContent(header.sparse, file)
+    this.#takesParts = takesParts
+    if (header.sparse !== undefined && takesParts) this.#sparse = new SparseContent(header.sparse, file)
   }
 
   write(bytes: Uint8Array): void {
     if (this.#sparse !== undefined) this.#sparse.write(bytes)
-    else {
+    else if (this.#takesParts) {
       writeAll(this.file, bytes, this.#position)
       this.#position += bytes.length
     }
@@ -357,17 +393,28 @@ class Writing {
   }
 }
 
-export function writeAll(file: RawFile, bytes: Uint8Array, position: number): void {
+function writeAll(file: RawFile, bytes: Uint8Array, position: number): void {
   for (let at = 0; at < bytes.length;) at += file.write(bytes.subarray(at), position + at)
 }
 
-function groundOf(
-  target: ApplyTarget | { readonly raw: RawFs },
-  isOwn: (path: ByteString) => boolean,
-): Ground {
-  if ('raw' in target) return new MergedGround(target.raw, isOwn)
-  if (target.form === 'overlay') return new OverlayGround(target.files, target.lowers)
-  return new MergedGround(new HostFs(target.files), isOwn)
+function clone(content: FileReference, file: RawFile): void {
+  const source = content.fs.open(content.path, O_RDONLY)
+  try {
+    copyContent(source, file, content.size, source.stat())
+  } finally {
+    source.close()
+  }
+}
+
+/** An upper directory that holds something already is written as the union that it is part of. */
+function groundOf(target: ApplyTarget | { readonly raw: RawFs }, ownType: OwnType): Ground {
+  if ('raw' in target) return new MergedGround(target.raw, ownType)
+  const files = new HostFs(target.files)
+  if (target.form === 'merged') return new MergedGround(files, ownType)
+  if (files.readdir('' as ByteString).length === 0) return new OverlayGround(files, target.lowers, ownType)
+  files.close()
+  const { files: upper, lowers } = target
+  return new MergedGround(new UnionFs({ kind: 'union', upper, lowers, volatile: true }), ownType)
 }
 
 /** In an overlay it would be taken for a whiteout; no device has this number. */
@@ -401,5 +448,28 @@ function* contentOf(fs: RawFs, path: ByteString): Generator<Uint8Array> {
 }
 
 function invalid(path: ByteString, why: string): StoreError {
-  return new StoreError('LAYER_INVALID', `the layer cannot be applied: ${path}: ${why}`, { path })
+  return new StoreError('LAYER_INVALID', `the layer cannot be applied: ${text(path)}: ${why}`, {
+    path: bytesToText(path),
+  })
+}
+
+function text(path: ByteString): string {
+  return JSON.stringify(bytesToText(path))
+}
+
+function applyError(error: unknown, part?: TarPart): unknown {
+  if (part?.type === 'header' && isErrno(error, 'ENAMETOOLONG', 'EINVAL', 'EFBIG', 'EMLINK', 'ELOOP')) {
+    const { code, message } = error
+    return new StoreError(
+      'LAYER_INVALID',
+      `the layer cannot be applied: ${text(part.header.name)}: ${message}`,
+      {
+        cause: error,
+        path: bytesToText(part.header.name),
+        errno: code,
+        syscall: error.syscall,
+      },
+    )
+  }
+  return storeError(error, 'SYSTEM', 'the layer cannot be applied')
 }

@@ -8,7 +8,6 @@ import type { RawFs, RawStat } from '../fs/raw-fs.js'
 import type { HostFsSpec, RawFsSpec } from '../fs/spec.js'
 import { UnionFs } from '../fs/union-fs.js'
 import { encodeHeader, END_OF_TAR, paddingOf } from './encode.js'
-import { statOrNothing } from './ground.js'
 import type { TarEntryType, TarHeader, TarPart } from './part.js'
 import { OPAQUE_NAME, whiteoutName } from './whiteout.js'
 
@@ -30,16 +29,24 @@ export interface OpenTrees {
   readonly lower?: RawFs
 }
 
+export interface DiffOptions {
+  /** Later times become this one, as `SOURCE_DATE_EPOCH` asks for. @default times stay */
+  readonly clampMtimeNs?: bigint | undefined
+}
+
 /**
  * The tar that turns the lower tree into the upper one. The same trees give the same bytes: entries are sorted by path,
  * component by component; whiteouts are of 1970 and root's; nothing tells of this machine.
  *
  * A content part's bytes are good until the next part is asked for.
  */
-export function* diffParts(source: DiffSource | OpenTrees): Generator<TarPart, void, void> {
+export function* diffParts(
+  source: DiffSource | OpenTrees,
+  options: DiffOptions = {},
+): Generator<TarPart, void, void> {
   const trees = open(source)
   try {
-    const writer = new EntryWriter(trees.upper)
+    const writer = new EntryWriter(trees.upper, options)
     for (const change of changesForTar(trees)) yield* writer.entry(change)
     yield { type: 'filler', bytes: END_OF_TAR }
   } finally {
@@ -107,46 +114,46 @@ function* overlayEntries(
 ): Generator<TarChange> {
   const { entries, whiteouts } = readOverlayDir(upper, directory)
   const names = new Set(entries.map(({ name }) => name))
-  const lost = hidden === true && lower !== undefined ? lowerNames(lower, directory) : []
+  const below = new Map(lower?.readdir(directory).map(({ name, type }) => [name, type]))
+  const lost = hidden === true ? below.keys() : []
   for (const name of [...new Set([...names, ...whiteouts, ...lost])].toSorted(compareBytes)) {
     const path = joinBytes(directory, name)
-    const below = lower === undefined ? undefined : statOrNothing(lower, path)
+    const kind = below.has(name) ? 'modify' : 'add'
     if (!names.has(name)) {
-      if (below !== undefined) yield { kind: 'delete', path }
+      if (kind === 'modify') yield { kind: 'delete', path }
       continue
     }
     const stat = upper.lstat(path)
-    const kind = below === undefined ? 'add' : 'modify'
     if (stat.type !== 'directory') {
       yield { kind, path, stat }
       continue
     }
-    const hides = whiteouts.has(name) || readOverlayDir(upper, path).opaque
-    yield { kind, path, stat, opaque: hides && below?.type === 'directory' }
-    yield* overlayEntries(upper, lower, path, hidden === undefined ? undefined : hidden || hides)
+    const merges = below.get(name) === 'directory'
+    const hides = merges && (whiteouts.has(name) || readOverlayDir(upper, path).opaque)
+    yield { kind, path, stat, opaque: hides }
+    if (hidden === undefined) yield* overlayEntries(upper, merges && !hides ? lower : undefined, path)
+    else yield* overlayEntries(upper, merges ? lower : undefined, path, hidden || hides)
   }
-}
-
-function lowerNames(lower: RawFs, directory: ByteString): ByteString[] {
-  if (statOrNothing(lower, directory)?.type !== 'directory') return []
-  return lower.readdir(directory).map(({ name }) => name)
 }
 
 /** Makes entries of changes. */
 class EntryWriter {
   readonly #fs: RawFs
+  readonly #clampMtimeNs: bigint | undefined
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
   /** The first name of each inode with more than one. */
   readonly #links = new Map<string, ByteString>()
 
-  constructor(fs: RawFs) {
+  constructor(fs: RawFs, { clampMtimeNs }: DiffOptions) {
     this.#fs = fs
+    this.#clampMtimeNs = clampMtimeNs
   }
 
-  *entry({ path, stat, opaque }: TarChange): Generator<TarPart> {
-    if (stat === undefined) {
-      yield header(emptyFile(whiteoutName(path)))
-    } else if (stat.type !== 'socket') {
+  /** A tar cannot hold sockets; what one replaced is gone all the same. */
+  *entry({ kind, path, stat, opaque }: TarChange): Generator<TarPart> {
+    if (stat === undefined || stat.type === 'socket') {
+      if (kind !== 'add') yield header(emptyFile(whiteoutName(path)))
+    } else {
       yield* this.#object(path, stat)
       if (opaque === true) yield header(emptyFile(`${path}/${OPAQUE_NAME}` as ByteString))
     }
@@ -171,6 +178,7 @@ class EntryWriter {
   }
 
   #header(path: ByteString, stat: RawStat): TarHeader {
+    const clamp = this.#clampMtimeNs
     return {
       name: nameOf(path, stat),
       type: stat.type as TarEntryType,
@@ -180,7 +188,7 @@ class EntryWriter {
       userName: NOTHING,
       groupName: NOTHING,
       size: stat.type === 'file' ? stat.size : 0,
-      mtimeNs: stat.mtimeNs,
+      mtimeNs: clamp !== undefined && stat.mtimeNs > clamp ? clamp : stat.mtimeNs,
       linkName: stat.type === 'symlink' ? this.#fs.readlink(path) : NOTHING,
       device: stat.device,
       xattrs: xattrsOf(this.#fs, path),
@@ -208,7 +216,6 @@ class EntryWriter {
 
 /** As Docker writes it: relative, a directory with a slash behind. */
 function nameOf(path: ByteString, { type }: RawStat): ByteString {
-  if (path === '') return './' as ByteString
   return type === 'directory' ? (`${path}/` as ByteString) : path
 }
 

@@ -1,5 +1,5 @@
 import type { ByteString } from '../fs/bytes.js'
-import type { RawFs, RawStat } from '../fs/raw-fs.js'
+import type { FileType, RawFs, RawStat } from '../fs/raw-fs.js'
 
 /** Times that a directory has, or had before something was put in it. */
 export interface Times {
@@ -24,11 +24,11 @@ export interface Ground {
    * @returns whether a directory is there that a directory entry merges with
    */
   makeRoom(path: ByteString, type: 'directory' | 'other'): boolean
-  /** A directory of this layer is now at `path`, where this layer had something else before. */
+  /** A directory of this layer was made at `path`, after `makeRoom`. */
   newDirectory(path: ByteString): void
 
-  /** Hides what lower layers have at `path`, where this layer has `own`. */
-  whiteout(path: ByteString, own: 'nothing' | 'directory' | 'other'): void
+  /** Hides what lower layers have at `path`, and nothing of this layer. */
+  whiteout(path: ByteString): void
   /** Hides what lower layers have in the directory at `path`, which is there. */
   opaque(path: ByteString): void
   /** Whether lower layers show a directory at `path`. */
@@ -38,6 +38,9 @@ export interface Ground {
 
   finish(): void
 }
+
+/** What this layer has at a path; `undefined` for nothing. */
+export type OwnType = (path: ByteString) => FileType | undefined
 
 export const IMPLIED = { mode: 0o755, uid: 0, gid: 0, atimeNs: 0n, mtimeNs: 0n } as const
 

@@ -1,57 +1,71 @@
-import { joinBytes, type ByteString } from '../fs/bytes.js'
+import { joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import { removeTree } from '../fs/remove-tree.js'
-import { makeImplied, statOrNothing, type Ground, type Times } from './ground.js'
+import { makeImplied, statOrNothing, type Ground, type OwnType, type Times } from './ground.js'
 
 /** A tree that already holds the lower layers' content. What is hidden is removed. */
 export class MergedGround implements Ground {
   readonly fs: RawFs
-  readonly #isOwn: (path: ByteString) => boolean
+  readonly #ownType: OwnType
+  /** Directories that this layer made, and so holds alone: there is no need to look. */
+  readonly #fresh = new Set<ByteString>()
 
-  /** @param isOwn whether this layer has something at a path; all else is of lower layers */
-  constructor(fs: RawFs, isOwn: (path: ByteString) => boolean) {
+  /** @param ownType what this layer has at a path; all else is of lower layers */
+  constructor(fs: RawFs, ownType: OwnType) {
     this.fs = fs
-    this.#isOwn = isOwn
+    this.#ownType = ownType
+    const root = '' as ByteString
+    if (fs.readdir(root).length === 0) this.#fresh.add(root)
   }
 
   implyDirectory(path: ByteString): Times {
-    const stat = statOrNothing(this.fs, path)
+    const stat = this.#lower(path)
     if (stat?.type === 'directory') return stat
     if (stat !== undefined) this.fs.unlink(path)
+    this.#fresh.add(path)
     return makeImplied(this.fs, path)
   }
 
   makeRoom(path: ByteString, type: 'directory' | 'other'): boolean {
-    const stat = statOrNothing(this.fs, path)
+    const stat = this.#lower(path)
     if (stat === undefined) return false
     if (stat.type === 'directory' && type === 'directory') return true
     removeTree(this.fs, path, stat.type)
     return false
   }
 
-  newDirectory(): void {}
+  newDirectory(path: ByteString): void {
+    this.#fresh.add(path)
+  }
 
-  whiteout(path: ByteString, own: 'nothing' | 'directory' | 'other'): void {
+  whiteout(path: ByteString): void {
+    const own = this.#ownType(path)
     if (own === 'directory') this.opaque(path)
-    else if (own === 'nothing' && statOrNothing(this.fs, path) !== undefined) removeTree(this.fs, path)
+    else if (own === undefined && this.#lower(path) !== undefined) removeTree(this.fs, path)
   }
 
   opaque(path: ByteString): void {
     for (const entry of this.fs.readdir(path)) {
       const child = joinBytes(path, entry.name)
-      if (!this.#isOwn(child)) removeTree(this.fs, child, entry.type)
-      else if (entry.type === 'directory') this.opaque(child)
+      const own = this.#ownType(child)
+      if (own === undefined) removeTree(this.fs, child, entry.type)
+      else if (own === 'directory') this.opaque(child)
     }
+    this.#fresh.add(path)
   }
 
   isLowerDirectory(path: ByteString): boolean {
-    return statOrNothing(this.fs, path)?.type === 'directory'
+    return this.#lower(path)?.type === 'directory'
   }
 
   bringUp(path: ByteString): boolean {
-    const stat = statOrNothing(this.fs, path)
+    const stat = this.#lower(path)
     return stat !== undefined && stat.type !== 'directory'
   }
 
   finish(): void {}
+
+  #lower(path: ByteString) {
+    return this.#fresh.has(parentOf(path)) ? undefined : statOrNothing(this.fs, path)
+  }
 }

@@ -6,7 +6,7 @@ import { isOverlayXattr, makeOpaque, makeWhiteout, removeWhiteout } from '../fs/
 import type { FileType, RawFs, RawStat } from '../fs/raw-fs.js'
 import type { HostFsSpec } from '../fs/spec.js'
 import { UnionFs } from '../fs/union-fs.js'
-import { makeImplied, statOrNothing, type Ground, type Times } from './ground.js'
+import { makeImplied, statOrNothing, type Ground, type OwnType, type Times } from './ground.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 
@@ -14,12 +14,17 @@ const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 export class OverlayGround implements Ground {
   readonly fs: HostFs
   readonly #below: RawFs | undefined
+  readonly #ownType: OwnType
   /** What this layer hides of the lower ones: an object with all below it, or only what is below it. */
   readonly #whiteouts = new Set<ByteString>()
   readonly #opaque = new Set<ByteString>()
+  /** Directories that are to be opaque as soon as they are made. */
+  readonly #pendingOpaque = new Set<ByteString>()
 
-  constructor(files: HostFsSpec, lowers: readonly HostFsSpec[]) {
-    this.fs = new HostFs(files)
+  /** @param files an empty directory */
+  constructor(files: HostFs, lowers: readonly HostFsSpec[], ownType: OwnType) {
+    this.fs = files
+    this.#ownType = ownType
     this.#below = lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers })
   }
 
@@ -44,23 +49,22 @@ export class OverlayGround implements Ground {
     return false
   }
 
-  /** Directories that are to be opaque as soon as they are made. */
-  readonly #pendingOpaque = new Set<ByteString>()
-
   newDirectory(path: ByteString): void {
     if (this.#pendingOpaque.delete(path)) this.#makeOpaque(path)
   }
 
-  whiteout(path: ByteString, own: 'nothing' | 'directory' | 'other'): void {
+  whiteout(path: ByteString): void {
     const lower = this.#lower(path)
     if (lower === undefined) return
     this.#whiteouts.add(path)
-    if (own === 'nothing') makeWhiteout(this.fs, path)
+    const own = this.#ownType(path)
+    if (own === undefined) makeWhiteout(this.fs, path)
     else if (own === 'directory') this.#makeOpaque(path)
   }
 
   opaque(path: ByteString): void {
-    if (this.#lower(path)?.type === 'directory' || path === '') this.#makeOpaque(path)
+    if (path === '') this.#hideAll()
+    else if (this.#lower(path)?.type === 'directory') this.#makeOpaque(path)
   }
 
   isLowerDirectory(path: ByteString): boolean {
@@ -75,7 +79,6 @@ export class OverlayGround implements Ground {
   }
 
   finish(): void {
-    this.fs.close()
     this.#below?.close()
   }
 
@@ -91,11 +94,17 @@ export class OverlayGround implements Ground {
 
   /** Takes this layer's whiteout of `path` away; the lower object stays hidden for what is asked later. */
   #uncover(path: ByteString): boolean {
-    return this.#whiteouts.has(path) && removeWhiteout(this.fs, path)
+    if (!this.#whiteouts.has(path)) return false
+    removeWhiteout(this.fs, path)
+    return true
+  }
+
+  /** A kernel takes no notice of an opaque root. */
+  #hideAll(): void {
+    for (const { name } of this.#below?.readdir('' as ByteString) ?? []) this.whiteout(name)
   }
 
   #makeOpaque(path: ByteString): void {
-    if (this.#opaque.has(path)) return
     makeOpaque(this.fs, path)
     this.#opaque.add(path)
   }

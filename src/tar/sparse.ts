@@ -41,8 +41,9 @@ export class SparseContent {
   #writeSome(pieces: Sparse['pieces'], bytes: Uint8Array): number {
     const piece = pieces[this.#piece]
     if (piece === undefined) return bytes.length
+    const isPlace = piece.offset >= 0 && piece.length >= 0 && piece.offset + piece.length <= this.#size
+    if (!isPlace) throw corrupt('a sparse file has data past its end')
     const count = Math.min(bytes.length, piece.length - this.#inPiece)
-    if (piece.offset + piece.length > this.#size) throw corrupt('a sparse file has data past its end')
     for (let at = 0; at < count;) {
       at += this.#file.write(bytes.subarray(at, count), piece.offset + this.#inPiece + at)
     }

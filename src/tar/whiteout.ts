@@ -1,5 +1,5 @@
 import { StoreError } from '../errors.js'
-import { baseOf, parentOf, type ByteString } from '../fs/bytes.js'
+import { baseOf, bytesToText, parentOf, type ByteString } from '../fs/bytes.js'
 
 /** What the name of an entry says (image-spec, layer: Whiteouts). */
 export type NameMeaning =
@@ -40,7 +40,7 @@ export function whiteoutName(path: ByteString): ByteString {
 function invalid(path: ByteString): StoreError {
   return new StoreError(
     'LAYER_INVALID',
-    `the layer has an entry with the reserved name ${JSON.stringify(path)}`,
-    { path },
+    `the layer has an entry with the reserved name ${JSON.stringify(bytesToText(path))}`,
+    { path: bytesToText(path) },
   )
 }
