@@ -103,6 +103,7 @@ function runAs({ name, command, directory, folders, environment }, index) {
     process.execPath,
     join(directory, 'node_modules/vitest/vitest.mjs'),
     'run',
+    '--configLoader=runner',
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${output}`,

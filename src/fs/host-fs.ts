@@ -41,7 +41,7 @@ import { OverrideStat } from './override-stat.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from './raw-fs.js'
 import type { HostFsSpec } from './spec.js'
 
-const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
+const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
 const O_ACCMODE = 3
 const NO_DEVICE: DeviceNumber = { major: 0, minor: 0 }
 const UMASK = process.umask()
@@ -75,10 +75,7 @@ export class HostFs implements RawFs {
 
   readdir(path: ByteString): RawDirent[] {
     return this.#at('scandir', path, (host) => {
-      const entries = readdirSync(host, {
-        withFileTypes: true,
-        encoding: 'buffer',
-      }) as unknown as Dirent<Buffer>[]
+      const entries = readDirectory(host)
       return entries.map((entry) => {
         const name = toBytes(entry.name)
         return { name, type: this.#direntType(entry, path, name) }
@@ -256,7 +253,7 @@ export class HostFs implements RawFs {
       return fd
     } catch (error) {
       if ((flags & O_EXCL) !== 0 || (error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-      return openRegular(host, safe & ~O_CREAT)
+      return openRegular(host, safe & ~O_CREAT, 'EISDIR')
     }
   }
 
@@ -368,12 +365,27 @@ function attributesOf(spec: HostFsSpec): Attributes | undefined {
 }
 
 /** Devices, FIFOs and sockets are not for reading here: opening them can have effects outside the tree. */
-function openRegular(host: string | Buffer, flags: number): number {
+function openRegular(host: string | Buffer, flags: number, forDirectory?: 'EISDIR'): number {
   const fd = openSync(host as string, flags)
   const stat = fstatSync(fd)
-  if (stat.isFile() || stat.isDirectory()) return fd
+  if (stat.isFile() || (stat.isDirectory() && forDirectory === undefined)) return fd
   closeSync(fd)
-  throw systemError('ENXIO', 'open', host)
+  throw systemError(stat.isDirectory() ? 'EISDIR' : 'ENXIO', 'open', host)
+}
+
+/** A symlink is `ENOTDIR`: the directory is opened without following, and read through its descriptor where that can be. */
+function readDirectory(host: string | Buffer): Dirent<Buffer>[] {
+  const options = { withFileTypes: true, encoding: 'buffer' } as const
+  if (process.platform !== 'linux') {
+    if (!lstatSync(host).isDirectory()) throw systemError('ENOTDIR', 'scandir', host)
+    return readdirSync(host, options) as unknown as Dirent<Buffer>[]
+  }
+  const fd = openSync(host as string, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+  try {
+    return readdirSync(`/proc/self/fd/${fd}`, options) as unknown as Dirent<Buffer>[]
+  } finally {
+    closeSync(fd)
+  }
 }
 
 function isWhiteoutDevice(type: FileType, device: DeviceNumber): boolean {

@@ -1,0 +1,253 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { builtInDrivers, openStore, type Store } from '#layerstack/index.js'
+import { probe } from '#layerstack/sys/probe.js'
+import { digestOf, imageOf, layerTar, writeArchive, type ArchiveParts } from './archive.js'
+
+const base = await layerTar([
+  { name: 'etc/', type: 'directory', mode: 0o755 },
+  { name: 'etc/motd', content: 'hello\n' },
+  { name: 'etc/gone', content: 'soon\n' },
+  { name: 'dir/', type: 'directory', mode: 0o750 },
+  { name: 'dir/one', content: '1' },
+  { name: 'dir/two', content: '2' },
+  { name: 'link', type: 'symlink', linkname: '/etc/motd' },
+])
+const upper = await layerTar([
+  { name: 'etc/.wh.gone' },
+  { name: 'dir/', type: 'directory', mode: 0o755 },
+  { name: 'dir/.wh..wh..opq' },
+  { name: 'dir/three', content: '3' },
+  { name: 'dir/twin', type: 'link', linkname: 'dir/three' },
+])
+const parts = imageOf([base, upper])
+
+const { overlay } = probe(tmpdir())
+const engines = [
+  { driver: 'vfs', engine: 'auto' },
+  { driver: 'overlay2', engine: 'userspace' },
+  { driver: 'overlay2', engine: 'kernel' },
+] as const
+
+let scratch: string
+let store: Store | undefined
+
+beforeEach(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'layerstack-store-'))
+})
+
+afterEach(async () => {
+  await store?.close()
+  store = undefined
+  rmSync(scratch, { recursive: true, force: true })
+})
+
+for (const { driver, engine } of engines) {
+  const reason = engine === 'kernel' && !overlay.works ? overlay.reason : undefined
+  describe.skipIf(reason !== undefined)(`a store on ${driver} (${engine})`, () => {
+    it('loads an image under the IDs that its bytes have', async () => {
+      const image = await loaded(driver, engine)
+      expect(image.id).toBe(digestOf(parts.config))
+      expect(image.layers).toEqual([digestOf(base), digestOf(upper)])
+      expect(image.references).toEqual(['test/app:1'])
+    })
+
+    it('shows a container the merged tree', async () => {
+      await loaded(driver, engine)
+      await using container = await (store as Store).createContainer('test/app:1')
+      expect((await container.fs.readdir('/')).toSorted()).toEqual(['dir', 'etc', 'link'])
+      expect(await container.fs.readdir('/etc')).toEqual(['motd'])
+      expect((await container.fs.readdir('/dir')).toSorted()).toEqual(['three', 'twin'])
+      expect(await container.fs.readFile('/link', 'utf8')).toBe('hello\n')
+      expect(await container.fs.readFile('/dir/twin', 'utf8')).toBe('3')
+    })
+
+    it('tells what a container changed', async () => {
+      await loaded(driver, engine)
+      await using container = await (store as Store).createContainer('test/app:1')
+      await container.fs.appendFile('/etc/motd', 'more\n')
+      await container.fs.rm('/dir/twin')
+      await container.fs.writeFile('/new', '')
+      const changes = await collected(container.changes())
+      expect(changes.map(({ kind, path }) => `${kind} ${path}`)).toEqual([
+        'modify /dir',
+        'delete /dir/twin',
+        'modify /etc',
+        'modify /etc/motd',
+        'add /new',
+      ])
+    })
+
+    it('commits to the same image whether or not the container is given up with it', async () => {
+      await loaded(driver, engine)
+      const ids = []
+      for (const consume of [false, true]) {
+        const container = await (store as Store).createContainer('test/app:1')
+        await container.fs.writeFile('/new', 'content')
+        await container.fs.utimes('/new', 1_600_000_000n, 1_600_000_000n)
+        const image = await container.commit({
+          reference: `test/app:${consume}`,
+          consume,
+          changes: ['ENV A=b'],
+        })
+        expect(image.config.config?.Env).toEqual(['PATH=/bin', 'A=b'])
+        ids.push(image.layers.at(-1))
+        await container.close()
+      }
+      expect(ids[0]).toBe(ids[1])
+      expect((await (store as Store).containers()).length).toBe(1)
+    })
+
+    it('flattens an image to one layer with the same tree', async () => {
+      await loaded(driver, engine)
+      const flat = await (store as Store).flatten('test/app:1', { reference: 'test/flat' })
+      expect(flat.layers.length).toBe(1)
+      await using container = await (store as Store).createContainer('test/flat')
+      expect(await container.fs.readdir('/etc')).toEqual(['motd'])
+      expect((await container.fs.readdir('/dir')).toSorted()).toEqual(['three', 'twin'])
+      expect((await container.fs.lstat('/dir/three')).nlink).toBe(2)
+    })
+
+    it.each(['docker-archive', 'oci-archive', 'oci-layout'] as const)(
+      'saves a %s that loads as the same image',
+      async (format) => {
+        const image = await loaded(driver, engine)
+        const path = join(scratch, 'saved')
+        await (store as Store).save('test/app:1', path, { format })
+        await using second = await openStore({ root: join(scratch, 'second'), driver, engine })
+        const [again] = await second.load(path)
+        expect(again?.id).toBe(image.id)
+        expect(again?.references).toEqual(['test/app:1'])
+      },
+    )
+
+    it('leaves nothing of an image that is removed', async () => {
+      await loaded(driver, engine)
+      await (store as Store).remove('test/app:1')
+      expect(await (store as Store).images()).toEqual([])
+      expect(await (store as Store).driver.list()).toEqual([])
+      expect(await (store as Store).layers.list()).toEqual([])
+    })
+
+    it('keeps an image that a container stands on', async () => {
+      await loaded(driver, engine)
+      await using _container = await (store as Store).createContainer('test/app:1', { name: 'keeper' })
+      await expect((store as Store).remove('test/app:1')).rejects.toMatchObject({ code: 'IMAGE_IN_USE' })
+    })
+  })
+}
+
+describe('an archive that is not what it says', () => {
+  const damaged: readonly [string, (parts: ArchiveParts) => ArchiveParts, string][] = [
+    ['has a config that is no JSON', (it) => ({ ...it, config: Buffer.from('{') }), 'CONFIG_INVALID'],
+    ['has a manifest that is no JSON', (it) => ({ ...it, manifest: Buffer.from('[') }), 'MANIFEST_INVALID'],
+    [
+      'names layers that it does not have',
+      (it) => ({ ...it, layers: new Map([...it.layers].slice(0, 1)) }),
+      'LAYER_MISSING',
+    ],
+    [
+      'has a layer of another DiffID',
+      (it) => ({ ...it, layers: new Map([...it.layers.keys()].map((name) => [name, upper])) }),
+      'DIGEST_MISMATCH',
+    ],
+    [
+      'has a layer that breaks off',
+      (it) => ({
+        ...it,
+        layers: new Map([...it.layers].map(([name, bytes]) => [name, bytes.subarray(0, 700)])),
+      }),
+      'ARCHIVE_TRUNCATED',
+    ],
+    [
+      'has a layer in an unknown compression',
+      (it) => ({
+        ...it,
+        layers: new Map([...it.layers.keys()].map((name) => [name, Buffer.from('BZh91AY&SY')])),
+      }),
+      'ARCHIVE_UNSUPPORTED',
+    ],
+  ]
+
+  it.each(damaged)('%s: a typed error, and nothing of it in the store', async (_what, damage, code) => {
+    const path = join(scratch, 'bad.tar')
+    await writeArchive(path, damage(parts))
+    store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
+    await expect(store.load(path)).rejects.toMatchObject({ name: 'StoreError', code })
+    expect(await store.images()).toEqual([])
+    const layers = await store.layers.list()
+    expect((await store.driver.list()).toSorted()).toEqual(layers.map(({ cacheId }) => cacheId).toSorted())
+    expect(readdirSync(join(scratch, 'root/image/vfs/layerdb/tmp'))).toEqual([])
+  })
+
+  it('breaks off: ARCHIVE_TRUNCATED', async () => {
+    const path = join(scratch, 'bad.tar')
+    await writeArchive(path, parts)
+    writeFileSync(path, readFileSync(path).subarray(0, 3000))
+    store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
+    await expect(store.load(path)).rejects.toMatchObject({ code: 'ARCHIVE_TRUNCATED' })
+  })
+
+  it('has entries that climb out: LAYER_INVALID, and the host untouched', async () => {
+    const layer = await layerTar([{ name: '../../escaped', content: 'x' }])
+    const path = join(scratch, 'bad.tar')
+    await writeArchive(path, imageOf([layer]))
+    store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
+    await expect(store.load(path)).rejects.toMatchObject({ code: 'LAYER_INVALID' })
+    expect(await store.driver.list()).toEqual([])
+  })
+})
+
+describe('a load', () => {
+  it('takes a gzipped archive, and a stream', async () => {
+    const path = join(scratch, 'app.tar')
+    await writeArchive(path, parts)
+    writeFileSync(`${path}.gz`, gzipSync(readFileSync(path)))
+    store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
+    expect((await store.load(`${path}.gz`))[0]?.id).toBe(digestOf(parts.config))
+    const bytes = readFileSync(path)
+    const pieces = (async function* () {
+      for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000)
+    })()
+    expect((await store.load(pieces))[0]?.id).toBe(digestOf(parts.config))
+  })
+
+  it('that is aborted leaves the store as it was', async () => {
+    const path = join(scratch, 'app.tar')
+    await writeArchive(path, parts)
+    store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
+    const reason = new Error('enough')
+    await expect(store.load(path, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+    expect(await store.driver.list()).toEqual([])
+  })
+
+  it('of what is here skips its layers', async () => {
+    await loaded('vfs', 'auto')
+    const seen: string[] = []
+    await (store as Store).load(join(scratch, 'app.tar'), { onProgress: ({ type }) => void seen.push(type) })
+    expect(seen).toEqual(['layer:exists', 'layer:exists', 'image:stored'])
+  })
+})
+
+it('auto takes the first driver that works', async () => {
+  store = await openStore({ root: join(scratch, 'root') })
+  expect([...builtInDrivers()].map(({ name }) => name)).toContain(store.driver.name)
+})
+
+async function loaded(driver: string, engine: 'auto' | 'kernel' | 'userspace') {
+  const path = join(scratch, 'app.tar')
+  await writeArchive(path, parts)
+  store = await openStore({ root: join(scratch, 'root'), driver, engine })
+  const [image] = await store.load(path)
+  if (image === undefined) throw new Error('nothing was loaded')
+  return image
+}
+
+async function collected<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = []
+  for await (const item of items) all.push(item)
+  return all
+}
