@@ -41,7 +41,7 @@ export function encodeHeader(header: TarHeader): Buffer {
   if (!fits(header.groupName, 32)) pax.set('gname', header.groupName)
 
   const block = encodeBlock({
-    name: name ?? ['' as ByteString, cut(header.name, 100)],
+    name: name ?? ['' as ByteString, cutName(header.name)],
     flag: TYPE_FLAGS[header.type as Exclude<TarEntryType, 'unknown'>],
     mode: header.mode,
     uid,
@@ -141,6 +141,11 @@ function asciiOnly(text: ByteString): ByteString {
 
 function cut(text: ByteString, length: number): ByteString {
   return bytesToBuffer(asciiOnly(text)).toString('latin1', 0, length) as ByteString
+}
+
+/** As Go: without a slash at the end, for readers that would take the file for a directory. */
+function cutName(name: ByteString): ByteString {
+  return cut(name, 100).replace(/\/+$/, '') as ByteString
 }
 
 /** The number for the block: 0 where it needs PAX. */

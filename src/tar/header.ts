@@ -28,7 +28,7 @@ export function parseBlock(block: Buffer): HeaderBlock | undefined {
   const name = text(block, 0, 100)
   const size = parseNumber(block, 124, 12)
   if (size < 0) throw corrupt('a size is negative')
-  const type = typeOf(typeFlag, name)
+  const type = typeOf(typeFlag)
   const device = type === 'char' || type === 'block'
   const header: TarHeader = {
     name: (prefix === '' ? name : `${prefix}/${name}`) as ByteString,
@@ -66,7 +66,9 @@ export function withExtensions(
     ...(longLink !== undefined && { linkName: longLink }),
   }
   const result = pax === undefined || pax.size === 0 ? named : withPax(named, pax)
-  return result.type === 'file' && result.name.endsWith('/') ? { ...result, type: 'directory' } : result
+  // Old tars have directories so. Only the whole name tells: a long one may be cut at a slash in the header block.
+  const isDirectory = result.type === 'file' && result.sparse === undefined && result.name.endsWith('/')
+  return isDirectory ? { ...result, type: 'directory' } : result
 }
 
 function withPax(header: TarHeader, pax: PaxRecords): TarHeader {
@@ -137,13 +139,13 @@ export function sparsePieces(
   return pieces
 }
 
-function typeOf(flag: string, name: string): TarEntryType {
+function typeOf(flag: string): TarEntryType {
   switch (flag) {
     case '0':
     case '\0':
     case '7':
     case 'S':
-      return name.endsWith('/') && flag !== 'S' ? 'directory' : 'file'
+      return 'file'
     case '1':
       return 'link'
     case '2':

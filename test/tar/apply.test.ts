@@ -58,7 +58,7 @@ describe.each(FORMS)('a layer applied in the form: $form', ({ stack }) => {
       const name = Buffer.from([0x66, 0xff, 0xfe, 0x0a, 0x22]).toString('latin1')
       const odd = { ...file('x', 'content'), header: { ...file('x', 'content').header, name: bytes('') } }
       layers.apply([{ ...odd, header: { ...odd.header, name: name as never } }])
-      expect(layers.view.readdir(bytes('')).map((it) => it.name)).toEqual([name])
+      expect(layers.view.readdir(bytes('')).map((found) => found.name)).toEqual([name])
     })
 
     it.each(['.wh.', '.wh..', '.wh...', 'd/.wh.', '.wh.a/b'])(
@@ -505,9 +505,9 @@ describe.each(FORMS)('a layer applied in the form: $form', ({ stack }) => {
       ]
       const { stored } = layers.apply(entries)
       const withContent = entries
-        .map((it, index) => [it, stored[index]] as const)
-        .filter(([it]) => it.content.length > 0)
-      expect(withContent.map(([it, answer]) => `${it.header.name} ${answer}`)).toEqual([
+        .map((one, index) => [one, stored[index]] as const)
+        .filter(([one]) => one.content.length > 0)
+      expect(withContent.map(([one, answer]) => `${one.header.name} ${answer}`)).toEqual([
         './a true',
         'x/../d/b true',
         's/through false',
@@ -571,9 +571,9 @@ describe('a hostile layer', () => {
         form,
         lowers: [],
       })
-      const moved = entries.map((it) => ({
-        ...it,
-        header: { ...it.header, linkName: bytes(at(it.header.linkName)) },
+      const moved = entries.map((one) => ({
+        ...one,
+        header: { ...one.header, linkName: bytes(at(one.header.linkName)) },
       }))
       try {
         feed(applier, partsOf(moved))
@@ -624,7 +624,7 @@ describe('an upper directory that holds something already', () => {
     const stack = new HostFs(spec(upper))
     expect(stack.lstat(bytes('d')).mode).toBe(0o700)
     expect(contentAt(stack, bytes('e'))).toBe('again')
-    expect(stack.readdir(bytes('d')).filter((it) => it.type === 'file')).toEqual([])
+    expect(stack.readdir(bytes('d')).filter((found) => found.type === 'file')).toEqual([])
   })
 })
 
