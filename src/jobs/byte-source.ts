@@ -14,7 +14,7 @@ export interface FileRange {
 }
 
 /** What is left of a stream. It is read to its end, or closed by `return()` when the job fails. */
-export interface ChunkSource {
+interface ChunkSource {
   readonly chunks: AsyncIterable<Uint8Array>
 }
 

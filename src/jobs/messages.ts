@@ -10,7 +10,7 @@ export type SentJob =
       readonly source: Exclude<UnpackJob['source'], { chunks: unknown }> | SentChunks
     })
 
-export interface SentChunks {
+interface SentChunks {
   readonly port: MessagePort
 }
 

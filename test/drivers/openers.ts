@@ -19,7 +19,7 @@ export const noKernel = hasCapability('CAP_SYS_ADMIN') ? undefined : 'this proce
 
 const override = { attributes: 'override' } as const
 
-/** Every driver, engine and way of keeping attributes that works for the user who runs the tests. */
+/** Every driver, engine and way of keeping attributes. */
 export const contenders: readonly Contender[] = [
   { name: 'vfs', open: opener(vfs, { engine: 'auto' }), depths: [40] },
   {
@@ -33,4 +33,5 @@ export const contenders: readonly Contender[] = [
     open: opener(overlay2, { engine: 'userspace', driverOptions: override }),
     depths: [128],
   },
+  { name: 'overlay2 of the kernel', open: KERNEL, depths: [128, 500], reason: noKernel },
 ]

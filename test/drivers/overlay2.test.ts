@@ -22,14 +22,16 @@ import type { Driver } from '#layerstack/drivers/driver.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import type { LayerFs } from '#layerstack/fs/layer-fs.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
+import { findProgram } from '../support/program.js'
 import { KERNEL, noKernel, opener, USERSPACE } from './openers.js'
 import { describeTree } from './trees.js'
 
+const setpriv = findProgram('setpriv') ?? ''
 let root: string
 let home: string
 const opened: Driver[] = []
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'overlay2-'))
+  root = mkdtempSync(join(tmpdir(), 'layerstack-overlay2-'))
   home = join(root, 'overlay2')
 })
 afterEach(async () => {
@@ -257,7 +259,7 @@ describe('a root opened read-only', () => {
   })
 })
 
-describe.skipIf(noKernel)(`the kernel's overlay${noKernel ? `: ${noKernel}` : ''}`, () => {
+describe.skipIf(noKernel !== undefined)("the kernel's overlay", () => {
   it('and the userspace one take turns in one root', async () => {
     const userspace = await openWith(USERSPACE)
     await threeLayers(userspace)
@@ -365,8 +367,10 @@ describe.skipIf(noKernel)(`the kernel's overlay${noKernel ? `: ${noKernel}` : ''
     }
   })
 
-  it('serves a root that was made without CAP_SYS_ADMIN, whose marks are in user xattrs', async () => {
-    const script = `
+  it.skipIf(setpriv === '')(
+    'serves a root that was made without CAP_SYS_ADMIN, whose marks are in user xattrs',
+    async () => {
+      const script = `
       import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
       const driver = await overlay2.open({ root: ${JSON.stringify(root)}, engine: 'auto', readOnly: false })
       const write = async (id, work) => { await work((await driver.get(id)).fs); await driver.put(id) }
@@ -376,30 +380,34 @@ describe.skipIf(noKernel)(`the kernel's overlay${noKernel ? `: ${noKernel}` : ''
       await write('middle', async (fs) => { await fs.rm('/dir', { recursive: true }); await fs.mkdir('/dir') })
       await driver.createReadWrite('top', 'middle')
       console.log(driver.engine)`
-    const noAdmin = ['--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
-    const node = [process.execPath, '--input-type=module', '-e', script]
-    expect(execFileSync('setpriv', [...noAdmin, ...node], { encoding: 'utf8' })).toBe('userspace\n')
-    const driver = await openWith(KERNEL)
-    expect(Object.fromEntries(await driver.status())).toMatchObject({ userxattr: 'true', Engine: 'kernel' })
-    await inView(driver, 'top', async (fs) => {
-      expect(await fs.readdir('/dir')).toEqual([])
-      await fs.rm('/dir', { recursive: true })
-      await fs.mkdir('/dir')
-    })
-    const userspace = await openWith(USERSPACE)
-    await userspace.create('child', 'top')
-    expect(await inView(userspace, 'child', (fs) => fs.readdir('/dir'))).toEqual([])
-  })
+      const noAdmin = ['--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
+      const node = [process.execPath, '--input-type=module', '-e', script]
+      expect(execFileSync(setpriv, [...noAdmin, ...node], { encoding: 'utf8' })).toBe('userspace\n')
+      const driver = await openWith(KERNEL)
+      expect(Object.fromEntries(await driver.status())).toMatchObject({ userxattr: 'true', Engine: 'kernel' })
+      await inView(driver, 'top', async (fs) => {
+        expect(await fs.readdir('/dir')).toEqual([])
+        await fs.rm('/dir', { recursive: true })
+        await fs.mkdir('/dir')
+      })
+      const userspace = await openWith(USERSPACE)
+      await userspace.create('child', 'top')
+      expect(await inView(userspace, 'child', (fs) => fs.readdir('/dir'))).toEqual([])
+    },
+  )
 
-  it('of a root with marks in trusted xattrs is not for those who cannot read them', async () => {
-    await threeLayers(await openWith(KERNEL))
-    const script = `
+  it.skipIf(setpriv === '')(
+    'of a root with marks in trusted xattrs is not for those who cannot read them',
+    async () => {
+      await threeLayers(await openWith(KERNEL))
+      const script = `
       import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
       await overlay2.open({ root: ${JSON.stringify(root)}, engine: 'auto', readOnly: false }).catch((error) => console.log(error.code))`
-    const noAdmin = ['--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
-    const node = [process.execPath, '--input-type=module', '-e', script]
-    expect(execFileSync('setpriv', [...noAdmin, ...node], { encoding: 'utf8' })).toBe('ENGINE_UNSUPPORTED\n')
-  })
+      const noAdmin = ['--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
+      const node = [process.execPath, '--input-type=module', '-e', script]
+      expect(execFileSync(setpriv, [...noAdmin, ...node], { encoding: 'utf8' })).toBe('ENGINE_UNSUPPORTED\n')
+    },
+  )
 
   it('works in a root with odd characters in its path', async () => {
     root = join(root, 'a:b, c\\d é')

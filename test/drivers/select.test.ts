@@ -11,7 +11,7 @@ import { StoreError } from '#layerstack/errors.js'
 
 let root: string
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'select-'))
+  root = mkdtempSync(join(tmpdir(), 'layerstack-select-'))
 })
 afterEach(() => {
   rmSync(root, { recursive: true })

@@ -13,8 +13,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { compress } from '#layerstack/compression/compress.js'
 import type { DiffID } from '#layerstack/digest.js'
 import { StoreError } from '#layerstack/errors.js'
 import { commitHere, unpackHere } from '#layerstack/jobs/here.js'
@@ -25,7 +25,7 @@ import { manyFiles, tarOf } from './tars.js'
 const attributes = process.getuid?.() === 0 ? 'native' : 'override'
 let directory: string
 beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), 'jobs-'))
+  directory = mkdtempSync(join(tmpdir(), 'layerstack-jobs-'))
 })
 afterEach(() => {
   rmSync(directory, { recursive: true, force: true })
@@ -44,12 +44,9 @@ describe('unpacking a layer in a worker thread', () => {
     expect(statSync(join(directory, 'tar-split.json.gz')).size).toBeGreaterThan(0)
   })
 
-  it.each([
-    ['gzip', (tar: Buffer) => gzipSync(tar)],
-    ['zstd', (tar: Buffer) => execFileSync('zstd', ['-qc'], { input: tar, maxBuffer: 1 << 28 })],
-  ] as const)('takes a %s range of a larger file', async (_, pack) => {
+  it.each(['gzip', 'zstd'] as const)('takes a %s range of a larger file', async (kind) => {
     const tar = await tarOf(manyFiles(500))
-    const blob = pack(tar)
+    const blob = await packed(kind, tar)
     const path = fileOf(Buffer.concat([randomBytes(777), blob, randomBytes(99)]))
     const source = { path, offset: 777, length: blob.length }
     const expectedBlob = diffIdOf(blob)
@@ -286,6 +283,15 @@ function fileOf(content: Buffer): string {
 
 function diffIdOf(bytes: Buffer): DiffID {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as DiffID
+}
+
+async function packed(kind: 'gzip' | 'zstd', bytes: Buffer): Promise<Buffer> {
+  async function* source(): AsyncGenerator<Buffer> {
+    yield bytes
+  }
+  const chunks: Uint8Array[] = []
+  for await (const chunk of compress(kind, source())) chunks.push(chunk)
+  return Buffer.concat(chunks)
 }
 
 async function failure(promise: Promise<unknown>): Promise<Error> {
