@@ -127,7 +127,7 @@ describe('unpacking a layer in a worker thread', () => {
   })
 
   it('leaves the event loop of the caller alone, and tells how far it is', async () => {
-    const tar = await tarOf(manyFiles(20_000, 2000))
+    const tar = await tarOf(manyFiles(6_000, 2000))
     const path = fileOf(tar)
     const delays = monitorEventLoopDelay({ resolution: 5 })
     delays.enable()
@@ -143,7 +143,7 @@ describe('unpacking a layer in a worker thread', () => {
 
 describe('aborting a job', () => {
   it('ends the work soon, and rejects with the reason', async () => {
-    const path = fileOf(await tarOf(manyFiles(30_000)))
+    const path = fileOf(await tarOf(manyFiles(12_000)))
     const controller = new AbortController()
     const reason = new Error('changed my mind')
     const job = runJob(unpackJob({ path }), {
@@ -154,7 +154,7 @@ describe('aborting a job', () => {
     const written = countFiles(join(directory, 'files'))
     await new Promise((resolve) => setTimeout(resolve, 100))
     expect(countFiles(join(directory, 'files'))).toBe(written)
-    expect(written).toBeLessThan(30_000)
+    expect(written).toBeLessThan(12_000)
   })
 
   it('ends a job that waits for a stream', async () => {
@@ -182,7 +182,7 @@ describe('aborting a job', () => {
   })
 
   it('is what a listener that throws comes to', async () => {
-    const path = fileOf(await tarOf(manyFiles(30_000)))
+    const path = fileOf(await tarOf(manyFiles(12_000)))
     const wrong = new TypeError('in the listener')
     const onProgress = (): void => {
       throw wrong
@@ -213,7 +213,7 @@ describe('committing', () => {
 
 describe('on the thread of the caller', () => {
   it('jobs come to the same, in slices', async () => {
-    const tar = await tarOf(manyFiles(10_000))
+    const tar = await tarOf(manyFiles(4_000))
     const path = fileOf(tar)
     const delays = monitorEventLoopDelay({ resolution: 5 })
     delays.enable()
@@ -226,7 +226,7 @@ describe('on the thread of the caller', () => {
   })
 
   it('stop when they are aborted', async () => {
-    const path = fileOf(await tarOf(manyFiles(10_000)))
+    const path = fileOf(await tarOf(manyFiles(4_000)))
     const signal = AbortSignal.timeout(20)
     await expect(unpackHere({ source: { path }, target: target('files') }, { signal })).rejects.toMatchObject(
       {
