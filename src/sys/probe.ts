@@ -78,7 +78,7 @@ function removeLeftBehind(directory: string): void {
 }
 
 function changedAt(path: string): number {
-  return lstatSync(path, { throwIfNoEntry: false })?.ctimeMs ?? Date.now()
+  return lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()
 }
 
 function trials(place: string): Probe {

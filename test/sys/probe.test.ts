@@ -1,0 +1,86 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { probe, type Probe } from '#layerstack/sys/probe.js'
+import { canCall, canGiveAway, canMakeDevices, canMount, findProgram, Place } from './place.js'
+
+describe('a probe', () => {
+  it('finds what this process may do, and has a reason for each thing that it may not', () => {
+    using place = new Place()
+    const found = probe(place.root)
+    expect(found.libc.works).toBe(canCall)
+    expect(found.chown.works).toBe(canGiveAway)
+    expect(found.deviceNodes.works).toBe(canMakeDevices)
+    expect(found.overlay.works).toBe(canMount)
+    expect(found.trustedXattrs.works).toBe(canMount)
+    for (const [name, answer] of answers(found)) expect(answer.works, name).toBe(answer.reason === undefined)
+  })
+
+  it.skipIf(!canCall)('finds what anybody may do', () => {
+    using place = new Place()
+    const { whiteouts, userXattrs, openat2, dType } = probe(place.root)
+    expect([whiteouts, userXattrs, openat2, dType].map(({ works }) => works)).toEqual([
+      true,
+      true,
+      true,
+      true,
+    ])
+  })
+
+  it('leaves nothing behind, and removes what a dead one left', () => {
+    using place = new Place()
+    for (const name of ['.probe-dead', '.probe-alive', 'other']) {
+      mkdirSync(place.path(name))
+      writeFileSync(place.path(name, 'file'), '')
+    }
+    probe(place.root)
+    expect(readdirSync(place.root).toSorted()).toEqual(['.probe-alive', '.probe-dead', 'other'])
+    utimesSync(place.path('.probe-dead'), 0, 0)
+    probe(place.root)
+    expect(readdirSync(place.root).toSorted()).toEqual(['.probe-alive', 'other'])
+  })
+
+  it('goes on without koffi', () => {
+    using place = new Place()
+    const found = probeIn(place.root, { LAYERSTACK_NO_KOFFI: '1' })
+    for (const name of ['libc', 'whiteouts', 'overlay', 'userXattrs', 'dType'] as const) {
+      expect(found[name]).toEqual({ works: false, reason: 'LAYERSTACK_NO_KOFFI is set' })
+    }
+    expect(found.chown.works).toBe(canGiveAway)
+  })
+
+  it.skipIf(!canMount || !findProgram('mkfs.ext4'))('sees that a file system is not fit for overlays', () => {
+    using place = new Place()
+    const fs = place.fileSystem(['mkfs.ext4', '-q', '-O', '^filetype'], 16)
+    const { dType, overlay, manyLowers } = probe(fs)
+    expect(dType.works).toBe(false)
+    expect(overlay).toEqual(dType)
+    expect(manyLowers).toEqual(dType)
+    expect(dType.reason).toContain('have no type')
+  })
+
+  it.skipIf(!canMount || !findProgram('mkfs.xfs'))('sees that a file system shares blocks', () => {
+    using place = new Place()
+    const found = probe(place.fileSystem(['mkfs.xfs', '-q', '-m', 'reflink=1'], 320))
+    expect(found).toMatchObject({
+      reflink: { works: true },
+      overlay: { works: true },
+      backingFileSystem: 'xfs',
+    })
+  })
+})
+
+function answers(found: Probe) {
+  const { backingFileSystem, ...rest } = found
+  expect(backingFileSystem).not.toBe('')
+  return Object.entries(rest)
+}
+
+function probeIn(directory: string, environment: Record<string, string>): Probe {
+  const script = `
+    const { probe } = await import('#layerstack/sys/probe.js')
+    console.log(JSON.stringify(probe(process.argv[1])))`
+  const args = ['--input-type=module', '--eval', script, directory]
+  const env = { ...process.env, ...environment }
+  return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8', env })) as Probe
+}

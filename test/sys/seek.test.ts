@@ -1,0 +1,30 @@
+import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { dataRanges } from '#layerstack/sys/seek.js'
+import { canCall, Place } from './place.js'
+
+describe.skipIf(!canCall)('data ranges', () => {
+  it('are where a sparse file has been written', () => {
+    using place = new Place()
+    const fd = openSync(place.file('sparse'), 'r+')
+    const [size, at] = [8 << 20, 4 << 20]
+    ftruncateSync(fd, size)
+    expect([...dataRanges(fd, size)]).toEqual([])
+    writeSync(fd, Buffer.alloc(4096, 1), 0, 4096, at)
+    const ranges = [...dataRanges(fd, size)]
+    expect(ranges).toHaveLength(1)
+    const [start, end] = ranges[0] ?? [0, 0]
+    expect(start <= at && end >= at + 4096 && end - start < size).toBe(true)
+    const holes = Buffer.alloc(at)
+    expect(readSync(fd, holes, 0, start, 0)).toBe(start)
+    expect(holes.every((byte) => byte === 0)).toBe(true)
+    closeSync(fd)
+  })
+
+  it('cover a whole file that has no holes', () => {
+    using place = new Place()
+    const fd = openSync(place.file('whole', Buffer.alloc(100_000, 1)), 'r')
+    expect([...dataRanges(fd, 100_000)]).toEqual([[0, 100_000]])
+    closeSync(fd)
+  })
+})
