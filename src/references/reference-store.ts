@@ -47,7 +47,10 @@ export class ReferenceStore {
       const references = (repositories[familiarName(stored)] ??= {})
       const text = familiarText(stored)
       if (stored.digest !== undefined && (references[text] ?? id) !== id) {
-        throw new StoreError('REFERENCE_CONFLICT', `${text} already names another image: a digest cannot be moved`)
+        throw new StoreError(
+          'REFERENCE_CONFLICT',
+          `${text} already names another image: a digest cannot be moved`,
+        )
       }
       references[text] = id
     }

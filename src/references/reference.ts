@@ -32,13 +32,15 @@ export function parseReference(text: string): Reference {
   if (HEX64.test(text)) throw invalid(text, 'a name of 64 hex digits would be taken for an image ID')
   const at = text.indexOf('@')
   const digest = at < 0 ? undefined : text.slice(at + 1)
-  if (digest !== undefined && !isDigest(digest)) throw invalid(text, 'the digest is not sha256: and 64 hex digits')
+  if (digest !== undefined && !isDigest(digest))
+    throw invalid(text, 'the digest is not sha256: and 64 hex digits')
 
   const named = at < 0 ? text : text.slice(0, at)
   const colon = named.lastIndexOf(':')
   const tagged = colon > named.lastIndexOf('/')
   const tag = tagged ? named.slice(colon + 1) : undefined
-  if (tag !== undefined && !TAG.test(tag)) throw invalid(text, `the tag ${JSON.stringify(tag)} is not [\\w][\\w.-]{0,127}`)
+  if (tag !== undefined && !TAG.test(tag))
+    throw invalid(text, `the tag ${JSON.stringify(tag)} is not [\\w][\\w.-]{0,127}`)
 
   const { domain, path } = splitDomain(tagged ? named.slice(0, colon) : named)
   if (!DOMAIN.test(domain)) throw invalid(text, `the domain ${JSON.stringify(domain)} is malformed`)
@@ -52,7 +54,9 @@ export function parseReference(text: string): Reference {
 
 /** With the default tag if it has neither tag nor digest. */
 export function withDefaultTag(reference: Reference): Reference {
-  return reference.tag === undefined && reference.digest === undefined ? { ...reference, tag: DEFAULT_TAG } : reference
+  return reference.tag === undefined && reference.digest === undefined
+    ? { ...reference, tag: DEFAULT_TAG }
+    : reference
 }
 
 /**
@@ -66,7 +70,9 @@ export function storedForm(reference: Reference): Reference {
 /** As people know it: `debian`, `team/app`, `registry.example:5000/app`. */
 export function familiarName({ domain, path }: Reference): string {
   if (domain !== DEFAULT_DOMAIN) return `${domain}/${path}`
-  return path.startsWith(OFFICIAL) && !path.slice(OFFICIAL.length).includes('/') ? path.slice(OFFICIAL.length) : path
+  return path.startsWith(OFFICIAL) && !path.slice(OFFICIAL.length).includes('/')
+    ? path.slice(OFFICIAL.length)
+    : path
 }
 
 /** As people know it, whole: `debian:12`. */

@@ -142,31 +142,35 @@ for (const { driver, engine } of engines) {
 
 describe('an archive that is not what it says', () => {
   const damaged: readonly [string, (parts: ArchiveParts) => ArchiveParts, string][] = [
-    ['has a config that is no JSON', (it) => ({ ...it, config: Buffer.from('{') }), 'CONFIG_INVALID'],
-    ['has a manifest that is no JSON', (it) => ({ ...it, manifest: Buffer.from('[') }), 'MANIFEST_INVALID'],
+    ['has a config that is no JSON', (good) => ({ ...good, config: Buffer.from('{') }), 'CONFIG_INVALID'],
+    [
+      'has a manifest that is no JSON',
+      (good) => ({ ...good, manifest: Buffer.from('[') }),
+      'MANIFEST_INVALID',
+    ],
     [
       'names layers that it does not have',
-      (it) => ({ ...it, layers: new Map([...it.layers].slice(0, 1)) }),
+      (good) => ({ ...good, layers: new Map([...good.layers].slice(0, 1)) }),
       'LAYER_MISSING',
     ],
     [
       'has a layer of another DiffID',
-      (it) => ({ ...it, layers: new Map([...it.layers.keys()].map((name) => [name, upper])) }),
+      (good) => ({ ...good, layers: new Map([...good.layers.keys()].map((name) => [name, upper])) }),
       'DIGEST_MISMATCH',
     ],
     [
       'has a layer that breaks off',
-      (it) => ({
-        ...it,
-        layers: new Map([...it.layers].map(([name, bytes]) => [name, bytes.subarray(0, 700)])),
+      (good) => ({
+        ...good,
+        layers: new Map([...good.layers].map(([name, bytes]) => [name, bytes.subarray(0, 700)])),
       }),
       'ARCHIVE_TRUNCATED',
     ],
     [
       'has a layer in an unknown compression',
-      (it) => ({
-        ...it,
-        layers: new Map([...it.layers.keys()].map((name) => [name, Buffer.from('BZh91AY&SY')])),
+      (good) => ({
+        ...good,
+        layers: new Map([...good.layers.keys()].map((name) => [name, Buffer.from('BZh91AY&SY')])),
       }),
       'ARCHIVE_UNSUPPORTED',
     ],
