@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { baseOf, joinBytes, parentOf, type ByteString } from './bytes.js'
+import { baseOf, parentOf, type ByteString } from './bytes.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from './raw-fs.js'
 import { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from './open-flags.js'
 
@@ -29,6 +29,11 @@ export class ModelFs implements RawFs {
     const file = new FileNode(++this.#lastInode, mode)
     file.content = content
     this.#insert('open', path, file)
+  }
+
+  /** Says that the same content is found elsewhere from now on. */
+  moveReference(path: ByteString, content: FileReference): void {
+    this.#file('open', path).content = content
   }
 
   /** Where the content of a regular file is kept, when it is not here. */
@@ -436,7 +441,7 @@ function setTimes(node: Node, atimeNs: bigint | undefined, mtimeNs: bigint | und
 
 function failure(code: string, syscall: string, path: ByteString): NodeJS.ErrnoException {
   const number = (constants.errno as Record<string, number>)[code] ?? 0
-  return Object.assign(new Error(`${code}: ${syscall} '${joinBytes('' as ByteString, path)}'`), {
+  return Object.assign(new Error(`${code}: ${syscall} '${path}'`), {
     code,
     errno: -number,
     syscall,

@@ -9,7 +9,7 @@ import type { FileType, RawFile, RawFs } from '../fs/raw-fs.js'
 import type { HostFsSpec } from '../fs/spec.js'
 import { UnionFs } from '../fs/union-fs.js'
 import { cleanName } from './clean-name.js'
-import { IMPLIED, type Ground, type OwnType, type Times } from './ground.js'
+import { IMPLIED, statOrNothing, type Ground, type OwnType, type Times } from './ground.js'
 import { MergedGround } from './merged-ground.js'
 import { OverlayGround } from './overlay-ground.js'
 import type { TarHeader, TarPart } from './part.js'
@@ -79,6 +79,8 @@ export class LayerApplier {
     ['' as ByteString, { type: 'directory', entry: -1, stored: false }],
   ])
   readonly #directoryTimes = new Map<ByteString, Times>()
+  /** Names of the inodes of a `ModelFs` that this layer linked. */
+  readonly #names = new Map<bigint, ByteString[]>()
   #writing: Writing | undefined
   #entry = -1
   #size = 0
@@ -252,7 +254,14 @@ export class LayerApplier {
     if (type === undefined) throw invalid(header.name, 'it is a hard link to what it replaces')
     this.#fs.link(target, path)
     this.#own.set(path, { type, entry: this.#entry, stored: false })
+    if (this.#fs instanceof ModelFs) this.#noteNames(this.#fs.lstat(path).ino, target, path)
     return stored
+  }
+
+  #noteNames(inode: bigint, target: ByteString, path: ByteString): void {
+    const names = this.#names.get(inode)
+    if (names === undefined) this.#names.set(inode, [target, path])
+    else names.push(path)
   }
 
   #linkTarget(header: TarHeader): ByteString {
@@ -280,11 +289,26 @@ export class LayerApplier {
   #takeAway(path: ByteString, type: FileType): void {
     const own = this.#own.get(path)
     if (own?.stored === true) this.#options.onDisplace?.(own.entry, () => contentOf(this.#fs, path))
+    if (type === 'file' && this.#fs instanceof ModelFs) this.#keepReference(this.#fs, path)
     if (type === 'directory') {
       for (const entry of this.#fs.readdir(path)) this.#takeAway(joinBytes(path, entry.name), entry.type)
       this.#fs.rmdir(path)
     } else this.#fs.unlink(path)
     this.#own.delete(path)
+  }
+
+  /** In the layer's files, too, content goes on under the names that are left. */
+  #keepReference(model: ModelFs, path: ByteString): void {
+    const { ino, nlink } = model.lstat(path)
+    const names = nlink > 1 ? this.#names.get(ino) : undefined
+    const reference = names && model.referenceOf(path)
+    if (names === undefined || reference?.path !== path) return
+    for (let other = names.pop(); other !== undefined; other = names.pop()) {
+      if (other === path || statOrNothing(model, other)?.ino !== ino) continue
+      names.push(other)
+      model.moveReference(path, { ...reference, path: other })
+      return
+    }
   }
 
   /**

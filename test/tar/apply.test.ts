@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import type { ByteString } from '#layerstack/fs/bytes.js'
 import { HostFs } from '#layerstack/fs/host-fs.js'
 import { ModelFs } from '#layerstack/fs/model-fs.js'
 import { LayerApplier } from '#layerstack/tar/apply.js'
@@ -543,6 +544,23 @@ describe.each(FORMS)('a layer applied in the form: $form', ({ stack }) => {
       expect(displaced).toEqual(['0 first', '2 second'])
       expect(outline(layers.view)).toEqual(['a newer', 'c third', 'd -> c', 'empty x', 'l fourth'])
     })
+  })
+})
+
+describe('a layer whose contents are referred to', () => {
+  it('finds content by another name when a later entry takes the first one', () => {
+    const entries = [
+      ...[file('a', 'one'), link('b', 'a'), link('c', 'b'), file('a', 'two'), file('c', 'three')],
+      ...[file('d/e', 'four'), link('f', 'd/e'), symlink('d', 'b')],
+    ]
+    const layer = FORMS.at(-1)?.stack()
+    layer?.apply(entries)
+    const files = layer?.files as HostFs
+    const model = new ModelFs()
+    const contents = (header: { size: number }, path: ByteString) => ({ fs: files, path, size: header.size })
+    feed(new LayerApplier({ raw: model }, { contents }), partsOf(entries))
+    expect(outline(model)).toEqual(['a two', 'b one', 'c three', 'd -> b', 'f four'])
+    expect(outline(model)).toEqual(outline(files))
   })
 })
 

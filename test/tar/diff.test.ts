@@ -57,7 +57,7 @@ const BASE: Entry[] = [
 ]
 
 const TOP: Entry[] = [
-  file('bin/new', 'n'.repeat(3_000_000), { uid: 70_000_000, mtimeNs: -5n }),
+  file('bin/new', 'n'.repeat(1_500_000), { uid: 70_000_000, mtimeNs: -5n }),
   link('bin/newer', 'bin/new'),
   file('etc/passwd', 'root and more', { mtimeNs: THEN + 1n }),
   whiteout('etc/hosts'),

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -209,5 +210,6 @@ export function contentAt(fs: RawFs, path: ByteString): string {
   const buffer = Buffer.alloc(open.stat().size)
   for (let at = 0; at < buffer.length;) at += open.read(buffer.subarray(at), at)
   open.close()
+  if (buffer.length > 1000) return createHash('sha256').update(buffer).digest('hex')
   return buffer.toString('latin1')
 }

@@ -1,0 +1,139 @@
+import { describe, expect, it } from 'vitest'
+import type { ByteString } from '#layerstack/fs/bytes.js'
+import { compareTrees } from '#layerstack/fs/compare.js'
+import { ModelFs } from '#layerstack/fs/model-fs.js'
+
+const bytes = (text: string) => text as ByteString
+const SECOND = 1_000_000_000n
+const NOW = 1_000_000_000n * SECOND
+
+/** A tree of its own inodes, the same each time but for what `change` does. */
+function tree(change: (fs: ModelFs) => void = () => {}): ModelFs {
+  const fs = new ModelFs()
+  for (const path of ['d', 'd/sub', 'e']) fs.mkdir(bytes(path), 0o755)
+  for (const path of ['d/a', 'd/sub/b', 'e/c']) put(fs, path, 'content')
+  fs.symlink(bytes('target'), bytes('s'))
+  fs.mknod(bytes('n'), 'char', 0o600, { major: 5, minor: 1 })
+  for (const path of ['d', 'd/sub', 'e', 'd/a', 'd/sub/b', 'e/c', 's', 'n']) fs.utimes(bytes(path), NOW, NOW)
+  change(fs)
+  return fs
+}
+
+function put(fs: ModelFs, path: string, content: string): void {
+  const file = fs.open(bytes(path), 0o1102, 0o644)
+  file.write(Buffer.from(content), 0)
+  file.utimes(NOW, NOW)
+  file.close()
+}
+
+function changes(upper: ModelFs, lower: ModelFs | undefined = tree()): string[] {
+  return [...compareTrees(upper, lower)].map(({ kind, path }) => `${kind} ${path}`)
+}
+
+describe('comparing two trees', () => {
+  it('finds nothing where nothing changed', () => {
+    expect(changes(tree())).toEqual([])
+  })
+
+  it('without a lower one finds everything', () => {
+    const paths = [...compareTrees(tree(), undefined)].map(({ kind, path }) => `${kind} ${path}`)
+    expect(paths).toEqual([
+      ...['add d', 'add d/a', 'add d/sub', 'add d/sub/b', 'add e', 'add e/c', 'add n', 'add s'],
+    ])
+  })
+
+  it.each<[string, (fs: ModelFs) => void]>([
+    ['mode', (fs) => fs.chmod(bytes('d/a'), 0o600)],
+    ['set-id bits', (fs) => fs.chmod(bytes('d/a'), 0o4644)],
+    ['owner', (fs) => fs.chown(bytes('d/a'), 1, 0)],
+    ['group', (fs) => fs.chown(bytes('d/a'), 0, 1)],
+    ['xattrs, one more', (fs) => fs.setxattr(bytes('d/a'), bytes('user.x'), Buffer.from(''))],
+    ['size', (fs) => put(fs, 'd/a', 'content and more')],
+    ['time, by a nanosecond', (fs) => touched(fs, NOW + SECOND + 1n)],
+    ['type', (fs) => (fs.unlink(bytes('d/a')), fs.symlink(bytes('content'), bytes('d/a')))],
+  ])('finds a change of %s, with the directory that it is in', (_, change) => {
+    expect(changes(tree(change))).toEqual(['modify d', 'modify d/a'])
+  })
+
+  it('finds changed values of xattrs, device numbers and targets of symlinks', () => {
+    const withXattr = (value: string) =>
+      tree((fs) => fs.setxattr(bytes('e'), bytes('user.x'), Buffer.from(value)))
+    expect(changes(withXattr('a'), withXattr('b'))).toEqual(['modify e'])
+    const other = tree((fs) => {
+      fs.unlink(bytes('n'))
+      fs.mknod(bytes('n'), 'char', 0o600, { major: 5, minor: 2 })
+      fs.unlink(bytes('s'))
+      fs.symlink(bytes('tegrat'), bytes('s'))
+      for (const path of ['n', 's']) fs.utimes(bytes(path), NOW, NOW)
+    })
+    expect(changes(other)).toEqual(['modify n', 'modify s'])
+  })
+
+  it("takes no notice of a directory's own times, nor of what belongs to the overlay or the host", () => {
+    const other = tree((fs) => {
+      fs.utimes(bytes('d'), 1n, 2n)
+      fs.setxattr(bytes('d'), bytes('trusted.overlay.opaque'), Buffer.from('y'))
+      fs.setxattr(bytes('e'), bytes('user.overlay.impure'), Buffer.from('y'))
+      fs.setxattr(bytes('d/a'), bytes('security.selinux'), Buffer.from('label'))
+    })
+    expect(changes(other)).toEqual([])
+  })
+
+  it('compares contents where one of two times in a second has no fraction', () => {
+    const lower = tree()
+    expect(
+      changes(
+        tree((fs) => touched(fs, NOW + 5n)),
+        lower,
+      ),
+    ).toEqual([])
+    const written = tree((fs) => {
+      put(fs, 'd/a', 'CONTENT')
+      touched(fs, NOW + 5n)
+    })
+    expect(changes(written, lower)).toEqual(['modify d', 'modify d/a'])
+    const [fine, finer] = [tree((fs) => touched(fs, NOW + 5n)), tree((fs) => touched(fs, NOW + 6n))]
+    expect(changes(fine, finer)).toEqual(['modify d', 'modify d/a'])
+  })
+
+  it('has a deleted directory once, and what replaced one once', () => {
+    const clear = (fs: ModelFs) => {
+      fs.unlink(bytes('d/sub/b'))
+      fs.rmdir(bytes('d/sub'))
+    }
+    expect(changes(tree(clear))).toEqual(['modify d', 'delete d/sub'])
+    const replaced = (fs: ModelFs) => (clear(fs), put(fs, 'd/sub', 'now a file'))
+    expect(changes(tree(replaced))).toEqual(['modify d', 'modify d/sub'])
+    expect(changes(tree(), tree(replaced))).toEqual(['modify d', 'modify d/sub', 'add d/sub/b'])
+  })
+
+  it('sorts by components, not by whole paths', () => {
+    const upper = tree((fs) => {
+      fs.mkdir(bytes('d-x'), 0o755)
+      put(fs, 'd-x/f', '')
+      put(fs, 'd/z', '')
+    })
+    expect(changes(upper)).toEqual(['modify d', 'add d/z', 'add d-x', 'add d-x/f'])
+  })
+
+  it('has a file that got another name, so that the new name can be a link to it', () => {
+    expect(changes(tree((fs) => fs.link(bytes('d/a'), bytes('e/linked'))))).toEqual([
+      ...['modify d', 'modify d/a', 'modify e', 'add e/linked'],
+    ])
+  })
+
+  it('does not have a file that lost another name', () => {
+    const lower = tree((fs) => fs.link(bytes('d/a'), bytes('linked')))
+    expect(changes(tree(), lower)).toEqual(['delete linked'])
+  })
+
+  it('does not look at contents of what is the same inode', () => {
+    const fs = tree()
+    fs.createReference(bytes('r'), { fs: new ModelFs(), path: bytes('not there'), size: 5 }, 0o644)
+    expect(changes(fs, fs)).toEqual([])
+  })
+})
+
+function touched(fs: ModelFs, mtimeNs: bigint): void {
+  fs.utimes(bytes('d/a'), undefined, mtimeNs)
+}
