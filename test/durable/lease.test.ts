@@ -1,0 +1,91 @@
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import { Lease } from '#layerstack/durable/lease.js'
+import { Lock } from '#layerstack/durable/lock.js'
+import { libcAvailable } from '#layerstack/sys/libc.js'
+import { heard, kill, Place } from './children.js'
+
+const ROUNDS = 25
+
+describe('a lease', () => {
+  it('names what its operation makes, until it ends', async () => {
+    await using place = new Place()
+    const [first, second] = [
+      await Lease.take(place.root, ['a', 'b']),
+      await Lease.take(place.root, ['b', 'c']),
+    ]
+    expect([...(await Lease.named(place.root))].toSorted()).toEqual(['a', 'b', 'c'])
+    await first.end()
+    expect([...(await Lease.named(place.root))].toSorted()).toEqual(['b', 'c'])
+    await second.end()
+    expect(readdirSync(place.root)).toEqual([])
+  })
+
+  it('of a live operation is not abandoned, in this process neither', async () => {
+    await using place = new Place()
+    const lease = await Lease.take(place.root, ['a'])
+    expect(await abandonedIn(place.root)).toEqual([])
+    await lease.end()
+  })
+
+  it('is found by nobody where there is no directory', async () => {
+    expect(await abandonedIn('/nowhere/at/all')).toEqual([])
+    expect((await Lease.named('/nowhere/at/all')).size).toBe(0)
+  })
+
+  it('that is not what was written is STORE_CORRUPT', async () => {
+    await using place = new Place()
+    writeFileSync(place.path(`${'a'.repeat(24)}.json`), '["half')
+    await expect(Lease.named(place.root)).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
+  })
+})
+
+describe.skipIf(!libcAvailable().works)('a lease of a killed process', () => {
+  it('is abandoned, to one at a time, until what it names is cleared', async () => {
+    await using place = new Place()
+    const leases = place.path('leases')
+    const holder = place.start('holder.mjs', ['hold', place.path('lock'), leases])
+    await heard(holder)
+    expect(await abandonedIn(leases)).toEqual([])
+    await kill(holder)
+    for await (const { names } of Lease.abandoned(leases)) {
+      expect(names).toEqual(['one', 'two'])
+      expect(await abandonedIn(leases)).toEqual([])
+    }
+    expect([...(await Lease.named(leases))]).toEqual(['one', 'two'])
+    for await (const { lease } of Lease.abandoned(leases)) await lease.end()
+    expect(readdirSync(leases)).toEqual([])
+  })
+
+  it(`names all or nothing, and leaves nothing behind, killed ${ROUNDS} times at any moment`, async () => {
+    await using place = new Place()
+    const leases = place.path('leases')
+    mkdirSync(leases)
+    const found: number[] = []
+    for (let round = 0; round < ROUNDS; round++) {
+      const looper = place.start('holder.mjs', ['loop', place.path('lock'), leases])
+      await heard(looper)
+      await sleep(Math.random() * 40)
+      await kill(looper)
+      const all: string[][] = []
+      for await (const { lease, names } of Lease.abandoned(leases)) {
+        all.push(names)
+        await lease.end()
+      }
+      expect(all.length).toBeLessThanOrEqual(1)
+      for (const names of all) expect(names).toEqual(['one', 'two'])
+      found.push(all.length)
+      expect(readdirSync(leases)).toEqual([])
+      await (await Lock.acquire(place.path('lock'))).release()
+    }
+    // Else no process was killed under a lease, and nothing was shown.
+    expect(found).toContain(1)
+  })
+})
+
+async function abandonedIn(directory: string): Promise<string[][]> {
+  const found: string[][] = []
+  for await (const { names } of Lease.abandoned(directory)) found.push(names)
+  return found
+}

@@ -1,0 +1,7 @@
+// Writes one file anew, for ever, each time with one letter, 100000 times.
+import { writeFileAtomic } from '#layerstack/durable/atomic-file.js'
+
+for (let round = 0; ; round++) {
+  await writeFileAtomic(process.argv[2], 'abcdefghij'[round % 10].repeat(100_000))
+  if (round === 0) console.log('writes')
+}
