@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs'
 import type { ByteString } from './bytes.js'
 import type { DeviceNumber, FileType, RawStat } from './raw-fs.js'
 
@@ -10,26 +11,79 @@ export interface KeptStat {
   readonly device: DeviceNumber
 }
 
+/** An object of a tree, by its path or as opened. */
+export interface Subject {
+  /** For a descriptor, the path that was opened; it may be another file's by now. */
+  readonly path: ByteString
+  /** Its path on the host, good only during the call, or its descriptor. */
+  readonly host: string | Buffer | number
+}
+
 /**
- * Where `HostFs` keeps owners, modes, types and xattrs when the inode is not to be used (see `AttributeKeeping`). Host
- * paths are good only during the call.
+ * Where `HostFs` keeps owners, modes, types and xattrs when the inode is not to be used (see `AttributeKeeping`).
  */
 export interface Attributes {
-  /** What a file is to show, given what its inode says. */
-  seen(hostPath: string | Buffer, path: ByteString, inode: RawStat): RawStat
+  /** Whether a symlink can have an owner; where it cannot, it becomes a file that is kept as a symlink. */
+  readonly marksSymlinks: boolean
+  /** What an object is to show, given what its inode says. */
+  seen(subject: Subject, inode: RawStat): RawStat
+  /** What a regular file of the host shows as. */
+  typeOf(subject: Subject): FileType
   /** The permission bits to give the inode of a file that shows others. */
   hostMode(type: FileType, mode: number): number
-  keep(hostPath: string | Buffer, path: ByteString, kept: KeptStat): void
-  /** The type that the inode takes for a file of this type: one that the system lets everybody make and mark. */
-  hostType(type: FileType): 'file' | 'directory' | 'symlink'
-  list(hostPath: string | Buffer, path: ByteString): ByteString[]
-  get(hostPath: string | Buffer, path: ByteString, name: ByteString): Buffer | undefined
-  set(
-    hostPath: string | Buffer,
-    path: ByteString,
-    name: ByteString,
-    value: Uint8Array,
-    flag?: 'create' | 'replace',
-  ): void
-  remove(hostPath: string | Buffer, path: ByteString, name: ByteString): void
+  keep(subject: Subject, kept: KeptStat): void
+  list(subject: Subject): ByteString[]
+  get(subject: Subject, name: ByteString): Buffer | undefined
+  set(subject: Subject, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void
+  remove(subject: Subject, name: ByteString): void
+  /** Those that keep by path are told what becomes of paths, once it is done. */
+  readonly paths?: PathEvents
+  close(): void
+}
+
+export interface PathEvents {
+  /** The object's modification time was set, as exactly as the host can. */
+  timed(subject: Subject, mtimeNs: bigint, inodeMtimeNs: bigint): void
+  linked(existing: ByteString, path: ByteString): void
+  /** With all below it; what was at `to` is gone. */
+  renamed(from: ByteString, to: ByteString): void
+  removed(path: ByteString): void
+  opened(path: ByteString, fd: number): void
+  closed(fd: number): void
+}
+
+/** The owner of what nothing is kept of: whoever runs this, and whom the tree belongs to, show as root. */
+export class TreeOwner {
+  readonly #uids: readonly (number | undefined)[]
+  readonly #gids: readonly (number | undefined)[]
+
+  constructor(root: string) {
+    const { uid, gid } = lstatSync(root)
+    this.#uids = [uid, process.getuid?.()]
+    this.#gids = [gid, process.getgid?.()]
+  }
+
+  shown<T extends { readonly uid: number; readonly gid: number }>(inode: T): T {
+    const uid = this.#uids.includes(inode.uid) ? 0 : inode.uid
+    const gid = this.#gids.includes(inode.gid) ? 0 : inode.gid
+    return uid === inode.uid && gid === inode.gid ? inode : { ...inode, uid, gid }
+  }
+}
+
+/** Whoever runs this can always read and write, and nobody gets the set-id bits of a file that is not theirs. */
+export function ownersMode(type: FileType, mode: number): number {
+  return (mode & 0o777) | (type === 'directory' ? 0o700 : 0o600)
+}
+
+/** What shows by itself, without anything kept of it. */
+export function showsByItself(kept: KeptStat): boolean {
+  const { type, mode, uid, gid } = kept
+  if (uid !== 0 || gid !== 0) return false
+  if (type === 'symlink') return true
+  return (type === 'file' || type === 'directory') && mode === ownersMode(type, mode)
+}
+
+/** As the kernel has it: what has no namespace that there is cannot be set. */
+export function isXattrName(name: ByteString): boolean {
+  return /^(user|trusted|security|system)\../s.test(name)
 }

@@ -1,137 +1,161 @@
 import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
-import { lgetxattr, llistxattr, lremovexattr, lsetxattr } from '../sys/xattr.js'
-import type { Attributes, KeptStat } from './attributes.js'
+import {
+  fgetxattr,
+  flistxattr,
+  fremovexattr,
+  fsetxattr,
+  lgetxattr,
+  llistxattr,
+  lremovexattr,
+  lsetxattr,
+} from '../sys/xattr.js'
+import {
+  isXattrName,
+  ownersMode,
+  showsByItself,
+  TreeOwner,
+  type Attributes,
+  type KeptStat,
+  type Subject,
+} from './attributes.js'
 import { bytesToHost, toBytes, type ByteString } from './bytes.js'
-import type { DeviceNumber, FileType, RawStat } from './raw-fs.js'
+import { NO_DEVICE } from './host-stat.js'
+import type { FileType, RawStat } from './raw-fs.js'
 
-const STAT = 'user.containers.override_stat'
-/** fuse-overlayfs keeps xattrs that an ordinary user may not set under their names behind this. */
-const PREFIX = 'user.fuseoverlayfs.'
-const NO_DEVICE: DeviceNumber = { major: 0, minor: 0 }
+const PREFIX = 'user.containers.override_'
+const STAT = `${PREFIX}stat`
 
 /**
- * Attributes kept in xattrs, in the convention of fuse-overlayfs and containers/storage:
- * `user.containers.override_stat` = `uid:gid:mode[:type]`, mode in octal, type one of `dir`, `file`, `symlink`, `pipe`,
+ * Attributes kept in xattrs, as fuse-overlayfs and containers/storage do.
+ *
+ * `user.containers.override_stat` = `uid:gid:mode:type`, mode in octal, type one of `dir`, `file`, `symlink`, `pipe`,
  * `socket`, `char-<major>-<minor>`, `block-<major>-<minor>`. Nodes that only root may make are regular files on the
  * host, and so are symlinks with an owner, since a symlink can have no `user.` xattr: their target is their content.
  *
- * A file without the xattr that belongs to whoever runs this shows as root's. Writing one that says no more than that
- * is left out.
+ * An xattr that is not the user's to set, `security.capability` say, is `user.containers.override_security.capability`.
+ * What the host itself keeps in such xattrs (SELinux labels) is no part of the tree.
+ *
+ * A file without the xattr that belongs to the tree's owner shows as root's; an xattr that would say no more is left out,
+ * but on the root directory, by which others know that the tree is kept so.
  */
 export class OverrideStat implements Attributes {
-  readonly #uid = process.getuid?.() ?? 0
-  readonly #gid = process.getgid?.() ?? 0
+  readonly marksSymlinks = false
+  readonly #owner: TreeOwner
 
-  seen(hostPath: string | Buffer, _path: ByteString, inode: RawStat): RawStat {
-    const value = inode.type === 'symlink' ? undefined : lgetxattr(hostPath, STAT)
-    if (value !== undefined) return { ...inode, ...parse(value.toString('latin1'), inode) }
-    const uid = inode.uid === this.#uid ? 0 : inode.uid
-    const gid = inode.gid === this.#gid ? 0 : inode.gid
-    return { ...inode, uid, gid }
+  constructor(root: string) {
+    this.#owner = new TreeOwner(root)
+  }
+
+  seen(subject: Subject, inode: RawStat): RawStat {
+    const kept = inode.type === 'file' || inode.type === 'directory' ? keptOf(subject) : undefined
+    if (kept === undefined) return this.#owner.shown(inode)
+    const type = inode.type === 'directory' ? 'directory' : shownType(kept)
+    const size = type === inode.type || type === 'symlink' ? inode.size : 0
+    return { ...inode, ...kept, type, size }
+  }
+
+  typeOf(subject: Subject): FileType {
+    const kept = keptOf(subject)
+    return kept === undefined ? 'file' : shownType(kept)
   }
 
   hostMode(type: FileType, mode: number): number {
-    return type === 'directory' ? mode | 0o700 : (mode | 0o600) & 0o777
+    return ownersMode(type, mode)
   }
 
-  hostType(type: FileType): 'file' | 'directory' | 'symlink' {
-    return type === 'directory' || type === 'symlink' ? type : 'file'
+  keep(subject: Subject, kept: KeptStat): void {
+    if (showsByItself(kept) && subject.path !== '') drop(subject)
+    else set(subject, STAT, Buffer.from(textOf(kept)))
   }
 
-  keep(hostPath: string | Buffer, _path: ByteString, kept: KeptStat): void {
-    if (isPlain(kept, this.hostMode(kept.type, kept.mode))) {
-      this.#drop(hostPath)
-      return
-    }
-    const text = `${kept.uid}:${kept.gid}:0${kept.mode.toString(8)}:${typeText(kept)}`
-    lsetxattr(hostPath, STAT, Buffer.from(text))
-  }
-
-  list(hostPath: string | Buffer): ByteString[] {
+  list({ host }: Subject): ByteString[] {
     const names: ByteString[] = []
-    for (const bytes of llistxattr(hostPath)) {
+    for (const bytes of typeof host === 'number' ? flistxattr(host) : llistxattr(host)) {
       const name = toBytes(bytes)
-      if (name.startsWith(PREFIX)) names.push(name.slice(PREFIX.length) as ByteString)
-      else if (name !== STAT) names.push(name)
+      if (!name.startsWith(PREFIX)) {
+        if (name.startsWith('user.')) names.push(name)
+      } else if (name !== STAT) names.push(name.slice(PREFIX.length) as ByteString)
     }
     return names
   }
 
-  get(hostPath: string | Buffer, _path: ByteString, name: ByteString): Buffer | undefined {
-    return lgetxattr(hostPath, hostName(name))
+  get(subject: Subject, name: ByteString): Buffer | undefined {
+    return isXattrName(name) ? get(subject, hostName(name)) : undefined
   }
 
-  set(
-    hostPath: string | Buffer,
-    _path: ByteString,
-    name: ByteString,
-    value: Uint8Array,
-    flag?: 'create' | 'replace',
-  ): void {
-    lsetxattr(hostPath, hostName(name), value, flag)
+  set(subject: Subject, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void {
+    set(subject, hostName(name), value, flag)
   }
 
-  remove(hostPath: string | Buffer, _path: ByteString, name: ByteString): void {
-    lremovexattr(hostPath, hostName(name))
+  remove({ host }: Subject, name: ByteString): void {
+    if (typeof host === 'number') fremovexattr(host, hostName(name))
+    else lremovexattr(host, hostName(name))
   }
 
-  #drop(hostPath: string | Buffer): void {
-    try {
-      lremovexattr(hostPath, STAT)
-    } catch (error) {
-      if (!isErrno(error, 'ENODATA', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP')) throw error
-    }
-  }
+  close(): void {}
 }
 
-/** `user.` xattrs are set as they are; all others behind the prefix. */
+/** `user.` xattrs are set as they are; all others, and those that would be taken for ours, behind the prefix. */
 function hostName(name: ByteString): string | Buffer {
-  if (name === STAT || name.startsWith(PREFIX)) throw systemError('EPERM', 'xattr', bytesToHost(name))
-  return name.startsWith('user.') ? bytesToHost(name) : bytesToHost((PREFIX + name) as ByteString)
+  if (!isXattrName(name)) throw systemError('ENOTSUP', 'xattr', bytesToHost(name))
+  const asIs = name.startsWith('user.') && !name.startsWith(PREFIX)
+  return bytesToHost(asIs ? name : (`${PREFIX}${name}` as ByteString))
 }
 
-function isPlain(kept: KeptStat, hostMode: number): boolean {
-  const plainType = kept.type === 'file' || kept.type === 'directory' || kept.type === 'symlink'
-  return plainType && kept.uid === 0 && kept.gid === 0 && (kept.type === 'symlink' || kept.mode === hostMode)
+function get({ host }: Subject, name: string | Buffer): Buffer | undefined {
+  return typeof host === 'number' ? fgetxattr(host, name) : lgetxattr(host, name)
 }
 
-function typeText({ type, device }: KeptStat): string {
-  switch (type) {
-    case 'directory':
-      return 'dir'
-    case 'file':
-    case 'symlink':
-    case 'socket':
-      return type
-    case 'fifo':
-      return 'pipe'
-    case 'char':
-    case 'block':
-      return `${type}-${device.major}-${device.minor}`
+function set({ host }: Subject, name: string | Buffer, value: Uint8Array, flag?: 'create' | 'replace'): void {
+  if (typeof host === 'number') fsetxattr(host, name, value, flag)
+  else lsetxattr(host, name, value, flag)
+}
+
+function drop({ host }: Subject): void {
+  try {
+    if (typeof host === 'number') fremovexattr(host, STAT)
+    else lremovexattr(host, STAT)
+  } catch (error) {
+    if (!isErrno(error, 'ENODATA', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP')) throw error
   }
 }
 
-/** A value that nobody writes is taken as not there. */
-function parse(text: string, inode: RawStat): Partial<RawStat> {
-  const match = /^(\d+):(\d+):([0-7]+)(?::(dir|file|symlink|pipe|socket|(char|block)-(\d+)-(\d+)))?/.exec(
-    text,
-  )
-  if (match === null) return {}
-  const [, uid, gid, mode, name, node, major, minor] = match
+type Parsed = Omit<KeptStat, 'type'> & { readonly type: FileType | undefined }
+
+/** A value that makes no sense is taken as not there. */
+function keptOf(subject: Subject): Parsed | undefined {
+  const value = get(subject, STAT)?.toString('latin1')
+  const match = /^(\d+):(\d+):([0-7]+)(?::(.*))?$/s.exec(value ?? '')
+  if (match === null) return undefined
+  const [, uid, gid, mode, type = ''] = match as unknown as [string, string, string, string, string?]
+  const device = /^(?:char|block)-(\d+)-(\d+)/.exec(type)
   return {
     uid: Number(uid),
     gid: Number(gid),
-    mode: Number.parseInt(mode as string, 8) & 0o7777,
-    type: typeNamed(name, node, inode.type),
-    device: node === undefined ? NO_DEVICE : { major: Number(major), minor: Number(minor) },
-    ...(name !== undefined && name !== 'file' && name !== 'dir' && name !== 'symlink' && { size: 0 }),
+    mode: Number.parseInt(mode, 8) & 0o7777,
+    type: TYPES.find(([text]) => type.startsWith(text))?.[1],
+    device: device === null ? NO_DEVICE : { major: Number(device[1]), minor: Number(device[2]) },
   }
 }
 
-function typeNamed(name: string | undefined, node: string | undefined, inode: FileType): FileType {
-  if (node === 'char' || node === 'block') return node
-  if (name === 'pipe') return 'fifo'
-  if (name === 'symlink' || name === 'socket') return name
-  return inode
+/** A regular file of the host cannot stand for a directory, whatever is said. */
+function shownType({ type }: Parsed): FileType {
+  return type === undefined || type === 'directory' ? 'file' : type
+}
+
+const TYPES: readonly (readonly [text: string, type: FileType])[] = [
+  ['dir', 'directory'],
+  ['file', 'file'],
+  ['symlink', 'symlink'],
+  ['pipe', 'fifo'],
+  ['socket', 'socket'],
+  ['char', 'char'],
+  ['block', 'block'],
+]
+
+function textOf({ uid, gid, mode, type, device }: KeptStat): string {
+  const name = TYPES.find(([, known]) => known === type)?.[0] ?? 'file'
+  const number = type === 'char' || type === 'block' ? `-${device.major}-${device.minor}` : ''
+  return `${uid}:${gid}:${mode.toString(8).padStart(4, '0')}:${name}${number}`
 }

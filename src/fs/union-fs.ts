@@ -214,16 +214,9 @@ export class UnionFs implements RawFs {
     return this.#forWriting(syscall, path).entries.create(syscall, path, type, make)
   }
 
-  /** A handle may know its file by path (`override`), so one that was made elsewhere is opened again. */
   #createFile(path: ByteString, flags: number, mode: number): RawFile {
     if ((flags & O_CREAT) === 0) throw failure('ENOENT', 'open', path)
-    const file = this.#create('open', path, 'file', (fs, at) => {
-      const made = fs.open(at, flags | O_EXCL, mode)
-      if (fs === this.#writing?.upper || fs.spec.attributes !== 'override') return made
-      made.close()
-      return undefined
-    })
-    return file ?? this.#forWriting('open', path).upper.open(path, flags & ~(O_CREAT | O_EXCL | O_TRUNC))
+    return this.#create('open', path, 'file', (fs, at) => fs.open(at, flags | O_EXCL, mode))
   }
 
   #openForReading({ fs, inUpper }: Place, path: ByteString, flags: number): RawFile {

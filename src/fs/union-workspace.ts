@@ -5,6 +5,7 @@ import { renameExchange, renameLeavingWhiteout } from '../sys/rename.js'
 import { bytesToBuffer, bytesToHost, joinBytes, type ByteString } from './bytes.js'
 import { HostFs } from './host-fs.js'
 import { makeWhiteoutDevice } from './overlay-marks.js'
+import { removeTree } from './remove-tree.js'
 
 /** In the upper directory itself; no reader of overlay directories shows names that begin so. */
 const BESIDE = '.wh..wh.layerstack.'
@@ -13,8 +14,8 @@ const BESIDE = '.wh..wh.layerstack.'
  * Where things are made whole before they appear in the upper directory, each by one rename.
  *
  * It is `<work>/work`, which a kernel's overlay mount uses likewise and empties when it is mounted, as we do before the
- * first use: what a crash left there was never seen. Without a work directory things are made in the upper's root, under
- * reserved names.
+ * first use: what a crash left there was never seen. Without a work directory, and where attributes are kept by path, things are made
+ * in the upper's root, under reserved names.
  */
 export class Workspace {
   readonly #upper: HostFs
@@ -25,7 +26,7 @@ export class Workspace {
 
   constructor(upper: HostFs, work: string | undefined) {
     this.#upper = upper
-    this.#directory = work && join(work, 'work')
+    this.#directory = work === undefined || keepsByPath(upper) ? undefined : join(work, 'work')
   }
 
   get fs(): HostFs {
@@ -41,12 +42,16 @@ export class Workspace {
   /** Moves what was made into the upper directory, replacing what a rename may replace. */
   place(name: ByteString, path: ByteString): void {
     if (this.fs === this.#upper) this.#upper.rename(name, path)
-    else renameSync(hostPath(this.fs, name), hostPath(this.#upper, path))
+    else {
+      this.#upper.forget(path)
+      renameSync(hostPath(this.fs, name), hostPath(this.#upper, path))
+    }
   }
 
   /** Changes places with what is at `path`, in one step; false, and nothing done, where the host cannot. */
   exchange(name: ByteString, path: ByteString): boolean {
     if (this.fs === this.#upper) return false
+    this.#upper.forget(path)
     return renameExchange(hostPath(this.fs, name), hostPath(this.#upper, path))
   }
 
@@ -69,7 +74,10 @@ export class Workspace {
   take(path: ByteString): ByteString {
     const name = this.next()
     if (this.fs === this.#upper) this.#upper.rename(path, name)
-    else renameSync(hostPath(this.#upper, path), hostPath(this.fs, name))
+    else {
+      this.#upper.forget(path)
+      renameSync(hostPath(this.#upper, path), hostPath(this.fs, name))
+    }
     return name
   }
 
@@ -115,7 +123,7 @@ export class Workspace {
   #open(): HostFs {
     if (this.#directory === undefined) {
       for (const { name } of this.#upper.readdir('' as ByteString)) {
-        if (name.startsWith(BESIDE)) rmSync(hostPath(this.#upper, name), { recursive: true, force: true })
+        if (name.startsWith(BESIDE)) removeTree(this.#upper, name)
       }
       return this.#upper
     }
@@ -130,11 +138,22 @@ export class Workspace {
 
 /** Renames within one directory tree that hosts other than Linux do not have; false, and nothing done, without them. */
 export function exchangeWithin(fs: HostFs, from: ByteString, to: ByteString): boolean {
+  if (keepsByPath(fs)) return false
+  fs.forget(from)
+  fs.forget(to)
   return renameExchange(hostPath(fs, from), hostPath(fs, to))
 }
 
 export function renameLeavingWhiteoutWithin(fs: HostFs, from: ByteString, to: ByteString): boolean {
+  if (keepsByPath(fs)) return false
+  fs.forget(from)
+  fs.forget(to)
   return renameLeavingWhiteout(hostPath(fs, from), hostPath(fs, to))
+}
+
+/** What such a tree keeps of a path would stay behind when its host path is moved. */
+function keepsByPath(fs: HostFs): boolean {
+  return fs.spec.attributes === 'sidecar'
 }
 
 function hostPath(fs: HostFs, path: ByteString): string | Buffer {

@@ -1,7 +1,10 @@
 import { checked, errnoName } from './errno.js'
 import { bind, cString, lastErrno, type HostPath } from './libc.js'
 
-/** Extended attributes of the object itself: a symlink is not followed. Names and values are bytes. */
+/**
+ * Extended attributes of the object itself: a symlink is not followed. Names and values are bytes. The calls that begin
+ * with `f` are the same for an open file.
+ */
 
 const get = bind('long lgetxattr(const void *path, const void *name, void *value, size_t size)')
 const list = bind('long llistxattr(const void *path, void *list, size_t size)')
@@ -9,6 +12,10 @@ const set = bind(
   'int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)',
 )
 const remove = bind('int lremovexattr(const void *path, const void *name)')
+const getOpen = bind('long fgetxattr(int fd, const void *name, void *value, size_t size)')
+const listOpen = bind('long flistxattr(int fd, void *list, size_t size)')
+const setOpen = bind('int fsetxattr(int fd, const void *name, const void *value, size_t size, int flags)')
+const removeOpen = bind('int fremovexattr(int fd, const void *name)')
 
 const FLAGS = { create: 1, replace: 2 } as const
 /** Most values fit; a longer one costs a second call. XATTR_SIZE_MAX is 64 KiB. */
@@ -45,7 +52,25 @@ export function lremovexattr(path: HostPath, name: HostPath): void {
   checked(remove(cString(path), cString(name)), 'removexattr', path)
 }
 
-function sized(call: (buffer: Buffer) => number, syscall: string, path: HostPath): Buffer | undefined {
+export function fgetxattr(fd: number, name: HostPath): Buffer | undefined {
+  return sized((buffer) => getOpen(fd, cString(name), buffer, buffer.length), 'fgetxattr')
+}
+
+export function flistxattr(fd: number): Buffer[] {
+  const names = sized((buffer) => listOpen(fd, buffer, buffer.length), 'flistxattr')
+  return names === undefined ? [] : splitNames(names)
+}
+
+export function fsetxattr(fd: number, name: HostPath, value: Uint8Array, flag?: keyof typeof FLAGS): void {
+  const flags = flag === undefined ? 0 : FLAGS[flag]
+  checked(setOpen(fd, cString(name), value.length === 0 ? null : value, value.length, flags), 'fsetxattr')
+}
+
+export function fremovexattr(fd: number, name: HostPath): void {
+  checked(removeOpen(fd, cString(name)), 'fremovexattr')
+}
+
+function sized(call: (buffer: Buffer) => number, syscall: string, path?: HostPath): Buffer | undefined {
   const length = call(scratch)
   if (length >= 0) return Buffer.from(scratch.subarray(0, length))
   const code = errnoName(lastErrno())

@@ -1,16 +1,17 @@
-import { type ByteString, bytesToBuffer } from '../fs/bytes.js'
-import { BLOCK } from './header.js'
+import type { ByteString } from '../fs/bytes.js'
+import { BLOCK, paddingLength } from './block.js'
 import { formatPaxTime } from './numbers.js'
 import type { TarEntryType, TarHeader } from './part.js'
-import { formatPax, XATTR_KEY, type PaxRecords } from './pax.js'
-import { paddingLength } from './reader.js'
+import { formatPax, xattrRecord, type PaxRecords } from './pax.js'
 
 /** Two blocks of zeros. */
 export const END_OF_TAR: Uint8Array = new Uint8Array(2 * BLOCK)
 const ZEROS = new Uint8Array(BLOCK)
 const BILLION = 1_000_000_000n
+const NAME_LENGTH = 100
+const PREFIX_LENGTH = 155
 
-const TYPE_FLAGS: Readonly<Record<Exclude<TarEntryType, 'unknown'>, string>> = {
+const FLAGS: Readonly<Record<Exclude<TarEntryType, 'unknown'>, string>> = {
   file: '0',
   link: '1',
   symlink: '2',
@@ -22,36 +23,34 @@ const TYPE_FLAGS: Readonly<Record<Exclude<TarEntryType, 'unknown'>, string>> = {
 
 /**
  * A header as ustar, with a PAX header before it for whatever ustar cannot hold: long or non-ASCII names, large numbers,
- * times with a fraction, xattrs. The same header gives the same bytes. `sparse` and `unknown` are not written.
+ * times with a fraction or before 1970, access times, xattrs. Names stand in PAX records as the bytes that they are. The
+ * same header gives the same bytes; reading them gives the header.
+ *
+ * `sparse` is not written. Throws `TypeError` for an `unknown` type.
  */
 export function encodeHeader(header: TarHeader): Buffer {
+  if (header.type === 'unknown') throw new TypeError('an entry of an unknown type is not written')
   const pax: PaxRecords = new Map()
-  const name = splitName(header.name)
-  if (name === undefined) pax.set('path', header.name)
-  if (!fits(header.linkName, 100)) pax.set('linkpath', header.linkName)
-  const uid = octalOr(pax, 'uid', header.uid, 7)
-  const gid = octalOr(pax, 'gid', header.gid, 7)
-  const size = octalOr(pax, 'size', header.size, 11)
-  const seconds = header.mtimeNs / BILLION
-  if (header.mtimeNs % BILLION !== 0n || seconds < 0n || seconds >= 1n << 33n) {
-    pax.set('mtime', formatPaxTime(header.mtimeNs) as ByteString)
-  }
-  for (const [key, value] of header.xattrs) pax.set(XATTR_KEY + key, value.toString('latin1') as ByteString)
-  if (!fits(header.userName, 32)) pax.set('uname', header.userName)
-  if (!fits(header.groupName, 32)) pax.set('gname', header.groupName)
-
+  const split = splitName(header.name)
+  if (split === undefined) pax.set('path', header.name)
+  const seconds = wholeSeconds(header.mtimeNs)
+  if (seconds === undefined) pax.set('mtime', formatPaxTime(header.mtimeNs) as ByteString)
+  if (header.atimeNs !== undefined) pax.set('atime', formatPaxTime(header.atimeNs) as ByteString)
+  for (const [name, value] of header.xattrs) pax.set(...xattrRecord(name, value))
   const block = encodeBlock({
-    name: name ?? ['' as ByteString, cutName(header.name)],
-    flag: TYPE_FLAGS[header.type as Exclude<TarEntryType, 'unknown'>],
+    prefix: split?.prefix ?? '',
+    name: split?.name ?? shortened(header.name, NAME_LENGTH),
+    flag: FLAGS[header.type as keyof typeof FLAGS],
     mode: header.mode,
-    uid,
-    gid,
-    size,
-    mtime: seconds >= 0n && seconds < 1n << 33n ? Number(seconds) : 0,
-    linkName: cut(header.linkName, 100),
-    userName: cut(header.userName, 32),
-    groupName: cut(header.groupName, 32),
-    device: header.device,
+    uid: numberOr(pax, 'uid', header.uid, 8),
+    gid: numberOr(pax, 'gid', header.gid, 8),
+    size: numberOr(pax, 'size', header.size, 12),
+    mtime: seconds ?? 0,
+    linkName: textOr(pax, 'linkpath', header.linkName, NAME_LENGTH),
+    userName: textOr(pax, 'uname', header.userName, 32),
+    groupName: textOr(pax, 'gname', header.groupName, 32),
+    major: numberOr(pax, 'SCHILY.devmajor', header.device.major, 8),
+    minor: numberOr(pax, 'SCHILY.devminor', header.device.minor, 8),
   })
   return pax.size === 0 ? block : Buffer.concat([paxEntry(header.name, pax), block])
 }
@@ -61,100 +60,127 @@ export function paddingOf(size: number): Uint8Array {
   return ZEROS.subarray(0, paddingLength(size))
 }
 
-interface Block {
-  readonly name: readonly [prefix: ByteString, name: ByteString]
-  readonly flag: string
-  readonly mode: number
-  readonly uid: number
-  readonly gid: number
-  readonly size: number
-  readonly mtime: number
-  readonly linkName: ByteString
-  readonly userName: ByteString
-  readonly groupName: ByteString
-  readonly device: { readonly major: number; readonly minor: number }
+/** Prefix and name, parted at a slash; `undefined` where ustar has no place for it. */
+function splitName(name: ByteString): { prefix: string; name: string } | undefined {
+  if (!isAscii(name)) return undefined
+  if (name.length <= NAME_LENGTH) return { prefix: '', name }
+  if (name.length > PREFIX_LENGTH + 1 + NAME_LENGTH) return undefined
+  const slash = name.slice(0, PREFIX_LENGTH + 1).lastIndexOf('/', name.length - 2)
+  if (slash <= 0 || name.length - slash - 1 > NAME_LENGTH) return undefined
+  return { prefix: name.slice(0, slash), name: name.slice(slash + 1) }
 }
 
-function encodeBlock(entry: Block): Buffer {
-  const block = Buffer.alloc(BLOCK)
-  block.write(entry.name[1], 0, 100, 'latin1')
-  octal(block, 100, 8, entry.mode)
-  octal(block, 108, 8, entry.uid)
-  octal(block, 116, 8, entry.gid)
-  octal(block, 124, 12, entry.size)
-  octal(block, 136, 12, entry.mtime)
-  block.write(entry.flag, 156, 'latin1')
-  block.write(entry.linkName, 157, 100, 'latin1')
-  block.write('ustar\x0000', 257, 'latin1')
-  block.write(entry.userName, 265, 32, 'latin1')
-  block.write(entry.groupName, 297, 32, 'latin1')
-  octal(block, 329, 8, entry.device.major)
-  octal(block, 337, 8, entry.device.minor)
-  block.write(entry.name[0], 345, 155, 'latin1')
-  let sum = 8 * 0x20
-  for (const byte of block) sum += byte
-  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
-  return block
+/** `undefined` for a time that needs PAX. */
+function wholeSeconds(ns: bigint): number | undefined {
+  if (ns < 0n || ns % BILLION !== 0n) return undefined
+  const seconds = Number(ns / BILLION)
+  return seconds < 8 ** 11 ? seconds : undefined
+}
+
+/** The number for a field that is so long: 0 where it needs PAX. */
+function numberOr(pax: PaxRecords, key: string, value: number, length: number): number {
+  if (value >= 0 && value < 8 ** (length - 1)) return value
+  pax.set(key, `${value}` as ByteString)
+  return 0
+}
+
+function textOr(pax: PaxRecords, key: string, value: ByteString, length: number): string {
+  if (value.length <= length && isAscii(value)) return value
+  pax.set(key, value)
+  return shortened(value, length)
+}
+
+/** For readers that know no PAX. Some would take a slash at the end for a directory's. */
+function shortened(text: ByteString, length: number): string {
+  const ascii = asciiOf(text)
+  return ascii.length <= length ? ascii : ascii.slice(0, length).replace(/\/+$/, '')
+}
+
+function isAscii(text: string): boolean {
+  // oxlint-disable-next-line no-control-regex
+  return /^[\x01-\x7f]*$/.test(text)
+}
+
+function asciiOf(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return text.replaceAll(/[^\x01-\x7f]/g, '')
 }
 
 /** As Go names it: `PaxHeaders.0` in the entry's directory. */
 function paxEntry(name: ByteString, pax: PaxRecords): Buffer {
   const body = formatPax(pax)
   const clean = name.replace(/\/+$/, '')
-  const slash = clean.lastIndexOf('/')
-  const paxName = `${clean.slice(0, slash + 1)}PaxHeaders.0/${clean.slice(slash + 1)}` as ByteString
-  const block = encodeBlock({
-    name: ['' as ByteString, cut(asciiOnly(paxName), 100)],
-    flag: 'x',
-    mode: 0,
-    uid: 0,
-    gid: 0,
-    size: body.length,
-    mtime: 0,
-    linkName: '' as ByteString,
-    userName: '' as ByteString,
-    groupName: '' as ByteString,
-    device: { major: 0, minor: 0 },
-  })
+  const slash = clean.lastIndexOf('/') + 1
+  const paxName = `${clean.slice(0, slash)}PaxHeaders.0/${clean.slice(slash)}` as ByteString
+  const block = encodeBlock({ ...PAX_BLOCK, name: shortened(paxName, NAME_LENGTH), size: body.length })
   return Buffer.concat([block, body, paddingOf(body.length)])
 }
 
-/** Prefix and name, parted at a slash; `undefined` where ustar has no place for it. */
-function splitName(name: ByteString): readonly [ByteString, ByteString] | undefined {
-  if (fits(name, 100)) return ['' as ByteString, name]
-  if (name.length > 256 || asciiOnly(name) !== name) return undefined
-  const slash = name.slice(0, 156).lastIndexOf('/', name.length - 2)
-  const rest = name.length - slash - 1
-  return slash <= 0 || rest > 100
-    ? undefined
-    : [name.slice(0, slash) as ByteString, name.slice(slash + 1) as ByteString]
+interface Block {
+  readonly prefix: string
+  readonly name: string
+  readonly flag: string
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly size: number
+  readonly mtime: number
+  readonly linkName: string
+  readonly userName: string
+  readonly groupName: string
+  readonly major: number
+  readonly minor: number
 }
 
-function fits(text: ByteString, length: number): boolean {
-  return text.length <= length && asciiOnly(text) === text
+const PAX_BLOCK: Block = {
+  prefix: '',
+  name: '',
+  flag: 'x',
+  mode: 0,
+  uid: 0,
+  gid: 0,
+  size: 0,
+  mtime: 0,
+  linkName: '',
+  userName: '',
+  groupName: '',
+  major: 0,
+  minor: 0,
 }
 
-function asciiOnly(text: ByteString): ByteString {
-  // oxlint-disable-next-line no-control-regex
-  return text.replaceAll(/[^\x01-\x7f]/g, '') as ByteString
+function encodeBlock(entry: Block): Buffer {
+  const block = Buffer.alloc(BLOCK)
+  put(block, 0, entry.name)
+  octal(block, 100, 8, entry.mode)
+  octal(block, 108, 8, entry.uid)
+  octal(block, 116, 8, entry.gid)
+  octal(block, 124, 12, entry.size)
+  octal(block, 136, 12, entry.mtime)
+  put(block, 156, entry.flag)
+  put(block, 157, entry.linkName)
+  put(block, 257, 'ustar\x0000')
+  put(block, 265, entry.userName)
+  put(block, 297, entry.groupName)
+  octal(block, 329, 8, entry.major)
+  octal(block, 337, 8, entry.minor)
+  put(block, 345, entry.prefix)
+  let sum = 8 * 0x20
+  for (let at = 0; at < BLOCK; at++) sum += block[at] as number
+  octal(block, 148, 7, sum)
+  block[155] = 0x20
+  return block
 }
 
-function cut(text: ByteString, length: number): ByteString {
-  return bytesToBuffer(asciiOnly(text)).toString('latin1', 0, length) as ByteString
+/** What is written is short: a call out of JavaScript would cost more than it. */
+function put(block: Buffer, offset: number, value: string): void {
+  for (let at = 0; at < value.length; at++) block[offset + at] = value.charCodeAt(at)
 }
 
-/** As Go: without a slash at the end, for readers that would take the file for a directory. */
-function cutName(name: ByteString): ByteString {
-  return cut(name, 100).replace(/\/+$/, '') as ByteString
-}
-
-/** The number for the block: 0 where it needs PAX. */
-function octalOr(pax: PaxRecords, key: string, value: number, digits: number): number {
-  if (value >= 0 && value < 8 ** digits) return value
-  pax.set(key, `${value}` as ByteString)
-  return 0
-}
-
+/** Digits, and a NUL behind. */
 function octal(block: Buffer, offset: number, length: number, value: number): void {
-  block.write(value.toString(8).padStart(length - 1, '0'), offset, length - 1, 'latin1')
+  let rest = value
+  for (let at = offset + length - 2; at >= offset; at--) {
+    block[at] = 0x30 + (rest % 8)
+    rest = Math.floor(rest / 8)
+  }
 }

@@ -1,46 +1,61 @@
 import { StoreError } from '../errors.js'
 
-/** A numeric field of a header block: octal digits, or base-256 (GNU) if its first byte has the top bit. */
+/**
+ * A numeric field of a header block: octal digits between blanks (spaces, NULs), or base-256 (GNU) if its first byte has
+ * the top bit. As in Go, what is neither is an error, where others read 0; past 2^53 it is an error, too, where Go goes
+ * on to 2^63.
+ */
 export function parseNumber(block: Uint8Array, offset: number, length: number): number {
-  const first = block[offset] as number
-  if ((first & 0x80) !== 0) return parseBase256(block, offset, length)
+  if (((block[offset] as number) & 0x80) !== 0) return parseBase256(block, offset, length)
+  const end = offset + length
+  let at = offset
+  while (at < end && isBlank(block[at] as number)) at++
   let value = 0
-  let digits = false
-  for (let at = offset; at < offset + length; at++) {
-    const byte = block[at] as number
-    if (byte === 0x20 || byte === 0) {
-      if (digits) break
-      continue
-    }
-    if (byte < 0x30 || byte > 0x37) throw corrupt('a number has a digit that is not octal')
-    value = value * 8 + (byte - 0x30)
-    digits = true
+  for (; at < end; at++) {
+    const digit = (block[at] as number) - 0x30
+    if (digit < 0 || digit > 7) break
+    value = value * 8 + digit
+  }
+  if (at < end && block[at] !== 0 && !isBlankUntil(block, at, end)) {
+    throw corrupt('a number in a header is not octal')
   }
   return value
 }
 
+function isBlank(byte: number): boolean {
+  return byte === 0x20 || byte === 0
+}
+
+function isBlankUntil(block: Uint8Array, offset: number, end: number): boolean {
+  for (let at = offset; at < end; at++) if (!isBlank(block[at] as number)) return false
+  return true
+}
+
 /** Two's complement, big-endian; the top bit of the first byte only marks the form. */
 function parseBase256(block: Uint8Array, offset: number, length: number): number {
-  const negative = ((block[offset] as number) & 0x40) !== 0
-  let value = negative ? -1n : 0n
-  for (let at = offset; at < offset + length; at++) {
-    const byte =
-      at === offset ? ((block[at] as number) & 0x7f) | (negative ? 0x80 : 0) : (block[at] as number)
-    value = (value << 8n) | BigInt(byte)
-  }
-  if (value > BigInt(Number.MAX_SAFE_INTEGER) || value < BigInt(Number.MIN_SAFE_INTEGER)) {
-    throw corrupt('a number is out of range')
-  }
-  return Number(value)
+  const first = (block[offset] as number) & 0x7f
+  let value = BigInt((first & 0x40) === 0 ? first : first - 0x80)
+  for (let at = offset + 1; at < offset + length; at++) value = (value << 8n) | BigInt(block[at] as number)
+  const number = Number(value)
+  if (!Number.isSafeInteger(number)) throw corrupt('a number in a header is out of range')
+  return number
+}
+
+/** A number of a PAX record. */
+export function parseDecimal(text: string): number {
+  const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN
+  if (!Number.isSafeInteger(value)) throw corrupt(`a number is malformed: ${quoted(text)}`)
+  return value
 }
 
 /** A PAX time, `[-]seconds[.fraction]`, in nanoseconds; digits past the ninth are cut off. */
 export function parsePaxTime(text: string): bigint {
-  const match = /^(-?)(\d+)(?:\.(\d*))?$/.exec(text)
-  if (match === null) throw corrupt(`a time is malformed: ${JSON.stringify(text)}`)
-  const [, sign, seconds, fraction = ''] = match
-  const ns = BigInt(seconds as string) * 1_000_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, '0'))
-  return sign === '-' ? -ns : ns
+  const match = /^([+-]?\d+)(?:\.(\d*))?$/.exec(text)
+  if (match === null) throw corrupt(`a time is malformed: ${quoted(text)}`)
+  const [, seconds = '', fraction = ''] = match
+  const whole = BigInt(parseDecimal(seconds)) * 1_000_000_000n
+  const part = BigInt(fraction.slice(0, 9).padEnd(9, '0'))
+  return seconds.startsWith('-') ? whole - part : whole + part
 }
 
 export function formatPaxTime(ns: bigint): string {
@@ -50,12 +65,10 @@ export function formatPaxTime(ns: bigint): string {
   return ns < 0n ? `-${text}` : text
 }
 
-export function parseDecimal(text: string): number {
-  const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
-  if (!Number.isSafeInteger(value)) throw corrupt(`a number is malformed: ${JSON.stringify(text)}`)
-  return value
-}
-
 export function corrupt(why: string): StoreError {
   return new StoreError('ARCHIVE_CORRUPT', `corrupt tar: ${why}`)
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)
 }

@@ -4,35 +4,54 @@ import { corrupt } from './numbers.js'
 /** Records of an extended header: `<length> <key>=<value>\n`. Keys and values are bytes. */
 export type PaxRecords = Map<string, ByteString>
 
-export const XATTR_KEY = 'SCHILY.xattr.'
+const SCHILY = 'SCHILY.xattr.'
+const LIBARCHIVE = 'LIBARCHIVE.xattr.'
+/** Names; a NUL would cut them short for some readers and not for others. */
+const WITHOUT_NUL = new Set(['path', 'linkpath', 'uname', 'gname'])
 
 /**
- * Reads records. Of several with one key the last counts, and an empty value takes the key away, as POSIX has it; the
- * records of GNU sparse 0.0 repeat their keys on purpose and come out joined by commas, which is their 0.1 form.
+ * Reads records. Of several with one key the last counts, and an empty value is as good as none (Go; POSIX lets it take
+ * the header's own value away). The records of GNU sparse 0.0 repeat their keys on purpose, and come out as one map in
+ * the form of 0.1.
  */
-export function parsePax(bytes: Uint8Array): PaxRecords {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+export function parsePax(bytes: Buffer): PaxRecords {
   const records: PaxRecords = new Map()
-  const sparse: string[] = []
-  for (let at = 0; at < text.length;) {
-    const space = text.indexOf(' ', at)
-    const digits = space < 0 ? '' : text.slice(at, space)
-    const length = /^\d{1,10}$/.test(digits) ? Number(digits) : 0
-    const end = at + length
-    const equals = text.indexOf('=', space)
-    if (length === 0 || end > text.length || text[end - 1] !== '\n' || equals < 0 || equals >= end) {
-      if (/^\0*$/.test(text.slice(at))) break
-      throw corrupt('a PAX record is malformed')
-    }
-    const key = text.slice(space + 1, equals)
-    const value = text.slice(equals + 1, end - 1) as ByteString
-    if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') sparse.push(value)
-    else if (value === '' && !key.startsWith(XATTR_KEY)) records.delete(key)
-    else records.set(key, value)
+  const map: string[] = []
+  for (let at = 0; at < bytes.length;) {
+    const { key, value, end } = parseRecord(bytes, at)
     at = end
+    if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') {
+      if ((map.length % 2 === 0) !== (key === 'GNU.sparse.offset') || value.includes(',')) {
+        throw corrupt('a sparse map is malformed')
+      }
+      map.push(value)
+    } else if (value === '' && !key.startsWith(SCHILY)) records.delete(key)
+    else records.set(key, value)
   }
-  if (sparse.length > 0) records.set('GNU.sparse.map', sparse.join(',') as ByteString)
+  if (map.length > 0) records.set('GNU.sparse.map', map.join(',') as ByteString)
   return records
+}
+
+function parseRecord(bytes: Buffer, at: number): { key: string; value: ByteString; end: number } {
+  let space = at
+  let length = 0
+  for (; isDigit(bytes[space]); space++) length = length * 10 + (bytes[space] as number) - 0x30
+  const end = at + length
+  if (space === at || bytes[space] !== 0x20 || length < 5 || end > bytes.length || bytes[end - 1] !== 0x0a) {
+    throw corrupt('a PAX record is malformed')
+  }
+  const equals = bytes.indexOf(0x3d, space)
+  if (equals <= space + 1 || equals >= end) throw corrupt('a PAX record has no key')
+  const key = bytes.toString('latin1', space + 1, equals)
+  const value = bytes.toString('latin1', equals + 1, end - 1) as ByteString
+  if (key.includes('\0') || (WITHOUT_NUL.has(key) && value.includes('\0'))) {
+    throw corrupt('a PAX record holds a NUL')
+  }
+  return { key, value, end }
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x39
 }
 
 /** Writes records in the order of their keys, so that the same records are the same bytes. */
@@ -44,4 +63,39 @@ export function formatPax(records: PaxRecords): Buffer {
     return length + rest
   })
   return Buffer.from(lines.join(''), 'latin1')
+}
+
+/**
+ * The xattrs among records: star's, which everybody reads and whose values are bytes, and libarchive's, in base64, where
+ * star's are missing. Go reads star's alone.
+ */
+export function xattrsOf(records: PaxRecords): Map<ByteString, Buffer> {
+  const xattrs = new Map<ByteString, Buffer>()
+  for (const [key, value] of records) {
+    if (key.startsWith(SCHILY)) xattrs.set(unescaped(key.slice(SCHILY.length)), Buffer.from(value, 'latin1'))
+  }
+  for (const [key, value] of records) {
+    if (!key.startsWith(LIBARCHIVE)) continue
+    const name = key
+      .slice(LIBARCHIVE.length)
+      .replaceAll(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+    if (!xattrs.has(name as ByteString)) xattrs.set(name as ByteString, Buffer.from(value, 'base64'))
+  }
+  return xattrs
+}
+
+export function xattrRecord(name: ByteString, value: Buffer): [key: string, value: ByteString] {
+  return [SCHILY + escaped(name), value.toString('latin1') as ByteString]
+}
+
+/**
+ * A key cannot hold a `=`. GNU tar writes `%3D` for it, and `%25` for `%`; we write so only what could not be read back
+ * otherwise, since Go takes every name as it stands.
+ */
+function escaped(name: ByteString): string {
+  return /=|%25|%3D/.test(name) ? name.replaceAll('%', '%25').replaceAll('=', '%3D') : name
+}
+
+function unescaped(name: string): ByteString {
+  return name.replaceAll('%3D', '=').replaceAll('%25', '%') as ByteString
 }

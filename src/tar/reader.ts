@@ -1,161 +1,186 @@
 import { StoreError } from '../errors.js'
 import type { ByteString } from '../fs/bytes.js'
-import { BLOCK, parseBlock, sparsePieces, withExtensions } from './header.js'
+import { BLOCK, isZeros, paddingLength } from './block.js'
+import { HeaderRun } from './header-run.js'
+import { overridden, parseBlock, type Extensions, type HeaderBlock } from './header.js'
 import { corrupt } from './numbers.js'
-import type { TarHeader, TarPart } from './part.js'
-import { parsePax, type PaxRecords } from './pax.js'
+import type { TarPart } from './part.js'
+import { parsePax } from './pax.js'
+import { GnuSparseMap } from './sparse-map.js'
 
 /** A longer extension header is an attack on memory: Go refuses what is over 1 MiB, too. */
 const MAX_EXTENSION = 1024 * 1024
+/** All of an entry's extension headers and its sparse map. */
+const MAX_HEADER = 4 * MAX_EXTENSION
 const LONG_NAME = 'L'
 const LONG_LINK = 'K'
 const PAX = 'x'
 const PAX_GLOBAL = 'g'
 
 /**
- * Takes a tar apart as it arrives. Reads what Go's archive/tar reads, since that decides what an image is elsewhere:
- * v7, ustar, GNU (long names, base-256, sparse) and PAX; global headers are passed over.
+ * Takes a tar apart as it arrives. Reads what Go's archive/tar reads, since that decides what an image is elsewhere: v7,
+ * ustar, star, GNU (long names, base-256, sparse) and PAX. Global headers are passed over, but must be well-formed.
  *
- * A tar may end without an end marker, at the border of an entry. What follows the marker is `filler`.
+ * Differs from Go where Go would lose something: a sparse file's content parts are what the archive holds, and
+ * `header.sparse` says where they belong; LIBARCHIVE.xattr and SCHILY.devmajor count. And a tar that ends after an
+ * extension header is cut (`ARCHIVE_TRUNCATED`), where Go sees its end.
  *
- * Parts refer to the chunks that were pushed: use a part before the next `push`, or copy it.
+ * As in Go, a tar may end without an end marker at the border of an entry, and inside the padding of the last one; a
+ * lone block of zeros before another entry is `ARCHIVE_CORRUPT`; what follows the marker is `filler`.
+ *
+ * Nothing is copied but headers that lie across chunks. Parts refer to the chunks that were pushed: use a part before
+ * the next `push`, or copy it. After an error the reader is of no more use.
  */
 export class TarReader {
-  readonly #queue = new ByteQueue()
-  #state: 'header' | 'content' | 'padding' | 'end' = 'header'
-  /** Bytes of the entry's content, or of its padding, that are still to come. */
+  #state: 'block' | 'extension' | 'sparse' | 'content' | 'padding' | 'marker' | 'end' = 'block'
+  readonly #run = new HeaderRun()
+  /** Bytes that are to come of what `state` names, where that is known. */
   #left = 0
   #padding = 0
-  #zeroBlocks = 0
-
-  /** Header bytes of the entry that is being read, and what its extension headers said. */
-  #collected: Buffer[] = []
-  #pax: PaxRecords | undefined
-  #longName: ByteString | undefined
-  #longLink: ByteString | undefined;
+  #extensionFlag = ''
+  #extensions: Extensions = {}
+  #block: HeaderBlock | undefined
+  #sparse: GnuSparseMap | undefined;
 
   *push(chunk: Uint8Array): Generator<TarPart> {
-    this.#queue.push(chunk)
-    for (;;) {
-      const part = this.#next()
-      if (part === undefined) break
-      if (part !== 'again') yield part
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    for (let at = 0; at < bytes.length;) {
+      if (this.#state === 'content' || this.#state === 'padding' || this.#state === 'end') {
+        const part = this.#body(bytes, at)
+        at += part.bytes.length
+        yield part
+      } else {
+        this.#run.enter(bytes, at)
+        const part = this.#header()
+        at = this.#run.at
+        if (part !== undefined) yield part
+      }
     }
-    this.#queue.settle()
   }
 
-  /** Goes on behind content that is not pushed, since it is kept elsewhere. */
-  skipContent(size: number): void {
-    if (size === 0) return
-    this.#left -= size
-    if (this.#left === 0) this.#state = this.#padding > 0 ? 'padding' : 'header'
+  /** Goes on behind content that is not pushed, since it is kept elsewhere: the next bytes of it, by default the rest. */
+  skipContent(size = this.#state === 'content' ? this.#left : 0): void {
+    if (size > 0) this.#advance(size)
   }
 
   /** Call when the tar is over. Throws `ARCHIVE_TRUNCATED` if it broke off. */
-  *end(): Generator<TarPart> {
-    const broken = this.#state === 'content' || this.#collected.length > 0
-    if (broken || (this.#state === 'header' && this.#queue.length > 0)) {
+  end(): Iterable<TarPart> {
+    if (this.#state === 'content' || this.#run.length > 0) {
       throw new StoreError('ARCHIVE_TRUNCATED', 'the tar breaks off inside an entry', {
         hint: 'fetch or write the archive again; part of it is missing',
       })
     }
-    if (this.#queue.length > 0) yield { type: 'filler', bytes: this.#queue.take(this.#queue.length) }
+    return []
   }
 
-  #next(): TarPart | 'again' | undefined {
+  #body(bytes: Buffer, at: number): TarPart {
+    if (this.#state === 'end') return { type: 'filler', bytes: at === 0 ? bytes : bytes.subarray(at) }
+    const type = this.#state === 'content' ? 'content' : 'filler'
+    const piece = bytes.subarray(at, Math.min(bytes.length, at + this.#left))
+    this.#advance(piece.length)
+    return { type, bytes: piece }
+  }
+
+  #advance(count: number): void {
+    this.#left -= count
+    if (this.#left > 0) return
+    if (this.#state === 'content' && this.#padding > 0) {
+      this.#state = 'padding'
+      this.#left = this.#padding
+    } else this.#state = 'block'
+  }
+
+  /** Reads on until a part is whole, or the chunk at its end. */
+  #header(): TarPart | undefined {
+    for (;;) {
+      const unit = this.#run.unit(this.#state === 'extension' ? this.#left : BLOCK)
+      if (unit === undefined) return undefined
+      if (this.#run.length > MAX_HEADER) throw corrupt('a header is too long')
+      const part = this.#unit(unit)
+      if (part !== undefined) return part
+    }
+  }
+
+  #unit(unit: Buffer): TarPart | undefined {
     switch (this.#state) {
-      case 'header':
-        return this.#header()
-      case 'content':
-        return this.#content()
-      case 'padding':
-        return this.#paddingBytes()
-      case 'end':
-        return this.#queue.length === 0
-          ? undefined
-          : { type: 'filler', bytes: this.#queue.takeSome(this.#queue.length) }
+      case 'extension':
+        return this.#extension(unit)
+      case 'sparse':
+        this.#sparse?.add(unit)
+        return this.#endBlock()
+      case 'marker':
+        if (!isZeros(unit)) throw corrupt('a block of zeros stands alone')
+        this.#state = 'end'
+        return { type: 'filler', bytes: this.#run.take() }
+      default:
+        return unit[0] === 0 && isZeros(unit) ? this.#marker() : this.#beginBlock(unit)
     }
   }
 
-  #header(): TarPart | 'again' | undefined {
-    const block = this.#queue.peek(BLOCK)
-    if (block === undefined) return undefined
-    const parsed = parseBlock(block)
-    if (parsed === undefined) return this.#zeroBlock()
-    this.#zeroBlocks = 0
-    const { typeFlag, header } = parsed
-    if (isExtension(typeFlag)) return this.#extension(typeFlag, parsed.header.size)
-    const extra = parsed.sparseContinues ? this.#sparseBlocks() : 0
-    if (extra === undefined) return undefined
-    const bytes = this.#queue.take(BLOCK * (1 + extra))
-    const pieces = header.sparse === undefined ? [] : [...header.sparse.pieces]
-    for (let index = 1; index <= extra; index++) {
-      pieces.push(...sparsePieces(bytes.subarray(index * BLOCK, (index + 1) * BLOCK), 0, 21))
-    }
-    const sparse = header.sparse === undefined ? undefined : { ...header.sparse, pieces }
-    return this.#begin({ ...header, ...(sparse !== undefined && { sparse }) }, bytes)
+  /** The first of the end marker's two blocks. Extension headers before it belong to no entry. */
+  #marker(): TarPart {
+    this.#extensions = {}
+    this.#state = 'marker'
+    return { type: 'filler', bytes: this.#run.take() }
   }
 
-  /** How many blocks of an old GNU sparse map follow the header; `undefined` until they are all here. */
-  #sparseBlocks(): number | undefined {
-    for (let count = 1; ; count++) {
-      if (count * BLOCK > MAX_EXTENSION) throw corrupt('a sparse map is too long')
-      const blocks = this.#queue.peek(BLOCK * (count + 1))
-      if (blocks === undefined) return undefined
-      if (blocks[count * BLOCK + 504] !== 1) return count
+  #beginBlock(unit: Buffer): TarPart | undefined {
+    const block = parseBlock(unit)
+    if (isExtension(block.flag)) {
+      const { size } = block.header
+      if (size < 0) throw corrupt('a size is negative')
+      if (size > MAX_EXTENSION) throw corrupt(`an extension header of ${size} bytes is too long`)
+      this.#extensionFlag = block.flag
+      this.#left = size + paddingLength(size)
+      this.#padding = paddingLength(size)
+      this.#state = 'extension'
+      return size === 0 ? this.#extension(unit.subarray(0, 0)) : undefined
     }
+    this.#block = block
+    if (block.flag === 'S') {
+      // star's sparse files have the same type and another form.
+      if (block.format !== 'gnu') throw corrupt('a sparse file is of an unknown kind')
+      this.#sparse = new GnuSparseMap(unit)
+    }
+    return this.#endBlock()
   }
 
-  #begin(block: TarHeader, bytes: Buffer): TarPart {
-    const header = withExtensions(block, this.#pax, this.#longName, this.#longLink)
-    if (header.size < 0) throw corrupt('a size is negative')
-    const all = this.#collected.length === 0 ? bytes : Buffer.concat([...this.#collected, bytes])
-    this.#collected = []
-    this.#pax = this.#longName = this.#longLink = undefined
-    this.#left = header.size
+  #extension(unit: Buffer): TarPart | undefined {
+    this.#state = 'block'
+    const body = unit.subarray(0, unit.length - this.#padding)
+    switch (this.#extensionFlag) {
+      case PAX:
+        this.#extensions.pax = parsePax(body)
+        break
+      case LONG_NAME:
+        this.#extensions.longName = untilNul(body)
+        break
+      case LONG_LINK:
+        this.#extensions.longLink = untilNul(body)
+        break
+      default:
+        // As in Go it parts what stood before it from the entry that follows.
+        parsePax(body)
+        this.#extensions = {}
+        return { type: 'filler', bytes: this.#run.take() }
+    }
+    return undefined
+  }
+
+  #endBlock(): TarPart | undefined {
+    if (this.#sparse?.continues === true) {
+      this.#state = 'sparse'
+      return undefined
+    }
+    const header = overridden(this.#block as HeaderBlock, this.#extensions)
+    const sparse = this.#sparse?.finish(header.size)
+    this.#extensions = {}
+    this.#sparse = undefined
     this.#padding = paddingLength(header.size)
-    this.#state = header.size > 0 ? 'content' : 'header'
-    return { type: 'header', header, bytes: all }
-  }
-
-  #extension(flag: string, size: number): TarPart | 'again' | undefined {
-    if (size > MAX_EXTENSION) throw corrupt(`an extension header of ${size} bytes is too long`)
-    const length = BLOCK + size + paddingLength(size)
-    const peeked = this.#queue.peek(length)
-    if (peeked === undefined) return undefined
-    const bytes = this.#queue.take(length)
-    const body = bytes.subarray(BLOCK, BLOCK + size)
-    if (flag === PAX_GLOBAL) {
-      if (this.#collected.length === 0) return { type: 'filler', bytes }
-    } else if (flag === PAX) this.#pax = parsePax(body)
-    else if (flag === LONG_NAME) this.#longName = untilNul(body)
-    else this.#longLink = untilNul(body)
-    this.#collected.push(Buffer.from(bytes))
-    return 'again'
-  }
-
-  #content(): TarPart | undefined {
-    if (this.#queue.length === 0) return undefined
-    const bytes = this.#queue.takeSome(this.#left)
-    this.#left -= bytes.length
-    if (this.#left === 0) this.#state = this.#padding > 0 ? 'padding' : 'header'
-    return { type: 'content', bytes }
-  }
-
-  #paddingBytes(): TarPart | undefined {
-    if (this.#queue.length === 0) return undefined
-    const bytes = this.#queue.takeSome(this.#padding)
-    this.#padding -= bytes.length
-    if (this.#padding === 0) this.#state = 'header'
-    return { type: 'filler', bytes }
-  }
-
-  /** Two blocks of zeros are the end marker; one alone, before another entry, is not. */
-  #zeroBlock(): TarPart {
-    if (this.#collected.length > 0) throw corrupt('an extension header belongs to no entry')
-    this.#zeroBlocks++
-    if (this.#zeroBlocks === 2) this.#state = 'end'
-    return { type: 'filler', bytes: this.#queue.take(BLOCK) }
+    this.#left = header.size
+    this.#state = header.size > 0 ? 'content' : 'block'
+    const whole = sparse === undefined ? header : { ...header, sparse }
+    return { type: 'header', header: whole, bytes: this.#run.take() }
   }
 }
 
@@ -163,73 +188,7 @@ function isExtension(flag: string): boolean {
   return flag === PAX || flag === PAX_GLOBAL || flag === LONG_NAME || flag === LONG_LINK
 }
 
-export function paddingLength(size: number): number {
-  return (BLOCK - (size % BLOCK)) % BLOCK
-}
-
 function untilNul(bytes: Buffer): ByteString {
   const end = bytes.indexOf(0)
   return bytes.toString('latin1', 0, end < 0 ? bytes.length : end) as ByteString
-}
-
-/** Chunks as one run of bytes, copied only where what is wanted lies in more than one. */
-class ByteQueue {
-  #chunk: Buffer = Buffer.alloc(0)
-  #at = 0
-  readonly #more: Buffer[] = []
-  length = 0
-
-  push(chunk: Uint8Array): void {
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    this.length += bytes.length
-    if (this.#at === this.#chunk.length && this.#more.length === 0) {
-      this.#chunk = bytes
-      this.#at = 0
-    } else this.#more.push(bytes)
-  }
-
-  /** The next `count` bytes if they are all here; they stay. */
-  peek(count: number): Buffer | undefined {
-    if (this.length < count) return undefined
-    if (this.#chunk.length - this.#at < count) this.#join()
-    return this.#chunk.subarray(this.#at, this.#at + count)
-  }
-
-  /** The next `count` bytes, which must be here. */
-  take(count: number): Buffer {
-    const bytes = this.peek(count) as Buffer
-    this.#advance(count)
-    return bytes
-  }
-
-  /** At least one byte and at most `count`, without copying. */
-  takeSome(count: number): Buffer {
-    if (this.#at === this.#chunk.length) this.#join()
-    const bytes = this.#chunk.subarray(this.#at, this.#at + Math.min(count, this.#chunk.length - this.#at))
-    this.#advance(bytes.length)
-    return bytes
-  }
-
-  /** Copies what is left over, so that the caller may use its chunk again. */
-  settle(): void {
-    if (this.length === 0) {
-      this.#chunk = Buffer.alloc(0)
-      this.#at = 0
-    } else this.#join()
-  }
-
-  #advance(count: number): void {
-    this.#at += count
-    this.length -= count
-    if (this.#at === this.#chunk.length && this.#more.length > 0) {
-      this.#chunk = this.#more.shift() as Buffer
-      this.#at = 0
-    }
-  }
-
-  #join(): void {
-    this.#chunk = Buffer.concat([this.#chunk.subarray(this.#at), ...this.#more])
-    this.#at = 0
-    this.#more.length = 0
-  }
 }
