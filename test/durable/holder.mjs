@@ -11,6 +11,7 @@ for (;;) {
     console.log('holds')
     await new Promise((resolve) => setTimeout(resolve, 60_000))
   }
+  await new Promise((resolve) => setTimeout(resolve, 1))
   await lease.end()
   await lock.release()
 }
