@@ -28,6 +28,7 @@ export type StoreErrorCode =
   | 'IMAGE_IN_USE'
   | 'LAYER_IN_USE'
   | 'CONTAINER_IN_USE'
+  | 'CONTAINER_UNMOUNTED'
   | 'STORE_CLOSED'
   | 'STORE_READ_ONLY'
   | 'STORE_LOCKED'

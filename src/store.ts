@@ -24,7 +24,7 @@ import {
   type ImageConfig,
 } from './images/image-config.js'
 import { ImageStore } from './images/image-store.js'
-import type { Image } from './images/image.js'
+import type { Image, InspectedImage } from './images/image.js'
 import { LayerStore } from './layers/layer-store.js'
 import type { OperationOptions } from './operation.js'
 import {
@@ -174,6 +174,19 @@ export class Store implements AsyncDisposable, ContainerHome {
     return this.#image(id, (await this.#references.all()).get(id) ?? [])
   }
 
+  async inspect(referenceOrId: string): Promise<InspectedImage> {
+    const image = await this.image(referenceOrId)
+    const top = image.chainId === undefined ? undefined : await this.layers.require(image.chainId)
+    return {
+      ...image,
+      parent: await this.#images.parent(image.id),
+      graphDriver: {
+        name: this.driver.name,
+        data: top === undefined ? {} : await this.driver.metadata(top.cacheId),
+      },
+    }
+  }
+
   async history(referenceOrId: string): Promise<readonly HistoryEntry[]> {
     return (await this.image(referenceOrId)).history
   }
@@ -308,7 +321,15 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** @internal for `Container` */
   async removeContainer(record: ContainerRecord): Promise<void> {
     this.#mayWrite()
-    await this.layers.removeWritable(record.id)
+    try {
+      await this.layers.removeWritable(record.id)
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
+      throw new StoreError('CONTAINER_IN_USE', `container ${record.name} is mounted elsewhere`, {
+        cause: error,
+        hint: 'unmount it there first',
+      })
+    }
     await this.#locked(() => this.#containers.remove(record.id))
   }
 

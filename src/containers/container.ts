@@ -27,15 +27,17 @@ export interface ContainerHome {
   removeContainer(record: ContainerRecord): Promise<void>
 }
 
-/** One copy-on-write layer over an image, ready to be read and written. */
+/**
+ * One copy-on-write layer over an image. It is mounted when it is created or opened; `unmount` gives back what that took,
+ * and the container stays. What was written is durable as files of the host are: after `sync` of a handle, and after a
+ * commit.
+ */
 export class Container implements AsyncDisposable {
   readonly id: string
   readonly name: string
   /** The image that it stands on. */
   readonly image: ImageID
   readonly created: Date
-  /** The container's filesystem. */
-  readonly fs: LayerFs
   readonly #home: ContainerHome
   readonly #record: ContainerRecord
   #view: LayerView | undefined
@@ -45,27 +47,41 @@ export class Container implements AsyncDisposable {
     this.name = record.name
     this.image = record.image
     this.created = new Date(record.created)
-    this.fs = view.fs
     this.#home = home
     this.#record = record
     this.#view = view
   }
 
-  /** Opens the container's view; `close` gives it back. */
   static async open(home: ContainerHome, record: ContainerRecord): Promise<Container> {
     return new Container(home, record, await home.layers.view(record.id))
   }
 
+  /** The container's filesystem. Throws `CONTAINER_UNMOUNTED` after `unmount`. */
+  get fs(): LayerFs {
+    if (this.#view !== undefined) return this.#view.fs
+    throw new StoreError('CONTAINER_UNMOUNTED', `container ${this.name} is not mounted`, {
+      hint: 'mount() it, or open it again with store.container()',
+    })
+  }
+
   /**
-   * Where the container's filesystem is on the host: a mount that any program can use, until `close`. Engines without
-   * one reject with `HOST_PATH_UNAVAILABLE`.
+   * Where the container's filesystem is on the host: a mount that any program can use, until `unmount`. Mounts again
+   * what was unmounted. Drivers whose views have no path on the host reject with `HOST_PATH_UNAVAILABLE`.
    */
   async mount(): Promise<string> {
-    const hostPath = this.#view?.hostPath
+    this.#view ??= await this.#home.layers.view(this.id)
+    const { hostPath } = this.#view
     if (hostPath !== undefined) return hostPath
     throw new StoreError('HOST_PATH_UNAVAILABLE', 'this container has no path on the host', {
-      hint: "use container.fs, or a store with engine: 'kernel'; a closed container has to be opened again",
+      hint: "use container.fs, or a store with engine: 'kernel'",
     })
+  }
+
+  /** Gives back the view, and the mount if there is one. May be called twice; `mount` takes it again. */
+  async unmount(): Promise<void> {
+    if (this.#view === undefined) return
+    this.#view = undefined
+    await this.#home.layers.releaseView(this.id)
   }
 
   /** What differs from the image. */
@@ -101,7 +117,7 @@ export class Container implements AsyncDisposable {
 
   /** Makes an image of the container. */
   async commit(options: CommitContainerOptions = {}): Promise<Image> {
-    if (options.consume === true) await this.close()
+    if (options.consume === true) await this.unmount()
     return this.#home.commit(this.#record, options)
   }
 
@@ -110,20 +126,13 @@ export class Container implements AsyncDisposable {
     return this.#home.layers.writableSize(this.id, options)
   }
 
-  /** Gives the view back; the container stays, and `store.container(name)` opens it again. */
-  async close(): Promise<void> {
-    if (this.#view === undefined) return
-    this.#view = undefined
-    await this.#home.layers.releaseView(this.id)
-  }
-
   /** Removes the container and what was written in it. */
   async remove(): Promise<void> {
-    await this.close()
+    await this.unmount()
     await this.#home.removeContainer(this.#record)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
+    await this.unmount()
   }
 }

@@ -16,3 +16,14 @@ export interface Image {
   readonly created: Date | undefined
   readonly history: readonly HistoryEntry[]
 }
+
+/** What `docker image inspect` shows beyond that. */
+export interface InspectedImage extends Image {
+  /** The image that it was committed from, if that was here. */
+  readonly parent: ImageID | undefined
+  readonly graphDriver: {
+    readonly name: string
+    /** Where the driver keeps the uppermost layer: its `metadata`. */
+    readonly data: Readonly<Record<string, string>>
+  }
+}

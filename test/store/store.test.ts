@@ -95,7 +95,7 @@ for (const { driver, engine } of engines) {
         })
         expect(image.config.config?.Env).toEqual(['PATH=/bin', 'A=b'])
         ids.push(image.layers.at(-1))
-        await container.close()
+        await container.unmount()
       }
       expect(ids[0]).toBe(ids[1])
       expect((await (store as Store).containers()).length).toBe(1)
@@ -123,6 +123,43 @@ for (const { driver, engine } of engines) {
         expect(again?.references).toEqual(['test/app:1'])
       },
     )
+
+    it('inspects an image down to where its driver keeps it', async () => {
+      const image = await loaded(driver, engine)
+      const container = await (store as Store).createContainer(image.id)
+      await container.fs.writeFile('/new', '')
+      const child = await container.commit()
+      await container.remove()
+      const inspected = await (store as Store).inspect(child.id)
+      expect(inspected).toMatchObject({ id: child.id, parent: image.id, graphDriver: { name: driver } })
+      for (const path of Object.values(inspected.graphDriver.data).flatMap((value) => value.split(':'))) {
+        expect(path).toContain((store as Store).root)
+      }
+    })
+
+    it('unmounts a container, and mounts it again', async () => {
+      const image = await loaded(driver, engine)
+      await using container = await (store as Store).createContainer(image.id, { name: 'sleeper' })
+      await container.fs.writeFile('/kept', 'kept')
+      await container.unmount()
+      await container.unmount()
+      expect(() => container.fs).toThrow(expect.objectContaining({ code: 'CONTAINER_UNMOUNTED' }))
+      if ((store as Store).driver.capabilities.hostPath) {
+        expect(readFileSync(join(await container.mount(), 'kept'), 'utf8')).toBe('kept')
+      } else {
+        await expect(container.mount()).rejects.toMatchObject({ code: 'HOST_PATH_UNAVAILABLE' })
+      }
+      expect(await container.fs.readFile('/kept', 'utf8')).toBe('kept')
+    })
+
+    it('keeps a container that another store has mounted', async () => {
+      const image = await loaded(driver, engine)
+      await using other = await openStore({ root: join(scratch, 'root'), driver, engine })
+      await using mounted = await (store as Store).createContainer(image.id, { name: 'shared' })
+      await mounted.unmount()
+      await using _there = await other.container('shared')
+      await expect(mounted.remove()).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
+    })
 
     it('leaves nothing of an image that is removed', async () => {
       await loaded(driver, engine)
