@@ -13,7 +13,9 @@ export function builtInDrivers(): DriverRegistry {
  *
  * @example
  * ```ts
- * await using store = await openStore({ root: '/var/lib/layers' })
+ * import { openStore } from 'layerstack'
+ *
+ * await using store = await openStore({ root: 'layers' })
  * const [image] = await store.load('image.tar')
  * ```
  */

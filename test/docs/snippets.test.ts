@@ -1,0 +1,85 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { snippetsOf, type Snippet } from './snippets.js'
+
+const project = resolve(import.meta.dirname, '../..')
+const pages = ['README.md', ...markdownBelow('docs')]
+const commented = ['src/index.ts', 'src/drivers/driver.ts', 'src/fs/layer-fs.ts']
+const snippets = [...pages, ...commented].flatMap((file) => snippetsOf(project, file))
+/** In the project, where `layerstack` is this package. */
+const build = join(project, 'test', 'docs', `.snippets-${process.pid}`)
+
+beforeAll(() => {
+  mkdirSync(build)
+  for (const [index, snippet] of snippets.entries()) {
+    writeFileSync(join(build, `snippet-${index}.ts`), programOf(snippet))
+  }
+  const compilerOptions = {
+    rootDir: '../..',
+    outDir: 'out',
+    noEmit: false,
+    noUnusedLocals: false,
+    noUncheckedIndexedAccess: false,
+  }
+  writeFileSync(
+    join(build, 'tsconfig.json'),
+    JSON.stringify({ extends: '../../../tsconfig.json', compilerOptions, include: ['*.ts'] }),
+  )
+  const { status, stdout } = spawnSync(join(project, 'node_modules/.bin/tsc'), ['-p', build], {
+    encoding: 'utf8',
+  })
+  expect(status, stdout).toBe(0)
+})
+
+afterAll(() => rmSync(build, { recursive: true, force: true }))
+
+describe('a snippet runs as it stands:', () => {
+  it.each(snippets.map(({ place }, index) => [place, index] as const))('%s', (_place, index) => {
+    const directory = mkdtempSync(join(tmpdir(), 'layerstack-snippet-'))
+    try {
+      const program = join(build, 'out', 'docs', `.snippets-${process.pid}`, `snippet-${index}.js`)
+      execFileSync(process.execPath, [program], { cwd: directory, stdio: 'pipe' })
+    } finally {
+      rmSync(directory, { recursive: true, force: true })
+    }
+  })
+})
+
+it('finds snippets on every page that has some', () => {
+  expect(snippets.filter(({ place }) => place.startsWith('README.md')).length).toBeGreaterThan(5)
+  for (const file of commented)
+    expect(
+      snippets.some(({ place }) => place.startsWith(file)),
+      file,
+    ).toBe(true)
+})
+
+/** A snippet that opens no store of its own is given one. */
+function programOf({ code }: Snippet): string {
+  const imports = /^import .*\n/gm
+  const body = code.replaceAll(imports, '')
+  const found = [...code.matchAll(imports)].join('')
+  return `import { given } from '../given.js'
+${found}
+const { store, container, driver, baseTar, appTar } = await given()
+{
+${body}
+}
+await container.unmount()
+await store.close()
+await driver.cleanup()
+`
+}
+
+function markdownBelow(folder: string): string[] {
+  try {
+    return readdirSync(join(project, folder))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => `${folder}/${name}`)
+  } catch {
+    return []
+  }
+}
