@@ -1,0 +1,132 @@
+import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { chainIds } from '#layerstack/digest.js'
+import type { Image, Store } from '#layerstack/index.js'
+import { IMAGE, realImage, realImageNeeds, type RealImage } from '../fixtures/real-image.js'
+import { startDockerd, type Dockerd } from '../support/dockerd.js'
+import { skipped, whyNot } from '../support/needs.js'
+import { run } from '../support/program.js'
+import { differences, treeOf } from './tree.js'
+import { openVariant, variants } from './variants.js'
+
+const formats = ['docker-archive', 'oci-archive', 'oci-layout'] as const
+const RAW = 2
+const reason = whyNot(...realImageNeeds, 'skopeo', 'umoci')
+
+describe.skipIf(skipped(reason, import.meta.filename))('a real image that Docker built and saved', () => {
+  let fixture: RealImage
+  let scratch: string
+  let docker: Dockerd
+
+  beforeAll(async () => {
+    fixture = await realImage()
+    scratch = mkdtempSync(join(tmpdir(), 'layerstack-judges-'))
+    docker = await startDockerd({ root: join(scratch, 'docker') })
+  }, 900_000)
+
+  afterAll(async () => {
+    await docker.stop()
+    rmSync(scratch, { recursive: true, force: true })
+  })
+
+  describe.each(variants)('on $name', (variant) => {
+    let store: Store
+    let image: Image
+
+    beforeAll(async () => {
+      store = await openVariant(variant, join(scratch, `${variant.driver}-${variant.engine}`))
+      const [loaded] = await store.load(fixture.archive)
+      if (loaded === undefined) throw new Error('nothing was loaded')
+      image = loaded
+    }, 300_000)
+
+    afterAll(async () => {
+      await store.close()
+      rmSync(store.root, { recursive: true, force: true })
+    })
+
+    it("has Docker's image ID, DiffIDs and ChainIDs", () => {
+      expect(image.id).toBe(fixture.inspect.Id)
+      expect(image.layers).toEqual(fixture.inspect.RootFS.Layers)
+      const theirs = readdirSync(join(fixture.dockerRoot, 'image/overlay2/layerdb/sha256'))
+      for (const chain of chainIds(image.layers)) expect(theirs).toContain(chain.slice('sha256:'.length))
+    })
+
+    // Docker's overlay2 counts the targets of symlinks among a layer's bytes, its vfs does not, and nor do we.
+    it("has Docker's layerdb, but for cache-ids and sizes, down to the lines of each tar-split", () => {
+      for (const chain of chainIds(image.layers)) {
+        const layer = join('layerdb/sha256', chain.slice('sha256:'.length))
+        const ours = join(store.root, 'image', variant.driver, layer)
+        const theirs = join(fixture.dockerRoot, 'image/overlay2', layer)
+        expect(readdirSync(ours).toSorted()).toEqual(readdirSync(theirs).toSorted())
+        for (const file of readdirSync(theirs).filter((name) => !['cache-id', 'size'].includes(name))) {
+          const [one, other] = [ours, theirs].map((place) => readFileSync(join(place, file)))
+          if (file.endsWith('.gz')) expect(lines(one)).toEqual(lines(other))
+          else expect(one?.toString(), `${file} of ${chain}`).toBe(other?.toString())
+        }
+      }
+    })
+
+    it("exports Docker's tree", async () => {
+      await using container = await store.createContainer(image.id)
+      const ours = await treeOf(container.export())
+      const theirs = await treeOf(createReadStream(fixture.exported))
+      expect(ours.size).toBeGreaterThan(5000)
+      expect(differences(ours, theirs, madeByInitLayer)).toEqual([])
+      await container.remove()
+    })
+
+    it.each(formats)('is saved as %s in a form that others take', async (format) => {
+      const path = join(scratch, `saved-${format}`)
+      try {
+        await store.save(IMAGE, path, { format })
+        await takenByOthers(format, path)
+      } finally {
+        rmSync(path, { recursive: true, force: true })
+      }
+    })
+  })
+
+  async function takenByOthers(format: (typeof formats)[number], path: string): Promise<void> {
+    const name = format === 'oci-layout' ? `oci:${path}:latest` : `${format}:${path}`
+    const config = JSON.parse((await run('skopeo', ['inspect', '--config', '--raw', name])).toString())
+    expect(config.rootfs.diff_ids).toEqual(fixture.inspect.RootFS.Layers)
+    if (format === 'docker-archive') {
+      expect(await docker.load(path)).toEqual([IMAGE])
+      expect((await docker.inspect(IMAGE)).Id).toBe(fixture.inspect.Id)
+      await docker.cli('rmi', IMAGE)
+    }
+    if (format === 'oci-layout') {
+      const bundle = join(scratch, 'bundle')
+      await run('umoci', ['unpack', '--image', `${path}:latest`, bundle])
+      rmSync(bundle, { recursive: true, force: true })
+    }
+  }
+})
+
+/** Raw segments that follow one another are joined: Go cuts what is behind the last entry wherever its reads end. */
+function lines(packed: Buffer | undefined): object[] {
+  const text = gunzipSync(packed as Buffer)
+    .toString('latin1')
+    .trimEnd()
+  const joined: { type: number; name?: string; payload: string | null }[] = []
+  for (const { position: _, ...entry } of text.split('\n').map((line) => JSON.parse(line))) {
+    const last = joined.at(-1)
+    if (last?.type !== RAW || entry.type !== RAW) joined.push(entry)
+    else last.payload = Buffer.concat([base64(last.payload), base64(entry.payload)]).toString('base64')
+  }
+  return joined
+}
+
+function base64(text: string | null): Buffer {
+  return Buffer.from(text ?? '', 'base64')
+}
+
+/** What Docker puts below every container of its own, and the directories whose times that changes. */
+function madeByInitLayer(path: string): boolean {
+  const files = ['.dockerenv', 'etc/hosts', 'etc/hostname', 'etc/resolv.conf', 'etc/mtab', 'dev/console']
+  return [...files, '', 'dev', 'dev/pts', 'dev/shm', 'etc', 'proc', 'sys', 'data'].includes(path)
+}

@@ -1,0 +1,87 @@
+import { createHash, type Hash } from 'node:crypto'
+import { TarReader } from '#layerstack/tar/reader.js'
+import type { TarHeader } from '#layerstack/tar/part.js'
+
+/** What a tar of a whole filesystem says of each path: one line, latin1 for bytes. */
+export type Tree = Map<string, string>
+
+export interface TreeOptions {
+  /** Docker's export keeps of all xattrs this one alone. @default ['security.capability'] */
+  readonly xattrs?: readonly string[] | 'all'
+}
+
+/** Times are in whole seconds, as Docker's export has them. Of hard links each tells the names of all. */
+export async function treeOf(tar: AsyncIterable<Uint8Array>, options: TreeOptions = {}): Promise<Tree> {
+  const kept = options.xattrs ?? ['security.capability']
+  const tree: Tree = new Map()
+  const links = new Map<string, string[]>()
+  const reader = new TarReader()
+  let path = ''
+  let hash: Hash | undefined
+  const finish = () => {
+    if (hash !== undefined) tree.set(path, `${tree.get(path)} ${hash.digest('hex')}`)
+    hash = undefined
+  }
+  const read = (parts: ReturnType<TarReader['push']>) => {
+    for (const part of parts) {
+      if (part.type === 'content') hash?.update(part.bytes)
+      if (part.type !== 'header') continue
+      finish()
+      const { header } = part
+      path = clean(header.name)
+      if (header.type === 'link') {
+        const first = clean(header.linkName)
+        links.set(first, [...(links.get(first) ?? []), path])
+        continue
+      }
+      if (header.type === 'file') hash = createHash('sha256')
+      tree.set(path, lineOf(header, kept))
+    }
+  }
+  for await (const chunk of tar) read(reader.push(chunk))
+  read(reader.end())
+  finish()
+  for (const [first, others] of links) {
+    const names = [first, ...others].toSorted()
+    const line = `${tree.get(first)} = ${names.join(' = ')}`
+    for (const name of names) tree.set(name, line)
+  }
+  return tree
+}
+
+/** Paths at which two trees differ, with what each says; empty for equal ones. */
+export function differences(
+  ours: Tree,
+  theirs: Tree,
+  ignored: (path: string) => boolean = () => false,
+): string[] {
+  const paths = [...new Set([...ours.keys(), ...theirs.keys()])].toSorted()
+  return paths
+    .filter((path) => !ignored(path) && ours.get(path) !== theirs.get(path))
+    .map((path) => `${path}\n  ours:   ${ours.get(path)}\n  theirs: ${theirs.get(path)}`)
+}
+
+function lineOf(header: TarHeader, kept: readonly string[] | 'all'): string {
+  const { type, mode, uid, gid, mtimeNs, linkName, device, xattrs } = header
+  const attributes = [...xattrs]
+    .filter(([name]) => kept === 'all' || kept.includes(name))
+    .map(([name, value]) => `${name}=${value.toString('hex')}`)
+    .toSorted()
+  return [
+    type,
+    mode.toString(8),
+    `${uid}:${gid}`,
+    seconds(mtimeNs),
+    ...(type === 'symlink' ? [`→ ${linkName}`] : []),
+    ...(type === 'char' || type === 'block' ? [`${device.major}:${device.minor}`] : []),
+    ...attributes,
+  ].join(' ')
+}
+
+function seconds(ns: bigint): bigint {
+  return ns >= 0n ? ns / 1_000_000_000n : -((-ns + 999_999_999n) / 1_000_000_000n)
+}
+
+function clean(name: string): string {
+  return name.replace(/^(\.?\/)+/, '').replace(/\/+$/, '')
+}
