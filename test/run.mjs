@@ -20,17 +20,21 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
+import { sweep } from './sweep.mjs'
 
 const ORDINARY_USER = '65534'
 const FOLDERS_FOR_ALL = ['test/fs', 'test/drivers', 'test/layers', 'test/store', 'test/sys']
 const project = resolve(import.meta.dirname, '..')
 const scratch = mkdtempSync(join(tmpdir(), 'layerstack-test-'))
 const filters = process.argv.slice(2)
+const ledger = join(scratch, 'ledger')
+const reasons = join(scratch, 'reasons')
 const strict = process.env.CI === 'true' || process.env.LAYERSTACK_REQUIRE_ALL === '1'
 
 try {
   process.exitCode = report(identities().map(runAs))
 } finally {
+  sweep(ledger)
   rmSync(scratch, { recursive: true, force: true })
 }
 
@@ -112,7 +116,12 @@ function runAs({ name, command, directory, folders, environment }, index) {
   const { status } = spawnSync(program, rest, {
     cwd: directory,
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, ...environment, LAYERSTACK_TEST_IDENTITY: name },
+    env: {
+      ...process.env,
+      ...environment,
+      LAYERSTACK_TEST_IDENTITY: name,
+      ...(index === 0 && { LAYERSTACK_TEST_LEDGER: ledger, LAYERSTACK_TEST_REASONS: reasons }),
+    },
   })
   const results = existsSync(output) ? JSON.parse(readFileSync(output, 'utf8')).testResults : []
   const tests = results.flatMap((file) =>
@@ -144,13 +153,24 @@ function report(runs) {
     all.filter((test) => test.status === 'failed').length +
     runs.reduce((sum, run) => sum + run.failedOtherwise, 0)
   if (skipped.size > 0)
-    console.log(`\nNot exercised here:\n${[...skipped].map((id) => `  ${id}`).join('\n')}`)
+    console.log(`\nNot exercised here:\n${[...skipped].map((id) => `  ${id}${reasonOf(id)}`).join('\n')}`)
   if (skipped.size > 0 && strict) console.log('\nIn CI a skipped test is a failure.')
   const bad = failed + (strict ? skipped.size : 0)
   console.log(
     `\n${passed} passed, ${bad} failed${!strict && skipped.size > 0 ? `, ${skipped.size} skipped` : ''}`,
   )
   return bad > 0 || passed === 0 ? 1 : 0
+}
+
+/** What the test file said of it (`support/needs.ts`). */
+function reasonOf(id) {
+  if (!existsSync(reasons)) return ''
+  const said = readFileSync(reasons, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  const found = said.find(({ file }) => id.startsWith(`${file.slice(project.length + 1)} `))
+  return found === undefined ? '' : ` (${found.reason})`
 }
 
 function isSkipped({ status }) {

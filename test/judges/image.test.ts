@@ -9,6 +9,7 @@ import { IMAGE, realImage, realImageNeeds, type RealImage } from '../fixtures/re
 import { startDockerd, type Dockerd } from '../support/dockerd.js'
 import { skipped, whyNot } from '../support/needs.js'
 import { run } from '../support/program.js'
+import { madeByInitLayer } from './known-differences.js'
 import { differences, treeOf } from './tree.js'
 import { openVariant, variants } from './variants.js'
 
@@ -123,10 +124,4 @@ function lines(packed: Buffer | undefined): object[] {
 
 function base64(text: string | null): Buffer {
   return Buffer.from(text ?? '', 'base64')
-}
-
-/** What Docker puts below every container of its own, and the directories whose times that changes. */
-function madeByInitLayer(path: string): boolean {
-  const files = ['.dockerenv', 'etc/hosts', 'etc/hostname', 'etc/resolv.conf', 'etc/mtab', 'dev/console']
-  return [...files, '', 'dev', 'dev/pts', 'dev/shm', 'etc', 'proc', 'sys', 'data'].includes(path)
 }

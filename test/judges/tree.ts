@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto'
 import { TarReader } from '#layerstack/tar/reader.js'
-import type { TarHeader } from '#layerstack/tar/part.js'
+import type { TarHeader, TarPart } from '#layerstack/tar/part.js'
 
 /** What a tar of a whole filesystem says of each path: one line, latin1 for bytes. */
 export type Tree = Map<string, string>
@@ -22,7 +22,7 @@ export async function treeOf(tar: AsyncIterable<Uint8Array>, options: TreeOption
     if (hash !== undefined) tree.set(path, `${tree.get(path)} ${hash.digest('hex')}`)
     hash = undefined
   }
-  const read = (parts: ReturnType<TarReader['push']>) => {
+  const read = (parts: Iterable<TarPart>) => {
     for (const part of parts) {
       if (part.type === 'content') hash?.update(part.bytes)
       if (part.type !== 'header') continue

@@ -1,0 +1,81 @@
+import { createReadStream, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Image, Store } from '#layerstack/index.js'
+import { changes } from '../fixtures/recipes/real/changes.js'
+import { realImage, realImageNeeds, type RealImage } from '../fixtures/real-image.js'
+import { startDockerd, type Dockerd } from '../support/dockerd.js'
+import { skipped, whyNot } from '../support/needs.js'
+import { changeContainer } from './container-changes.js'
+import { either, linksPartedByOverlay, madeByInitLayer } from './known-differences.js'
+import { differences, treeOf, type Tree } from './tree.js'
+import { openVariant, variants } from './variants.js'
+
+const reason = whyNot(...realImageNeeds)
+
+describe.skipIf(skipped(reason, import.meta.filename))("changes that Docker's own container saw, too", () => {
+  let fixture: RealImage
+  let scratch: string
+  let docker: Dockerd
+  let committed: Tree
+
+  beforeAll(async () => {
+    fixture = await realImage()
+    scratch = mkdtempSync(join(tmpdir(), 'layerstack-judges-'))
+    docker = await startDockerd({ root: join(scratch, 'docker') })
+    committed = await treeOf(createReadStream(fixture.committedExport))
+  }, 900_000)
+
+  afterAll(async () => {
+    await docker.stop()
+    rmSync(scratch, { recursive: true, force: true })
+  })
+
+  describe.each(variants)('on $name', (variant) => {
+    let store: Store
+    // The judge's container stood on overlayfs.
+    const known = variant.driver === 'vfs' ? either(madeByInitLayer, linksPartedByOverlay) : madeByInitLayer
+
+    beforeAll(async () => {
+      store = await openVariant(variant, join(scratch, `${variant.driver}-${variant.engine}`))
+      await store.load(fixture.archive)
+    }, 300_000)
+
+    afterAll(async () => {
+      await store.close()
+      rmSync(store.root, { recursive: true, force: true })
+    })
+
+    it.each([{ consume: false }, { consume: true }])(
+      "give a commit that Docker takes for its own's tree, %j",
+      async ({ consume }) => {
+        await using container = await store.createContainer(fixture.inspect.Id)
+        await changeContainer(container.fs, changes)
+        const image = await container.commit({ reference: 'judged/commit', consume })
+        expect(image.layers.slice(0, -1)).toEqual(fixture.inspect.RootFS.Layers)
+        expect(differences(await treeInDocker(image), committed, known)).toEqual([])
+      },
+    )
+
+    it('are there when all layers are made one', async () => {
+      const flat = await store.flatten('judged/commit', { reference: 'judged/flat' })
+      expect(flat.layers.length).toBe(1)
+      expect(differences(await treeInDocker(flat), committed, known)).toEqual([])
+    })
+
+    async function treeInDocker({ id }: Image): Promise<Tree> {
+      const archive = join(scratch, 'image.tar')
+      const exported = join(scratch, 'export.tar')
+      try {
+        await store.save(id, archive)
+        await docker.load(archive)
+        await docker.exportImage(id, exported)
+        await docker.cli('rmi', '--force', id)
+        return await treeOf(createReadStream(exported))
+      } finally {
+        for (const file of [archive, exported]) rmSync(file, { force: true })
+      }
+    }
+  })
+})
