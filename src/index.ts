@@ -24,6 +24,10 @@ export function openStore(options: OpenStoreOptions): Promise<Store> {
 }
 
 export type { ArchiveFormat } from './archives/save.js'
+export type { CheckOptions, CheckReport, Problem } from './catalog/check.js'
+export type { ContainerUsage, DiskUsage, ImageUsage } from './catalog/disk-usage.js'
+export type { Pruned, PruneOptions } from './catalog/prune.js'
+export type { Removed } from './catalog/removal.js'
 export type { CommitContainerOptions, Container } from './containers/container.js'
 export type { ContainerRecord } from './containers/container-store.js'
 export type { ChainID, DiffID, Digest, ImageID } from './digest.js'

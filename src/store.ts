@@ -7,19 +7,25 @@ import { openArchive, type ArchiveInput } from './archives/archive-files.js'
 import { loadLayers } from './archives/load.js'
 import { readImages, type ArchivedImage } from './archives/manifest.js'
 import { saveImages, type ArchiveFormat, type SavedImage } from './archives/save.js'
+import { Catalog, type NewImage } from './catalog/catalog.js'
+import { check, type CheckOptions, type CheckReport } from './catalog/check.js'
+import { diskUsage, type DiskUsage } from './catalog/disk-usage.js'
+import { prune, type Pruned, type PruneOptions } from './catalog/prune.js'
+import { removeImage, removeUnusedLayers, type Removed } from './catalog/removal.js'
 import { Container, type CommitContainerOptions, type ContainerHome } from './containers/container.js'
 import { ContainerStore, type ContainerRecord } from './containers/container-store.js'
-import { chainIds, isDigest, type ImageID } from './digest.js'
+import { chainIds, type ImageID } from './digest.js'
 import type { Driver, Engine } from './drivers/driver.js'
 import type { DriverRegistry } from './drivers/registry.js'
 import { selectDriver, type Refusal } from './drivers/select.js'
-import { Lock } from './durable/lock.js'
+import { claimFormat } from './durable/format-file.js'
 import { StoreError } from './errors.js'
 import { applyChanges } from './images/config-change.js'
 import {
   childConfig,
   encodeConfig,
   flattenedConfig,
+  parseImageConfig,
   type HistoryEntry,
   type ImageConfig,
 } from './images/image-config.js'
@@ -27,14 +33,11 @@ import { ImageStore } from './images/image-store.js'
 import type { Image, InspectedImage } from './images/image.js'
 import { LayerStore } from './layers/layer-store.js'
 import type { OperationOptions } from './operation.js'
-import {
-  canonicalText,
-  familiarText,
-  parseReference,
-  withDefaultTag,
-  type Reference,
-} from './references/reference.js'
+import { parseReference, withDefaultTag, type Reference } from './references/reference.js'
 import { ReferenceStore } from './references/reference-store.js'
+
+/** Of what this library keeps in `<root>/layerstack`, beside Docker's own files. */
+const FORMAT = '1'
 
 export interface OpenStoreOptions {
   /** The data root, as dockerd's `--data-root`. It is made if it is not there. */
@@ -67,6 +70,7 @@ export interface FlattenOptions extends OperationOptions {
 export async function openStoreWith(registry: DriverRegistry, options: OpenStoreOptions): Promise<Store> {
   const { driver: wanted = 'auto', engine = 'auto', driverOptions, readOnly = false } = options
   const root = resolve(options.root)
+  await claimFormat(join(root, 'layerstack', 'format'), FORMAT, true)
   if (!readOnly) await mkdir(root, { recursive: true, mode: 0o711 })
   const { driver, refused } =
     typeof wanted === 'string'
@@ -74,6 +78,7 @@ export async function openStoreWith(registry: DriverRegistry, options: OpenStore
       : { driver: wanted, refused: [] }
   const store = new Store(root, driver, refused, readOnly)
   await store.layers.open()
+  if (!readOnly) await claimFormat(join(root, 'layerstack', 'format'), FORMAT, false)
   return store
 }
 
@@ -84,10 +89,7 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** Drivers that `auto` would have preferred, and why each was not taken. */
   readonly refused: readonly Refusal[]
   readonly layers: LayerStore
-  readonly #images: ImageStore
-  readonly #references: ReferenceStore
-  readonly #containers: ContainerStore
-  readonly #lockFile: string
+  readonly #catalog: Catalog
   readonly #readOnly: boolean
   #closed = false
 
@@ -97,24 +99,37 @@ export class Store implements AsyncDisposable, ContainerHome {
     this.driver = driver
     this.refused = refused
     this.layers = new LayerStore({ root, driver, readOnly })
-    this.#images = new ImageStore(imageDirectory)
-    this.#references = new ReferenceStore(imageDirectory)
-    this.#containers = new ContainerStore(join(root, 'layerstack', 'containers'))
-    this.#lockFile = join(root, 'layerstack', 'images.lock')
+    this.#catalog = new Catalog({
+      images: new ImageStore(imageDirectory),
+      references: new ReferenceStore(imageDirectory),
+      containers: new ContainerStore(join(root, 'layerstack', 'containers', driver.name)),
+      layers: this.layers,
+      lockFile: join(root, 'layerstack', 'images.lock'),
+    })
     this.#readOnly = readOnly
   }
 
-  /** Loads a docker-archive, an OCI archive or an OCI layout directory; plain, gzip or zstd. */
+  /**
+   * Loads a docker-archive, an OCI archive or an OCI layout directory; plain, gzip or zstd. Layers that are here already
+   * are not read.
+   */
   async load(input: ArchiveInput, options: OperationOptions = {}): Promise<Image[]> {
     this.#mayWrite()
     const temporary = join(this.root, 'layerstack', 'tmp')
     await fse.ensureDir(temporary)
     await using files = await openArchive(input, temporary, options.signal)
     const archived = await readImages(files)
-    for (const image of archived) await loadLayers(this.layers, files, image, options)
-    const loaded: Image[] = []
-    for (const image of archived) loaded.push(await this.#addLoaded(image, options))
-    return loaded
+    const chains = archived.map(({ config }) => chainIds(config.rootfs.diff_ids))
+    try {
+      await using _pin = await this.layers.pin(chains.flat())
+      await loadLayers(this.layers, files, archived, options)
+      return await this.#catalog.publish(archived.map(newImage), options)
+    } catch (error) {
+      await this.#catalog.locked(async () => {
+        for (const chain of chains) await removeUnusedLayers(this.#catalog, chain)
+      })
+      throw error
+    }
   }
 
   /** Writes images, by reference or ID, with all their layers, byte for byte as they came. */
@@ -127,12 +142,13 @@ export class Store implements AsyncDisposable, ContainerHome {
     const wanted = typeof references === 'string' ? [references] : references
     const images = new Map<ImageID, SavedImage>()
     for (const text of wanted) {
-      const id = await this.#resolve(text)
-      const named = await this.#named(text)
+      const id = await this.#catalog.find(text)
+      const reference = await this.#catalog.referenceOf(text)
+      const named = reference?.digest === undefined ? reference : undefined
       const before = images.get(id)
       images.set(id, {
-        configBytes: await this.#images.bytes(id),
-        config: await this.#images.config(id),
+        configBytes: await this.#catalog.images.bytes(id),
+        config: await this.#catalog.images.config(id),
         references: [...(before?.references ?? []), ...(named === undefined ? [] : [named])],
       })
     }
@@ -142,9 +158,10 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** Makes an image of one layer of a root filesystem's tar, plain or packed, as `docker import`. */
   async import(rootfs: ArchiveInput, options: ImportOptions = {}): Promise<Image> {
     this.#mayWrite()
+    const edited = applyChanges({}, options.changes ?? [])
+    const references = referencesOf(options)
     const source = typeof rootfs === 'string' ? { path: rootfs } : { chunks: rootfs }
     const layer = await this.layers.register(source, options)
-    const created = now()
     const empty: ImageConfig = {
       architecture: architecture(),
       os: 'linux',
@@ -152,26 +169,23 @@ export class Store implements AsyncDisposable, ContainerHome {
     }
     const config = childConfig(empty, {
       diffId: layer.diffId,
-      config: applyChanges({}, options.changes ?? []),
-      created,
+      config: edited,
+      created: now(),
       createdBy: '',
       comment: options.message ?? 'Imported from -',
     })
-    return this.#add(config, options.reference, undefined, options)
+    return this.#add({ config: encodeConfig(config), references }, options)
   }
 
   async images(): Promise<Image[]> {
     this.#open()
-    const references = await this.#references.all()
-    const ids = await this.#images.list()
-    return Promise.all(ids.map((id) => this.#image(id, references.get(id) ?? [])))
+    return this.#catalog.list()
   }
 
   /** By reference, by ID, or by the beginning of one. Throws `IMAGE_NOT_FOUND`, `REFERENCE_AMBIGUOUS`. */
   async image(referenceOrId: string): Promise<Image> {
     this.#open()
-    const id = await this.#resolve(referenceOrId)
-    return this.#image(id, (await this.#references.all()).get(id) ?? [])
+    return this.#catalog.image(referenceOrId)
   }
 
   async inspect(referenceOrId: string): Promise<InspectedImage> {
@@ -179,7 +193,7 @@ export class Store implements AsyncDisposable, ContainerHome {
     const top = image.chainId === undefined ? undefined : await this.layers.require(image.chainId)
     return {
       ...image,
-      parent: await this.#images.parent(image.id),
+      parent: await this.#catalog.images.parent(image.id),
       graphDriver: {
         name: this.driver.name,
         data: top === undefined ? {} : await this.driver.metadata(top.cacheId),
@@ -193,44 +207,26 @@ export class Store implements AsyncDisposable, ContainerHome {
 
   async tag(referenceOrId: string, reference: string): Promise<void> {
     this.#mayWrite()
-    const id = await this.#resolve(referenceOrId)
-    const named = withDefaultTag(parseReference(reference))
-    await this.#locked(() => this.#references.set([{ reference: named, id }]))
+    await this.#catalog.tag(referenceOrId, reference)
   }
 
   /**
-   * Removes as `docker rmi`: one of several names alone; the image with its last name, and its layers as far as no other
-   * image or container needs them. An image that a container stands on is `IMAGE_IN_USE`; by ID, one with several names
-   * is `REFERENCE_CONFLICT`; `force` removes all names, but never what a container stands on.
+   * Removes as `docker rmi`: one of several names alone; the image with its last name, and what only it needed. An image
+   * that a container stands on is `IMAGE_IN_USE`, whatever `force` says; by ID, one with several names is
+   * `REFERENCE_CONFLICT`, and `force` removes all of them.
    */
-  async remove(referenceOrId: string, { force = false }: { readonly force?: boolean } = {}): Promise<void> {
+  async remove(
+    referenceOrId: string,
+    { force = false }: { readonly force?: boolean } = {},
+  ): Promise<Removed> {
     this.#mayWrite()
-    await this.#locked(async () => {
-      const id = await this.#resolve(referenceOrId)
-      const names = (await this.#references.all()).get(id) ?? []
-      const named = await this.#named(referenceOrId)
-      if (named !== undefined && names.length > 1 && !force) {
-        await this.#references.delete([parseReference(referenceOrId)])
-        return
-      }
-      if (named === undefined && names.length > 1 && !force) {
-        throw new StoreError('REFERENCE_CONFLICT', `image ${id} has several names: ${names.join(', ')}`, {
-          hint: 'remove the names one by one, or use force',
-        })
-      }
-      const user = (await this.#containers.list()).find(({ image }) => image === id)
-      if (user !== undefined)
-        throw new StoreError('IMAGE_IN_USE', `container ${user.name} stands on image ${id}`)
-      const config = await this.#images.config(id)
-      await this.#references.delete(names.map(parseReference))
-      await this.#images.remove(id)
-      await this.#removeUnusedLayers(config)
-    })
+    return removeImage(this.#catalog, referenceOrId, force)
   }
 
   /** Makes an image of one layer, with the same config, of all layers of another. */
   async flatten(referenceOrId: string, options: FlattenOptions = {}): Promise<Image> {
     this.#mayWrite()
+    const references = referencesOf(options)
     const parent = await this.image(referenceOrId)
     if (parent.chainId === undefined)
       throw new StoreError('LAYER_MISSING', `image ${parent.id} has no layers`)
@@ -242,10 +238,10 @@ export class Store implements AsyncDisposable, ContainerHome {
       createdBy: '',
       comment: `flattened ${parent.layers.length} layers of ${parent.id}`,
     })
-    return this.#add(config, options.reference, undefined, options)
+    return this.#add({ config: encodeConfig(config), references }, options)
   }
 
-  /** Makes a container, and opens it. */
+  /** Makes a container, and mounts it. */
   async createContainer(
     referenceOrId: string,
     options: { readonly name?: string; readonly storageOptions?: Readonly<Record<string, string>> } = {},
@@ -260,31 +256,54 @@ export class Store implements AsyncDisposable, ContainerHome {
       created: now(),
     }
     await this.layers.createWritable(id, image.chainId, options.storageOptions)
+    const { containers } = this.#catalog
     try {
-      await this.#locked(() => this.#containers.add(record))
+      await this.#catalog.locked(async () => {
+        await this.#catalog.find(image.id)
+        await containers.add(record)
+      })
       return await Container.open(this, record)
     } catch (error) {
-      await this.#containers.remove(id)
+      await containers.remove(id)
       await this.layers.removeWritable(id)
       throw error
     }
   }
 
-  /** Opens a container that is there. */
+  /** Mounts a container that is there: by name, by id, or by the beginning of one. */
   async container(idOrName: string): Promise<Container> {
     this.#open()
-    return Container.open(this, await this.#containers.find(idOrName))
+    return Container.open(this, await this.#catalog.containers.find(idOrName))
   }
 
   async containers(): Promise<readonly ContainerRecord[]> {
     this.#open()
-    return this.#containers.list()
+    return this.#catalog.containers.list()
   }
 
   /** Rows as `docker info` shows them for storage. */
   async status(): Promise<[key: string, value: string][]> {
     this.#open()
     return [['Storage Driver', this.driver.name], ...(await this.driver.status())]
+  }
+
+  /** What takes how much space, as `docker system df`. */
+  async diskUsage(options: OperationOptions = {}): Promise<DiskUsage> {
+    this.#open()
+    return diskUsage(this.#catalog, options)
+  }
+
+  /** Removes what nobody named and nothing needs, as `docker image prune`. */
+  async prune(options: PruneOptions = {}): Promise<Pruned> {
+    this.#mayWrite()
+    return prune(this.#catalog, options)
+  }
+
+  /** Looks for damage, everywhere; `repair` takes away what is damaged. */
+  async check(options: CheckOptions = {}): Promise<CheckReport> {
+    if (options.repair === true) this.#mayWrite()
+    this.#open()
+    return check(this.#catalog, options)
   }
 
   /** Gives back all views. May be called twice. */
@@ -301,9 +320,9 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** @internal for `Container` */
   async commit(record: ContainerRecord, options: CommitContainerOptions): Promise<Image> {
     this.#mayWrite()
-    const parent = await this.#images.config(record.image)
+    const parent = await this.#catalog.images.config(record.image)
     const edited = applyChanges(parent.config ?? {}, options.changes ?? [])
-    if (options.reference !== undefined) parseReference(options.reference)
+    const references = referencesOf(options)
     const layer = await this.layers.commit(record.id, options)
     const config = childConfig(parent, {
       diffId: layer.diffId,
@@ -313,9 +332,12 @@ export class Store implements AsyncDisposable, ContainerHome {
       author: options.author,
       comment: options.message,
     })
-    const image = await this.#add(config, options.reference, record.image, options)
-    if (options.consume === true) await this.#locked(() => this.#containers.remove(record.id))
-    return image
+    const added = { config: encodeConfig(config), references, parent: record.image }
+    if (options.consume !== true) return this.#add(added, options)
+    // The layer is all that is left of the container: it stays, whatever happens.
+    const [image] = await this.#catalog.publish([added], options)
+    await this.#forget(record)
+    return image as Image
   }
 
   /** @internal for `Container` */
@@ -330,106 +352,23 @@ export class Store implements AsyncDisposable, ContainerHome {
         hint: 'unmount it there first',
       })
     }
-    await this.#locked(() => this.#containers.remove(record.id))
+    await this.#forget(record)
   }
 
-  async #addLoaded(archived: ArchivedImage, options: OperationOptions): Promise<Image> {
-    const references = archived.references.map((text) => withDefaultTag(parseReference(text)))
-    return this.#publish(archived.configBytes, references, undefined, options)
+  async #forget({ id }: ContainerRecord): Promise<void> {
+    await this.#catalog.locked(() => this.#catalog.containers.remove(id))
   }
 
-  #add(
-    config: ImageConfig,
-    reference: string | undefined,
-    parent: ImageID | undefined,
-    options: OperationOptions,
-  ): Promise<Image> {
-    const references = reference === undefined ? [] : [withDefaultTag(parseReference(reference))]
-    return this.#publish(encodeConfig(config), references, parent, options)
-  }
-
-  async #publish(
-    bytes: Uint8Array,
-    references: readonly Reference[],
-    parent: ImageID | undefined,
-    options: OperationOptions,
-  ): Promise<Image> {
-    const id = await this.#locked(async () => {
-      const added = await this.#images.add(bytes)
-      for (const chain of chainIds((await this.#images.config(added)).rootfs.diff_ids))
-        await this.layers.require(chain)
-      if (parent !== undefined) await this.#images.setParent(added, parent)
-      await this.#references.set(references.map((reference) => ({ reference, id: added })))
-      return added
-    })
-    options.onProgress?.({ type: 'image:stored', id, references: references.map(familiarText) })
-    return this.image(id)
-  }
-
-  async #image(id: ImageID, references: readonly string[]): Promise<Image> {
-    const config = await this.#images.config(id)
-    const chain = chainIds(config.rootfs.diff_ids)
-    const layers = await Promise.all(chain.map((link) => this.layers.get(link)))
-    return {
-      id,
-      references,
-      config,
-      layers: config.rootfs.diff_ids,
-      chainId: chain.at(-1),
-      size: layers.reduce((sum, layer) => sum + (layer?.size ?? 0), 0),
-      created: config.created === undefined ? undefined : new Date(config.created),
-      history: config.history ?? [],
+  /** Without its image nobody could find a new layer again. */
+  async #add(image: NewImage, options: OperationOptions): Promise<Image> {
+    try {
+      const [added] = await this.#catalog.publish([image], options)
+      return added as Image
+    } catch (error) {
+      const { rootfs } = parseImageConfig(image.config)
+      await this.#catalog.locked(() => removeUnusedLayers(this.#catalog, chainIds(rootfs.diff_ids)))
+      throw error
     }
-  }
-
-  async #resolve(text: string): Promise<ImageID> {
-    if (isDigest(text)) {
-      if (await this.#images.has(text as ImageID)) return text as ImageID
-      throw notFound(text)
-    }
-    const named = /^[a-f0-9]{64}$/.test(text) ? undefined : await this.#references.get(parseReference(text))
-    if (named !== undefined) return named
-    const begun = /^[a-f0-9]{4,64}$/.test(text)
-      ? (await this.#images.list()).filter((id) => id.startsWith(`sha256:${text}`))
-      : []
-    if (begun.length > 1) throw new StoreError('REFERENCE_AMBIGUOUS', `several images begin with ${text}`)
-    if (begun[0] === undefined) throw notFound(text)
-    return begun[0]
-  }
-
-  /** How an archive names the image, if the text names it by reference. */
-  async #named(text: string): Promise<SavedImage['references'][number] | undefined> {
-    if (isDigest(text) || /^[a-f0-9]{64}$/.test(text)) return undefined
-    const reference = withDefaultTag(parseReference(text))
-    if ((await this.#references.get(reference)) === undefined || reference.digest !== undefined)
-      return undefined
-    return {
-      familiar: familiarText(reference),
-      canonical: canonicalText(reference),
-      tag: reference.tag ?? '',
-    }
-  }
-
-  async #removeUnusedLayers(config: ImageConfig): Promise<void> {
-    const used = new Set<string>()
-    for (const id of await this.#images.list()) {
-      for (const chain of chainIds((await this.#images.config(id)).rootfs.diff_ids)) used.add(chain)
-    }
-    for (const chain of chainIds(config.rootfs.diff_ids).toReversed()) {
-      if (used.has(chain)) return
-      try {
-        await this.layers.remove(chain)
-      } catch (error) {
-        if (error instanceof StoreError && ['LAYER_IN_USE', 'LAYER_NOT_FOUND'].includes(error.code)) return
-        throw error
-      }
-    }
-  }
-
-  async #locked<T>(work: () => Promise<T>): Promise<T> {
-    await fse.ensureDir(join(this.root, 'layerstack'))
-    await using _lock = await Lock.acquire(this.#lockFile)
-    return await work()
   }
 
   #open(): void {
@@ -442,6 +381,17 @@ export class Store implements AsyncDisposable, ContainerHome {
   }
 }
 
+function newImage({ configBytes, references }: ArchivedImage): NewImage {
+  return {
+    config: configBytes,
+    references: references.map((text) => withDefaultTag(parseReference(text))),
+  }
+}
+
+function referencesOf({ reference }: { readonly reference?: string | undefined }): Reference[] {
+  return reference === undefined ? [] : [withDefaultTag(parseReference(reference))]
+}
+
 /** RFC 3339; `SOURCE_DATE_EPOCH` stands for the clock where it is set. */
 function now(): string {
   const epoch = process.env['SOURCE_DATE_EPOCH']
@@ -450,8 +400,4 @@ function now(): string {
 
 function architecture(): string {
   return process.arch === 'x64' ? 'amd64' : process.arch
-}
-
-function notFound(text: string): StoreError {
-  return new StoreError('IMAGE_NOT_FOUND', `there is no image ${text}`)
 }

@@ -13,6 +13,7 @@ import { StoreError } from '../errors.js'
 import type { ImageConfig } from '../images/image-config.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
+import { canonicalText, familiarText, type Reference } from '../references/reference.js'
 
 /**
  * - `docker-archive`: what `docker save` writes since v25, which older Dockers read, too: an OCI layout with Docker's
@@ -25,12 +26,7 @@ export type ArchiveFormat = 'docker-archive' | 'oci-archive' | 'oci-layout'
 export interface SavedImage {
   readonly configBytes: Uint8Array
   readonly config: ImageConfig
-  /** Familiar texts, `debian:12`, and the canonical ones, `docker.io/library/debian:12`. */
-  readonly references: readonly {
-    readonly familiar: string
-    readonly canonical: string
-    readonly tag: string
-  }[]
+  readonly references: readonly Reference[]
 }
 
 interface Descriptor {
@@ -125,7 +121,7 @@ async function writeAll(
     manifests.push(...named(descriptor, image))
     docker.push({
       Config: blobName(config.digest),
-      RepoTags: image.references.length === 0 ? null : image.references.map(({ familiar }) => familiar),
+      RepoTags: image.references.length === 0 ? null : image.references.map(familiarText),
       Layers: stack.map(({ digest }) => blobName(digest)),
     })
   }
@@ -177,9 +173,12 @@ async function* verified(
 /** An index entry for each name, as containerd and Docker read it; one without a name if there is none. */
 function named(descriptor: Descriptor, { references }: SavedImage): Descriptor[] {
   if (references.length === 0) return [descriptor]
-  return references.map(({ canonical, tag }) => ({
+  return references.map((reference) => ({
     ...descriptor,
-    annotations: { 'io.containerd.image.name': canonical, 'org.opencontainers.image.ref.name': tag },
+    annotations: {
+      'io.containerd.image.name': canonicalText(reference),
+      'org.opencontainers.image.ref.name': reference.tag ?? '',
+    },
   }))
 }
 

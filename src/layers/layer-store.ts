@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { chainId, type ChainID, type DiffID } from '../digest.js'
+import { chainId, hexOf, type ChainID, type DiffID } from '../digest.js'
 import type { Change, Driver, LayerView } from '../drivers/driver.js'
 import { Lease } from '../durable/lease.js'
 import { Lock } from '../durable/lock.js'
@@ -88,6 +88,75 @@ export class LayerStore {
     return layers.filter((layer) => layer !== undefined)
   }
 
+  /** Of all layers, damaged ones too. */
+  chainIds(): Promise<ChainID[]> {
+    return this.#db.chainIds()
+  }
+
+  /**
+   * What is wrong with a layer in itself, if anything is: its entry, the driver's part, or, unless `content` is false,
+   * the bytes that it gives back.
+   */
+  async fault(
+    id: ChainID,
+    { content = true, signal }: OperationOptions & { readonly content?: boolean | undefined } = {},
+  ): Promise<string | undefined> {
+    try {
+      const { cacheId, diffId } = await this.require(id)
+      await this.#driver.metadata(cacheId)
+      if (!content) return undefined
+      const hash = createHash('sha256')
+      for await (const chunk of this.#tar(id)) {
+        signal?.throwIfAborted()
+        hash.update(chunk)
+      }
+      const found = hash.digest('hex')
+      return found === hexOf(diffId) ? undefined : `its files give a tar of sha256:${found}, not ${diffId}`
+    } catch (error) {
+      signal?.throwIfAborted()
+      return error instanceof Error ? error.message : String(error)
+    }
+  }
+
+  /** Ids of layers that the driver keeps and that no layer, no container and no work under way has. */
+  async driverOrphans(): Promise<string[]> {
+    const kept = await this.#driver.list()
+    const named = new Set((await this.#soundLayers()).map(({ cacheId }) => cacheId))
+    for (const { mountId, initId } of await this.#db.writables()) {
+      named.add(mountId)
+      if (initId !== undefined) named.add(initId)
+    }
+    for (const name of await Lease.named(this.#leases)) for (const word of name.split(' ')) named.add(word)
+    return kept.filter((id) => !named.has(id))
+  }
+
+  /** Removes one of `driverOrphans`. */
+  async removeOrphan(id: string): Promise<void> {
+    this.#mayWrite()
+    await this.#driver.remove(id)
+  }
+
+  /** Removes a layer that may be damaged. `LAYER_IN_USE` if one or a container stands on it. */
+  async discard(id: ChainID): Promise<void> {
+    this.#mayWrite()
+    const layer = await this.#db.layer(id).catch(() => undefined)
+    const removing = await this.#locked(async () => {
+      await this.#refuseInUse(id)
+      return this.#db.unpublish(id)
+    })
+    if (layer !== undefined) await this.#driver.remove(layer.cacheId)
+    await rm(removing, { recursive: true, force: true })
+  }
+
+  /**
+   * While this is held nobody removes these layers, in this process or another, be they here already or still to come.
+   */
+  async pin(ids: readonly ChainID[]): Promise<AsyncDisposable> {
+    this.#mayWrite()
+    const lease = await Lease.take(this.#leases, ids)
+    return { [Symbol.asyncDispose]: () => lease.end() }
+  }
+
   /** Unpacks a layer's tar, plain or compressed. When it resolves, the layer is durable. */
   async register(source: ByteSource, options: RegisterOptions = {}): Promise<Layer> {
     this.#mayWrite()
@@ -119,16 +188,11 @@ export class LayerStore {
     return tarSizeOf(this.#db.tarSplit(id))
   }
 
-  /** Refuses, with `LAYER_IN_USE`, a layer that another one or a container stands on. */
+  /** Refuses, with `LAYER_IN_USE`, a layer that another one or a container stands on, or that is pinned. */
   async remove(id: ChainID): Promise<void> {
     this.#mayWrite()
-    const layer = await this.require(id)
-    const removing = await this.#locked(async () => {
-      await this.#refuseInUse(id)
-      return this.#db.unpublish(id)
-    })
-    await this.#driver.remove(layer.cacheId)
-    await rm(removing, { recursive: true, force: true })
+    await this.require(id)
+    await this.discard(id)
   }
 
   async createWritable(
@@ -158,6 +222,12 @@ export class LayerStore {
     const layer = await this.#db.writable(name)
     if (layer === undefined) throw new StoreError('CONTAINER_NOT_FOUND', `there is no writable layer ${name}`)
     return layer
+  }
+
+  /** Whether the writable layer is whole: in the layerdb, and in the driver. */
+  async hasWritable(name: string): Promise<boolean> {
+    const layer = await this.#db.writable(name).catch(() => undefined)
+    return layer !== undefined && this.#driver.exists(layer.mountId)
   }
 
   writables(): Promise<WritableLayer[]> {
@@ -429,7 +499,7 @@ export class LayerStore {
     if (child !== undefined) throw inUse(id, `layer ${child.chainId} stands on it`)
     const writable = (await this.#db.writables()).find(({ parent }) => parent === id)
     if (writable !== undefined) throw inUse(id, `container layer ${writable.name} stands on it`)
-    if ((await Lease.named(this.#leases)).has(id)) throw inUse(id, 'a layer is just being made on it')
+    if ((await Lease.named(this.#leases)).has(id)) throw inUse(id, 'it is pinned by work under way')
   }
 
   async #soundLayers(): Promise<Layer[]> {

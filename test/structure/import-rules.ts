@@ -14,6 +14,7 @@ const FLOORS = [
   ['drivers'],
   ['layers'],
   ['images', 'references', 'containers'],
+  ['catalog'],
   ['archives', 'registry'],
   ['store'],
   ['index'],

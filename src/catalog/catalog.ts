@@ -1,0 +1,152 @@
+import { dirname } from 'node:path'
+import fse from 'fs-extra'
+import type { ContainerStore } from '../containers/container-store.js'
+import { chainIds, isDigest, type ImageID } from '../digest.js'
+import { Lock } from '../durable/lock.js'
+import { StoreError } from '../errors.js'
+import type { Image } from '../images/image.js'
+import type { ImageStore } from '../images/image-store.js'
+import type { LayerStore } from '../layers/layer-store.js'
+import { Rollback, type OperationOptions } from '../operation.js'
+import { familiarText, parseReference, withDefaultTag, type Reference } from '../references/reference.js'
+import type { ReferenceStore } from '../references/reference-store.js'
+
+export interface NewImage {
+  readonly config: Uint8Array
+  readonly references: readonly Reference[]
+  /** The image that it was committed from. */
+  readonly parent?: ImageID | undefined
+}
+
+export interface CatalogParts {
+  readonly images: ImageStore
+  readonly references: ReferenceStore
+  readonly containers: ContainerStore
+  readonly layers: LayerStore
+  readonly lockFile: string
+}
+
+/**
+ * What is in the store, as one: images, their names, their layers, and the containers on them.
+ *
+ * 1. An image is stored when all of its layers are, and its names point at it after that.
+ * 2. Names go before the image, and the image before its layers.
+ * 3. All of that is done under the catalog's lock, which is never held while a layer is read or written.
+ */
+export class Catalog {
+  readonly images: ImageStore
+  readonly references: ReferenceStore
+  readonly containers: ContainerStore
+  readonly layers: LayerStore
+  readonly #lockFile: string
+
+  constructor({ images, references, containers, layers, lockFile }: CatalogParts) {
+    this.images = images
+    this.references = references
+    this.containers = containers
+    this.layers = layers
+    this.#lockFile = lockFile
+  }
+
+  async list(): Promise<Image[]> {
+    const references = await this.references.all()
+    const ids = await this.images.list()
+    return Promise.all(ids.map((id) => this.#describe(id, references.get(id) ?? [])))
+  }
+
+  /** By reference, by ID, or by the beginning of one. Throws `IMAGE_NOT_FOUND`, `REFERENCE_AMBIGUOUS`. */
+  async image(referenceOrId: string): Promise<Image> {
+    const id = await this.find(referenceOrId)
+    return this.#describe(id, (await this.references.all()).get(id) ?? [])
+  }
+
+  async find(text: string): Promise<ImageID> {
+    if (isDigest(text)) {
+      if (await this.images.has(text as ImageID)) return text as ImageID
+      throw notFound(text)
+    }
+    const named = isHexId(text) ? undefined : await this.references.get(parseReference(text))
+    if (named !== undefined) return named
+    const begun = /^[a-f0-9]{4,64}$/.test(text)
+      ? (await this.images.list()).filter((id) => id.startsWith(`sha256:${text}`))
+      : []
+    if (begun.length > 1) throw new StoreError('REFERENCE_AMBIGUOUS', `several images begin with ${text}`)
+    if (begun[0] === undefined) throw notFound(text)
+    return begun[0]
+  }
+
+  /** The reference that the text is, if it names an image here by one, and not by its ID. */
+  async referenceOf(text: string): Promise<Reference | undefined> {
+    if (isDigest(text) || isHexId(text)) return undefined
+    const reference = withDefaultTag(parseReference(text))
+    return (await this.references.get(reference)) === undefined ? undefined : reference
+  }
+
+  /** Stores images whose layers are here, and points references at them: all of them, or none. */
+  async publish(entries: readonly NewImage[], { onProgress }: OperationOptions): Promise<Image[]> {
+    const ids = await this.locked(() => Rollback.guard((rollback) => this.#addAll(entries, rollback)))
+    for (const [index, { references }] of entries.entries()) {
+      onProgress?.({
+        type: 'image:stored',
+        id: ids[index] as ImageID,
+        references: references.map(familiarText),
+      })
+    }
+    return Promise.all(ids.map((id) => this.image(id)))
+  }
+
+  async tag(referenceOrId: string, reference: string): Promise<void> {
+    const named = withDefaultTag(parseReference(reference))
+    await this.locked(async () =>
+      this.references.set([{ reference: named, id: await this.find(referenceOrId) }]),
+    )
+  }
+
+  async locked<T>(work: () => Promise<T>): Promise<T> {
+    await fse.ensureDir(dirname(this.#lockFile))
+    await using _lock = await Lock.acquire(this.#lockFile)
+    return await work()
+  }
+
+  async #addAll(entries: readonly NewImage[], rollback: Rollback): Promise<ImageID[]> {
+    const before = new Set(await this.images.list())
+    const ids: ImageID[] = []
+    for (const { config, parent } of entries) {
+      const id = await this.images.add(config)
+      ids.push(id)
+      if (!before.has(id)) rollback.onFailure(() => this.images.remove(id))
+      for (const chain of chainIds((await this.images.config(id)).rootfs.diff_ids))
+        await this.layers.require(chain)
+      if (parent !== undefined && !before.has(id)) await this.images.setParent(id, parent)
+    }
+    const names = entries.flatMap(({ references }, index) =>
+      references.map((reference) => ({ reference, id: ids[index] as ImageID })),
+    )
+    await this.references.set(names)
+    return ids
+  }
+
+  async #describe(id: ImageID, references: readonly string[]): Promise<Image> {
+    const config = await this.images.config(id)
+    const chain = chainIds(config.rootfs.diff_ids)
+    const layers = await Promise.all(chain.map((link) => this.layers.get(link)))
+    return {
+      id,
+      references,
+      config,
+      layers: config.rootfs.diff_ids,
+      chainId: chain.at(-1),
+      size: layers.reduce((sum, layer) => sum + (layer?.size ?? 0), 0),
+      created: config.created === undefined ? undefined : new Date(config.created),
+      history: config.history ?? [],
+    }
+  }
+}
+
+function isHexId(text: string): boolean {
+  return /^[a-f0-9]{64}$/.test(text)
+}
+
+function notFound(text: string): StoreError {
+  return new StoreError('IMAGE_NOT_FOUND', `there is no image ${text}`)
+}

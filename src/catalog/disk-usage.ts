@@ -1,0 +1,58 @@
+import { chainIds, type ChainID, type ImageID } from '../digest.js'
+import type { OperationOptions } from '../operation.js'
+import type { Catalog } from './catalog.js'
+
+/** What takes space, as `docker system df` counts it: bytes of regular files, as they are in the layers. */
+export interface DiskUsage {
+  /** Of all layers, each counted once. */
+  readonly layersSize: number
+  readonly images: readonly ImageUsage[]
+  readonly containers: readonly ContainerUsage[]
+  /** Of the layers that no container's image needs. */
+  readonly reclaimable: number
+}
+
+export interface ImageUsage {
+  readonly id: ImageID
+  readonly references: readonly string[]
+  readonly size: number
+  /** Of its layers that other images have, too. */
+  readonly sharedSize: number
+  /** How many containers stand on it. */
+  readonly containers: number
+}
+
+export interface ContainerUsage {
+  readonly id: string
+  readonly name: string
+  /** Of the files that were added or changed. */
+  readonly size: number
+}
+
+export async function diskUsage(catalog: Catalog, options: OperationOptions): Promise<DiskUsage> {
+  const sizes = new Map((await catalog.layers.list()).map(({ chainId, size }) => [chainId, size]))
+  const images = await catalog.list()
+  const records = await catalog.containers.list()
+  const users = new Map<ChainID, number>()
+  for (const { layers } of images) for (const id of chainIds(layers)) users.set(id, (users.get(id) ?? 0) + 1)
+  const active = new Set<ChainID>()
+  const usages = images.map(({ id, references, size, layers }): ImageUsage => {
+    const chain = chainIds(layers)
+    const containers = records.filter(({ image }) => image === id).length
+    if (containers > 0) for (const link of chain) active.add(link)
+    const shared = chain.filter((link) => (users.get(link) ?? 0) > 1)
+    return { id, references, size, sharedSize: sumOf(shared, sizes), containers }
+  })
+  const containers: ContainerUsage[] = []
+  for (const { id, name } of records) {
+    containers.push({ id, name, size: await catalog.layers.writableSize(id, options) })
+  }
+  const layersSize = sumOf(sizes.keys(), sizes)
+  return { layersSize, images: usages, containers, reclaimable: layersSize - sumOf(active, sizes) }
+}
+
+function sumOf(ids: Iterable<ChainID>, sizes: ReadonlyMap<ChainID, number>): number {
+  let sum = 0
+  for (const id of ids) sum += sizes.get(id) ?? 0
+  return sum
+}

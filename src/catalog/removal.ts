@@ -1,0 +1,116 @@
+import { chainIds, type ChainID, type ImageID } from '../digest.js'
+import { StoreError } from '../errors.js'
+import { parseReference } from '../references/reference.js'
+import type { Catalog } from './catalog.js'
+
+/** What went: familiar texts of references, and images in the order in which they were removed. */
+export interface Removed {
+  readonly untagged: readonly string[]
+  readonly deleted: readonly ImageID[]
+}
+
+/**
+ * Removes as `docker rmi`. By name: that name alone, and with its last name the image. By ID: the image, with its name;
+ * one that has several is `REFERENCE_CONFLICT` unless `force`. With an image go its layers, as far as no other image and
+ * no container needs them, and the images that it was committed from, as far as nobody named them or uses them.
+ *
+ * An image that a container stands on, or that another was committed from, is `IMAGE_IN_USE`; by name the latter loses
+ * its name alone.
+ */
+export function removeImage(catalog: Catalog, text: string, force: boolean): Promise<Removed> {
+  return catalog.locked(async () => {
+    const id = await catalog.find(text)
+    const names = (await catalog.references.all()).get(id) ?? []
+    const named = (await catalog.referenceOf(text)) !== undefined
+    if (names.length > 1 && !force) {
+      if (!named) throw severalNames(id, names)
+      return untag(catalog, [text])
+    }
+    await refuseContainers(catalog, id)
+    const child = await childOf(catalog, id)
+    if (child === undefined) return withUnusedParents(catalog, id, names)
+    if (named) return untag(catalog, names)
+    throw new StoreError('IMAGE_IN_USE', `image ${child} was committed from image ${id}`, {
+      hint: 'remove that one first',
+    })
+  })
+}
+
+/** Removes layers of the chain that no image, no container and no other process needs, the uppermost first. */
+export async function removeUnusedLayers(catalog: Catalog, chain: readonly ChainID[]): Promise<void> {
+  const used = await usedLayers(catalog)
+  for (const id of chain.toReversed()) {
+    if (used.has(id)) return
+    try {
+      await catalog.layers.remove(id)
+    } catch (error) {
+      if (error instanceof StoreError && ['LAYER_IN_USE', 'LAYER_NOT_FOUND'].includes(error.code)) return
+      throw error
+    }
+  }
+}
+
+/** Chains, with all below them, of all images. An image that cannot be read is no reason to keep a layer. */
+export async function usedLayers(catalog: Catalog): Promise<Set<ChainID>> {
+  const used = new Set<ChainID>()
+  for (const id of await catalog.images.list()) {
+    const config = await catalog.images.config(id).catch(() => undefined)
+    for (const chain of chainIds(config?.rootfs.diff_ids ?? [])) used.add(chain)
+  }
+  return used
+}
+
+/** Under the catalog's lock. */
+export async function deleteImage(catalog: Catalog, id: ImageID, names: readonly string[]): Promise<void> {
+  const { rootfs } = await catalog.images.config(id)
+  await catalog.references.delete(names.map(parseReference))
+  await catalog.images.remove(id)
+  await removeUnusedLayers(catalog, chainIds(rootfs.diff_ids))
+}
+
+async function untag(catalog: Catalog, names: readonly string[]): Promise<Removed> {
+  await catalog.references.delete(names.map(parseReference))
+  return { untagged: names, deleted: [] }
+}
+
+async function withUnusedParents(catalog: Catalog, id: ImageID, names: readonly string[]): Promise<Removed> {
+  const deleted: ImageID[] = []
+  let parent = await catalog.images.parent(id)
+  await deleteImage(catalog, id, names)
+  deleted.push(id)
+  while (parent !== undefined && (await isUnneeded(catalog, parent))) {
+    const next = await catalog.images.parent(parent)
+    await deleteImage(catalog, parent, [])
+    deleted.push(parent)
+    parent = next
+  }
+  return { untagged: names, deleted }
+}
+
+/** Here, without a name, and nothing stands on it. */
+export async function isUnneeded(catalog: Catalog, id: ImageID): Promise<boolean> {
+  if (!(await catalog.images.has(id)) || (await catalog.references.all()).has(id)) return false
+  const containers = await catalog.containers.list()
+  return containers.every(({ image }) => image !== id) && (await childOf(catalog, id)) === undefined
+}
+
+async function childOf(catalog: Catalog, id: ImageID): Promise<ImageID | undefined> {
+  for (const other of await catalog.images.list()) {
+    if ((await catalog.images.parent(other)) === id) return other
+  }
+  return undefined
+}
+
+async function refuseContainers(catalog: Catalog, id: ImageID): Promise<void> {
+  const user = (await catalog.containers.list()).find(({ image }) => image === id)
+  if (user === undefined) return
+  throw new StoreError('IMAGE_IN_USE', `container ${user.name} stands on image ${id}`, {
+    hint: 'remove the container first',
+  })
+}
+
+function severalNames(id: ImageID, names: readonly string[]): StoreError {
+  return new StoreError('REFERENCE_CONFLICT', `image ${id} has several names: ${names.join(', ')}`, {
+    hint: 'remove the names one by one, or use force',
+  })
+}
