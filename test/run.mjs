@@ -3,8 +3,8 @@
  * What `npm test` runs: the whole suite as whoever calls it, and, for root on Linux, the parts that touch the system
  * again with less: as root without CAP_SYS_ADMIN, and as an ordinary user. Arguments name test files or folders.
  *
- * A test that cannot run here is skipped and listed at the end with its name; with CI=true that is a failure, if it was
- * not run under another identity. The last line is `N passed, N failed`.
+ * A test that cannot run here is skipped and listed at the end under its reason; with CI=true that is a failure, if it
+ * was not run under another identity. The last line is `N passed, N failed`.
  */
 import { spawnSync } from 'node:child_process'
 import {
@@ -28,7 +28,6 @@ const project = resolve(import.meta.dirname, '..')
 const scratch = mkdtempSync(join(tmpdir(), 'layerstack-test-'))
 const filters = process.argv.slice(2)
 const ledger = join(scratch, 'ledger')
-const reasons = join(scratch, 'reasons')
 const strict = process.env.CI === 'true' || process.env.LAYERSTACK_REQUIRE_ALL === '1'
 
 try {
@@ -120,7 +119,7 @@ function runAs({ name, command, directory, folders, environment }, index) {
       ...process.env,
       ...environment,
       LAYERSTACK_TEST_IDENTITY: name,
-      ...(index === 0 && { LAYERSTACK_TEST_LEDGER: ledger, LAYERSTACK_TEST_REASONS: reasons }),
+      ...(index === 0 && { LAYERSTACK_TEST_LEDGER: ledger }),
     },
   })
   const results = existsSync(output) ? JSON.parse(readFileSync(output, 'utf8')).testResults : []
@@ -128,6 +127,7 @@ function runAs({ name, command, directory, folders, environment }, index) {
     file.assertionResults.map((test) => ({
       id: `${file.name.slice(directory.length + 1)} › ${test.fullName}`,
       status: test.status,
+      reason: test.meta?.reason,
     })),
   )
   const brokenFiles = results.filter(
@@ -145,15 +145,15 @@ function runAs({ name, command, directory, folders, environment }, index) {
 function report(runs) {
   const all = runs.flatMap((run) => run.tests)
   const passedSomewhere = new Set(all.filter((test) => test.status === 'passed').map((test) => test.id))
-  const skipped = new Set(
-    all.filter((test) => isSkipped(test) && !passedSomewhere.has(test.id)).map((test) => test.id),
-  )
+  const skipped = new Map()
+  for (const test of all.filter(({ id }) => !passedSomewhere.has(id))) {
+    if (isSkipped(test) && !skipped.has(test.id)) skipped.set(test.id, test.reason)
+  }
   const passed = all.filter((test) => test.status === 'passed').length
   const failed =
     all.filter((test) => test.status === 'failed').length +
     runs.reduce((sum, run) => sum + run.failedOtherwise, 0)
-  if (skipped.size > 0)
-    console.log(`\nNot exercised here:\n${[...skipped].map((id) => `  ${id}${reasonOf(id)}`).join('\n')}`)
+  if (skipped.size > 0) console.log(`\nNot exercised here:\n${table(skipped)}`)
   if (skipped.size > 0 && strict) console.log('\nIn CI a skipped test is a failure.')
   const bad = failed + (strict ? skipped.size : 0)
   console.log(
@@ -162,15 +162,15 @@ function report(runs) {
   return bad > 0 || passed === 0 ? 1 : 0
 }
 
-/** What the test file said of it (`support/needs.ts`). */
-function reasonOf(id) {
-  if (!existsSync(reasons)) return ''
-  const said = readFileSync(reasons, 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line))
-  const found = said.find(({ file }) => id.startsWith(`${file.slice(project.length + 1)} `))
-  return found === undefined ? '' : ` (${found.reason})`
+/** Each reason (`support/needs.ts`) once, and below it what was skipped for it. */
+function table(skipped) {
+  const reasons = [...new Set(skipped.values())]
+  return reasons
+    .map((reason) => {
+      const ids = [...skipped].filter((entry) => entry[1] === reason).map(([id]) => `    ${id}`)
+      return [`  ${reason ?? 'for no reason given'}:`, ...ids].join('\n')
+    })
+    .join('\n')
 }
 
 function isSkipped({ status }) {

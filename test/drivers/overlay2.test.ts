@@ -23,6 +23,7 @@ import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import type { LayerFs } from '#layerstack/fs/layer-fs.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
 import { findProgram } from '../support/program.js'
+import { notInstalled, unless } from '../support/needs.js'
 import { KERNEL, noKernel, opener, USERSPACE } from './openers.js'
 import { describeTree } from './trees.js'
 
@@ -261,7 +262,7 @@ describe('a root opened read-only', () => {
   })
 })
 
-describe.skipIf(noKernel !== undefined)("the kernel's overlay", () => {
+describe("the kernel's overlay", unless(noKernel), () => {
   it('and the userspace one take turns in one root', async () => {
     const userspace = await openWith(USERSPACE)
     await threeLayers(userspace)
@@ -366,8 +367,9 @@ describe.skipIf(noKernel !== undefined)("the kernel's overlay", () => {
     expect(mountsBelow(realpathSync(root))).toEqual([])
   })
 
-  it.skipIf(setpriv === '')(
+  it(
     'serves a root that was made without CAP_SYS_ADMIN, whose marks are in user xattrs',
+    unless(notInstalled('setpriv')),
     async () => {
       const script = `
       import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
@@ -395,8 +397,9 @@ describe.skipIf(noKernel !== undefined)("the kernel's overlay", () => {
     },
   )
 
-  it.skipIf(setpriv === '')(
+  it(
     'of a root with marks in trusted xattrs is not for those who cannot read them',
+    unless(notInstalled('setpriv')),
     async () => {
       await threeLayers(await openWith(KERNEL))
       const script = `

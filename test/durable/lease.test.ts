@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { Lease } from '#layerstack/durable/lease.js'
 import { Lock } from '#layerstack/durable/lock.js'
-import { libcAvailable } from '#layerstack/sys/libc.js'
+import { noCalls, unless } from '../support/needs.js'
 import { heard, kill, Place } from './children.js'
 
 const ROUNDS = 25
@@ -41,7 +41,7 @@ describe('a lease', () => {
   })
 })
 
-describe.skipIf(!libcAvailable().works)('a lease of a killed process', () => {
+describe('a lease of a killed process', unless(noCalls), () => {
   it('is abandoned, to one at a time, until what it names is cleared', async () => {
     await using place = new Place()
     const leases = place.path('leases')

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { tryLockFile } from '#layerstack/durable/lock-file.js'
 import { Lock } from '#layerstack/durable/lock.js'
 import { processMark } from '#layerstack/durable/process-mark.js'
-import { libcAvailable } from '#layerstack/sys/libc.js'
+import { noCalls, unless } from '../support/needs.js'
 import { heard, kill, Place } from './children.js'
 
 const KILLS = 12
@@ -91,8 +91,8 @@ for (const [kind, environment] of [
   ['by flock', {}],
   ['by a file', WITHOUT_KOFFI],
 ] as const) {
-  const gated = kind === 'by flock' && !libcAvailable().works
-  describe.skipIf(gated)(`a lock between processes, ${kind}`, () => {
+  const reason = kind === 'by flock' ? noCalls : undefined
+  describe(`a lock between processes, ${kind}`, unless(reason), () => {
     const isFree = async (path: string) => {
       const lock = kind === 'by a file' ? await tryLockFile(`${path}.held`) : await Lock.tryAcquire(path)
       await (lock instanceof Lock ? lock.release() : lock?.())
@@ -126,7 +126,7 @@ for (const [kind, environment] of [
   })
 }
 
-describe.skipIf(!libcAvailable().works)('a lock on a file that its holders remove', () => {
+describe('a lock on a file that its holders remove', unless(noCalls), () => {
   it('keeps processes apart', async () => {
     await using place = new Place()
     writeFileSync(place.path('counter'), '0')
@@ -154,14 +154,18 @@ describe('a lock file', () => {
     }
   })
 
-  it.skipIf(!existsSync('/proc/self/ns/pid'))('of a process in another container is left alone', async () => {
-    await using place = new Place()
-    const [pid, start, boot] = (await processMark()).split(' ')
-    writeFileSync(place.path('held'), [pid, start, boot, 'pid:[1]'].join(' '))
-    expect(await tryLockFile(place.path('held'))).toBeUndefined()
-    writeFileSync(place.path('held'), [pid, start, 'a-boot-before-this', 'pid:[1]'].join(' '))
-    expect(await tryLockFile(place.path('held'))).toBeDefined()
-  })
+  it(
+    'of a process in another container is left alone',
+    unless(existsSync('/proc/self/ns/pid') ? undefined : 'this kernel has no PID namespaces'),
+    async () => {
+      await using place = new Place()
+      const [pid, start, boot] = (await processMark()).split(' ')
+      writeFileSync(place.path('held'), [pid, start, boot, 'pid:[1]'].join(' '))
+      expect(await tryLockFile(place.path('held'))).toBeUndefined()
+      writeFileSync(place.path('held'), [pid, start, 'a-boot-before-this', 'pid:[1]'].join(' '))
+      expect(await tryLockFile(place.path('held'))).toBeDefined()
+    },
+  )
 
   it('whose taking over was interrupted is taken over by the next but one', async () => {
     await using place = new Place()

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
+import { unless } from '../support/needs.js'
 import { Bench, noOracle } from './union-bench.js'
 import { driveAlike, randomBench, treeOf } from './union-drive.js'
 import { bytes } from './union-objects.js'
@@ -19,7 +20,7 @@ afterEach(() => {
   for (const bench of benches.splice(0)) bench.remove()
 })
 
-describe.skipIf(reason !== undefined)('a union and a kernel’s overlay', () => {
+describe('a union and a kernel’s overlay', unless(reason), () => {
   for (const seed of SEEDS) {
     it(`stay alike for ${ROUNDS} x ${STEPS} steps, each going on where the other stopped (seed ${seed})`, () => {
       const [a, b] = [randomBench(seed, { marks: true }), randomBench(seed, { marks: true })]

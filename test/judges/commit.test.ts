@@ -6,15 +6,15 @@ import type { Image, Store } from '#layerstack/index.js'
 import { changes } from '../fixtures/recipes/real/changes.js'
 import { realImage, realImageNeeds, type RealImage } from '../fixtures/real-image.js'
 import { startDockerd, type Dockerd } from '../support/dockerd.js'
-import { skipped, whyNot } from '../support/needs.js'
+import { noDaemon, notInstalled, unless } from '../support/needs.js'
 import { changeContainer } from './container-changes.js'
 import { either, linksPartedByOverlay, madeByInitLayer } from './known-differences.js'
 import { differences, treeOf, type Tree } from './tree.js'
 import { openVariant, variants } from './variants.js'
 
-const reason = whyNot(...realImageNeeds)
+const reason = noDaemon ?? notInstalled(...realImageNeeds)
 
-describe.skipIf(skipped(reason, import.meta.filename))("changes that Docker's own container saw, too", () => {
+describe("changes that Docker's own container saw, too", unless(reason), () => {
   let fixture: RealImage
   let scratch: string
   let docker: Dockerd

@@ -7,17 +7,17 @@ import { chainIds } from '#layerstack/digest.js'
 import type { Image, Store } from '#layerstack/index.js'
 import { IMAGE, realImage, realImageNeeds, type RealImage } from '../fixtures/real-image.js'
 import { startDockerd, type Dockerd } from '../support/dockerd.js'
-import { skipped, whyNot } from '../support/needs.js'
 import { run } from '../support/program.js'
+import { noDaemon, notInstalled, unless } from '../support/needs.js'
 import { madeByInitLayer } from './known-differences.js'
 import { differences, treeOf } from './tree.js'
 import { openVariant, variants } from './variants.js'
 
 const formats = ['docker-archive', 'oci-archive', 'oci-layout'] as const
 const RAW = 2
-const reason = whyNot(...realImageNeeds, 'skopeo', 'umoci')
+const reason = noDaemon ?? notInstalled(...realImageNeeds, 'skopeo', 'umoci')
 
-describe.skipIf(skipped(reason, import.meta.filename))('a real image that Docker built and saved', () => {
+describe('a real image that Docker built and saved', unless(reason), () => {
   let fixture: RealImage
   let scratch: string
   let docker: Dockerd

@@ -13,69 +13,66 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { realImage, realImageNeeds, type RealImage } from '../fixtures/real-image.js'
-import { skipped, whyNot } from '../support/needs.js'
+import { noDaemon, notInstalled, unless } from '../support/needs.js'
 import { madeByInitLayer } from './known-differences.js'
 import { differences, treeOf } from './tree.js'
 
 const NOBODY = 65534
 const project = resolve(import.meta.dirname, '../..')
-const reason = whyNot(...realImageNeeds, 'setpriv')
+const reason = noDaemon ?? notInstalled(...realImageNeeds, 'setpriv')
 
-describe.skipIf(skipped(reason, import.meta.filename))(
-  'a real image in the hands of an ordinary user',
-  () => {
-    let fixture: RealImage
-    let scratch: string
+describe('a real image in the hands of an ordinary user', unless(reason), () => {
+  let fixture: RealImage
+  let scratch: string
 
-    beforeAll(async () => {
-      fixture = await realImage()
-      scratch = mkdtempSync(join(tmpdir(), 'layerstack-judges-'))
-      chmodSync(scratch, 0o755)
-      // Where the package and what it needs may be read by anybody.
-      for (const name of ['package.json', 'dist', 'node_modules', 'test/judges']) {
-        cpSync(join(project, name), join(scratch, 'project', name), { recursive: true, dereference: true })
-      }
-      mkdirSync(join(scratch, 'home'))
-      chownSync(join(scratch, 'home'), NOBODY, NOBODY)
-    }, 900_000)
+  beforeAll(async () => {
+    fixture = await realImage()
+    scratch = mkdtempSync(join(tmpdir(), 'layerstack-judges-'))
+    chmodSync(scratch, 0o755)
+    // Where the package and what it needs may be read by anybody.
+    for (const name of ['package.json', 'dist', 'node_modules', 'test/judges']) {
+      cpSync(join(project, name), join(scratch, 'project', name), { recursive: true, dereference: true })
+    }
+    mkdirSync(join(scratch, 'home'))
+    chownSync(join(scratch, 'home'), NOBODY, NOBODY)
+  }, 900_000)
 
-    afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+  afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
-    it.each([
-      { driver: 'overlay2', keeping: 'in xattrs', environment: {} },
-      {
-        driver: 'overlay2',
-        keeping: 'beside the tree, without system calls',
-        environment: { LAYERSTACK_NO_KOFFI: '1' },
-      },
-      { driver: 'vfs', keeping: 'in xattrs', environment: {} },
-    ])(
-      'exports what Docker does, with owners, devices and capabilities kept $keeping, on $driver',
-      async ({ driver, environment }) => {
-        const home = join(scratch, 'home')
-        const [root, exported] = [join(home, 'root'), join(home, 'export.tar')]
-        const user = [
-          `--reuid=${NOBODY}`,
-          `--regid=${NOBODY}`,
-          '--clear-groups',
-          '--inh-caps=-all',
-          '--bounding-set=-all',
-        ]
-        const program = [process.execPath, 'test/judges/ordinary-user.mjs', root, driver, exported]
-        const said = execFileSync('setpriv', [...user, ...program], {
-          cwd: join(scratch, 'project'),
-          stdio: [openSync(fixture.archive, 'r'), 'pipe', 'inherit'],
-          env: { ...process.env, ...environment, HOME: home },
-        })
-        expect(JSON.parse(said.toString())).toMatchObject({ id: fixture.inspect.Id })
-        const [ours, theirs] = [
-          await treeOf(createReadStream(exported)),
-          await treeOf(createReadStream(fixture.exported)),
-        ]
-        expect(differences(ours, theirs, madeByInitLayer)).toEqual([])
-        for (const path of [root, exported]) rmSync(path, { recursive: true, force: true })
-      },
-      300_000,
-    )
-  },
-)
+  it.each([
+    { driver: 'overlay2', keeping: 'in xattrs', environment: {} },
+    {
+      driver: 'overlay2',
+      keeping: 'beside the tree, without system calls',
+      environment: { LAYERSTACK_NO_KOFFI: '1' },
+    },
+    { driver: 'vfs', keeping: 'in xattrs', environment: {} },
+  ])(
+    'exports what Docker does, with owners, devices and capabilities kept $keeping, on $driver',
+    async ({ driver, environment }) => {
+      const home = join(scratch, 'home')
+      const [root, exported] = [join(home, 'root'), join(home, 'export.tar')]
+      const user = [
+        `--reuid=${NOBODY}`,
+        `--regid=${NOBODY}`,
+        '--clear-groups',
+        '--inh-caps=-all',
+        '--bounding-set=-all',
+      ]
+      const program = [process.execPath, 'test/judges/ordinary-user.mjs', root, driver, exported]
+      const said = execFileSync('setpriv', [...user, ...program], {
+        cwd: join(scratch, 'project'),
+        stdio: [openSync(fixture.archive, 'r'), 'pipe', 'inherit'],
+        env: { ...process.env, ...environment, HOME: home },
+      })
+      expect(JSON.parse(said.toString())).toMatchObject({ id: fixture.inspect.Id })
+      const [ours, theirs] = [
+        await treeOf(createReadStream(exported)),
+        await treeOf(createReadStream(fixture.exported)),
+      ]
+      expect(differences(ours, theirs, madeByInitLayer)).toEqual([])
+      for (const path of [root, exported]) rmSync(path, { recursive: true, force: true })
+    },
+    300_000,
+  )
+})

@@ -5,15 +5,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openStore } from '#layerstack/index.js'
 import { COMMITTED, IMAGE, realImage, realImageNeeds, type RealImage } from '../fixtures/real-image.js'
 import { startDockerd } from '../support/dockerd.js'
-import { skipped, whyNot } from '../support/needs.js'
 import { run } from '../support/program.js'
+import { noDaemon, notInstalled, unless } from '../support/needs.js'
 import { either, linksPartedByDockersVfs, madeByInitLayer } from './known-differences.js'
 import { differences, treeOf, type Tree } from './tree.js'
 import { openVariant, variants } from './variants.js'
 
-const reason = whyNot(...realImageNeeds)
+const reason = noDaemon ?? notInstalled(...realImageNeeds)
 
-describe.skipIf(skipped(reason, import.meta.filename))('one data root', () => {
+describe('one data root', unless(reason), () => {
   let fixture: RealImage
   let scratch: string
   let expected: Tree

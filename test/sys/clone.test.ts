@@ -2,9 +2,10 @@ import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { copyFileRange, ficlone } from '#layerstack/sys/clone.js'
 import { fileSystemOf } from '#layerstack/sys/file-system.js'
-import { canCall, canMount, findProgram, Place } from './place.js'
+import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
+import { Place } from './place.js'
 
-describe.skipIf(!canCall)('copying inside the kernel', () => {
+describe('copying inside the kernel', unless(noCalls), () => {
   it('copies ranges, and says where a file ends', () => {
     using place = new Place()
     const from = openSync(place.file('from', 'hello, world'), 'r')
@@ -24,7 +25,7 @@ describe.skipIf(!canCall)('copying inside the kernel', () => {
     for (const fd of [null_, to]) closeSync(fd)
   })
 
-  it.skipIf(!canMount || !findProgram('mkfs.xfs'))('shares blocks on XFS', () => {
+  it('shares blocks on XFS', unless(noMounts, notInstalled('mkfs.xfs')), () => {
     using place = new Place()
     const fs = place.fileSystem(['mkfs.xfs', '-q', '-m', 'reflink=1'], 320)
     writeFileSync(`${fs}/a`, Buffer.alloc(64 << 20, 1), { flush: true })

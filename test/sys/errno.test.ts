@@ -2,6 +2,7 @@ import { readFileSync, renameSync } from 'node:fs'
 import { constants } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { errnoName, systemError } from '#layerstack/sys/errno.js'
+import { noLinux, unless } from '../support/needs.js'
 import { thrownBy } from './place.js'
 
 describe('an error of the system', () => {
@@ -18,7 +19,7 @@ describe('an error of the system', () => {
     expect({ ...ours, message: ours.message }).toEqual({ ...theirs, message: theirs.message })
   })
 
-  it.skipIf(process.platform !== 'linux')('has a name for every errno that Node knows, and then some', () => {
+  it('has a name for every errno that Node knows, and then some', unless(noLinux), () => {
     for (const [code, number] of Object.entries(constants.errno)) {
       const shared = { EWOULDBLOCK: 'EAGAIN', EOPNOTSUPP: 'ENOTSUP' }[code] ?? code
       if (code !== 'EDEADLOCK') expect(errnoName(number)).toMatch(new RegExp(`^(${shared}|E${number})$`))

@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { tellsTypes } from '#layerstack/sys/dirent-types.js'
 import { fileSystemOf } from '#layerstack/sys/file-system.js'
 import { syncfs } from '#layerstack/sys/syncfs.js'
-import { canCall, canMount, findProgram, Place, thrownBy } from './place.js'
+import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
+import { Place, thrownBy } from './place.js'
 
-describe.skipIf(!canCall)('a file system', () => {
+describe('a file system', unless(noCalls), () => {
   it('can be synced by any descriptor on it', () => {
     using place = new Place()
     const fd = openSync(place.file('a', 'x'), 'r')
@@ -25,14 +26,11 @@ describe.skipIf(!canCall)('a file system', () => {
     expect(tellsTypes(place.root)).toBe(true)
   })
 
-  it.skipIf(!canMount || !findProgram('mkfs.ext4'))(
-    'that does not is found out, though Node hides it',
-    () => {
-      using place = new Place()
-      const fs = place.fileSystem(['mkfs.ext4', '-q', '-O', '^filetype'], 16)
-      writeFileSync(`${fs}/a`, '')
-      expect(tellsTypes(fs)).toBe(false)
-      expect(fileSystemOf(fs).name).toBe('extfs')
-    },
-  )
+  it('that does not is found out, though Node hides it', unless(noMounts, notInstalled('mkfs.ext4')), () => {
+    using place = new Place()
+    const fs = place.fileSystem(['mkfs.ext4', '-q', '-O', '^filetype'], 16)
+    writeFileSync(`${fs}/a`, '')
+    expect(tellsTypes(fs)).toBe(false)
+    expect(fileSystemOf(fs).name).toBe('extfs')
+  })
 })

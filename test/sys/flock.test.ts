@@ -2,9 +2,10 @@ import { spawnSync } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { tryFlock } from '#layerstack/sys/flock.js'
-import { canCall, findProgram, Place, runScript, thrownBy } from './place.js'
+import { noCalls, notInstalled, unless } from '../support/needs.js'
+import { Place, runScript, thrownBy } from './place.js'
 
-describe.skipIf(!canCall)('flock', () => {
+describe('flock', unless(noCalls), () => {
   it('parts two openings of one file, in one process', () => {
     using place = new Place()
     const [a, b] = [openSync(place.file('lock'), 'r'), openSync(place.path('lock'), 'r')]
@@ -24,7 +25,7 @@ describe.skipIf(!canCall)('flock', () => {
     expect(thrownBy(() => tryFlock(b, 'exclusive'))).toMatchObject({ code: 'EBADF', syscall: 'flock' })
   })
 
-  it.skipIf(!findProgram('flock'))('is the one of flock(1), and no child inherits it', () => {
+  it('is the one of flock(1), and no child inherits it', unless(notInstalled('flock')), () => {
     using place = new Place()
     const fd = openSync(place.file('lock'), 'r')
     expect(tryFlock(fd, 'exclusive')).toBe(true)

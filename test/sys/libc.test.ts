@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { bind, cString, libcAvailable } from '#layerstack/sys/libc.js'
-import { canCall, thrownBy } from './place.js'
+import { noCalls, unless } from '../support/needs.js'
+import { thrownBy } from './place.js'
 
 describe('the C library', () => {
   it('is there on Linux with koffi, or it is said why not', () => {
@@ -34,7 +35,7 @@ describe('the C library', () => {
     ])
   })
 
-  it.skipIf(!canCall)('may lack a function: ENOSYS, when it is called and not before', () => {
+  it('may lack a function: ENOSYS, when it is called and not before', unless(noCalls), () => {
     const missing = bind('int layerstack_has_no_such_function(int x)')
     expect(thrownBy(() => missing(1)).code).toBe('ENOSYS')
   })

@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { lstatSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { deviceMajor, deviceMinor, mknod } from '#layerstack/sys/mknod.js'
-import { canCall, canMakeDevices, Place, thrownBy } from './place.js'
+import { noCalls, noDevices, unless } from '../support/needs.js'
+import { Place, thrownBy } from './place.js'
 
-describe.skipIf(!canCall)('mknod', () => {
+describe('mknod', unless(noCalls), () => {
   it('makes FIFOs and sockets', () => {
     using place = new Place()
     mknod(place.path('fifo'), 'fifo', 0o600)
@@ -25,7 +26,7 @@ describe.skipIf(!canCall)('mknod', () => {
     expect([lstatSync(place.path('gone')).isCharacterDevice(), rdev]).toEqual([true, 0])
   })
 
-  it.skipIf(!canMakeDevices)('makes devices of every number that there is', () => {
+  it('makes devices of every number that there is', unless(noDevices), () => {
     using place = new Place()
     for (const [major, minor] of [
       [1, 3],

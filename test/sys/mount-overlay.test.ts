@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { mountOverlay, mountOverlayByOptions } from '#layerstack/sys/mount-overlay.js'
 import { unmountIfMounted } from '#layerstack/sys/mount.js'
-import { canMount, Place, thrownBy } from './place.js'
+import { noMounts, unless } from '../support/needs.js'
+import { Place, thrownBy } from './place.js'
 
 const OFF = ['redirect_dir=off', 'index=off', 'metacopy=off']
 
@@ -11,7 +12,7 @@ for (const [how, mountBy] of [
   ['layer by layer', mountOverlay],
   ['by options, as before Linux 6.7', mountOverlayByOptions],
 ] as const) {
-  describe.skipIf(!canMount)(`an overlay mounted ${how}`, () => {
+  describe(`an overlay mounted ${how}`, unless(noMounts), () => {
     it('shows the upper over the lowers, the first lower uppermost, and takes writes', () => {
       using place = new Place()
       const { target, ...overlay } = overlayIn(place, '', 3)
@@ -67,7 +68,7 @@ for (const [how, mountBy] of [
   })
 }
 
-describe.skipIf(!canMount)('an overlay of many layers', () => {
+describe('an overlay of many layers', unless(noMounts), () => {
   it('takes 500, and the kernel says why not 501', () => {
     using place = new Place()
     const { target, lowers, ...overlay } = overlayIn(place, 'long'.repeat(20), 501)
@@ -93,7 +94,7 @@ describe.skipIf(!canMount)('an overlay of many layers', () => {
   })
 })
 
-describe.skipIf(!canMount)('unmounting', () => {
+describe('unmounting', unless(noMounts), () => {
   it('does not follow a symlink to some other mount', () => {
     using place = new Place()
     const { target, ...overlay } = overlayIn(place, '', 1)

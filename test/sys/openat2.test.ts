@@ -7,9 +7,10 @@ import {
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
 } from '#layerstack/sys/openat2.js'
-import { canCall, Place, runScript, thrownBy } from './place.js'
+import { noCalls, unless } from '../support/needs.js'
+import { Place, runScript, thrownBy } from './place.js'
 
-describe.skipIf(!canCall)('openat2', () => {
+describe('openat2', unless(noCalls), () => {
   it('does not leave the root, by whatever path', () => {
     using place = new Place()
     place.file('secret', 'outside')

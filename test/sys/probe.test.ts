@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { probe, type Probe } from '#layerstack/sys/probe.js'
-import { canCall, canGiveAway, canMakeDevices, canMount, findProgram, Place } from './place.js'
+import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
+import { canCall, canGiveAway, canMakeDevices, canMount, Place } from './place.js'
 
 describe('a probe', () => {
   it('finds what this process may do, and has a reason for each thing that it may not', () => {
@@ -16,7 +17,7 @@ describe('a probe', () => {
     for (const [name, answer] of answers(found)) expect(answer.works, name).toBe(answer.reason === undefined)
   })
 
-  it.skipIf(!canCall)('finds what anybody may do', () => {
+  it('finds what anybody may do', unless(noCalls), () => {
     using place = new Place()
     const { whiteouts, userXattrs, openat2, dType } = probe(place.root)
     expect([whiteouts, userXattrs, openat2, dType].map(({ works }) => works)).toEqual([
@@ -49,7 +50,7 @@ describe('a probe', () => {
     expect(found.chown.works).toBe(canGiveAway)
   })
 
-  it.skipIf(!canMount || !findProgram('mkfs.ext4'))('sees that a file system is not fit for overlays', () => {
+  it('sees that a file system is not fit for overlays', unless(noMounts, notInstalled('mkfs.ext4')), () => {
     using place = new Place()
     const fs = place.fileSystem(['mkfs.ext4', '-q', '-O', '^filetype'], 16)
     const { dType, overlay, manyLowers } = probe(fs)
@@ -59,7 +60,7 @@ describe('a probe', () => {
     expect(dType.reason).toContain('have no type')
   })
 
-  it.skipIf(!canMount || !findProgram('mkfs.xfs'))('sees that a file system shares blocks', () => {
+  it('sees that a file system shares blocks', unless(noMounts, notInstalled('mkfs.xfs')), () => {
     using place = new Place()
     const found = probe(place.fileSystem(['mkfs.xfs', '-q', '-m', 'reflink=1'], 320))
     expect(found).toMatchObject({

@@ -1,9 +1,10 @@
 import { existsSync, lstatSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { renameExchange, renameLeavingWhiteout } from '#layerstack/sys/rename.js'
-import { canCall, Place, thrownBy } from './place.js'
+import { noCalls, unless } from '../support/needs.js'
+import { Place, thrownBy } from './place.js'
 
-describe.skipIf(!canCall)('renameat2', () => {
+describe('renameat2', unless(noCalls), () => {
   it('exchanges two paths', () => {
     using place = new Place()
     place.file('a', 'A')

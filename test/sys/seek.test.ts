@@ -1,9 +1,10 @@
 import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { dataRanges } from '#layerstack/sys/seek.js'
-import { canCall, Place } from './place.js'
+import { noCalls, unless } from '../support/needs.js'
+import { Place } from './place.js'
 
-describe.skipIf(!canCall)('data ranges', () => {
+describe('data ranges', unless(noCalls), () => {
   it('are where a sparse file has been written', () => {
     using place = new Place()
     const fd = openSync(place.file('sparse'), 'r+')

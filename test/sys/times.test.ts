@@ -1,9 +1,10 @@
 import { closeSync, fstatSync, lstatSync, openSync, statSync, symlinkSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { futimens, utimensat } from '#layerstack/sys/times.js'
-import { canCall, Place } from './place.js'
+import { noCalls, unless } from '../support/needs.js'
+import { Place } from './place.js'
 
-describe.skipIf(!canCall)('times', () => {
+describe('times', unless(noCalls), () => {
   const moments = [0n, 1n, 1_234_567_890_123_456_789n, -1n, -1_500_000_001n, 2n ** 32n * 1_000_000_000n + 7n]
 
   it('are kept to the nanosecond, before 1970 and after 2038', () => {

@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { linkSync, symlinkSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { lgetxattr, llistxattr, lremovexattr, lsetxattr } from '#layerstack/sys/xattr.js'
-import { canCall, canMount, findProgram, Place, thrownBy } from './place.js'
+import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
+import { Place, thrownBy } from './place.js'
 
-describe.skipIf(!canCall)('xattrs', () => {
+describe('xattrs', unless(noCalls), () => {
   it('hold any bytes, the empty value too', () => {
     using place = new Place()
     const file = place.file('a')
@@ -17,7 +18,7 @@ describe.skipIf(!canCall)('xattrs', () => {
     expect(userNames(file)).toEqual(['user.empty', 'user.every'])
   })
 
-  it.skipIf(!canMount || !findProgram('mkfs.xfs'))('are read back whole, up to 64 KiB long, and many', () => {
+  it('are read back whole, up to 64 KiB long, and many', unless(noMounts, notInstalled('mkfs.xfs')), () => {
     using place = new Place()
     const file = `${place.fileSystem(['mkfs.xfs', '-q'], 320)}/a`
     place.file('fs/a')
@@ -30,7 +31,7 @@ describe.skipIf(!canCall)('xattrs', () => {
     expect(userNames(file)).toEqual(['user.long', ...names].toSorted())
   })
 
-  it.skipIf(!findProgram('getfattr'))('are what getfattr and setfattr say they are', () => {
+  it('are what getfattr and setfattr say they are', unless(notInstalled('getfattr', 'setfattr')), () => {
     using place = new Place()
     const file = place.file('a')
     lsetxattr(file, 'user.ours', Buffer.from([0, 255]))
@@ -58,7 +59,7 @@ describe.skipIf(!canCall)('xattrs', () => {
     })
   })
 
-  it.skipIf(!canMount)('of a symlink are its own', () => {
+  it('of a symlink are its own', unless(noMounts), () => {
     using place = new Place()
     const [file, link] = [place.file('a'), place.path('link')]
     symlinkSync('a', link)
