@@ -77,8 +77,9 @@ export async function openStoreWith(registry: DriverRegistry, options: OpenStore
       ? await selectDriver(registry, { driver: wanted, root, engine, driverOptions, readOnly })
       : { driver: wanted, refused: [] }
   const store = new Store(root, driver, refused, readOnly)
-  await store.layers.open()
-  if (!readOnly) await claimFormat(join(root, 'layerstack', 'format'), FORMAT, false)
+  if (readOnly) return store
+  await store.recover()
+  await claimFormat(join(root, 'layerstack', 'format'), FORMAT, false)
   return store
 }
 
@@ -255,17 +256,16 @@ export class Store implements AsyncDisposable, ContainerHome {
       image: image.id,
       created: now(),
     }
-    await this.layers.createWritable(id, image.chainId, options.storageOptions)
-    const { containers } = this.#catalog
-    try {
-      await this.#catalog.locked(async () => {
+    const makeKnown = () =>
+      this.#catalog.locked(async () => {
         await this.#catalog.find(image.id)
-        await containers.add(record)
+        await this.#catalog.containers.add(record)
       })
+    await this.layers.createWritable(id, image.chainId, options.storageOptions, makeKnown)
+    try {
       return await Container.open(this, record)
     } catch (error) {
-      await containers.remove(id)
-      await this.layers.removeWritable(id)
+      await this.removeContainer(record)
       throw error
     }
   }
@@ -315,6 +315,16 @@ export class Store implements AsyncDisposable, ContainerHome {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** @internal What processes that died left half done. */
+  async recover(): Promise<void> {
+    const { containers } = this.#catalog
+    await this.layers.open((id) => containers.has(id))
+    // The record of a container goes after its writable layer, so one without is what a removal left.
+    for (const record of await containers.list()) {
+      if (!(await this.layers.hasWritable(record.id))) await this.removeContainer(record)
+    }
   }
 
   /** @internal for `Container` */

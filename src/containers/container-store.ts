@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { access, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ImageID } from '../digest.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
@@ -31,6 +31,13 @@ export class ContainerStore {
     })
     const records = files.filter((file) => /^[a-f0-9]{64}\.json$/.test(file)).map((file) => this.#read(file))
     return (await Promise.all(records)).filter((record) => record !== undefined)
+  }
+
+  async has(id: string): Promise<boolean> {
+    return access(join(this.#directory, `${id}.json`)).then(
+      () => true,
+      () => false,
+    )
   }
 
   /** By id, by a unique beginning of one, or by name. Throws `CONTAINER_NOT_FOUND`, `REFERENCE_AMBIGUOUS`. */

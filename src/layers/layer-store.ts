@@ -47,7 +47,7 @@ export interface CommitOptions extends OperationOptions {
  * 3. What an operation stands on, its parent, is named in its lease, too, and is not removed meanwhile.
  * 4. The store's lock is held for steps on metadata alone, never while a layer is read or written.
  * 5. A commit that consumes names the layer first and renames the driver's layer then; whoever finds the lease of a dead
- *    process finishes that (`recover`). So a container's content is at any time in one of both.
+ *    process finishes that at its `open`. So a container's content is at any time in one of both.
  */
 export class LayerStore {
   readonly #driver: Driver
@@ -66,11 +66,15 @@ export class LayerStore {
     this.#readOnly = readOnly
   }
 
-  /** Makes the directories, and clears what processes that died left half done. */
-  async open(): Promise<void> {
+  /**
+   * Makes the directories, and clears what processes that died left half done.
+   * @param isNamed whether somebody knows the writable layer of this name; one that was made and that nobody came to
+   *   know is cleared, too
+   */
+  async open(isNamed: (writable: string) => Promise<boolean> = async () => true): Promise<void> {
     if (this.#readOnly) return
     await this.#db.make()
-    await this.recover()
+    await this.#recover(isNamed)
   }
 
   get(id: ChainID): Promise<Layer | undefined> {
@@ -79,7 +83,7 @@ export class LayerStore {
 
   async require(id: ChainID): Promise<Layer> {
     const layer = await this.#db.layer(id)
-    if (layer === undefined) throw new StoreError('LAYER_NOT_FOUND', `there is no layer ${id}`)
+    if (layer === undefined) throw notFound(id)
     return layer
   }
 
@@ -139,13 +143,17 @@ export class LayerStore {
   /** Removes a layer that may be damaged. `LAYER_IN_USE` if one or a container stands on it. */
   async discard(id: ChainID): Promise<void> {
     this.#mayWrite()
-    const layer = await this.#db.layer(id).catch(() => undefined)
-    const removing = await this.#locked(async () => {
-      await this.#refuseInUse(id)
-      return this.#db.unpublish(id)
+    const cacheId = (await this.#db.layer(id).catch(() => undefined))?.cacheId
+    await this.#leased(cacheId === undefined ? [] : [cacheId], async () => {
+      const removing = await this.#locked(async () => {
+        await this.#refuseInUse(id)
+        const now = await this.#db.layer(id).catch(() => undefined)
+        if (now?.cacheId !== cacheId) throw notFound(id)
+        return this.#db.unpublish(id)
+      })
+      if (cacheId !== undefined) await this.#driver.remove(cacheId)
+      await rm(removing, { recursive: true, force: true })
     })
-    if (layer !== undefined) await this.#driver.remove(layer.cacheId)
-    await rm(removing, { recursive: true, force: true })
   }
 
   /**
@@ -195,15 +203,21 @@ export class LayerStore {
     await this.discard(id)
   }
 
+  /**
+   * @param makeKnown is done before the layer counts as made: where it fails, or its process dies, the layer goes
+   *   (see `open`)
+   */
   async createWritable(
     name: string,
     parent: ChainID | undefined,
-    storageOptions?: Readonly<Record<string, string>>,
+    storageOptions: Readonly<Record<string, string>> | undefined,
+    makeKnown: () => Promise<void> = async () => undefined,
   ): Promise<WritableLayer> {
     this.#mayWrite()
     const below = parent === undefined ? undefined : await this.require(parent)
     const mountId = randomId()
-    return this.#leased([mountId, ...(parent === undefined ? [] : [parent])], async (rollback) => {
+    const names = [`writable ${name}`, mountId, ...(parent === undefined ? [] : [parent])]
+    return this.#leased(names, async (rollback) => {
       rollback.onFailure(() => this.#driver.remove(mountId))
       await this.#driver.createReadWrite(mountId, below?.cacheId, storageOptions && { storageOptions })
       const layer: WritableLayer = { name, mountId, initId: undefined, parent }
@@ -214,6 +228,8 @@ export class LayerStore {
         }
         await this.#db.addWritable(layer)
       })
+      rollback.onFailure(() => this.#db.removeWritable(name))
+      await makeKnown()
       return layer
     })
   }
@@ -260,9 +276,11 @@ export class LayerStore {
     return this.#driver.diffSize(layer.mountId, await this.#driverParent(layer), options)
   }
 
+  /** Harmless if it is not there. `LAYER_IN_USE` while a view of it is open. */
   async removeWritable(name: string): Promise<void> {
     this.#mayWrite()
-    const layer = await this.writable(name)
+    const layer = await this.#db.writable(name)
+    if (layer === undefined) return
     await this.#driver.remove(layer.mountId)
     if (layer.initId !== undefined) await this.#driver.remove(layer.initId)
     await this.#locked(() => this.#db.removeWritable(name))
@@ -281,6 +299,7 @@ export class LayerStore {
   /** Merges a stack into one layer without a parent, straight from the layers. */
   async flatten(top: ChainID, options: OperationOptions = {}): Promise<Layer> {
     this.#mayWrite()
+    await using _pin = await this.pin([top])
     const stack = await this.#stack(top)
     const contents: RawFs[] = []
     try {
@@ -306,31 +325,37 @@ export class LayerStore {
   }
 
   /** Takes away, or finishes, what leases of dead processes name, and what they were removing. */
-  async recover(): Promise<void> {
-    const caches = new Set((await this.#soundLayers()).map(({ cacheId }) => cacheId))
-    const mounts = new Set((await this.#db.writables()).map(({ mountId }) => mountId))
-    let someoneWorks = false
+  async #recover(isNamed: (writable: string) => Promise<boolean>): Promise<void> {
     for await (const { lease, names } of Lease.abandoned(this.#leases)) {
-      for (const name of names) await this.#recoverName(name, caches, mounts)
+      // What its process stored until it died is known only now that it is dead.
+      const caches = new Set((await this.#soundLayers()).map(({ cacheId }) => cacheId))
+      const mounts = new Set((await this.#db.writables()).map(({ mountId }) => mountId))
+      for (const name of names) {
+        const writable = /^writable (.+)$/.exec(name)?.[1]
+        if (writable === undefined) await this.#recoverName(name, caches, mounts)
+        else if (!(await isNamed(writable)) && (await this.hasWritable(writable)))
+          await this.removeWritable(writable)
+      }
       await lease.end()
     }
-    someoneWorks = (await Lease.named(this.#leases)).size > 0
-    if (someoneWorks) return
+    const underWay = await Lease.named(this.#leases)
     for (const { path, cacheId } of await this.#db.removing()) {
-      if (cacheId !== undefined && !caches.has(cacheId)) await this.#driver.remove(cacheId)
+      if (cacheId !== undefined && underWay.has(cacheId)) continue
+      if (cacheId !== undefined) await this.#driver.remove(cacheId)
       await rm(path, { recursive: true, force: true })
     }
-    await this.#db.clearWriteSets()
   }
 
   async #recoverName(name: string, caches: ReadonlySet<string>, mounts: ReadonlySet<string>): Promise<void> {
     const [kind, mountId, cacheId, writable] = name.split(' ') as [string, string, string, string]
     if (kind === 'adopt') {
+      await this.#db.removeWriteSet(cacheId)
       if (!caches.has(cacheId)) return
       if (!(await this.#driver.exists(cacheId))) await this.#driver.adopt?.(mountId, cacheId)
       await this.#db.removeWritable(writable)
-    } else if (!name.startsWith('sha256:') && !caches.has(name) && !mounts.has(name)) {
-      await this.#driver.remove(name)
+    } else if (!name.startsWith('sha256:')) {
+      await this.#db.removeWriteSet(name)
+      if (!caches.has(name) && !mounts.has(name)) await this.#driver.remove(name)
     }
   }
 
@@ -375,7 +400,7 @@ export class LayerStore {
     const below = await this.#driverParent(layer)
     const lease = [`adopt ${mountId} ${cacheId} ${name}`, ...(parent === undefined ? [] : [parent])]
     return this.#leased(lease, async (rollback) => {
-      const writeSet = await this.#db.writeSet()
+      const writeSet = await this.#db.writeSet(cacheId)
       rollback.onFailure(() => rm(writeSet, { recursive: true, force: true }))
       const splitFile = join(writeSet, TAR_SPLIT)
       const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id: name, done }))
@@ -426,7 +451,7 @@ export class LayerStore {
       const below = parent === undefined ? undefined : await this.require(parent)
       rollback.onFailure(() => this.#driver.remove(cacheId))
       await this.#driver.create(cacheId, below?.cacheId)
-      const writeSet = await this.#db.writeSet()
+      const writeSet = await this.#db.writeSet(cacheId)
       rollback.onFailure(() => rm(writeSet, { recursive: true, force: true }))
       const { diffId, size } = await work(writeSet, cacheId, below)
       const made: Layer = { chainId: chainId(parent, diffId), diffId, parent, size, cacheId }
@@ -533,6 +558,10 @@ export class LayerStore {
 
 function layerOf({ chainId: id, diffId, parent, size, cacheId }: Layer): Layer {
   return { chainId: id, diffId, parent, size, cacheId }
+}
+
+function notFound(id: ChainID): StoreError {
+  return new StoreError('LAYER_NOT_FOUND', `there is no layer ${id}`)
 }
 
 function inUse(id: ChainID, why: string): StoreError {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import fse from 'fs-extra'
 import { hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
@@ -18,7 +18,7 @@ export const TAR_SPLIT = 'tar-split.json.gz'
  *
  *     sha256/<chain hex>/{diff,size,cache-id,parent,tar-split.json.gz}    a layer
  *     mounts/<name>/{mount-id,init-id,parent}                             a writable layer
- *     tmp/write-set-<random>/                                             one that is being written
+ *     tmp/write-set-<driver's id>/                                        one that is being written
  *
  * 1. A layer's directory appears whole, by one rename, when its files and the driver's are on disk.
  * 2. It disappears by one rename, to `<chain hex>-<random>-removing`, before anything of it is removed.
@@ -44,6 +44,16 @@ export class LayerDb {
   /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */
   async layer(chainId: ChainID): Promise<Layer | undefined> {
     const directory = this.#layerDirectory(chainId)
+    for (;;) {
+      const before = await identity(directory)
+      const layer = before === undefined ? undefined : await this.#readLayer(chainId, directory)
+      if (layer !== 'unsound') return layer
+      // Between two reads it may have been removed, and even have come again.
+      if ((await identity(directory)) === before) throw corrupt(directory)
+    }
+  }
+
+  async #readLayer(chainId: ChainID, directory: string): Promise<Layer | undefined | 'unsound'> {
     const diffId = await readText(join(directory, 'diff'))
     if (diffId === undefined) return undefined
     const cacheId = await readText(join(directory, 'cache-id'))
@@ -51,7 +61,7 @@ export class LayerDb {
     const size = Number(await readText(join(directory, 'size')))
     const sound =
       isDigest(diffId) && cacheId !== undefined && CACHE_ID.test(cacheId) && Number.isSafeInteger(size)
-    if (!sound || (parent !== undefined && !isDigest(parent))) throw corrupt(directory)
+    if (!sound || (parent !== undefined && !isDigest(parent))) return 'unsound'
     return { chainId, diffId: diffId as DiffID, parent: parent as ChainID | undefined, size, cacheId }
   }
 
@@ -64,11 +74,15 @@ export class LayerDb {
     return join(this.#layerDirectory(chainId), TAR_SPLIT)
   }
 
-  /** A directory to write a layer's files in, before anybody can see them. */
-  async writeSet(): Promise<string> {
-    const path = join(this.#temporary, `${WRITE_SET}${randomBytes(8).toString('hex')}`)
+  /** A directory to write a layer's files in, before anybody can see them; it is found again by the driver's id. */
+  async writeSet(driverId: string): Promise<string> {
+    const path = this.#writeSetDirectory(driverId)
     await fse.mkdirp(path, { mode: 0o755 })
     return path
+  }
+
+  async removeWriteSet(driverId: string): Promise<void> {
+    await rm(this.#writeSetDirectory(driverId), { recursive: true, force: true })
   }
 
   /** Makes a write set, with its tar-split in it, a layer. */
@@ -108,12 +122,6 @@ export class LayerDb {
     return broken
   }
 
-  async clearWriteSets(): Promise<void> {
-    for (const name of await list(this.#temporary)) {
-      if (name.startsWith(WRITE_SET)) await rm(join(this.#temporary, name), { recursive: true, force: true })
-    }
-  }
-
   async writable(name: string): Promise<WritableLayer | undefined> {
     const directory = this.#mountDirectory(name)
     const mountId = await readText(join(directory, 'mount-id'))
@@ -131,7 +139,7 @@ export class LayerDb {
   }
 
   async addWritable(layer: WritableLayer): Promise<void> {
-    const writeSet = await this.writeSet()
+    const writeSet = await this.writeSet(layer.mountId)
     await writeFiles(writeSet, { 'mount-id': layer.mountId, 'init-id': layer.initId, parent: layer.parent })
     await rename(writeSet, this.#mountDirectory(layer.name))
     await syncDirectory(this.#mounts)
@@ -140,6 +148,10 @@ export class LayerDb {
   async removeWritable(name: string): Promise<void> {
     await rm(this.#mountDirectory(name), { recursive: true, force: true })
     await syncDirectory(this.#mounts)
+  }
+
+  #writeSetDirectory(driverId: string): string {
+    return join(this.#temporary, `${WRITE_SET}${driverId}`)
   }
 
   #layerDirectory(chainId: ChainID): string {
@@ -173,6 +185,15 @@ async function writeFiles(
     }
   }
   await syncDirectory(directory)
+}
+
+async function identity(path: string): Promise<bigint | undefined> {
+  try {
+    return (await stat(path, { bigint: true })).ino
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    throw error
+  }
 }
 
 async function readText(path: string): Promise<string | undefined> {

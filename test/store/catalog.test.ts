@@ -1,0 +1,249 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { chainIds } from '#layerstack/digest.js'
+import { openStore, type Image, type Store } from '#layerstack/index.js'
+import { imageOf, layerTar, writeArchive } from './archive.js'
+
+const base = await layerTar([{ name: 'base', content: 'base' }])
+const upper = await layerTar([{ name: 'upper', content: 'upper!' }])
+const other = await layerTar([{ name: 'other', content: 'other?!' }])
+
+let scratch: string
+let store: Store
+
+beforeEach(async () => {
+  scratch = mkdtempSync(join(tmpdir(), 'layerstack-catalog-'))
+  store = await openStore({ root: join(scratch, 'root'), engine: 'userspace' })
+})
+
+afterEach(async () => {
+  await store.close()
+  rmSync(scratch, { recursive: true, force: true })
+})
+
+describe('removing an image', () => {
+  it('by one of two names takes that name alone', async () => {
+    const image = await load([base], 'app:1')
+    await store.tag(image.id, 'app:2')
+    expect(await store.remove('app:1')).toEqual({ untagged: ['app:1'], deleted: [] })
+    expect((await store.image('app:2')).references).toEqual(['app:2'])
+  })
+
+  it('by ID is refused while it has two names, unless by force', async () => {
+    const image = await load([base], 'app:1')
+    await store.tag(image.id, 'app:2')
+    await expect(store.remove(image.id)).rejects.toMatchObject({ code: 'REFERENCE_CONFLICT' })
+    expect(await store.remove(image.id, { force: true })).toEqual({
+      untagged: ['app:1', 'app:2'],
+      deleted: [image.id],
+    })
+    expect(await leftOvers()).toEqual({ images: 0, layers: 0, driver: 0 })
+  })
+
+  it('keeps layers that another image has', async () => {
+    await load([base], 'app:1')
+    await load([base, upper], 'app:2')
+    await store.remove('app:2')
+    expect(await leftOvers()).toEqual({ images: 1, layers: 1, driver: 1 })
+    await using container = await store.createContainer('app:1')
+    expect(await container.fs.readFile('/base', 'utf8')).toBe('base')
+  })
+
+  it('on which a container stands is refused, even by force', async () => {
+    await load([base], 'app:1')
+    const container = await store.createContainer('app:1')
+    await expect(store.remove('app:1', { force: true })).rejects.toMatchObject({ code: 'IMAGE_IN_USE' })
+    await container.remove()
+    await store.remove('app:1')
+    expect(await leftOvers()).toEqual({ images: 0, layers: 0, driver: 0 })
+  })
+
+  it('from which another was committed takes its name by name, and is refused by ID', async () => {
+    const parent = await load([base], 'app:1')
+    const child = await committed('app:1', 'app:2')
+    await expect(store.remove(parent.id)).rejects.toMatchObject({ code: 'IMAGE_IN_USE' })
+    expect(await store.remove('app:1')).toEqual({ untagged: ['app:1'], deleted: [] })
+    expect((await store.inspect(child.id)).parent).toBe(parent.id)
+    expect((await store.remove('app:2')).deleted).toEqual([child.id, parent.id])
+    expect(await leftOvers()).toEqual({ images: 0, layers: 0, driver: 0 })
+  })
+})
+
+describe('pruning', () => {
+  it('takes images without a name, and leaves the others', async () => {
+    await load([base], 'app:1')
+    await load([base, upper], 'app:1')
+    const pruned = await store.prune()
+    expect(pruned).toMatchObject({ untagged: [], layers: [], reclaimed: 0 })
+    expect(pruned.images.length).toBe(1)
+    expect((await store.images()).flatMap(({ references }) => references)).toEqual(['app:1'])
+  })
+
+  it('takes all on which no container stands, if asked to', async () => {
+    await load([base], 'app:1')
+    await load([other], 'app:2')
+    await using _container = await store.createContainer('app:2')
+    const pruned = await store.prune({ all: true })
+    expect(pruned).toMatchObject({ untagged: ['app:1'], reclaimed: 4 })
+    expect((await store.images()).flatMap(({ references }) => references)).toEqual(['app:2'])
+  })
+
+  it('takes layers that no image names, but none that is pinned', async () => {
+    const low = await store.layers.register({ chunks: chunks(base) })
+    const high = await store.layers.register({ chunks: chunks(upper) }, { parent: low.chainId })
+    {
+      await using _pin = await store.layers.pin([high.chainId])
+      expect((await store.prune()).layers).toEqual([])
+    }
+    expect(await store.prune()).toMatchObject({ layers: [low.chainId, high.chainId], reclaimed: 10 })
+    expect(await leftOvers()).toEqual({ images: 0, layers: 0, driver: 0 })
+  })
+})
+
+it('counts what is used, shared and to be had back', async () => {
+  const one = await load([base, upper], 'app:1')
+  const two = await load([base, other], 'app:2')
+  await using container = await store.createContainer('app:1', { name: 'writer' })
+  await container.fs.writeFile('/new', 'ten bytes!')
+  const usage = await store.diskUsage()
+  expect(usage.layersSize).toBe(4 + 6 + 7)
+  expect(usage.reclaimable).toBe(7)
+  expect(usage.containers).toMatchObject([{ name: 'writer', size: 10 }])
+  expect(usage.images).toEqual(
+    expect.arrayContaining([
+      { id: one.id, references: ['app:1'], size: 10, sharedSize: 4, containers: 1 },
+      { id: two.id, references: ['app:2'], size: 11, sharedSize: 4, containers: 0 },
+    ]),
+  )
+})
+
+describe('checking', () => {
+  it('finds nothing wrong with what is whole', async () => {
+    await load([base, upper], 'app:1')
+    await using _container = await store.createContainer('app:1')
+    expect(await store.check()).toEqual({ clean: true, problems: [], layers: 2, images: 1 })
+  })
+
+  it('finds a changed file; repairs by taking its layer and those on it away; a load brings them again', async () => {
+    const image = await load([base, upper], 'app:1')
+    const [low, high] = chainIds(image.layers)
+    writeFileSync(join(await directoryOf(low), 'base'), 'lies')
+    const report = await store.check()
+    expect(report.clean).toBe(false)
+    expect(report.problems).toMatchObject([
+      { kind: 'layer-unfounded', id: high, repaired: false },
+      { kind: 'layer-damaged', id: low, repaired: false },
+    ])
+    expect((await store.check({ content: false })).clean).toBe(true)
+    const repaired = await store.check({ repair: true })
+    expect(repaired.problems.map(({ kind }) => kind)).toEqual([
+      'layer-unfounded',
+      'layer-damaged',
+      'image-incomplete',
+    ])
+    await load([base, upper], 'app:1')
+    expect((await store.check()).clean).toBe(true)
+    await using container = await store.createContainer('app:1')
+    expect(await container.fs.readFile('/base', 'utf8')).toBe('base')
+  })
+
+  it('does not take a damaged layer from under a container', async () => {
+    const image = await load([base], 'app:1')
+    await using container = await store.createContainer('app:1')
+    writeFileSync(join(await directoryOf(image.chainId), 'base'), 'lies')
+    const { clean, problems } = await store.check({ repair: true })
+    expect({ clean, problems }).toMatchObject({
+      clean: false,
+      problems: [{ kind: 'layer-damaged', repaired: false }],
+    })
+    expect(await container.fs.readFile('/base', 'utf8')).toBe('lies')
+  })
+
+  it('finds layers of the driver that nothing names, and takes them away', async () => {
+    await store.driver.create('0'.repeat(64))
+    expect((await store.check({ repair: true })).problems).toMatchObject([
+      { kind: 'driver-orphan', id: '0'.repeat(64), repaired: true },
+    ])
+    expect(await store.driver.list()).toEqual([])
+  })
+
+  it('finds a driver layer that is gone, a config that changed, and names of nothing', async () => {
+    const image = await load([base], 'app:1')
+    const second = await load([other], 'app:2')
+    await store.driver.remove((await store.layers.require(chainIds(image.layers)[0] as never)).cacheId)
+    const content = join(store.root, 'image', store.driver.name, 'imagedb/content/sha256')
+    writeFileSync(join(content, second.id.slice('sha256:'.length)), '{}')
+    const first = await store.check({ repair: true })
+    expect(first.problems.map(({ kind, repaired }) => `${kind} ${repaired}`).toSorted()).toEqual([
+      'image-damaged true',
+      'image-incomplete false',
+      'layer-damaged true',
+      'reference-dangling true',
+    ])
+    await load([base], 'app:1')
+    expect((await store.check()).clean).toBe(true)
+  })
+
+  it('finds a container whose writable layer is gone', async () => {
+    await load([base], 'app:1')
+    const container = await store.createContainer('app:1')
+    await container.unmount()
+    await store.layers.removeWritable(container.id)
+    expect((await store.check({ repair: true })).problems).toMatchObject([
+      { kind: 'container-damaged', id: container.id, repaired: true },
+    ])
+    expect(await store.containers()).toEqual([])
+  })
+})
+
+it('refuses a root of a later format, and leaves it as it is', async () => {
+  await store.close()
+  writeFileSync(join(store.root, 'layerstack/format'), '2\n')
+  const before = readdirSync(store.root, { recursive: true }).toSorted()
+  await expect(openStore({ root: store.root })).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
+  expect(readdirSync(store.root, { recursive: true }).toSorted()).toEqual(before)
+})
+
+it('a load that fails leaves no layer behind that was not there before', async () => {
+  const path = join(scratch, 'bad.tar')
+  const parts = imageOf([base, upper])
+  await load([base], 'app:1')
+  await writeArchive(path, {
+    ...parts,
+    layers: new Map([...parts.layers].map(([name, tar], index) => [name, index === 0 ? tar : other])),
+  })
+  await expect(store.load(path)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' })
+  expect(await leftOvers()).toEqual({ images: 1, layers: 1, driver: 1 })
+})
+
+async function load(layers: readonly Buffer[], tag: string): Promise<Image> {
+  const path = join(scratch, 'image.tar')
+  await writeArchive(path, imageOf(layers, tag))
+  const [image] = await store.load(path)
+  return image as Image
+}
+
+async function committed(from: string, reference: string): Promise<Image> {
+  const container = await store.createContainer(from)
+  await container.fs.writeFile('/committed', 'committed')
+  return container.commit({ reference, consume: true })
+}
+
+async function directoryOf(chain: string | undefined): Promise<string> {
+  const { cacheId } = await store.layers.require(chain as never)
+  return (await store.driver.metadata(cacheId))['UpperDir'] as string
+}
+
+async function leftOvers() {
+  return {
+    images: (await store.images()).length,
+    layers: (await store.layers.list()).length,
+    driver: (await store.driver.list()).length,
+  }
+}
+
+async function* chunks(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  yield bytes
+}
