@@ -22,7 +22,7 @@ export interface Committing extends LayerSinks {
 
 export async function commitLayer(job: Committing, pace: Pace): Promise<LayerResult> {
   try {
-    const intake = await LayerIntake.open(job)
+    using intake = await LayerIntake.open(job)
     for (const part of diffParts(job.source)) {
       intake.bytes(part.bytes)
       intake.part(part)

@@ -24,7 +24,7 @@ export interface LayerResult {
 }
 
 /** One pass over a layer's tar: digest, files and tar-split. */
-export class LayerIntake {
+export class LayerIntake implements Disposable {
   readonly #hash = createHash('sha256')
   readonly #applier: LayerApplier | undefined
   readonly #split: TarSplitWriter | undefined
@@ -66,5 +66,10 @@ export class LayerIntake {
     this.#split?.finish()
     const diffId = `sha256:${this.#hash.digest('hex')}` as DiffID
     return { diffId, size, tarSize: this.#tarSize }
+  }
+
+  /** Closes what is open, also after a failure. */
+  [Symbol.dispose](): void {
+    this.#split?.[Symbol.dispose]()
   }
 }

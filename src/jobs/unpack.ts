@@ -44,7 +44,7 @@ async function readTar(
   pace: Pace,
 ): Promise<LayerResult> {
   const reader = new TarReader()
-  const intake = await LayerIntake.open(sinks)
+  using intake = await LayerIntake.open(sinks)
   for await (const chunk of chunks) {
     intake.bytes(chunk)
     for (const part of reader.push(chunk)) {

@@ -1,10 +1,11 @@
 import { constants, createReadStream, read as readWithCallback } from 'node:fs'
-import { createInterface } from 'node:readline'
+import { pipeline } from 'node:stream'
 import { promisify } from 'node:util'
 import { createGunzip } from 'node:zlib'
-import { StoreError } from '../errors.js'
-import type { ByteString } from '../fs/bytes.js'
+import { isErrno, StoreError } from '../errors.js'
+import { bytesToBuffer, type ByteString } from '../fs/bytes.js'
 import type { RawFile, RawFs } from '../fs/raw-fs.js'
+import { resolve } from '../fs/resolve.js'
 import { cleanName } from './clean-name.js'
 import { Crc64 } from './crc64.js'
 import type { TarPart } from './part.js'
@@ -12,6 +13,7 @@ import { TarReader } from './reader.js'
 import { parseLine, type SplitEntry } from './split-entry.js'
 
 const read = promisify(readWithCallback)
+const NEWLINE = 10
 const CHUNK = 256 * 1024
 /** Reading so little takes less time on this thread than another thread takes to answer. */
 const SMALL = 64 * 1024
@@ -42,27 +44,43 @@ export async function* splitHeaders(
   splitFile: string,
 ): AsyncGenerator<TarPart & { type: 'header' }, void, void> {
   const reader = new TarReader()
-  for await (const entry of readTarSplit(splitFile)) {
-    if (entry.type === 'file') {
-      reader.skipContent(entry.size)
-      continue
+  try {
+    for await (const entry of readTarSplit(splitFile)) {
+      if (entry.type === 'file') reader.skipContent(entry.size)
+      else for (const part of reader.push(entry.bytes)) if (part.type === 'header') yield part
     }
-    for (const part of reader.push(entry.bytes)) if (part.type === 'header') yield part
+    for (const part of reader.end()) if (part.type === 'header') yield part
+  } catch (error) {
+    throw notTarSplit(splitFile, error)
   }
 }
 
 export async function* readTarSplit(file: string): AsyncGenerator<SplitEntry, void, void> {
   const source = createReadStream(file)
-  const unzipped = createGunzip()
-  source.once('error', (error) => unzipped.destroy(error))
-  const lines = createInterface({ input: source.pipe(unzipped), crlfDelay: Number.POSITIVE_INFINITY })
+  // An error of either reaches the reader of the last.
+  const unzipped = pipeline(source, createGunzip({ chunkSize: CHUNK }), () => undefined)
   try {
-    for await (const line of lines) if (line !== '') yield parseLine(line)
+    for await (const line of linesOf(unzipped)) yield parseLine(line)
   } catch (error) {
-    throw new StoreError('STORE_CORRUPT', `${file} is not a tar-split file`, { path: file, cause: error })
+    throw notTarSplit(file, error)
   } finally {
     source.destroy()
   }
+}
+
+/** Without the empty ones. */
+async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const begun: Buffer[] = []
+  for await (const chunk of chunks) {
+    let start = 0
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      const line = Buffer.concat([...begun.splice(0), chunk.subarray(start, end)])
+      if (line.length > 0) yield line.toString('utf8')
+      start = end + 1
+    }
+    if (start < chunk.length) begun.push(chunk.subarray(start))
+  }
+  if (begun.length > 0) yield Buffer.concat(begun).toString('utf8')
 }
 
 async function* bytesOf(
@@ -75,7 +93,8 @@ async function* bytesOf(
     return
   }
   if (entry.size === 0) return
-  const path = cleanName(entry.name) ?? entry.name
+  const path = cleanName(entry.name)
+  if (path === undefined) throw corrupt(entry.name, 'it is outside the layer')
   const file = open(contents, path)
   try {
     yield* checkedContent(file, path, entry.size, entry.checksum, crc)
@@ -84,9 +103,15 @@ async function* bytesOf(
   }
 }
 
+/** The path may lead through a symlink of the layer: what was unpacked over it lies where it points. */
 function open(contents: RawFs, path: ByteString): RawFile {
   try {
     return contents.open(path, constants.O_RDONLY)
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw corrupt(path, 'it cannot be opened', error)
+  }
+  try {
+    return contents.open(resolve(contents, bytesToBuffer(path), true, 'open').path, constants.O_RDONLY)
   } catch (error) {
     throw corrupt(path, 'it cannot be opened', error)
   }
@@ -119,6 +144,15 @@ async function readSome(file: RawFile, buffer: Buffer, position: number): Promis
 
 function corrupt(path: ByteString, why: string, cause?: unknown): StoreError {
   return new StoreError('STORE_CORRUPT', `a file of the layer is damaged: ${path}: ${why}`, { path, cause })
+}
+
+function notTarSplit(file: string, cause: unknown): unknown {
+  if (cause instanceof StoreError && cause.code === 'STORE_CORRUPT') return cause
+  return new StoreError('STORE_CORRUPT', `${file} is not a tar-split file`, {
+    path: file,
+    cause,
+    hint: 'check({ repair: true }) takes the layer away; load its image again',
+  })
 }
 
 /** How long the layer's tar is; no content is read. */

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readSync, renameSync, unlinkSync, writeSync } from 'node:fs'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import type { ByteString } from '../fs/bytes.js'
 import { cleanName } from './clean-name.js'
@@ -19,13 +19,15 @@ const MAX_SEGMENT = 1 << 20
  * It refuses a file that names a path twice, so of several entries of one name only the one whose content is in the
  * file has a line of its own.
  */
-export class TarSplitWriter {
+export class TarSplitWriter implements Disposable {
   readonly #file: string
   readonly #crc: Crc64
+  #out: number
   #lines: string[] = []
   #length = 0
   #position = 0
-  readonly #members: Buffer[] = []
+  /** Lengths in the file of the members that are written. */
+  readonly #members: number[] = []
 
   #raw: Uint8Array[] = []
   #rawLength = 0
@@ -35,11 +37,13 @@ export class TarSplitWriter {
   readonly #latest = new Map<ByteString, { number: number; position: number }>()
   readonly #positions: number[] = []
   /** Lines to take away at the end, or to put raw content in the place of, by position. */
-  readonly #replaced = new Map<number, Uint8Array>()
+  readonly #replaced = new Map<number, Displaced>()
+  #displaced: { readonly fd: number; length: number } | undefined
 
   constructor(file: string, crc: Crc64) {
     this.#file = file
     this.#crc = crc
+    this.#out = openSync(file, 'wx+', 0o600)
   }
 
   /** @param stored for a header: whether its content can be read back from the layer's file of that name */
@@ -65,22 +69,31 @@ export class TarSplitWriter {
     // It may be the entry just before: that one is over, since another displaces it.
     this.#endEntry()
     const position = this.#positions[entryNumber]
-    if (position !== undefined && position >= 0) this.#replaced.set(position, Buffer.concat([...content]))
+    if (position === undefined || position < 0) return
+    const spill = (this.#displaced ??= { fd: this.#spillFile(), length: 0 })
+    const offset = spill.length
+    for (const piece of content) {
+      writeAll(spill.fd, piece)
+      spill.length += piece.length
+    }
+    this.#replaced.set(position, { offset, length: spill.length - offset })
   }
 
-  /** Writes the file; when this returns it is durable, but for its name in the directory. */
+  /** Writes the rest; when this returns the file is durable, but for its name in the directory. */
   finish(): void {
     this.#endEntry()
     this.#flushRaw()
     this.#compress()
-    const members = this.#replaced.size === 0 ? this.#members : this.#rewritten()
-    const fd = openSync(this.#file, 'wx', 0o600)
-    try {
-      for (const member of members) writeAll(fd, member)
-      fsyncSync(fd)
-    } finally {
-      closeSync(fd)
-    }
+    if (this.#replaced.size > 0) this.#rewrite()
+    fsyncSync(this.#out)
+    this[Symbol.dispose]()
+  }
+
+  /** Closes what is open. A file that was not finished is the caller's to remove. */
+  [Symbol.dispose](): void {
+    for (const fd of [this.#out, this.#displaced?.fd]) if (fd !== undefined && fd >= 0) closeSync(fd)
+    this.#out = -1
+    this.#displaced = undefined
   }
 
   #beginEntry(name: ByteString, size: number, stored: boolean): void {
@@ -106,7 +119,7 @@ export class TarSplitWriter {
     const clean = cleanName(name) ?? name
     const earlier = this.#latest.get(clean)
     if (earlier !== undefined && !this.#replaced.has(earlier.position)) {
-      this.#replaced.set(earlier.position, new Uint8Array(0))
+      this.#replaced.set(earlier.position, NOTHING)
     }
     this.#latest.set(clean, { number: this.#number, position: this.#position })
   }
@@ -133,28 +146,85 @@ export class TarSplitWriter {
 
   #compress(): void {
     if (this.#length === 0 && this.#members.length > 0) return
-    this.#members.push(gzipSync(this.#lines.join(''), { level: LEVEL }))
+    const member = gzipSync(this.#lines.join(''), { level: LEVEL })
+    writeAll(this.#out, member)
+    this.#members.push(member.length)
     this.#lines = []
     this.#length = 0
   }
 
-  /** Positions are counted anew, since lines may go. */
-  *#rewritten(): Generator<Buffer> {
-    let position = 0
-    for (const member of this.#members) {
-      let text = ''
-      for (const line of gunzipSync(member).toString('utf8').split('\n')) {
-        if (line === '') continue
-        const entry = parseLine(line)
-        const replaced = this.#replaced.get(entry.position)
-        if (replaced !== undefined && replaced.length === 0) continue
-        if (replaced !== undefined) text += formatSegment(replaced, position++)
-        else if (entry.type === 'segment') text += formatSegment(entry.bytes, position++)
-        else text += formatFile(entry.name, entry.size, entry.checksum, position++)
+  /** The file once more, with what was replaced in its place. Positions are counted anew, since lines may go. */
+  #rewrite(): void {
+    const path = `${this.#file}.rewritten`
+    const out = openSync(path, 'wx', 0o600)
+    try {
+      this.#position = 0
+      let offset = 0
+      for (const length of this.#members) {
+        for (const text of this.#rewritten(readAt(this.#out, offset, length))) {
+          writeAll(out, gzipSync(text, { level: LEVEL }))
+        }
+        offset += length
       }
-      yield gzipSync(text, { level: LEVEL })
+      renameSync(path, this.#file)
+    } catch (error) {
+      closeSync(out)
+      throw error
+    }
+    closeSync(this.#out)
+    this.#out = out
+  }
+
+  /** In pieces of a few MiB at most. */
+  *#rewritten(member: Buffer): Generator<string> {
+    let text = ''
+    for (const line of gunzipSync(member).toString('utf8').split('\n')) {
+      if (line === '') continue
+      const entry = parseLine(line)
+      const replaced = this.#replaced.get(entry.position)
+      if (replaced !== undefined) {
+        for (const segment of this.#displacedContent(replaced)) {
+          text += formatSegment(segment, this.#position++)
+          yield text
+          text = ''
+        }
+      } else if (entry.type === 'segment') text += formatSegment(entry.bytes, this.#position++)
+      else text += formatFile(entry.name, entry.size, entry.checksum, this.#position++)
+    }
+    yield text
+  }
+
+  *#displacedContent({ offset, length }: Displaced): Generator<Buffer> {
+    if (this.#displaced === undefined) return
+    for (let done = 0; done < length; done += MAX_SEGMENT) {
+      yield readAt(this.#displaced.fd, offset + done, Math.min(MAX_SEGMENT, length - done))
     }
   }
+
+  /** Content that was displaced can be large; it waits in a file without a name. */
+  #spillFile(): number {
+    const path = `${this.#file}.displaced`
+    const fd = openSync(path, 'wx+', 0o600)
+    unlinkSync(path)
+    return fd
+  }
+}
+
+interface Displaced {
+  readonly offset: number
+  readonly length: number
+}
+
+const NOTHING: Displaced = { offset: 0, length: 0 }
+
+function readAt(fd: number, offset: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  for (let at = 0; at < length;) {
+    const count = readSync(fd, bytes, at, length - at, offset + at)
+    if (count === 0) throw new RangeError('a file is shorter than what was written to it')
+    at += count
+  }
+  return bytes
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {
