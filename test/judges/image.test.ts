@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { chainIds } from '#layerstack/digest.js'
+import { chainIds, sha256 } from '#layerstack/digest.js'
 import type { Image, Store } from '#layerstack/index.js'
 import { IMAGE, realImage, realImageNeeds, type RealImage } from '../fixtures/real-image.js'
 import { startDockerd, type Dockerd } from '../support/dockerd.js'
 import { run } from '../support/program.js'
 import { noDaemon, notInstalled, unless } from '../support/needs.js'
-import { madeByInitLayer } from './known-differences.js'
+import { either, emptyInGo, madeByInitLayer, unlikeInGnuTar } from './known-differences.js'
 import { differences, treeOf } from './tree.js'
 import { openVariant, variants } from './variants.js'
 
@@ -89,21 +89,36 @@ describe('a real image that Docker built and saved', unless(reason), () => {
         rmSync(path, { recursive: true, force: true })
       }
     })
+
+    it('is what umoci unpacks from a layout, down to nanoseconds and all xattrs', async () => {
+      const place = mkdtempSync(join(scratch, 'umoci-'))
+      const [layout, bundle, tar] = [`${place}/layout`, `${place}/bundle`, `${place}/bundle.tar`]
+      try {
+        await store.save(IMAGE, layout, { format: 'oci-layout' })
+        await run('umoci', ['unpack', '--image', `${layout}:latest`, bundle])
+        const everything = ['--format=pax', '--numeric-owner', '--xattrs', '--xattrs-include=*']
+        await run('tar', [...everything, '-C', join(bundle, 'rootfs'), '-cf', tar, '.'])
+        await using container = await store.createContainer(image.id)
+        const ours = await treeOf(container.export(), { detail: 'all' })
+        const theirs = await treeOf(createReadStream(tar), { detail: 'all' })
+        expect(differences(ours, theirs, either(emptyInGo, unlikeInGnuTar))).toEqual([])
+        await container.remove()
+      } finally {
+        rmSync(place, { recursive: true, force: true })
+      }
+    })
   })
 
   async function takenByOthers(format: (typeof formats)[number], path: string): Promise<void> {
     const name = format === 'oci-layout' ? `oci:${path}:latest` : `${format}:${path}`
-    const config = JSON.parse((await run('skopeo', ['inspect', '--config', '--raw', name])).toString())
-    expect(config.rootfs.diff_ids).toEqual(fixture.inspect.RootFS.Layers)
+    const config = await run('skopeo', ['inspect', '--config', '--raw', name])
+    expect(sha256(config)).toBe(fixture.inspect.Id)
+    const { Layers } = JSON.parse((await run('skopeo', ['inspect', name])).toString())
+    expect(Layers).toEqual(fixture.inspect.RootFS.Layers)
     if (format === 'docker-archive') {
       expect(await docker.load(path)).toEqual([IMAGE])
       expect((await docker.inspect(IMAGE)).Id).toBe(fixture.inspect.Id)
       await docker.cli('rmi', IMAGE)
-    }
-    if (format === 'oci-layout') {
-      const bundle = join(scratch, 'bundle')
-      await run('umoci', ['unpack', '--image', `${path}:latest`, bundle])
-      rmSync(bundle, { recursive: true, force: true })
     }
   }
 })

@@ -1,14 +1,15 @@
 /**
- * Paths that a judge shows otherwise than we do, each set with its reason. All others must agree.
+ * What of a path a judge shows otherwise than we do, each with its reason: all of it, or its time alone. Of all other
+ * paths, everything must agree.
  */
-type Known = (path: string) => boolean
+export type Known = (path: string) => 'all' | 'time' | undefined
 
 /** What Docker puts below every container of its own, and the directories whose times that changes. */
-export const madeByInitLayer: Known = setOf(
-  ...['.dockerenv', 'etc/hosts', 'etc/hostname', 'etc/resolv.conf', 'etc/mtab', 'dev/console'],
-  ...['', 'dev', 'dev/pts', 'dev/shm', 'etc', 'proc', 'sys'],
+export const madeByInitLayer: Known = either(
+  setOf('.dockerenv', 'etc/hosts', 'etc/hostname', 'etc/resolv.conf', 'etc/mtab', 'dev/console'),
   // The mount point of the image's volume.
-  'data',
+  setOf('data'),
+  timesOf('dev', 'etc'),
 )
 
 /** Where overlayfs copies a file up, other hard links to the lower file stay behind; vfs has copied all of them. */
@@ -34,11 +35,22 @@ export const linksPartedByDockersVfs: Known = setOf(
   ),
 )
 
+/** Go's tar, and so umoci, takes an extended attribute without a value for none. */
+export const emptyInGo: Known = setOf('opt/base/xattrs/blob')
+
+/** GNU tar tells of hard links to regular files and symlinks alone; and it begins with the root, as no export does. */
+export const unlikeInGnuTar: Known = setOf('', 'opt/links/a/fifo', 'opt/links/b/fifo-hard')
+
 export function either(...known: readonly Known[]): Known {
-  return (path) => known.some((knows) => knows(path))
+  return (path) => known.map((knows) => knows(path)).find((what) => what !== undefined)
 }
 
 function setOf(...paths: readonly string[]): Known {
   const set = new Set(paths)
-  return (path) => set.has(path)
+  return (path) => (set.has(path) ? 'all' : undefined)
+}
+
+function timesOf(...paths: readonly string[]): Known {
+  const set = new Set(paths)
+  return (path) => (set.has(path) ? 'time' : undefined)
 }

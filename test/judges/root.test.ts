@@ -56,7 +56,8 @@ describe('one data root', unless(reason), () => {
   it.each(['kernel', 'userspace'] as const)(
     'written by dockerd on overlay2, read by our %s engine',
     async (engine) => {
-      const root = join(scratch, 'theirs')
+      const [root, fresh] = [join(scratch, 'theirs'), join(scratch, 'fresh')]
+      const [saved, exported] = [join(scratch, 'saved.tar'), join(scratch, 'export.tar')]
       await run('cp', ['-a', fixture.dockerRoot, root])
       try {
         await using store = await openStore({ root, engine })
@@ -72,12 +73,46 @@ describe('one data root', unless(reason), () => {
           expect(differences(await treeOf(container.export()), theirs, madeByInitLayer)).toEqual([])
           await container.remove()
         }
-        await store.save(COMMITTED, join(root, 'saved.tar'))
+        expect((await store.image(IMAGE)).id).toBe(fixture.inspect.Id)
+
+        await store.save([IMAGE, COMMITTED], saved)
+        await using docker = await startDockerd({ root: fresh })
+        expect((await docker.load(saved)).toSorted()).toEqual([COMMITTED, IMAGE])
+        expect(await docker.imageIds()).toContain(fixture.inspect.Id)
+        await docker.exportImage(COMMITTED, exported)
+        const again = await treeOf(createReadStream(exported))
+        const before = await treeOf(createReadStream(fixture.committedExport))
+        expect(differences(again, before, madeByInitLayer)).toEqual([])
       } finally {
-        rmSync(root, { recursive: true, force: true })
+        for (const path of [root, fresh, saved, exported]) rmSync(path, { recursive: true, force: true })
       }
     },
   )
+
+  it('in which dockerd keeps a container keeps what that stands on', async () => {
+    const [root, exported] = [join(scratch, 'theirs'), join(scratch, 'export.tar')]
+    await run('cp', ['-a', fixture.dockerRoot, root])
+    try {
+      const before = await startDockerd({ root })
+      const id = await before.text('create', '--network=none', COMMITTED, '/never-run')
+      await before.stop()
+
+      await using store = await openStore({ root })
+      expect(await store.check()).toMatchObject({ clean: true, problems: [] })
+      const { deleted } = await store.remove(COMMITTED)
+      expect(deleted.length).toBe(1)
+      await store.prune()
+      await store.close()
+
+      await using after = await startDockerd({ root })
+      await after.toFile(exported, 'export', id)
+      const kept = await treeOf(createReadStream(exported))
+      const committed = await treeOf(createReadStream(fixture.committedExport))
+      expect(differences(kept, committed, madeByInitLayer)).toEqual([])
+    } finally {
+      for (const path of [root, exported]) rmSync(path, { recursive: true, force: true })
+    }
+  })
 
   it('written by dockerd on vfs, read by us', async () => {
     const root = join(scratch, 'theirs')

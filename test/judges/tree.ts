@@ -1,18 +1,19 @@
 import { createHash, type Hash } from 'node:crypto'
 import { TarReader } from '#layerstack/tar/reader.js'
 import type { TarHeader, TarPart } from '#layerstack/tar/part.js'
+import type { Known } from './known-differences.js'
 
 /** What a tar of a whole filesystem says of each path: one line, latin1 for bytes. */
 export type Tree = Map<string, string>
 
 export interface TreeOptions {
-  /** Docker's export keeps of all xattrs this one alone. @default ['security.capability'] */
-  readonly xattrs?: readonly string[] | 'all'
+  /** `docker`: as much as Docker's export has, whole seconds and of all xattrs the capabilities. @default 'docker' */
+  readonly detail?: 'docker' | 'all'
 }
 
-/** Times are in whole seconds, as Docker's export has them. Of hard links each tells the names of all. */
+/** Of hard links each tells the names of all. */
 export async function treeOf(tar: AsyncIterable<Uint8Array>, options: TreeOptions = {}): Promise<Tree> {
-  const kept = options.xattrs ?? ['security.capability']
+  const { detail = 'docker' } = options
   const tree: Tree = new Map()
   const links = new Map<string, string[]>()
   const reader = new TarReader()
@@ -35,7 +36,7 @@ export async function treeOf(tar: AsyncIterable<Uint8Array>, options: TreeOption
         continue
       }
       if (header.type === 'file') hash = createHash('sha256')
-      tree.set(path, lineOf(header, kept))
+      tree.set(path, lineOf(header, detail))
     }
   }
   for await (const chunk of tar) read(reader.push(chunk))
@@ -50,28 +51,30 @@ export async function treeOf(tar: AsyncIterable<Uint8Array>, options: TreeOption
 }
 
 /** Paths at which two trees differ, with what each says; empty for equal ones. */
-export function differences(
-  ours: Tree,
-  theirs: Tree,
-  ignored: (path: string) => boolean = () => false,
-): string[] {
+export function differences(ours: Tree, theirs: Tree, known: Known = () => undefined): string[] {
   const paths = [...new Set([...ours.keys(), ...theirs.keys()])].toSorted()
   return paths
-    .filter((path) => !ignored(path) && ours.get(path) !== theirs.get(path))
-    .map((path) => `${path}\n  ours:   ${ours.get(path)}\n  theirs: ${theirs.get(path)}`)
+    .filter((path) => known(path) !== 'all')
+    .map((path) => [path, ...[ours, theirs].map((tree) => seen(tree.get(path), known(path)))])
+    .filter(([, our, their]) => our !== their)
+    .map(([path, our, their]) => `${path}\n  ours:   ${our}\n  theirs: ${their}`)
 }
 
-function lineOf(header: TarHeader, kept: readonly string[] | 'all'): string {
+function seen(line: string | undefined, known: ReturnType<Known>): string | undefined {
+  return known === 'time' ? line?.replace(/ @\S+/, '') : line
+}
+
+function lineOf(header: TarHeader, detail: 'docker' | 'all'): string {
   const { type, mode, uid, gid, mtimeNs, linkName, device, xattrs } = header
   const attributes = [...xattrs]
-    .filter(([name]) => kept === 'all' || kept.includes(name))
+    .filter(([name]) => detail === 'all' || name === 'security.capability')
     .map(([name, value]) => `${name}=${value.toString('hex')}`)
     .toSorted()
   return [
     type,
     mode.toString(8),
     `${uid}:${gid}`,
-    seconds(mtimeNs),
+    `@${detail === 'all' ? mtimeNs : seconds(mtimeNs)}`,
     ...(type === 'symlink' ? [`→ ${linkName}`] : []),
     ...(type === 'char' || type === 'block' ? [`${device.major}:${device.minor}`] : []),
     ...attributes,

@@ -29,7 +29,7 @@ export const noMounts: Reason = noCalls ?? noCapability('CAP_SYS_ADMIN')
 export const noDevices: Reason = noCalls ?? noCapability('CAP_MKNOD')
 export const noLinux: Reason = process.platform === 'linux' ? undefined : 'this is no Linux'
 export const noDaemon: Reason =
-  noLinux ?? (process.getuid?.() === 0 ? undefined : 'an ordinary user runs no daemon')
+  noLinux ?? (process.getuid?.() === 0 ? noMounts : 'an ordinary user runs no daemon')
 
 function noCapability(name: Parameters<typeof hasCapability>[0]): Reason {
   return hasCapability(name) ? undefined : `this process has no ${name}`
