@@ -24,6 +24,7 @@ export function openStore(options: OpenStoreOptions): Promise<Store> {
 }
 
 export type { ArchiveFormat } from './archives/save.js'
+export type { Compression } from './compression/compression.js'
 export type { CheckOptions, CheckReport, Problem } from './catalog/check.js'
 export type { ContainerUsage, DiskUsage, ImageUsage } from './catalog/disk-usage.js'
 export type { Pruned, PruneOptions } from './catalog/prune.js'

@@ -6,12 +6,14 @@ import fse from 'fs-extra'
 import { openArchive, type ArchiveInput } from './archives/archive-files.js'
 import { loadLayers } from './archives/load.js'
 import { readImages, type ArchivedImage } from './archives/manifest.js'
-import { saveImages, type ArchiveFormat, type SavedImage } from './archives/save.js'
+import { saveImages, type ArchiveFormat } from './archives/save.js'
+import type { SavedImage } from './archives/saved-image.js'
 import { Catalog, type NewImage } from './catalog/catalog.js'
 import { check, type CheckOptions, type CheckReport } from './catalog/check.js'
 import { diskUsage, type DiskUsage } from './catalog/disk-usage.js'
 import { prune, type Pruned, type PruneOptions } from './catalog/prune.js'
 import { removeImage, removeUnusedLayers, type Removed } from './catalog/removal.js'
+import type { Compression } from './compression/compression.js'
 import { Container, type CommitContainerOptions, type ContainerHome } from './containers/container.js'
 import { ContainerStore, type ContainerRecord } from './containers/container-store.js'
 import { chainIds, type ImageID } from './digest.js'
@@ -54,6 +56,8 @@ export interface OpenStoreOptions {
 export interface SaveOptions extends OperationOptions {
   /** @default 'docker-archive' */
   readonly format?: ArchiveFormat | undefined
+  /** Docker's archives are packed as a whole, in OCI layouts each layer is. @default 'none' */
+  readonly compression?: Compression | undefined
 }
 
 export interface ImportOptions extends OperationOptions {
@@ -153,7 +157,8 @@ export class Store implements AsyncDisposable, ContainerHome {
         references: [...(before?.references ?? []), ...(named === undefined ? [] : [named])],
       })
     }
-    await saveImages(this.layers, [...images.values()], output, options.format ?? 'docker-archive', options)
+    const { format = 'docker-archive', compression = 'none' } = options
+    await saveImages(this.layers, [...images.values()], output, { ...options, format, compression })
   }
 
   /** Makes an image of one layer of a root filesystem's tar, plain or packed, as `docker import`. */

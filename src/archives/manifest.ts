@@ -27,12 +27,23 @@ const MAX_DEPTH = 4
 
 /** Reads what images an archive holds: Docker's `manifest.json` if it has one, else OCI's `index.json`. */
 export async function readImages(files: ArchiveFiles): Promise<ArchivedImage[]> {
-  if (files.range('manifest.json') !== undefined) return dockerImages(files)
+  if (files.range('manifest.json') !== undefined) return merged(await dockerImages(files))
   if (files.range('index.json') !== undefined)
-    return ociImages(files, await json(files, 'index.json'), undefined, 0)
+    return merged(await ociImages(files, await json(files, 'index.json'), undefined, 0))
   throw new StoreError('ARCHIVE_UNSUPPORTED', 'neither a docker-archive nor an OCI layout', {
     hint: 'it has no manifest.json and no index.json; a plain root filesystem goes in through import()',
   })
+}
+
+/** An image that is named several times is one image with several names. */
+function merged(images: readonly ArchivedImage[]): ArchivedImage[] {
+  const byId = new Map<Digest, ArchivedImage>()
+  for (const image of images) {
+    const id = sha256(image.configBytes)
+    const before = byId.get(id) ?? image
+    byId.set(id, { ...before, references: [...new Set([...before.references, ...image.references])] })
+  }
+  return [...byId.values()]
 }
 
 interface DockerEntry {

@@ -1,0 +1,35 @@
+import { createHash } from 'node:crypto'
+import type { DiffID } from '../digest.js'
+import { StoreError } from '../errors.js'
+import type { ImageConfig } from '../images/image-config.js'
+import type { OperationOptions } from '../operation.js'
+import type { Reference } from '../references/reference.js'
+
+/** An image on its way into an archive. */
+export interface SavedImage {
+  readonly configBytes: Uint8Array
+  readonly config: ImageConfig
+  readonly references: readonly Reference[]
+}
+
+/** Passes a layer's tar on; what does not have its DiffID in the end is `STORE_CORRUPT`. */
+export async function* verified(
+  tar: AsyncIterable<Uint8Array>,
+  diffId: DiffID,
+  total: number,
+  options: OperationOptions,
+): AsyncGenerator<Uint8Array, void, void> {
+  const hash = createHash('sha256')
+  let done = 0
+  for await (const chunk of tar) {
+    options.signal?.throwIfAborted()
+    hash.update(chunk)
+    yield chunk
+    done += chunk.length
+    options.onProgress?.({ type: 'layer:save', id: diffId, done, total })
+  }
+  if (`sha256:${hash.digest('hex')}` === diffId) return
+  throw new StoreError('STORE_CORRUPT', `the files of layer ${diffId} have changed`, {
+    hint: 'check({ repair: true }) takes the layer away; load its image again',
+  })
+}
