@@ -56,7 +56,10 @@ export interface OpenStoreOptions {
 export interface SaveOptions extends OperationOptions {
   /** @default 'docker-archive' */
   readonly format?: ArchiveFormat | undefined
-  /** Docker's archives are packed as a whole, in OCI layouts each layer is. @default 'none' */
+  /**
+   * Docker's archives are packed as a whole, in OCI layouts each layer is. Docker reads zstd since version 23.
+   * @default 'none'
+   */
   readonly compression?: Compression | undefined
 }
 

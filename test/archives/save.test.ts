@@ -64,7 +64,7 @@ describe.each(forms)('an image saved as %s, %s', (format, compression) => {
     await expect(store.save('team/app:1', path('saved'), { format, compression, signal })).rejects.toThrow(
       'enough',
     )
-    rmSync(join(await topDirectory(), 'base'))
+    rmSync(join(await lowestDirectory(), 'base'))
     await expect(store.save('team/app:1', path('saved'), { format, compression })).rejects.toMatchObject({
       code: 'STORE_CORRUPT',
     })
@@ -132,8 +132,8 @@ it.each(['gzip', 'zstd'] as const)(
 )
 
 /** The lowest layer's own files. */
-async function topDirectory(): Promise<string> {
-  const [low] = (await store.layers.list()).filter(({ parent }) => parent === undefined)
+async function lowestDirectory(): Promise<string> {
+  const low = (await store.layers.list()).find(({ parent }) => parent === undefined)
   return (await store.driver.metadata(low?.cacheId ?? ''))['UpperDir'] as string
 }
 
