@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { detectCompression, DETECTION_BYTES } from '../compression/compression.js'
 import { decompress } from '../compression/decompress.js'
-import { StoreError } from '../errors.js'
+import { StoreError, storeError } from '../errors.js'
 import { bytesToText } from '../fs/bytes.js'
 import type { FileRange } from '../jobs/byte-source.js'
 import { cleanName } from '../tar/clean-name.js'
@@ -82,7 +82,8 @@ async function spooled(
     }
   } catch (error) {
     await remove()
-    throw error
+    signal?.throwIfAborted()
+    throw storeError(error, 'SYSTEM', 'could not read the archive')
   }
 }
 

@@ -44,8 +44,9 @@ export async function removeUnusedLayers(catalog: Catalog, chain: readonly Chain
     try {
       await catalog.layers.remove(id)
     } catch (error) {
-      if (error instanceof StoreError && ['LAYER_IN_USE', 'LAYER_NOT_FOUND'].includes(error.code)) return
-      throw error
+      if (!(error instanceof StoreError)) throw error
+      if (error.code === 'LAYER_IN_USE') return
+      if (error.code !== 'LAYER_NOT_FOUND') throw error
     }
   }
 }

@@ -11,13 +11,23 @@ import { unpackLayer, type Unpacking } from './unpack.js'
  * they write is durable as far as it has host paths.
  */
 export async function unpackHere(unpacking: Unpacking, options?: JobOptions): Promise<LayerResult> {
-  const result = await unpackLayer(unpacking, new Slices(options))
+  const result = await stoppable(unpackLayer(unpacking, new Slices(options)), options)
   await runJob({ kind: 'settle', paths: writtenPaths(unpacking) })
   return result
 }
 
 export async function commitHere(committing: Committing, options?: JobOptions): Promise<LayerResult> {
-  const result = await commitLayer(committing, new Slices(options))
+  const result = await stoppable(commitLayer(committing, new Slices(options)), options)
   await runJob({ kind: 'settle', paths: writtenPaths(committing) })
   return result
+}
+
+/** What stopped the work is the signal's reason, whatever the work made of it. */
+async function stoppable<T>(work: Promise<T>, options: JobOptions | undefined): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    options?.signal?.throwIfAborted()
+    throw error
+  }
 }

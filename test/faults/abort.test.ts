@@ -1,0 +1,109 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openStore, type OperationOptions, type Store } from '#layerstack/index.js'
+import { probe } from '#layerstack/sys/probe.js'
+import { imageOf, layerTar, writeArchive } from '../store/archive.js'
+import { unless } from '../support/needs.js'
+
+const TIMES = 12
+const { overlay } = probe(tmpdir())
+const variants = [
+  { driver: 'vfs', engine: 'userspace' },
+  { driver: 'overlay2', engine: 'userspace' },
+  { driver: 'overlay2', engine: 'kernel' },
+] as const
+const many = (from: number) =>
+  Array.from({ length: 400 }, (_, index) => ({
+    name: `dir/file-${from + index}`,
+    content: 'x'.repeat(20_000),
+  }))
+const lower = await layerTar(many(0))
+const upper = await layerTar(many(200))
+
+let scratch: string
+let store: Store
+
+describe.each(variants)('aborted at any moment, on $driver, $engine,', ({ driver, engine }) => {
+  const reason = engine === 'kernel' && !overlay.works ? overlay.reason : undefined
+
+  beforeEach(async () => {
+    scratch = mkdtempSync(join(tmpdir(), 'layerstack-abort-'))
+    await writeArchive(join(scratch, 'image.tar'), imageOf([lower, upper], 'app:1'))
+    store = await openStore({ root: join(scratch, 'root'), driver, engine })
+  })
+
+  afterEach(async () => {
+    await store.close()
+    rmSync(scratch, { recursive: true, force: true })
+  })
+
+  it('a load leaves the store as it was', unless(reason), async () => {
+    await leavesAsItWas((options) => store.load(join(scratch, 'image.tar'), options))
+  })
+
+  it('an import leaves the store as it was', unless(reason), async () => {
+    await leavesAsItWas((options) => store.import(Readable.from([lower]), options))
+  })
+
+  it('a commit leaves the store and the container as they were', unless(reason), async () => {
+    await store.load(join(scratch, 'image.tar'))
+    await using container = await store.createContainer('app:1')
+    for (let index = 0; index < 300; index++)
+      await container.fs.writeFile(`/new-${index}`, Buffer.alloc(20_000))
+    await leavesAsItWas((options) => container.commit({ ...options, reference: 'app:2' }))
+    expect((await container.fs.readdir('/')).length).toBe(301)
+  })
+
+  it('a flatten leaves the store as it was', unless(reason), async () => {
+    await store.load(join(scratch, 'image.tar'))
+    await leavesAsItWas((options) => store.flatten('app:1', { ...options, reference: 'app:2' }))
+  })
+
+  it('a save leaves no file', unless(reason), async () => {
+    await store.load(join(scratch, 'image.tar'))
+    await leavesAsItWas((options) => store.save('app:1', join(scratch, 'saved.tar'), options))
+    expect(readdirSync(scratch).toSorted()).toEqual(['image.tar', 'root'])
+  })
+})
+
+/** Measures the call once, undone, then aborts it at moments all along that time. */
+async function leavesAsItWas(call: (options: OperationOptions) => Promise<unknown>): Promise<void> {
+  const before = await content()
+  const aborted = new Error('enough')
+  let rejected = 0
+  for (let time = 0; time < TIMES; time++) {
+    const abort = new AbortController()
+    let events = 0
+    const timer = setTimeout(() => abort.abort(aborted), time * 4)
+    try {
+      await call({ signal: abort.signal, onProgress: () => ++events > time * 2 && abort.abort(aborted) })
+      break
+    } catch (error) {
+      expect(error).toBe(aborted)
+      rejected++
+    } finally {
+      clearTimeout(timer)
+    }
+    expect(await content()).toEqual(before)
+  }
+  expect(rejected).toBeGreaterThan(0)
+  expect((await store.check()).problems).toEqual([])
+}
+
+async function content() {
+  return {
+    images: (await store.images()).map(({ id, references }) => `${id} ${references.join(' ')}`).toSorted(),
+    layers: (await store.layers.list()).map(({ chainId }) => chainId).toSorted(),
+    driver: (await store.driver.list()).toSorted(),
+    writeSets: readdirSync(join(store.root, 'image', store.driver.name, 'layerdb/tmp')),
+    leftBehind: [...filesIn('layerstack/tmp'), ...filesIn(`layerstack/leases/${store.driver.name}`)],
+  }
+}
+
+function filesIn(directory: string): string[] {
+  const path = join(store.root, directory)
+  return existsSync(path) ? readdirSync(path) : []
+}
