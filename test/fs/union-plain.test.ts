@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { unless } from '../support/needs.js'
+import { unless } from '../support/unless.js'
 import { Bench, noOracle } from './union-bench.js'
 import { driveAlike, randomBench, treeOf } from './union-drive.js'
 import { bytes } from './union-objects.js'

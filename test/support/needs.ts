@@ -1,23 +1,9 @@
-import type { TestOptions } from 'vitest'
 import { hasCapability } from '#layerstack/sys/capabilities.js'
 import { libcAvailable } from '#layerstack/sys/libc.js'
 import { findProgram } from './program.js'
+import type { Reason } from './unless.js'
 
-declare module 'vitest' {
-  interface TaskMeta {
-    /** Why it was skipped. `test/run.mjs` prints it. */
-    reason?: string
-  }
-}
-
-/** Why something cannot be tried here; `undefined` where it can. */
-export type Reason = string | undefined
-
-/** For a `describe` or an `it` that cannot be tried for any of these reasons: `it('does', unless(noMounts), …)`. */
-export function unless(...reasons: readonly Reason[]): TestOptions {
-  const reason = reasons.find((each) => each !== undefined)
-  return reason === undefined ? {} : { skip: true, meta: { reason } }
-}
+export { unless, type Reason } from './unless.js'
 
 export function notInstalled(...programs: readonly string[]): Reason {
   const missing = programs.filter((program) => findProgram(program) === undefined)
