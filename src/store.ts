@@ -331,7 +331,7 @@ export class Store implements AsyncDisposable, ContainerHome {
     await this.layers.open((id) => containers.has(id))
     // The record of a container goes after its writable layer, so one without is what a removal left.
     for (const record of await containers.list()) {
-      if (!(await this.layers.hasWritable(record.id))) await this.removeContainer(record)
+      if (!(await this.layers.hasWritable(record.id))) await this.#endRemoval(record)
     }
   }
 
@@ -371,6 +371,15 @@ export class Store implements AsyncDisposable, ContainerHome {
       })
     }
     await this.#forget(record)
+  }
+
+  /** Of a removal that was left, or is under way in another process: then it is that one's. */
+  async #endRemoval(record: ContainerRecord): Promise<void> {
+    try {
+      await this.removeContainer(record)
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== 'CONTAINER_IN_USE') throw error
+    }
   }
 
   async #forget({ id }: ContainerRecord): Promise<void> {
