@@ -12,18 +12,18 @@ import { isAlive, processMark } from './process-mark.js'
  * 3. A lock on a removal whose maker is dead is removed by the first who sees it. Two processes could meet there, if a
  *    third was killed between two system calls.
  *
- * @returns how to give it up, or `undefined` when another process holds it
+ * @returns how to give it up, or `undefined` when another process holds it, or held it a moment ago
  */
 export async function tryLockFile(path: string): Promise<(() => Promise<void>) | undefined> {
   if (await make(path)) return () => rm(path, { force: true })
-  if (await isHeld(path)) return undefined
+  if (!(await isLeft(path))) return undefined
   const removal = `${path}.stale`
   if (!(await make(removal))) {
-    if (!(await isHeld(removal))) await rm(removal, { force: true })
+    if (await isLeft(removal)) await rm(removal, { force: true })
     return undefined
   }
   try {
-    if (await isHeld(path)) return undefined
+    if (!(await isLeft(path))) return undefined
     await rm(path, { force: true })
     return (await make(path)) ? () => rm(path, { force: true }) : undefined
   } finally {
@@ -45,9 +45,10 @@ async function make(path: string): Promise<boolean> {
   }
 }
 
-async function isHeld(path: string): Promise<boolean> {
+/** There, and its maker is dead. One that was given up meanwhile is nobody's to remove: it may be another's by now. */
+async function isLeft(path: string): Promise<boolean> {
   try {
-    return await isAlive(await readFile(path, 'utf8'))
+    return !(await isAlive(await readFile(path, 'utf8')))
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return false
     throw error

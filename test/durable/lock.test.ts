@@ -102,11 +102,11 @@ for (const [kind, environment] of [
     it('keeps them apart', async () => {
       await using place = new Place()
       writeFileSync(place.path('counter'), '0')
-      const args = [place.path('lock'), place.path('counter'), '60']
+      const args = [place.path('lock'), place.path('counter'), '200']
       const children = [1, 2, 3].map(() => place.start('counter.mjs', args, environment))
       const ends = await Promise.all(children.map((child) => once(child, 'exit')))
       expect(ends).toEqual([1, 2, 3].map(() => [0, null]))
-      expect(readFileSync(place.path('counter'), 'utf8')).toBe('180')
+      expect(readFileSync(place.path('counter'), 'utf8')).toBe('600')
     })
 
     it(`ends with its process, killed ${KILLS} times`, async () => {
