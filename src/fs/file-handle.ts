@@ -1,9 +1,11 @@
 import { fdatasync, fsync, read as readFd, write as writeFd } from 'node:fs'
 import { promisify } from 'node:util'
+import { systemError } from '../sys/errno.js'
 import type { FileData, LayerFileHandle, LayerStats, TimeLike } from './layer-fs.js'
 import type { RawFile } from './raw-fs.js'
 import { statsOf } from './stats.js'
 import { nanoseconds } from './times.js'
+import { Turn } from './turn.js'
 
 const readAsync = promisify(readFd)
 const writeAsync = promisify(writeFd)
@@ -11,13 +13,20 @@ const fsyncAsync = promisify(fsync)
 const fdatasyncAsync = promisify(fdatasync)
 /** Up to this much, doing it here takes less time than asking the thread pool (some 15 µs). */
 const SMALL = 64 * 1024
-const CHUNK = 1 << 20
+/** Between two of these an abort is noticed. */
+const PIECE = 4 << 20
+const COPIED = 256 * 1024
 
-/** An open file with a position of its own, as Node's `FileHandle`. Large reads and writes are done on the thread pool. */
+/**
+ * An open file with a position of its own, as Node's `FileHandle`. Large reads and writes are done on the thread pool;
+ * what is called meanwhile, `close` too, waits for them.
+ */
 export class FileHandle implements LayerFileHandle {
   readonly #file: RawFile
   readonly #append: boolean
+  readonly #turn = new Turn()
   #position = 0
+  #open = true
 
   constructor(file: RawFile, append: boolean) {
     this.#file = file
@@ -30,107 +39,156 @@ export class FileHandle implements LayerFileHandle {
     length = buffer.byteLength - offset,
     position: number | null = null,
   ): Promise<{ bytesRead: number; buffer: Uint8Array }> {
-    const at = position ?? this.#position
-    const bytesRead = await this.#readAt(buffer.subarray(offset, offset + length), at)
-    if (position === null) this.#position += bytesRead
-    return { bytesRead, buffer }
+    const wanted = buffer.subarray(offset, offset + length)
+    return this.#do('read', async () => {
+      const own = position === null || position < 0
+      const bytesRead = await this.#readAt(wanted, own ? this.#position : position)
+      if (own) this.#position += bytesRead
+      return { bytesRead, buffer }
+    })
   }
 
+  /** A string is written whole, at the position that stands in place of an offset, as in Node. */
   async write(
     data: Uint8Array | string,
-    offset: number | null = 0,
+    offset: number | null = null,
     length: number | null = null,
     position: number | null = null,
   ): Promise<{ bytesWritten: number; buffer: Uint8Array | string }> {
-    const bytes =
-      typeof data === 'string'
-        ? Buffer.from(data)
-        : data.subarray(offset ?? 0, (offset ?? 0) + (length ?? data.byteLength))
-    const at = position ?? this.#position
-    const bytesWritten = await this.#writeAt(bytes, at)
-    if (position === null) this.#position += bytesWritten
-    return { bytesWritten, buffer: data }
+    const isText = typeof data === 'string'
+    const start = isText ? 0 : (offset ?? 0)
+    const bytes = isText ? Buffer.from(data) : data.subarray(start, start + (length ?? data.byteLength))
+    const at = isText ? (position ?? offset) : position
+    return this.#do('write', async () => {
+      const bytesWritten = at === null ? await this.#writeOn(bytes) : await this.#writeAt(bytes, at)
+      return { bytesWritten, buffer: data }
+    })
   }
 
-  async readFile(encoding?: BufferEncoding): Promise<Buffer | string> {
-    const chunks: Buffer[] = []
-    const expected = this.#file.stat().size
-    for (let wanted = expected; ; wanted = CHUNK) {
-      const chunk = Buffer.allocUnsafe(Math.min(Math.max(wanted, 1), 16 * CHUNK))
-      const count = await this.#readAt(chunk, this.#position)
-      if (count === 0) break
-      chunks.push(chunk.subarray(0, count))
-      this.#position += count
-    }
-    const all = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+  async readFile(encoding?: BufferEncoding, signal?: AbortSignal): Promise<Buffer | string> {
+    const all = await this.#do('read', () => this.#readRest(signal))
     return encoding === undefined ? all : all.toString(encoding)
   }
 
-  async writeFile(data: FileData): Promise<void> {
-    for await (const chunk of chunksOf(data)) await this.#writeAll(chunk)
+  async writeFile(data: FileData, signal?: AbortSignal): Promise<void> {
+    if (isBytes(data)) return this.#do('write', () => this.#writeAll(bytesOf(data), signal))
+    for await (const chunk of data) {
+      await this.#do('write', () => this.#writeAll(bytesOf(chunk), signal))
+    }
+  }
+
+  /** The rest of this file, to the end of another that is empty or is written over. */
+  async copyTo(target: FileHandle): Promise<void> {
+    const buffer = Buffer.allocUnsafe(COPIED)
+    for (let position = 0; ;) {
+      const { bytesRead } = await this.read(buffer, 0, buffer.length, position)
+      if (bytesRead === 0) return target.truncate(position)
+      await target.writeFile(buffer.subarray(0, bytesRead))
+      position += bytesRead
+    }
   }
 
   async stat(): Promise<LayerStats> {
-    return statsOf(this.#file.stat())
+    return this.#do('fstat', () => statsOf(this.#file.stat()))
   }
 
   async truncate(size = 0): Promise<void> {
-    this.#file.truncate(size)
+    return this.#do('ftruncate', () => this.#file.truncate(Math.max(0, size)))
   }
 
   async chmod(mode: number): Promise<void> {
-    this.#file.chmod(mode & 0o7777)
+    return this.#do('fchmod', () => this.#file.chmod(mode & 0o7777))
   }
 
   async chown(uid: number, gid: number): Promise<void> {
-    this.#file.chown(uid, gid)
+    return this.#do('fchown', () => this.#file.chown(uid, gid))
   }
 
   async utimes(atime: TimeLike, mtime: TimeLike): Promise<void> {
-    this.#file.utimes(nanoseconds(atime), nanoseconds(mtime))
+    const [atimeNs, mtimeNs] = [nanoseconds(atime), nanoseconds(mtime)]
+    return this.#do('futime', () => this.#file.utimes(atimeNs, mtimeNs))
   }
 
   async sync(): Promise<void> {
-    if (this.#file.fd === undefined) this.#file.sync()
-    else await fsyncAsync(this.#file.fd)
+    return this.#do('fsync', () => {
+      const { fd } = this.#file
+      return fd === undefined ? this.#file.sync() : fsyncAsync(fd)
+    })
   }
 
   async datasync(): Promise<void> {
-    if (this.#file.fd === undefined) this.#file.sync()
-    else await fdatasyncAsync(this.#file.fd)
+    return this.#do('fdatasync', () => {
+      const { fd } = this.#file
+      return fd === undefined ? this.#file.sync() : fdatasyncAsync(fd)
+    })
   }
 
   async close(): Promise<void> {
-    this.#file.close()
+    return this.#turn.run(() => {
+      this.#open = false
+      this.#file.close()
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  async #writeAll(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length;) {
-      const count = await this.#writeAt(bytes.subarray(at), this.#position)
-      at += count
+  #do<T>(syscall: string, work: () => T | Promise<T>): Promise<T> {
+    return this.#turn.run(() => {
+      if (!this.#open) throw systemError('EBADF', syscall)
+      return work()
+    })
+  }
+
+  async #readRest(signal: AbortSignal | undefined): Promise<Buffer> {
+    const expected = Math.max(0, this.#file.stat().size - this.#position)
+    // One byte more, so that the end shows without a second buffer.
+    let buffer = Buffer.allocUnsafe(expected + 1)
+    let filled = 0
+    for (;;) {
+      signal?.throwIfAborted()
+      const piece = buffer.subarray(filled, filled + PIECE)
+      const count = await this.#readAt(piece, this.#position)
+      if (count === 0) return buffer.subarray(0, filled)
       this.#position += count
+      filled += count
+      if (filled === buffer.length) buffer = Buffer.concat([buffer], buffer.length * 2)
     }
   }
 
-  async #readAt(buffer: Uint8Array, position: number): Promise<number> {
-    const { fd } = this.#file
-    if (fd === undefined || buffer.byteLength <= SMALL) return this.#file.read(buffer, position)
-    return (await readAsync(fd, buffer, 0, buffer.byteLength, position)).bytesRead
+  async #writeAll(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    for (let done = 0; done < bytes.byteLength;) {
+      signal?.throwIfAborted()
+      done += await this.#writeOn(bytes.subarray(done, done + PIECE))
+    }
   }
 
-  async #writeAt(bytes: Uint8Array, position: number): Promise<number> {
+  async #writeOn(bytes: Uint8Array): Promise<number> {
+    const count = await this.#writeAt(bytes, this.#position)
+    this.#position = this.#append ? this.#file.stat().size : this.#position + count
+    return count
+  }
+
+  #readAt(buffer: Uint8Array, position: number): number | Promise<number> {
+    const { fd } = this.#file
+    if (fd === undefined || buffer.byteLength <= SMALL) return this.#file.read(buffer, position)
+    return readAsync(fd, buffer, 0, buffer.byteLength, position).then(({ bytesRead }) => bytesRead)
+  }
+
+  #writeAt(bytes: Uint8Array, position: number): number | Promise<number> {
     const { fd } = this.#file
     if (fd === undefined || bytes.byteLength <= SMALL) return this.#file.write(bytes, position)
-    return (await writeAsync(fd, bytes, 0, bytes.byteLength, this.#append ? null : position)).bytesWritten
+    const at = this.#append ? null : position
+    return writeAsync(fd, bytes, 0, bytes.byteLength, at).then(({ bytesWritten }) => bytesWritten)
   }
 }
 
-export async function* chunksOf(data: FileData): AsyncGenerator<Uint8Array> {
-  if (typeof data === 'string') yield Buffer.from(data)
-  else if (data instanceof Uint8Array) yield data
-  else for await (const chunk of data) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+/** Whether data is here, and not still to come. */
+export function isBytes(data: FileData): data is string | Uint8Array {
+  return typeof data === 'string' || data instanceof Uint8Array
+}
+
+function bytesOf(chunk: string | Uint8Array): Uint8Array {
+  return typeof chunk === 'string' ? Buffer.from(chunk) : chunk
 }

@@ -1,9 +1,18 @@
+import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
 import { bytesToHost, joinBytes, parentOf, toBytes, type ByteString, type PathLike } from './bytes.js'
 import type { RawFs, RawStat } from './raw-fs.js'
 
 const MAX_LINKS = 40
 const NAME_MAX = 255
+const PATH_MAX = 4096
+const ROOT = '' as ByteString
+
+/**
+ * Resolution of callers' paths inside the root, as the kernel does it for a process whose root it is (path_resolution(7)):
+ * absolute symlinks start at the root, `..` at the root stays there, more than 40 symlinks are `ELOOP`, what is below
+ * something that is no directory is `ENOTDIR`.
+ */
 
 export interface Resolved {
   /** Without symlinks, but for the last component if it was not to be followed. */
@@ -12,57 +21,125 @@ export interface Resolved {
   readonly stat: RawStat | undefined
 }
 
-/**
- * Resolves a path inside the root, as the kernel does for a process whose root it is: absolute symlinks start at the
- * root, `..` at the root stays there, 40 symlinks are too many. A trailing slash asks for a directory, and follows.
- */
+/** Resolves to an object. A trailing slash asks for a directory, and follows. */
 export function resolve(fs: RawFs, path: PathLike, follow: boolean, syscall: string): Resolved {
+  const text = checkedPath(path, syscall)
+  return resolvePlain(fs, text, follow) ?? new Resolution(fs, text, syscall).object(follow)
+}
+
+/** A place in a directory, for calls that make, move or remove what is there. The last component is never followed. */
+export interface Entry extends Resolved {
+  /** The path has no name at its end: it is `/`, or ends in `.` or `..`. */
+  readonly special: '/' | '.' | '..' | undefined
+  /** The path ends in a slash, so a directory is meant. */
+  readonly slash: boolean
+}
+
+export function resolveEntry(fs: RawFs, path: PathLike, syscall: string): Entry {
+  const text = checkedPath(path, syscall)
+  const end = text.replace(/\/+$/, '')
+  const slash = end.length < text.length
+  const name = end.slice(end.lastIndexOf('/') + 1) as ByteString
+  if (name === '' || name === '.' || name === '..') {
+    const { path: real, stat } = resolve(fs, path, true, syscall)
+    return { path: real, stat, special: name === '' ? '/' : (name as '.' | '..'), slash }
+  }
+  const plain = resolvePlain(fs, end as ByteString, false)
+  if (plain !== undefined) return { ...plain, special: undefined, slash }
+  const resolved = new Resolution(fs, end as ByteString, syscall).object(false)
+  return { ...resolved, special: undefined, slash }
+}
+
+function checkedPath(path: PathLike, syscall: string): ByteString {
   const text = toBytes(path)
-  if (text === '') throw systemError('ENOENT', syscall)
-  if (text.includes('\0')) throw new TypeError('a path must not contain a NUL')
-  const mustBeDirectory = /\/\.?\.?$/.test(text) && text !== '/'
-  const rest = text.split('/').toReversed()
-  let real = '' as ByteString
-  let stat: RawStat | undefined = fs.lstat(real)
-  let links = 0
-  for (let name = rest.pop(); name !== undefined; name = rest.pop()) {
-    if (name === '') continue
-    if (stat === undefined) throw systemError('ENOENT', syscall, bytesToHost(text))
-    if (stat.type !== 'directory') throw systemError('ENOTDIR', syscall, bytesToHost(text))
-    if (name === '.') continue
-    if (name === '..') {
-      real = parentOf(real)
-      stat = fs.lstat(real)
-      continue
-    }
-    if (name.length > NAME_MAX) throw systemError('ENAMETOOLONG', syscall, bytesToHost(text))
-    const next = joinBytes(real, name as ByteString)
-    const found = lstatOrNothing(fs, next)
-    const last = rest.every((component) => component === '')
-    if (found?.type === 'symlink' && (!last || follow || mustBeDirectory)) {
-      if (++links > MAX_LINKS) throw systemError('ELOOP', syscall, bytesToHost(text))
-      const target = fs.readlink(next)
-      if (target.startsWith('/')) {
-        real = '' as ByteString
-        stat = fs.lstat(real)
-      }
-      rest.push(...target.split('/').toReversed())
-      continue
-    }
-    real = next
-    stat = found
+  if (text === '') throw systemError('ENOENT', syscall, '')
+  if (text.length >= PATH_MAX) throw systemError('ENAMETOOLONG', syscall, bytesToHost(text))
+  if (!text.includes('\0')) return text
+  throw Object.assign(new TypeError('a path must be without null bytes'), { code: 'ERR_INVALID_ARG_VALUE' })
+}
+
+/** Most paths go through no symlink, and one look tells; `undefined` where it does not. */
+function resolvePlain(fs: RawFs, text: ByteString, follow: boolean): Resolved | undefined {
+  const path = (text.startsWith('/') ? text.slice(1) : text) as ByteString
+  if (/(^|\/)(\.\.?)?(\/|$)/.test(path)) return undefined
+  try {
+    const stat = fs.lstat(path)
+    return stat.type === 'symlink' && follow ? undefined : { path, stat }
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error
+    return undefined
   }
-  if (mustBeDirectory && stat !== undefined && stat.type !== 'directory') {
-    throw systemError('ENOTDIR', syscall, bytesToHost(text))
+}
+
+/** Component by component. */
+class Resolution {
+  readonly #fs: RawFs
+  readonly #text: ByteString
+  readonly #syscall: string
+  /** Those to come, the next one last. */
+  readonly #rest: string[]
+  #links = 0
+  #path = ROOT
+  /** What is at `#path`; a directory is known to be one without having been looked at. */
+  #stat: RawStat | 'directory' | undefined = 'directory'
+
+  constructor(fs: RawFs, text: ByteString, syscall: string) {
+    this.#fs = fs
+    this.#text = text
+    this.#syscall = syscall
+    this.#rest = text.split('/').toReversed()
   }
-  return { path: real, stat }
+
+  object(follow: boolean): Resolved {
+    for (let name = this.#rest.pop(); name !== undefined; name = this.#rest.pop()) {
+      if (name === '' && this.#stat === undefined) continue
+      this.#mustBeDirectory()
+      if (name === '..') this.#toParent()
+      else if (name !== '' && name !== '.') this.#enter(name as ByteString, follow)
+    }
+    const stat = this.#stat === 'directory' ? this.#fs.lstat(this.#path) : this.#stat
+    return { path: this.#path, stat }
+  }
+
+  #mustBeDirectory(): void {
+    if (this.#stat === 'directory') return
+    if (this.#stat === undefined) throw this.#error('ENOENT')
+    if (this.#stat.type !== 'directory') throw this.#error('ENOTDIR')
+  }
+
+  #toParent(): void {
+    this.#path = parentOf(this.#path)
+    this.#stat = 'directory'
+  }
+
+  #enter(name: ByteString, followsLast: boolean): void {
+    if (name.length > NAME_MAX) throw this.#error('ENAMETOOLONG')
+    const path = joinBytes(this.#path, name)
+    const stat = lstatOrNothing(this.#fs, path)
+    // A slash behind a symlink is a component, too, if only an empty one.
+    if (stat?.type === 'symlink' && (followsLast || this.#rest.length > 0)) return this.#follow(path)
+    this.#path = path
+    this.#stat = stat
+  }
+
+  #follow(path: ByteString): void {
+    if (++this.#links > MAX_LINKS) throw this.#error('ELOOP')
+    const target = this.#fs.readlink(path)
+    if (target.startsWith('/')) this.#path = ROOT
+    this.#stat = 'directory'
+    this.#rest.push(...target.split('/').toReversed())
+  }
+
+  #error(code: string): NodeJS.ErrnoException {
+    return systemError(code, this.#syscall, bytesToHost(this.#text))
+  }
 }
 
 function lstatOrNothing(fs: RawFs, path: ByteString): RawStat | undefined {
   try {
     return fs.lstat(path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if (isErrno(error, 'ENOENT')) return undefined
     throw error
   }
 }

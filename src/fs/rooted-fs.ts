@@ -3,12 +3,10 @@ import { Readable, Writable } from 'node:stream'
 import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
 import {
-  baseOf,
   bytesToBuffer,
   bytesToHost,
   bytesToText,
   joinBytes,
-  parentOf,
   toBytes,
   type ByteString,
   type PathLike,
@@ -27,7 +25,7 @@ import type {
 import { parseFlags } from './open-flags.js'
 import type { RawFs, RawStat } from './raw-fs.js'
 import { removeTree } from './remove-tree.js'
-import { resolve, type Resolved } from './resolve.js'
+import { resolve, resolveEntry, type Entry, type Resolved } from './resolve.js'
 import { bigIntStatsOf, direntOf, statsOf } from './stats.js'
 import { nanoseconds } from './times.js'
 
@@ -58,8 +56,8 @@ class RootedFs implements LayerFs {
   ): Promise<Buffer | string> {
     const { encoding, signal } = typeof options === 'string' ? { encoding: options } : (options ?? {})
     signal?.throwIfAborted()
-    await using file = await this.open(path)
-    return await file.readFile(encoding ?? undefined)
+    await using file = await this.#open(path, 'r')
+    return await file.readFile(encoding ?? undefined, signal)
   }
 
   async writeFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void> {
@@ -70,8 +68,8 @@ class RootedFs implements LayerFs {
       signal,
     } = typeof options === 'string' ? { encoding: options } : (options ?? {})
     signal?.throwIfAborted()
-    await using file = await this.open(path, flag, mode)
-    await file.writeFile(typeof data === 'string' ? Buffer.from(data, encoding ?? 'utf8') : data)
+    await using file = await this.#open(path, flag, mode)
+    await file.writeFile(typeof data === 'string' ? Buffer.from(data, encoding ?? 'utf8') : data, signal)
   }
 
   async appendFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void> {
@@ -80,21 +78,31 @@ class RootedFs implements LayerFs {
   }
 
   async copyFile(from: PathLike, to: PathLike): Promise<void> {
-    const { mode } = this.#existing(from, true, 'copyfile').stat
-    await using source = await this.open(from)
-    await using target = await this.open(to, 'w', mode)
-    const buffer = Buffer.allocUnsafe(CHUNK)
-    for (;;) {
-      const { bytesRead } = await source.read(buffer)
-      if (bytesRead === 0) return
-      await target.writeFile(buffer.subarray(0, bytesRead))
+    try {
+      await using source = await this.#open(from, 'r')
+      const stat = await source.stat()
+      if (stat.isDirectory()) throw this.#error('EISDIR', 'copyfile', from, to)
+      const { mode, ino, dev } = stat
+      const there = this.#resolveOrNothing(to, true)?.stat
+      if (there !== undefined && Number(there.ino) === ino && Number(there.dev) === dev) return
+      await using target = await this.#open(to, O_WRONLY | O_CREAT, mode)
+      await source.copyTo(target)
+      await target.chmod(mode & 0o7777)
+    } catch (error) {
+      throw this.#again(error, 'copyfile', from, to)
     }
   }
 
-  async open(path: PathLike, flags: string | number = 'r', mode = 0o666): Promise<LayerFileHandle> {
+  open(path: PathLike, flags: string | number = 'r', mode?: number): Promise<LayerFileHandle> {
+    return this.#open(path, flags, mode)
+  }
+
+  async #open(path: PathLike, flags: string | number, mode = 0o666): Promise<FileHandle> {
     const bits = parseFlags(flags)
     const created = (bits & O_CREAT) !== 0
     const follow = (bits & O_NOFOLLOW) === 0 && !(created && (bits & O_EXCL) !== 0)
+    if (created && (bits & O_DIRECTORY) !== 0) throw this.#error('EINVAL', 'open', path)
+    if (created && endsInSlash(path)) throw this.#error('EISDIR', 'open', path)
     const found = this.#resolve(path, follow, 'open')
     const { stat } = found
     if (stat === undefined && !created) throw this.#error('ENOENT', 'open', path)
@@ -103,7 +111,6 @@ class RootedFs implements LayerFs {
     if (stat?.type === 'directory' && ((bits & WRITES) !== 0 || created))
       throw this.#error('EISDIR', 'open', path)
     if ((bits & O_DIRECTORY) !== 0 && stat?.type !== 'directory') throw this.#error('ENOTDIR', 'open', path)
-    if (stat === undefined && endsInSlash(path)) throw this.#error('EISDIR', 'open', path)
     if ((bits & WRITES) !== 0 && (bits & O_TRUNC) === 0) await this.raw.prepareWrite?.(found.path)
     const plain = bits & ~(O_NOFOLLOW | O_DIRECTORY)
     const file = this.#do('open', path, () =>
@@ -185,56 +192,72 @@ class RootedFs implements LayerFs {
   ): Promise<string | undefined> {
     const { recursive = false, mode = 0o777 } = typeof options === 'number' ? { mode: options } : options
     const bits = mode & ~process.umask() & 0o7777
-    if (!recursive) {
-      this.#mkdir(path, bits)
-      return undefined
-    }
-    return this.#mkdirs(toBytes(path), bits)
+    if (recursive) return this.#mkdirs(toBytes(path), bits)
+    this.#mkdir(path, bits)
+    return undefined
   }
 
   async rmdir(path: PathLike): Promise<void> {
-    const found = this.#existing(path, false, 'rmdir')
-    if (found.stat.type !== 'directory') throw this.#error('ENOTDIR', 'rmdir', path)
-    this.#do('rmdir', path, () => this.raw.rmdir(found.path))
+    const { path: real, stat, special } = this.#entry(path, 'rmdir')
+    if (special === '/') throw this.#error('EBUSY', 'rmdir', path)
+    if (special !== undefined) throw this.#error(special === '.' ? 'EINVAL' : 'ENOTEMPTY', 'rmdir', path)
+    if (stat === undefined) throw this.#error('ENOENT', 'rmdir', path)
+    if (stat.type !== 'directory') throw this.#error('ENOTDIR', 'rmdir', path)
+    this.#do('rmdir', path, () => this.raw.rmdir(real))
   }
 
   async rm(path: PathLike, { recursive = false, force = false } = {}): Promise<void> {
-    const found = this.#resolveOrNothing(path, force)
+    const found = this.#resolveOrNothing(path, force, false, ['ENOENT'])
     if (found?.stat === undefined) {
       if (force) return
-      throw this.#error('ENOENT', 'rm', path)
+      throw this.#error('ENOENT', 'lstat', path)
     }
-    if (found.stat.type === 'directory' && !recursive) throw this.#error('EISDIR', 'rm', path)
+    if (found.stat.type === 'directory' && !recursive) {
+      throw Object.assign(this.#error('EISDIR', 'rm', path), { code: 'ERR_FS_EISDIR' })
+    }
     const { type } = found.stat
     this.#do('rm', path, () => removeTree(this.raw, found.path, type))
   }
 
   async unlink(path: PathLike): Promise<void> {
-    const found = this.#existing(path, false, 'unlink')
-    if (found.stat.type === 'directory') throw this.#error('EISDIR', 'unlink', path)
-    this.#do('unlink', path, () => this.raw.unlink(found.path))
+    const { path: real, stat, special, slash } = this.#entry(path, 'unlink')
+    if (special !== undefined) throw this.#error('EISDIR', 'unlink', path)
+    if (stat === undefined) throw this.#error('ENOENT', 'unlink', path)
+    if (stat.type === 'directory') throw this.#error('EISDIR', 'unlink', path)
+    if (slash) throw this.#error('ENOTDIR', 'unlink', path)
+    this.#do('unlink', path, () => this.raw.unlink(real))
   }
 
   async rename(from: PathLike, to: PathLike): Promise<void> {
-    const source = this.#existing(from, false, 'rename')
-    const target = this.#resolve(to, false, 'rename')
-    if (source.stat.type !== 'directory' && endsInSlash(to)) throw this.#error('ENOTDIR', 'rename', from, to)
+    const [source, target] = this.#both('rename', from, to, () => [
+      resolveEntry(this.raw, from, 'rename'),
+      resolveEntry(this.raw, to, 'rename'),
+    ])
+    const fail = (code: string) => this.#error(code, 'rename', from, to)
+    if (source.special !== undefined || target.special !== undefined) throw fail('EBUSY')
+    if (source.stat === undefined) throw fail('ENOENT')
+    if (source.stat.type !== 'directory' && (source.slash || target.slash)) throw fail('ENOTDIR')
     await this.raw.prepareWrite?.(source.path)
     this.#do('rename', from, () => this.raw.rename(source.path, target.path), to)
   }
 
   async link(existing: PathLike, path: PathLike): Promise<void> {
-    const source = this.#existing(existing, false, 'link')
-    const target = this.#resolve(path, false, 'link')
-    if (target.stat !== undefined) throw this.#error('EEXIST', 'link', existing, path)
-    if (source.stat.type === 'directory') throw this.#error('EPERM', 'link', existing, path)
+    const fail = (code: string) => this.#error(code, 'link', existing, path)
+    const source = this.#both('link', existing, path, () => resolve(this.raw, existing, false, 'link'))
+    if (source.stat === undefined) throw fail('ENOENT')
+    const target = this.#both('link', existing, path, () => resolveEntry(this.raw, path, 'link'))
+    if (target.special !== undefined || target.stat !== undefined) throw fail('EEXIST')
+    if (target.slash) throw fail('ENOENT')
+    if (source.stat.type === 'directory') throw fail('EPERM')
     await this.raw.prepareWrite?.(source.path)
     this.#do('link', existing, () => this.raw.link(source.path, target.path), path)
   }
 
   async symlink(target: PathLike, path: PathLike): Promise<void> {
-    const place = this.#resolve(path, false, 'symlink')
-    if (place.stat !== undefined) throw this.#error('EEXIST', 'symlink', target, path)
+    const place = this.#both('symlink', target, path, () => resolveEntry(this.raw, path, 'symlink'))
+    const fail = (code: string) => this.#error(code, 'symlink', target, path)
+    if (place.special !== undefined || place.stat !== undefined) throw fail('EEXIST')
+    if (place.slash) throw fail('ENOENT')
     this.#do('symlink', target, () => this.raw.symlink(toBytes(target), place.path), path)
   }
 
@@ -260,8 +283,9 @@ class RootedFs implements LayerFs {
     options: { mode?: number; major?: number; minor?: number } = {},
   ): Promise<void> {
     const { mode = 0o666, major = 0, minor = 0 } = options
-    const place = this.#resolve(path, false, 'mknod')
-    if (place.stat !== undefined) throw this.#error('EEXIST', 'mknod', path)
+    const place = this.#entry(path, 'mknod')
+    if (place.special !== undefined || place.stat !== undefined) throw this.#error('EEXIST', 'mknod', path)
+    if (place.slash) throw this.#error('ENOENT', 'mknod', path)
     this.#do('mknod', path, () => this.raw.mknod(place.path, type, mode & ~process.umask(), { major, minor }))
   }
 
@@ -378,21 +402,45 @@ class RootedFs implements LayerFs {
   }
 
   #mkdir(path: PathLike, mode: number): void {
-    const place = this.#resolve(path, false, 'mkdir')
-    if (place.stat !== undefined) throw this.#error('EEXIST', 'mkdir', path)
+    const place = this.#entry(path, 'mkdir')
+    if (place.special !== undefined || place.stat !== undefined) throw this.#error('EEXIST', 'mkdir', path)
     this.#do('mkdir', path, () => this.raw.mkdir(place.path, mode))
   }
 
   /** The first directory that was made, as Node tells it. */
   #mkdirs(path: ByteString, mode: number): string | undefined {
-    const found = this.#resolveOrNothing(path, true, true)
-    if (found?.stat?.type === 'directory') return undefined
-    if (found?.stat !== undefined) throw this.#error('EEXIST', 'mkdir', bytesToHost(path))
-    const trimmed = path.replace(/\/+$/, '') as ByteString
-    const parent = parentOf(trimmed)
-    const first = parent === '' ? undefined : this.#mkdirs(parent, mode)
-    if (baseOf(trimmed) !== '.' && baseOf(trimmed) !== '..') this.#mkdir(bytesToHost(trimmed), mode)
-    return first ?? bytesToText(trimmed)
+    const waiting = [path]
+    let first: ByteString | undefined
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      try {
+        this.#mkdir(bytesToHost(next), mode)
+        first ??= next
+      } catch (error) {
+        const parent = next.slice(0, Math.max(0, next.lastIndexOf('/'))) as ByteString
+        if (isErrno(error, 'EEXIST')) this.#mustBeDirectory(next, waiting.length > 0)
+        else if (isErrno(error, 'ENOENT') && parent !== '' && first === undefined) waiting.push(next, parent)
+        else throw error
+      }
+    }
+    return first === undefined ? undefined : bytesToText(first)
+  }
+
+  #mustBeDirectory(path: ByteString, isParent: boolean): void {
+    const shownPath = bytesToHost(path)
+    const found = isParent
+      ? this.#resolveOrNothing(shownPath, true, true)
+      : this.#resolve(shownPath, true, 'mkdir')
+    if (found?.stat?.type === 'directory') return
+    if (isParent) throw this.#error('ENOTDIR', 'mkdir', shownPath)
+    throw this.#error(found?.stat === undefined ? 'ENOENT' : 'EEXIST', 'mkdir', shownPath)
+  }
+
+  #entry(path: PathLike, syscall: string): Entry {
+    return this.#do(syscall, path, () => resolveEntry(this.raw, path, syscall))
+  }
+
+  #both<T>(syscall: string, path: PathLike, dest: PathLike, work: () => T): T {
+    return this.#do(syscall, path, work, dest)
   }
 
   #resolve(path: PathLike, follow: boolean, syscall: string): Resolved {
@@ -405,11 +453,16 @@ class RootedFs implements LayerFs {
     return { path: real, stat }
   }
 
-  #resolveOrNothing(path: PathLike, lenient: boolean, follow = false): Resolved | undefined {
+  #resolveOrNothing(
+    path: PathLike,
+    lenient: boolean,
+    follow = false,
+    nothing: readonly string[] = ['ENOENT', 'ENOTDIR', 'ELOOP'],
+  ): Resolved | undefined {
     try {
       return this.#resolve(path, follow, 'lstat')
     } catch (error) {
-      if (lenient && isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined
+      if (lenient && isErrno(error, ...nothing)) return undefined
       throw error
     }
   }
@@ -423,6 +476,11 @@ class RootedFs implements LayerFs {
       if (code === undefined || errno === undefined) throw error
       throw this.#error(code, syscall, path, dest)
     }
+  }
+
+  #again(error: unknown, syscall: string, path: PathLike, dest: PathLike): unknown {
+    const { code, errno } = error as NodeJS.ErrnoException
+    return code === undefined || errno === undefined ? error : this.#error(code, syscall, path, dest)
   }
 
   #error(code: string, syscall: string, path: PathLike, dest?: PathLike): NodeJS.ErrnoException {

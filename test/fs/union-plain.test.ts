@@ -1,12 +1,10 @@
+import { withoutKoffi } from '../support/no-koffi.js'
 import { afterEach, describe, expect, it } from 'vitest'
 import { unless } from '../support/unless.js'
 import { Bench, noOracle } from './union-bench.js'
 import { driveAlike, randomBench, treeOf } from './union-drive.js'
 import { bytes } from './union-objects.js'
 import { randomNumbers } from './union-random.js'
-
-/** Read when the first system call is made: this file's process has none but Node's own. */
-process.env['LAYERSTACK_NO_KOFFI'] = '1'
 
 const SEEDS = [11, 12, 13]
 const STEPS = 1500
@@ -18,7 +16,7 @@ afterEach(() => {
   for (const bench of benches.splice(0)) bench.remove()
 })
 
-describe('a union without koffi', () => {
+describe(`a union ${withoutKoffi}`, () => {
   for (const seed of SEEDS) {
     it(`does as the kernel’s overlay, without devices and xattrs (seed ${seed})`, unless(reason), () => {
       const [ours, theirs] = [randomBench(seed, PLAIN), randomBench(seed, PLAIN)]
