@@ -136,6 +136,7 @@ export class Store implements AsyncDisposable, ContainerHome {
       await this.#catalog.locked(async () => {
         for (const chain of chains) await removeUnusedLayers(this.#catalog, chain)
       })
+      options.signal?.throwIfAborted()
       throw error
     }
   }

@@ -1,8 +1,9 @@
 import pLimit from 'p-limit'
-import type { ChainID } from '../digest.js'
+import { chainIds, type ChainID, type DiffID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
+import type { ProgressListener } from '../progress.js'
 import type { ArchiveFiles } from './archive-files.js'
 import type { ArchivedImage } from './manifest.js'
 
@@ -22,11 +23,17 @@ export async function loadLayers(
 ): Promise<void> {
   const failure = new AbortController()
   const signal = AbortSignal.any([failure.signal, ...(options.signal === undefined ? [] : [options.signal])])
+  const inOrder = { ...options, signal }
+  const taken =
+    files.inOrder === undefined ? new Set<DiffID>() : await takeInOrder(layers, files, images, inOrder)
   const limit = pLimit(AT_A_TIME)
   const work = images.map((image) =>
     limit(async () => {
       try {
-        await loadStack(layers, files, image, { ...options, signal })
+        await loadStack(layers, files, image, {
+          ...inOrder,
+          onProgress: withoutNews(options.onProgress, taken),
+        })
       } catch (error) {
         failure.abort(error)
         throw error
@@ -35,6 +42,70 @@ export async function loadLayers(
   )
   await Promise.allSettled(work)
   failure.signal.throwIfAborted()
+}
+
+interface Place {
+  readonly name: string
+  readonly diffId: DiffID
+  readonly chainId: ChainID
+  readonly parent: ChainID | undefined
+}
+
+/**
+ * Reads the archive once, and stores each layer, as it comes by, on a parent that is here; one that comes before its
+ * parent is kept for later. Returns what was stored.
+ */
+async function takeInOrder(
+  layers: LayerStore,
+  files: ArchiveFiles,
+  images: readonly ArchivedImage[],
+  options: OperationOptions,
+): Promise<Set<DiffID>> {
+  const taken = new Set<DiffID>()
+  const places = new Map(images.flatMap(placesOf).map((place) => [place.chainId, place]))
+  const missingHere: Place[] = []
+  for (const place of places.values())
+    if ((await layers.get(place.chainId)) === undefined) missingHere.push(place)
+  if (missingHere.length === 0) return taken
+  for await (const file of files.inOrder?.() ?? []) {
+    options.signal?.throwIfAborted()
+    const wanted = missingHere.filter(({ name }) => file.is(name))
+    const [place] = wanted
+    if (place === undefined) continue
+    const { parent, diffId } = place
+    const isReady = parent === undefined || (await layers.get(parent)) !== undefined
+    if (wanted.length > 1 || !isReady) await file.keep()
+    else {
+      await layers.register({ chunks: file.content }, { ...options, parent, expected: diffId })
+      taken.add(diffId)
+    }
+  }
+  return taken
+}
+
+/** The same place in two images is one. */
+function placesOf({ config, layers }: ArchivedImage): Place[] {
+  const diffIds = config.rootfs.diff_ids
+  const chain = chainIds(diffIds)
+  return chain.map((chainId, index) => ({
+    name: layers[index]?.name ?? '',
+    diffId: diffIds[index] as DiffID,
+    chainId,
+    parent: chain[index - 1],
+  }))
+}
+
+/** What this load itself has just stored is not told as having been here. */
+function withoutNews(
+  onProgress: ProgressListener | undefined,
+  taken: ReadonlySet<DiffID>,
+): ProgressListener | undefined {
+  return (
+    onProgress &&
+    ((event) => {
+      if (event.type !== 'layer:exists' || !taken.has(event.id)) onProgress(event)
+    })
+  )
 }
 
 async function loadStack(

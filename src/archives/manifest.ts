@@ -27,8 +27,8 @@ const MAX_DEPTH = 4
 
 /** Reads what images an archive holds: Docker's `manifest.json` if it has one, else OCI's `index.json`. */
 export async function readImages(files: ArchiveFiles): Promise<ArchivedImage[]> {
-  if (files.range('manifest.json') !== undefined) return merged(await dockerImages(files))
-  if (files.range('index.json') !== undefined)
+  if (files.has('manifest.json')) return merged(await dockerImages(files))
+  if (files.has('index.json'))
     return merged(await ociImages(files, await json(files, 'index.json'), undefined, 0))
   throw new StoreError('ARCHIVE_UNSUPPORTED', 'neither a docker-archive nor an OCI layout', {
     hint: 'it has no manifest.json and no index.json; a plain root filesystem goes in through import()',

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -42,6 +43,11 @@ describe.each(variants)('aborted at any moment, on $driver, $engine,', ({ driver
 
   it('a load leaves the store as it was', unless(reason), async () => {
     await leavesAsItWas((options) => store.load(join(scratch, 'image.tar'), options))
+  })
+
+  it('a load of a packed archive leaves the store as it was', unless(reason), async () => {
+    execFileSync('gzip', ['-1', '-k', join(scratch, 'image.tar')])
+    await leavesAsItWas((options) => store.load(join(scratch, 'image.tar.gz'), options))
   })
 
   it('an import leaves the store as it was', unless(reason), async () => {

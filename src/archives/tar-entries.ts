@@ -1,0 +1,39 @@
+import type { TarHeader, TarPart } from '../tar/part.js'
+import { TarReader } from '../tar/reader.js'
+
+export interface TarEntry {
+  readonly header: TarHeader
+  /** May be left unread, in whole or in part; it is over when the next entry is asked for. */
+  readonly content: AsyncIterable<Uint8Array>
+}
+
+/** The entries of a tar that comes as it comes. */
+export async function* tarEntries(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry, void, void> {
+  const parts = partsOf(chunks)
+  try {
+    let next = await parts.next()
+    while (next.done !== true) {
+      const part = next.value
+      next = await parts.next()
+      if (part.type !== 'header') continue
+      const content = async function* () {
+        while (next.done !== true && next.value.type === 'content') {
+          // A part is good until the next one is asked for; whoever takes it may keep it longer.
+          const bytes = Buffer.from(next.value.bytes)
+          next = await parts.next()
+          yield bytes
+        }
+      }
+      yield { header: part.header, content: content() }
+      while (next.done !== true && next.value.type === 'content') next = await parts.next()
+    }
+  } finally {
+    await parts.return()
+  }
+}
+
+async function* partsOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<TarPart, void, void> {
+  const reader = new TarReader()
+  for await (const chunk of chunks) yield* reader.push(chunk)
+  yield* reader.end()
+}

@@ -1,0 +1,102 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openStore, type Store } from '#layerstack/index.js'
+import { digestOf, imageOf, layerTar, writeArchive } from '../store/archive.js'
+
+const MB = 1 << 20
+const layers = await Promise.all(
+  ['a', 'b', 'c', 'd'].map((name) => layerTar([{ name, content: name.repeat(3 * MB) }])),
+)
+const [a, b, c, d] = layers as [Buffer, Buffer, Buffer, Buffer]
+
+let scratch: string
+let store: Store
+
+beforeEach(async () => {
+  scratch = mkdtempSync(join(tmpdir(), 'layerstack-packed-'))
+  store = await openStore({ root: join(scratch, 'root'), engine: 'userspace' })
+})
+
+afterEach(async () => {
+  await store.close()
+  rmSync(scratch, { recursive: true, force: true })
+})
+
+describe('an archive packed as a whole', () => {
+  it.each([
+    ['in the order of its layers', [0, 1, 2, 3]],
+    ['in the opposite order', [3, 2, 1, 0]],
+    ['in no order', [1, 3, 0, 2]],
+  ])('%s, is loaded, and each layer told once', async (_what, order) => {
+    const parts = imageOf([a, b, c, d])
+    const named = [...parts.layers]
+    const path = await packed({
+      ...parts,
+      layers: new Map(order.map((index) => named[index] as [string, Buffer])),
+    })
+    const events: string[] = []
+    const [image] = await store.load(path, { onProgress: ({ type }) => void events.push(type) })
+    expect(image?.layers).toEqual(layers.map(digestOf))
+    expect(events.filter((type) => type !== 'layer:unpack')).toEqual([
+      ...Array.from({ length: 4 }, () => 'layer:stored'),
+      'image:stored',
+    ])
+    expect((await store.check()).problems).toEqual([])
+    expect(readdirSync(join(store.root, 'layerstack/tmp'))).toEqual([])
+  })
+
+  it('that has a layer twice, and one that is here, is loaded', async () => {
+    await store.load(await packed(imageOf([a, b], 'app:1')))
+    const [image] = await store.load(await packed(imageOf([a, c, a, c], 'app:2')))
+    expect(image?.layers).toEqual([a, c, a, c].map(digestOf))
+    expect((await store.check()).problems).toEqual([])
+  })
+
+  it('in which layers are links to others, as Docker writes them, is loaded', async () => {
+    await store.load(await packed(imageOf([a, b, a], 'app:1')))
+    const saved = join(scratch, 'saved.tar.gz')
+    await store.save('app:1', saved, { format: 'docker-archive-legacy', compression: 'gzip' })
+    await using second = await openStore({ root: join(scratch, 'second'), driver: 'vfs' })
+    expect((await second.load(saved))[0]?.layers).toEqual([a, b, a].map(digestOf))
+  })
+
+  it('that breaks off anywhere is a StoreError, and leaves nothing', async () => {
+    const whole = readFileSync(await packed(imageOf([a, b])))
+    const path = join(scratch, 'broken.tar.gz')
+    for (const part of [0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99]) {
+      writeFileSync(path, whole.subarray(0, Math.floor(whole.length * part)))
+      await expect(store.load(path), `${part}`).rejects.toMatchObject({ name: 'StoreError' })
+      expect(await store.layers.list()).toEqual([])
+      expect(await store.driver.list()).toEqual([])
+    }
+  })
+
+  it('is not copied: no more lies below the root than what the layers hold', async () => {
+    const path = await packed(imageOf([a, b, c, d]))
+    let most = 0
+    const timer = setInterval(() => {
+      most = Math.max(
+        most,
+        Number(
+          execFileSync('du', ['-s', '--block-size=1', join(store.root, 'layerstack')])
+            .toString()
+            .split('\t')[0],
+        ),
+      )
+    }, 5)
+    await store.load(path)
+    clearInterval(timer)
+    expect(most).toBeLessThan(2 * MB)
+  })
+})
+
+async function packed(parts: Parameters<typeof writeArchive>[1]): Promise<string> {
+  const path = join(scratch, 'image.tar')
+  await writeArchive(path, parts)
+  writeFileSync(`${path}.gz`, gzipSync(readFileSync(path), { level: 1 }))
+  return `${path}.gz`
+}
