@@ -102,6 +102,18 @@ export class Catalog {
     )
   }
 
+  /** Names of the containers that stand on an image: ours, and those that a dockerd keeps in this root. */
+  async containersOn(id: ImageID): Promise<string[]> {
+    const records = await this.containers.list()
+    const ours = records.filter(({ image }) => image === id).map(({ name }) => name)
+    const known = new Set(records.map((record) => record.id))
+    const top = chainIds((await this.images.config(id)).rootfs.diff_ids).at(-1)
+    const others = (await this.layers.writables()).filter(
+      ({ name, parent }) => !known.has(name) && parent === top,
+    )
+    return [...ours, ...others.map(({ name }) => name)]
+  }
+
   async locked<T>(work: () => Promise<T>): Promise<T> {
     await fse.ensureDir(dirname(this.#lockFile))
     await using _lock = await Lock.acquire(this.#lockFile)

@@ -54,9 +54,11 @@ export async function prune(catalog: Catalog, { all = false, signal }: PruneOpti
 }
 
 async function untagUnused(catalog: Catalog): Promise<string[]> {
-  const used = new Set((await catalog.containers.list()).map(({ image }) => image))
   const untagged: string[] = []
-  for (const [id, names] of await catalog.references.all()) if (!used.has(id)) untagged.push(...names)
+  for (const [id, names] of await catalog.references.all()) {
+    if ((await catalog.images.has(id)) && (await catalog.containersOn(id)).length === 0)
+      untagged.push(...names)
+  }
   await catalog.references.delete(untagged.map(parseReference))
   return untagged
 }

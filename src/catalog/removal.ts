@@ -91,8 +91,7 @@ async function withUnusedParents(catalog: Catalog, id: ImageID, names: readonly 
 /** Here, without a name, and nothing stands on it. */
 export async function isUnneeded(catalog: Catalog, id: ImageID): Promise<boolean> {
   if (!(await catalog.images.has(id)) || (await catalog.references.all()).has(id)) return false
-  const containers = await catalog.containers.list()
-  return containers.every(({ image }) => image !== id) && (await childOf(catalog, id)) === undefined
+  return (await catalog.containersOn(id)).length === 0 && (await childOf(catalog, id)) === undefined
 }
 
 async function childOf(catalog: Catalog, id: ImageID): Promise<ImageID | undefined> {
@@ -103,9 +102,9 @@ async function childOf(catalog: Catalog, id: ImageID): Promise<ImageID | undefin
 }
 
 async function refuseContainers(catalog: Catalog, id: ImageID): Promise<void> {
-  const user = (await catalog.containers.list()).find(({ image }) => image === id)
+  const [user] = await catalog.containersOn(id)
   if (user === undefined) return
-  throw new StoreError('IMAGE_IN_USE', `container ${user.name} stands on image ${id}`, {
+  throw new StoreError('IMAGE_IN_USE', `container ${user} stands on image ${id}`, {
     hint: 'remove the container first',
   })
 }

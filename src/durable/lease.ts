@@ -21,7 +21,7 @@ const ID = /^[a-f0-9]{24}(?=\.)/
  * 5. A lock without a lease is of a process that is just beginning or ending one, or died there: nothing was made.
  * 6. After a power cut a lease that was ended may be there again. What it names is then in the store, or gone: 4 holds.
  */
-export class Lease {
+export class Lease implements AsyncDisposable {
   readonly #path: string
   readonly #lock: Lock
 
@@ -55,6 +55,10 @@ export class Lease {
     await rm(this.#path + SUFFIX, { force: true })
     await rm(this.#path + LOCK_SUFFIX, { force: true })
     await this.#lock.release()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end()
   }
 
   /** Names in leases of live processes and dead ones alike. */

@@ -236,7 +236,7 @@ export class LayerStore {
 
   async writable(name: string): Promise<WritableLayer> {
     const layer = await this.#db.writable(name)
-    if (layer === undefined) throw new StoreError('CONTAINER_NOT_FOUND', `there is no writable layer ${name}`)
+    if (layer === undefined) throw noWritable(name)
     return layer
   }
 
@@ -276,14 +276,24 @@ export class LayerStore {
     return this.#driver.diffSize(layer.mountId, await this.#driverParent(layer), options)
   }
 
-  /** Harmless if it is not there. `LAYER_IN_USE` while a view of it is open. */
+  /** Harmless if it is not there. `LAYER_IN_USE` while a view of it is open, or it is being committed. */
   async removeWritable(name: string): Promise<void> {
     this.#mayWrite()
     const layer = await this.#db.writable(name)
     if (layer === undefined) return
-    await this.#driver.remove(layer.mountId)
-    if (layer.initId !== undefined) await this.#driver.remove(layer.initId)
-    await this.#locked(() => this.#db.removeWritable(name))
+    const ids = [layer.mountId, ...(layer.initId === undefined ? [] : [layer.initId])]
+    await this.#leased(ids, async (rollback) => {
+      const isOurs = await this.#locked(async () => {
+        await this.#refuseUsed(layer)
+        if ((await this.#db.writable(name))?.mountId !== layer.mountId) return false
+        await this.#db.removeWritable(name)
+        return true
+      })
+      // Somebody else was first, and does the rest.
+      if (!isOurs) return
+      rollback.onFailure(() => this.#db.addWritable(layer))
+      for (const id of ids) await this.#driver.remove(id)
+    })
   }
 
   /** Makes a layer of what the writable one holds, on the same parent. Each changed byte is read once. */
@@ -326,17 +336,20 @@ export class LayerStore {
 
   /** Takes away, or finishes, what leases of dead processes name, and what they were removing. */
   async #recover(isNamed: (writable: string) => Promise<boolean>): Promise<void> {
-    for await (const { lease, names } of Lease.abandoned(this.#leases)) {
-      // What its process stored until it died is known only now that it is dead.
-      const caches = new Set((await this.#soundLayers()).map(({ cacheId }) => cacheId))
-      const mounts = new Set((await this.#db.writables()).map(({ mountId }) => mountId))
-      for (const name of names) {
-        const writable = /^writable (.+)$/.exec(name)?.[1]
-        if (writable === undefined) await this.#recoverName(name, caches, mounts)
-        else if (!(await isNamed(writable)) && (await this.hasWritable(writable)))
-          await this.removeWritable(writable)
+    // Those that use a container's layer stand in the way of its removal: they go first.
+    for (const removes of [false, true]) {
+      for await (const { lease, names } of Lease.abandoned(this.#leases)) {
+        const writables = names.flatMap((name) => /^writable (.+)$/.exec(name)?.[1] ?? [])
+        if (writables.length > 0 !== removes) continue
+        try {
+          for (const name of writables) if (!(await isNamed(name))) await this.removeWritable(name)
+          await this.#recoverNames(names)
+          await lease.end()
+        } catch (error) {
+          // Somebody holds what is to go: a later open finds the lease again.
+          if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
+        }
       }
-      await lease.end()
     }
     const underWay = await Lease.named(this.#leases)
     for (const { path, cacheId } of await this.#db.removing()) {
@@ -346,16 +359,21 @@ export class LayerStore {
     }
   }
 
-  async #recoverName(name: string, caches: ReadonlySet<string>, mounts: ReadonlySet<string>): Promise<void> {
-    const [kind, mountId, cacheId, writable] = name.split(' ') as [string, string, string, string]
-    if (kind === 'adopt') {
-      await this.#db.removeWriteSet(cacheId)
-      if (!caches.has(cacheId)) return
-      if (!(await this.#driver.exists(cacheId))) await this.#driver.adopt?.(mountId, cacheId)
-      await this.#db.removeWritable(writable)
-    } else if (!name.startsWith('sha256:')) {
-      await this.#db.removeWriteSet(name)
-      if (!caches.has(name) && !mounts.has(name)) await this.#driver.remove(name)
+  async #recoverNames(names: readonly string[]): Promise<void> {
+    // What the process stored until it died is known only now that it is dead.
+    const caches = new Set((await this.#soundLayers()).map(({ cacheId }) => cacheId))
+    const mounts = new Set((await this.#db.writables()).map(({ mountId }) => mountId))
+    for (const name of names) {
+      const [kind, mountId = '', cacheId = '', writable = ''] = name.split(' ')
+      if (kind === 'adopt') {
+        await this.#db.removeWriteSet(cacheId)
+        if (!caches.has(cacheId)) continue
+        if (!(await this.#driver.exists(cacheId))) await this.#driver.adopt?.(mountId, cacheId)
+        await this.#db.removeWritable(writable)
+      } else if (kind === name && !name.startsWith('sha256:')) {
+        await this.#db.removeWriteSet(name)
+        if (!caches.has(name) && !mounts.has(name)) await this.#driver.remove(name)
+      }
     }
   }
 
@@ -379,6 +397,8 @@ export class LayerStore {
 
   async #copyCommit(layer: WritableLayer, options: CommitOptions): Promise<Layer> {
     const parent = await this.#driverParent(layer)
+    await using _use = await Lease.take(this.#leases, [`uses ${layer.mountId}`])
+    await this.#mustBeThere(layer)
     return this.#make(layer.parent, options, async (writeSet, cacheId, below) => {
       const splitFile = join(writeSet, TAR_SPLIT)
       const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id: layer.name, done }))
@@ -400,6 +420,7 @@ export class LayerStore {
     const below = await this.#driverParent(layer)
     const lease = [`adopt ${mountId} ${cacheId} ${name}`, ...(parent === undefined ? [] : [parent])]
     return this.#leased(lease, async (rollback) => {
+      await this.#mustBeThere(layer)
       const writeSet = await this.#db.writeSet(cacheId)
       rollback.onFailure(() => rm(writeSet, { recursive: true, force: true }))
       const splitFile = join(writeSet, TAR_SPLIT)
@@ -416,7 +437,8 @@ export class LayerStore {
       })
       if (twin !== undefined) {
         await rm(writeSet, { recursive: true, force: true })
-        await this.removeWritable(name)
+        await this.#driver.remove(mountId)
+        await this.#locked(() => this.#db.removeWritable(name))
       }
       options.onProgress?.({ type: 'layer:stored', id: made.diffId, size: made.size })
       return twin ?? layerOf(made)
@@ -519,6 +541,20 @@ export class LayerStore {
     return parent === undefined ? undefined : (await this.require(parent)).cacheId
   }
 
+  /** Asked under a lease that uses it: from then on nobody removes it. */
+  async #mustBeThere({ name, mountId }: WritableLayer): Promise<void> {
+    const there = await this.#locked(() => this.#db.writable(name))
+    if (there?.mountId !== mountId) throw noWritable(name)
+  }
+
+  async #refuseUsed({ name, mountId }: WritableLayer): Promise<void> {
+    for (const text of await Lease.named(this.#leases)) {
+      const [kind, id] = text.split(' ')
+      if (id !== mountId || (kind !== 'uses' && kind !== 'adopt')) continue
+      throw new StoreError('LAYER_IN_USE', `container layer ${name} is being committed`)
+    }
+  }
+
   async #refuseInUse(id: ChainID): Promise<void> {
     const child = (await this.#soundLayers()).find(({ parent }) => parent === id)
     if (child !== undefined) throw inUse(id, `layer ${child.chainId} stands on it`)
@@ -562,6 +598,10 @@ function layerOf({ chainId: id, diffId, parent, size, cacheId }: Layer): Layer {
 
 function notFound(id: ChainID): StoreError {
   return new StoreError('LAYER_NOT_FOUND', `there is no layer ${id}`)
+}
+
+function noWritable(name: string): StoreError {
+  return new StoreError('CONTAINER_NOT_FOUND', `there is no writable layer ${name}`)
 }
 
 function inUse(id: ChainID, why: string): StoreError {

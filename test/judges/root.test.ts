@@ -89,7 +89,7 @@ describe('one data root', unless(reason), () => {
     },
   )
 
-  it('in which dockerd keeps a container keeps what that stands on', async () => {
+  it('in which dockerd keeps a container keeps the image that it stands on', async () => {
     const [root, exported] = [join(scratch, 'theirs'), join(scratch, 'export.tar')]
     await run('cp', ['-a', fixture.dockerRoot, root])
     try {
@@ -99,9 +99,9 @@ describe('one data root', unless(reason), () => {
 
       await using store = await openStore({ root })
       expect(await store.check()).toMatchObject({ clean: true, problems: [] })
-      const { deleted } = await store.remove(COMMITTED)
-      expect(deleted.length).toBe(1)
-      await store.prune()
+      await expect(store.remove(COMMITTED)).rejects.toMatchObject({ code: 'IMAGE_IN_USE' })
+      await store.prune({ all: true })
+      expect((await store.images()).flatMap(({ references }) => references)).toEqual([COMMITTED])
       await store.close()
 
       await using after = await startDockerd({ root })
