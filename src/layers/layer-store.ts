@@ -20,6 +20,7 @@ import { assemble, tarSizeOf } from '../tar/assemble.js'
 import { flattenedTree } from './flatten.js'
 import type { Layer, WritableLayer } from './layer.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
+import { recover } from './recovery.js'
 
 export interface LayerStoreOptions {
   /** The data root. */
@@ -74,7 +75,13 @@ export class LayerStore {
   async open(isNamed: (writable: string) => Promise<boolean> = async () => true): Promise<void> {
     if (this.#readOnly) return
     await this.#db.make()
-    await this.#recover(isNamed)
+    await recover({
+      driver: this.#driver,
+      db: this.#db,
+      leases: this.#leases,
+      isNamed,
+      removeWritable: (name) => this.removeWritable(name),
+    })
   }
 
   get(id: ChainID): Promise<Layer | undefined> {
@@ -125,7 +132,7 @@ export class LayerStore {
   /** Ids of layers that the driver keeps and that no layer, no container and no work under way has. */
   async driverOrphans(): Promise<string[]> {
     const kept = await this.#driver.list()
-    const named = new Set((await this.#soundLayers()).map(({ cacheId }) => cacheId))
+    const named = new Set((await this.#db.soundLayers()).map(({ cacheId }) => cacheId))
     for (const { mountId, initId } of await this.#db.writables()) {
       named.add(mountId)
       if (initId !== undefined) named.add(initId)
@@ -334,49 +341,6 @@ export class LayerStore {
     }
   }
 
-  /** Takes away, or finishes, what leases of dead processes name, and what they were removing. */
-  async #recover(isNamed: (writable: string) => Promise<boolean>): Promise<void> {
-    // Those that use a container's layer stand in the way of its removal: they go first.
-    for (const removes of [false, true]) {
-      for await (const { lease, names } of Lease.abandoned(this.#leases)) {
-        const writables = names.flatMap((name) => /^writable (.+)$/.exec(name)?.[1] ?? [])
-        if (writables.length > 0 !== removes) continue
-        try {
-          for (const name of writables) if (!(await isNamed(name))) await this.removeWritable(name)
-          await this.#recoverNames(names)
-          await lease.end()
-        } catch (error) {
-          // Somebody holds what is to go: a later open finds the lease again.
-          if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
-        }
-      }
-    }
-    const underWay = await Lease.named(this.#leases)
-    for (const { path, cacheId } of await this.#db.removing()) {
-      if (cacheId !== undefined && underWay.has(cacheId)) continue
-      if (cacheId !== undefined) await this.#driver.remove(cacheId)
-      await rm(path, { recursive: true, force: true })
-    }
-  }
-
-  async #recoverNames(names: readonly string[]): Promise<void> {
-    // What the process stored until it died is known only now that it is dead.
-    const caches = new Set((await this.#soundLayers()).map(({ cacheId }) => cacheId))
-    const mounts = new Set((await this.#db.writables()).map(({ mountId }) => mountId))
-    for (const name of names) {
-      const [kind, mountId = '', cacheId = '', writable = ''] = name.split(' ')
-      if (kind === 'adopt') {
-        await this.#db.removeWriteSet(cacheId)
-        if (!caches.has(cacheId)) continue
-        if (!(await this.#driver.exists(cacheId))) await this.#driver.adopt?.(mountId, cacheId)
-        await this.#db.removeWritable(writable)
-      } else if (kind === name && !name.startsWith('sha256:')) {
-        await this.#db.removeWriteSet(name)
-        if (!caches.has(name) && !mounts.has(name)) await this.#driver.remove(name)
-      }
-    }
-  }
-
   #unpack(source: ByteSource, options: RegisterOptions): Promise<Layer> {
     const { parent, expected } = options
     return this.#make(parent, options, async (writeSet, cacheId, below) => {
@@ -556,20 +520,11 @@ export class LayerStore {
   }
 
   async #refuseInUse(id: ChainID): Promise<void> {
-    const child = (await this.#soundLayers()).find(({ parent }) => parent === id)
+    const child = (await this.#db.soundLayers()).find(({ parent }) => parent === id)
     if (child !== undefined) throw inUse(id, `layer ${child.chainId} stands on it`)
     const writable = (await this.#db.writables()).find(({ parent }) => parent === id)
     if (writable !== undefined) throw inUse(id, `container layer ${writable.name} stands on it`)
     if ((await Lease.named(this.#leases)).has(id)) throw inUse(id, 'it is pinned by work under way')
-  }
-
-  async #soundLayers(): Promise<Layer[]> {
-    const layers: Layer[] = []
-    for (const id of await this.#db.chainIds()) {
-      const layer = await this.#db.layer(id).catch(() => undefined)
-      if (layer !== undefined) layers.push(layer)
-    }
-    return layers
   }
 
   /** Runs work under a lease and takes back what it noted if it fails; the lease ends after that. */

@@ -22,7 +22,7 @@ export const TAR_SPLIT = 'tar-split.json.gz'
  *
  * 1. A layer's directory appears whole, by one rename, when its files and the driver's are on disk.
  * 2. It disappears by one rename, to `<chain hex>-<random>-removing`, before anything of it is removed.
- * 3. So what stands under a chain's name is whole, unless somebody else's crash (moby#44909) left less: `broken()`.
+ * 3. So what stands under a chain's name is whole, unless somebody else's crash (moby#44909) left less: `layer` tells.
  */
 export class LayerDb {
   readonly directory: string
@@ -112,14 +112,11 @@ export class LayerDb {
     return Promise.all(names.map((name) => this.#removed(join(this.#layers, name))))
   }
 
-  /** Directories of layers in which what names the layer is missing or empty. */
-  async broken(): Promise<ChainID[]> {
-    const broken: ChainID[] = []
-    for (const chainId of await this.chainIds()) {
-      const layer = await this.layer(chainId).catch(() => undefined)
-      if (layer === undefined) broken.push(chainId)
-    }
-    return broken
+  /** All but the damaged ones. */
+  async soundLayers(): Promise<Layer[]> {
+    const ids = await this.chainIds()
+    const layers = await Promise.all(ids.map((id) => this.layer(id).catch(() => undefined)))
+    return layers.filter((layer) => layer !== undefined)
   }
 
   async writable(name: string): Promise<WritableLayer | undefined> {

@@ -1,0 +1,72 @@
+import { rm } from 'node:fs/promises'
+import type { Driver } from '../drivers/driver.js'
+import { Lease } from '../durable/lease.js'
+import { StoreError } from '../errors.js'
+import type { LayerDb } from './layerdb.js'
+
+export interface Recovery {
+  readonly driver: Driver
+  readonly db: LayerDb
+  /** The directory of the leases. */
+  readonly leases: string
+  /** Whether somebody knows the writable layer of this name. */
+  isNamed(writable: string): Promise<boolean>
+  removeWritable(name: string): Promise<void>
+}
+
+/**
+ * Takes away, or finishes, what leases of dead processes name:
+ *
+ * - `<driver's id>`: a layer that was being made or removed. It goes, unless the layerdb names it.
+ * - `writable <name>`: a container's layer that was being made. It goes, unless somebody knows it.
+ * - `adopt <mount-id> <cache-id> <name>`: a commit that consumes. If it is in the layerdb, it is finished.
+ * - `uses <mount-id>`, `sha256:…`: what must not be removed meanwhile. Nothing is left of that.
+ *
+ * And what was being removed from the layerdb when its process died, a dockerd's too.
+ */
+export async function recover(recovery: Recovery): Promise<void> {
+  const { leases, db, driver } = recovery
+  // Those that use a container's layer stand in the way of its removal: they go first.
+  for (const removes of [false, true]) {
+    for await (const { lease, names } of Lease.abandoned(leases)) {
+      if (names.some((name) => name.startsWith(WRITABLE)) !== removes) continue
+      try {
+        await recoverNames(recovery, names)
+        await lease.end()
+      } catch (error) {
+        // Somebody holds what is to go: a later open finds the lease again.
+        if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
+      }
+    }
+  }
+  const underWay = await Lease.named(leases)
+  for (const { path, cacheId } of await db.removing()) {
+    if (cacheId !== undefined && underWay.has(cacheId)) continue
+    if (cacheId !== undefined) await driver.remove(cacheId)
+    await rm(path, { recursive: true, force: true })
+  }
+}
+
+const WRITABLE = 'writable '
+
+async function recoverNames({ db, driver, ...recovery }: Recovery, names: readonly string[]): Promise<void> {
+  for (const name of names.filter((each) => each.startsWith(WRITABLE))) {
+    const writable = name.slice(WRITABLE.length)
+    if (!(await recovery.isNamed(writable))) await recovery.removeWritable(writable)
+  }
+  // What the process stored until it died is known only now that it is dead.
+  const caches = new Set((await db.soundLayers()).map(({ cacheId }) => cacheId))
+  const mounts = new Set((await db.writables()).map(({ mountId }) => mountId))
+  for (const name of names) {
+    const [kind, mountId = '', cacheId = '', writable = ''] = name.split(' ')
+    if (kind === 'adopt') {
+      await db.removeWriteSet(cacheId)
+      if (!caches.has(cacheId)) continue
+      if (!(await driver.exists(cacheId))) await driver.adopt?.(mountId, cacheId)
+      await db.removeWritable(writable)
+    } else if (kind === name && !name.startsWith('sha256:')) {
+      await db.removeWriteSet(name)
+      if (!caches.has(name) && !mounts.has(name)) await driver.remove(name)
+    }
+  }
+}
