@@ -342,7 +342,7 @@ export class Store implements AsyncDisposable, ContainerHome {
     const parent = await this.#catalog.images.config(record.image)
     const edited = applyChanges(parent.config ?? {}, options.changes ?? [])
     const references = referencesOf(options)
-    const layer = await this.layers.commit(record.id, options)
+    const layer = await asContainer(record, this.layers.commit(record.id, options))
     const config = childConfig(parent, {
       diffId: layer.diffId,
       config: edited,
@@ -362,15 +362,7 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** @internal for `Container` */
   async removeContainer(record: ContainerRecord): Promise<void> {
     this.#mayWrite()
-    try {
-      await this.layers.removeWritable(record.id)
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
-      throw new StoreError('CONTAINER_IN_USE', `container ${record.name} is mounted elsewhere`, {
-        cause: error,
-        hint: 'unmount it there first',
-      })
-    }
+    await asContainer(record, this.layers.removeWritable(record.id))
     await this.#forget(record)
   }
 
@@ -413,6 +405,18 @@ function newImage({ configBytes, references }: ArchivedImage): NewImage {
   return {
     config: configBytes,
     references: references.map((text) => withDefaultTag(parseReference(text))),
+  }
+}
+
+async function asContainer<T>({ name }: ContainerRecord, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
+    throw new StoreError('CONTAINER_IN_USE', `container ${name} is in use elsewhere`, {
+      cause: error,
+      hint: 'unmount it there, or wait for its commit',
+    })
   }
 }
 

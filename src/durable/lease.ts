@@ -70,6 +70,20 @@ export class Lease implements AsyncDisposable {
     return names
   }
 
+  /** Names in leases of live processes alone. */
+  static async namedByLiving(directory: string): Promise<Set<string>> {
+    const living = new Set<string>()
+    for (const id of await leaseIds(directory)) {
+      const path = join(directory, id)
+      const lock = await Lock.tryAcquire(path + LOCK_SUFFIX)
+      const names = await readNames(path + SUFFIX)
+      if (lock === undefined) for (const name of names ?? []) living.add(name)
+      else if (names === undefined) await removeTraces(directory, id)
+      await lock?.release()
+    }
+    return living
+  }
+
   /**
    * Leases of dead processes, taken over: the caller clears what each names, then ends it. One that it does not end is
    * found abandoned again.

@@ -40,6 +40,10 @@ export interface CommitOptions extends OperationOptions {
   readonly consume?: boolean | undefined
 }
 
+/** Kinds of names in leases; `recovery.ts` tells of each. */
+const ADOPT = 'adopt '
+const USES = 'uses '
+
 /**
  * Layers, by ChainID: Docker's layerdb and the driver's layers kept in step.
  *
@@ -291,7 +295,7 @@ export class LayerStore {
     const ids = [layer.mountId, ...(layer.initId === undefined ? [] : [layer.initId])]
     await this.#leased(ids, async (rollback) => {
       const isOurs = await this.#locked(async () => {
-        await this.#refuseUsed(layer)
+        await this.#refuseUsed(name, layer.mountId, [ADOPT, USES])
         if ((await this.#db.writable(name))?.mountId !== layer.mountId) return false
         await this.#db.removeWritable(name)
         return true
@@ -361,8 +365,9 @@ export class LayerStore {
 
   async #copyCommit(layer: WritableLayer, options: CommitOptions): Promise<Layer> {
     const parent = await this.#driverParent(layer)
-    await using _use = await Lease.take(this.#leases, [`uses ${layer.mountId}`])
-    await this.#mustBeThere(layer)
+    const use = `${USES}${layer.mountId}`
+    await using _use = await Lease.take(this.#leases, [use])
+    await this.#claim(layer, use)
     return this.#make(layer.parent, options, async (writeSet, cacheId, below) => {
       const splitFile = join(writeSet, TAR_SPLIT)
       const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id: layer.name, done }))
@@ -382,9 +387,9 @@ export class LayerStore {
     const { mountId, name, parent } = layer
     const cacheId = randomId()
     const below = await this.#driverParent(layer)
-    const lease = [`adopt ${mountId} ${cacheId} ${name}`, ...(parent === undefined ? [] : [parent])]
-    return this.#leased(lease, async (rollback) => {
-      await this.#mustBeThere(layer)
+    const adoption = `${ADOPT}${mountId} ${cacheId} ${name}`
+    return this.#leased([adoption, ...(parent === undefined ? [] : [parent])], async (rollback) => {
+      await this.#claim(layer, adoption)
       const writeSet = await this.#db.writeSet(cacheId)
       rollback.onFailure(() => rm(writeSet, { recursive: true, force: true }))
       const splitFile = join(writeSet, TAR_SPLIT)
@@ -395,7 +400,7 @@ export class LayerStore {
         const there = await this.#db.layer(made.chainId)
         if (there !== undefined) return there
         await this.#db.publish(writeSet, layerOf(made))
-        await this.#driver.adopt?.(mountId, cacheId)
+        await this.#adopt(mountId, made)
         await this.#db.removeWritable(name)
         return undefined
       })
@@ -407,6 +412,16 @@ export class LayerStore {
       options.onProgress?.({ type: 'layer:stored', id: made.diffId, size: made.size })
       return twin ?? layerOf(made)
     })
+  }
+
+  /** Somebody may have it mounted: then the layer is published no more. */
+  async #adopt(mountId: string, { chainId: id, cacheId }: Layer): Promise<void> {
+    try {
+      await this.#driver.adopt?.(mountId, cacheId)
+    } catch (error) {
+      await rm(await this.#db.unpublish(id), { recursive: true, force: true })
+      throw error
+    }
   }
 
   async #readForConsume(
@@ -505,16 +520,21 @@ export class LayerStore {
     return parent === undefined ? undefined : (await this.require(parent)).cacheId
   }
 
-  /** Asked under a lease that uses it: from then on nobody removes it. */
-  async #mustBeThere({ name, mountId }: WritableLayer): Promise<void> {
-    const there = await this.#locked(() => this.#db.writable(name))
-    if (there?.mountId !== mountId) throw noWritable(name)
+  /**
+   * Asked under a lease that uses the writable layer: from then on nobody removes it. Several may read it, but who
+   * consumes it is alone.
+   */
+  async #claim({ name, mountId }: WritableLayer, own: string): Promise<void> {
+    await this.#locked(async () => {
+      const kinds = own.startsWith(ADOPT) ? [ADOPT, USES] : [ADOPT]
+      await this.#refuseUsed(name, mountId, kinds, own)
+      if ((await this.#db.writable(name))?.mountId !== mountId) throw noWritable(name)
+    })
   }
 
-  async #refuseUsed({ name, mountId }: WritableLayer): Promise<void> {
-    for (const text of await Lease.named(this.#leases)) {
-      const [kind, id] = text.split(' ')
-      if (id !== mountId || (kind !== 'uses' && kind !== 'adopt')) continue
+  async #refuseUsed(name: string, mountId: string, kinds: readonly string[], own?: string): Promise<void> {
+    for (const text of await Lease.namedByLiving(this.#leases)) {
+      if (text === own || !kinds.some((kind) => text.startsWith(`${kind}${mountId}`))) continue
       throw new StoreError('LAYER_IN_USE', `container layer ${name} is being committed`)
     }
   }

@@ -162,6 +162,31 @@ for (const { driver, engine } of engines) {
       await expect(mounted.remove()).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
     })
 
+    it('does not consume a container that another store has mounted', async () => {
+      const image = await loaded(driver, engine)
+      await using other = await openStore({ root: join(scratch, 'root'), driver, engine })
+      await using container = await (store as Store).createContainer(image.id, { name: 'shared' })
+      await container.fs.writeFile('/new', 'new')
+      await container.unmount()
+      const there = await other.container('shared')
+      await expect(container.commit({ consume: true })).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
+      expect((await (store as Store).check()).problems).toEqual([])
+      await there.unmount()
+      expect((await container.commit({ consume: true })).layers.length).toBe(image.layers.length + 1)
+    })
+
+    it('does not remove a container while it is committed', async () => {
+      const image = await loaded(driver, engine)
+      const container = await (store as Store).createContainer(image.id)
+      for (let index = 0; index < 200; index++) await container.fs.writeFile(`/new-${index}`, 'new')
+      const commit = container.commit()
+      await using other = await openStore({ root: join(scratch, 'root'), driver, engine })
+      const removal = other.layers.removeWritable(container.id)
+      await expect(removal).rejects.toMatchObject({ code: 'LAYER_IN_USE' })
+      expect((await commit).layers.length).toBe(image.layers.length + 1)
+      await container.remove()
+    })
+
     it('leaves nothing of an image that is removed', async () => {
       await loaded(driver, engine)
       await (store as Store).remove('test/app:1')
