@@ -251,6 +251,15 @@ describe('an archive that is not what it says', () => {
     expect(readdirSync(join(scratch, 'root/image/vfs/layerdb/tmp'))).toEqual([])
   })
 
+  it('is not there: SYSTEM, with what the system said', async () => {
+    store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
+    await expect(store.load(join(scratch, 'none.tar'))).rejects.toMatchObject({
+      name: 'StoreError',
+      code: 'SYSTEM',
+      errno: 'ENOENT',
+    })
+  })
+
   it('breaks off: ARCHIVE_TRUNCATED', async () => {
     const path = join(scratch, 'bad.tar')
     await writeArchive(path, parts)

@@ -1,0 +1,67 @@
+import type { FileHandle } from 'node:fs/promises'
+import { posix } from 'node:path'
+import { StoreError } from '../errors.js'
+import { bytesToText, type ByteString } from '../fs/bytes.js'
+import { cleanName } from '../tar/clean-name.js'
+import type { TarHeader } from '../tar/part.js'
+import { TarReader } from '../tar/reader.js'
+
+const BLOCK = 512
+const MAX_LINKS = 8
+
+/** Where each file of a tar lies, and where links lead. */
+export type TarIndex = Map<
+  string,
+  { readonly offset: number; readonly length: number } | { readonly link: string }
+>
+
+/** Contents are passed over. */
+export async function readIndex(handle: FileHandle): Promise<TarIndex> {
+  const index: TarIndex = new Map()
+  const reader = new TarReader()
+  const { size } = await handle.stat()
+  const block = Buffer.alloc(BLOCK)
+  for (let position = 0; position < size;) {
+    const wanted = BLOCK - (position % BLOCK)
+    const { bytesRead } = await handle.read(block, 0, wanted, position)
+    position += bytesRead
+    for (const part of reader.push(Buffer.from(block.subarray(0, bytesRead)))) {
+      if (part.type !== 'header') continue
+      const { header } = part
+      addToIndex(index, header, position)
+      if (position + header.size > size) {
+        throw new StoreError('ARCHIVE_TRUNCATED', `the archive breaks off in ${bytesToText(header.name)}`)
+      }
+      reader.skipContent(header.size)
+      position += header.size
+    }
+    if (bytesRead === 0) break
+  }
+  for (const _part of reader.end());
+  return index
+}
+
+export function addToIndex(index: TarIndex, header: TarHeader, offset: number): void {
+  const name = indexName(header.name)
+  if (header.type === 'file') index.set(name, { offset, length: header.size })
+  if (header.type === 'symlink') index.set(name, { link: bytesToText(header.linkName) })
+}
+
+/** Throws `ARCHIVE_CORRUPT` for a name outside the archive. */
+export function indexName(name: ByteString): string {
+  const clean = cleanName(name)
+  if (clean !== undefined) return bytesToText(clean)
+  throw new StoreError('ARCHIVE_CORRUPT', `the archive has a file outside itself: ${name}`)
+}
+
+/** The name of the file that a name leads to. */
+export function fileOf(index: TarIndex, name: string): string | undefined {
+  let at = name
+  for (let links = 0; links <= MAX_LINKS; links++) {
+    const found = index.get(at)
+    if (found === undefined) return undefined
+    if (!('link' in found)) return at
+    at = posix.join(posix.dirname(at), found.link)
+  }
+  return undefined
+}
