@@ -1,3 +1,4 @@
+import { btrfs } from './drivers/btrfs/index.js'
 import { overlay2 } from './drivers/overlay2/index.js'
 import { DriverRegistry } from './drivers/registry.js'
 import { vfs } from './drivers/vfs/index.js'
@@ -5,7 +6,7 @@ import { openStoreWith, type OpenStoreOptions, type Store } from './store.js'
 
 /** The built-in drivers, in the order in which `driver: 'auto'` tries them. */
 export function builtInDrivers(): DriverRegistry {
-  return new DriverRegistry([overlay2, vfs])
+  return new DriverRegistry([overlay2, btrfs, vfs])
 }
 
 /**

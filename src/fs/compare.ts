@@ -42,13 +42,15 @@ function* compareDirectories(
   }
 }
 
-function* added(fs: RawFs, path: ByteString, kind: 'add' | 'modify'): Generator<TreeChange> {
+/** All of a path that the lower tree has not, or not as this. */
+export function* added(fs: RawFs, path: ByteString, kind: 'add' | 'modify'): Generator<TreeChange> {
   const stat = fs.lstat(path)
   yield { kind, path, stat }
   if (stat.type === 'directory') yield* compareDirectories(fs, undefined, path)
 }
 
-function* compareObjects(upper: RawFs, lower: RawFs, path: ByteString): Generator<TreeChange> {
+/** As {@link compareTrees}, of a path that both trees have. */
+export function* compareObjects(upper: RawFs, lower: RawFs, path: ByteString): Generator<TreeChange> {
   const [stat, below] = [upper.lstat(path), lower.lstat(path)]
   if (stat.type !== 'directory') {
     if (objectsDiffer(upper, lower, path, stat, below)) yield { kind: 'modify', path, stat }
@@ -79,7 +81,7 @@ function objectsDiffer(upper: RawFs, lower: RawFs, path: ByteString, stat: RawSt
   return stat.type === 'file' && contentsDiffer(upper, lower, path)
 }
 
-function attributesDiffer(
+export function attributesDiffer(
   upper: RawFs,
   lower: RawFs,
   path: ByteString,

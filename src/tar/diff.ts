@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { joinBytes, compareBytes, type ByteString } from '../fs/bytes.js'
 import { compareTrees, xattrsOf, type TreeChange } from '../fs/compare.js'
 import { HostFs } from '../fs/host-fs.js'
+import { compareSnapshot } from '../fs/compare-snapshot.js'
 import { openRawFs } from '../fs/open-raw-fs.js'
 import { readOverlayDir } from '../fs/overlay-marks.js'
 import type { RawFs, RawStat } from '../fs/raw-fs.js'
@@ -22,6 +23,13 @@ export type DiffSource =
   | { readonly form: 'overlay'; readonly upper: HostFsSpec; readonly lowers: readonly HostFsSpec[] }
   /** Two whole trees, compared; without a `lower`, everything is new. */
   | { readonly form: 'compare'; readonly upper: RawFsSpec; readonly lower?: RawFsSpec }
+  /** A btrfs snapshot, made of `lower` by the transaction `madeAt`: only what was written since is compared. */
+  | {
+      readonly form: 'snapshot'
+      readonly upper: HostFsSpec
+      readonly lower: HostFsSpec
+      readonly madeAt: bigint
+    }
 
 /** Trees that are open already; they are compared, and stay open. */
 export interface OpenTrees {
@@ -60,7 +68,7 @@ export function* diffChanges(
 ): Generator<{ readonly kind: TreeChange['kind']; readonly path: ByteString }, void, void> {
   const trees = open(source)
   try {
-    if (!trees.overlay) yield* compareTrees(trees.upper, trees.lower)
+    if (!trees.overlay) yield* trees.compare()
     else yield* overlayEntries(trees.upper as HostFs, trees.lower, NOTHING, false)
   } finally {
     trees.close()
@@ -72,23 +80,33 @@ interface Trees {
   readonly lower: RawFs | undefined
   /** Whether the upper tree is an upper directory, and not the merged one. */
   readonly overlay: boolean
+  /** What differs, if the upper tree is the merged one. */
+  compare(): Generator<TreeChange>
   close(): void
 }
 
 function open(source: DiffSource | OpenTrees): Trees {
   if (!('form' in source))
-    return { upper: source.upper, lower: source.lower, overlay: false, close: () => {} }
+    return {
+      ...source,
+      lower: source.lower,
+      overlay: false,
+      compare: () => compareTrees(source.upper, source.lower),
+      close: () => {},
+    }
   const upper = source.form === 'overlay' ? new HostFs(source.upper) : openRawFs(source.upper)
   const lower = openLower(source)
   const close = () => {
     upper.close()
     lower?.close()
   }
-  return { upper, lower, overlay: source.form === 'overlay', close }
+  const compare = () =>
+    source.form === 'snapshot' ? compareSnapshot(source, upper, lower as RawFs) : compareTrees(upper, lower)
+  return { upper, lower, overlay: source.form === 'overlay', compare, close }
 }
 
 function openLower(source: DiffSource): RawFs | undefined {
-  if (source.form === 'compare') return source.lower === undefined ? undefined : openRawFs(source.lower)
+  if (source.form !== 'overlay') return source.lower === undefined ? undefined : openRawFs(source.lower)
   return source.lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers: source.lowers })
 }
 
@@ -97,8 +115,8 @@ interface TarChange extends TreeChange {
   readonly opaque?: boolean
 }
 
-function changesForTar({ upper, lower, overlay }: Trees): Generator<TarChange> {
-  return overlay ? overlayEntries(upper as HostFs, lower, NOTHING) : compareTrees(upper, lower)
+function changesForTar({ upper, lower, overlay, compare }: Trees): Generator<TarChange> {
+  return overlay ? overlayEntries(upper as HostFs, lower, NOTHING) : compare()
 }
 
 /**

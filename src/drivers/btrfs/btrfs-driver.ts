@@ -1,0 +1,191 @@
+import { join } from 'node:path'
+import { StoreError, storeError } from '../../errors.js'
+import type { ByteString } from '../../fs/bytes.js'
+import { HostFs } from '../../fs/host-fs.js'
+import { layerFs } from '../../fs/rooted-fs.js'
+import type { HostFsSpec } from '../../fs/spec.js'
+import { limitSubvolume } from '../../sys/btrfs-quota.js'
+import { subvolumeInfo } from '../../sys/btrfs-subvolume.js'
+import { fileSystemOf } from '../../sys/file-system.js'
+import type { ApplyTarget } from '../../tar/apply.js'
+import type { DiffSource } from '../../tar/diff.js'
+import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
+import { HeldViews, type OpenedView } from '../held-views.js'
+import type { Keeping } from '../keeping.js'
+import { LayerHolds } from '../layer-holds.js'
+import { checkLayerId } from '../layer-id.js'
+import type { FastPaths } from '../naive-diff.js'
+import type { BtrfsLayout } from './layout.js'
+import { sizeOfQuota } from './quota.js'
+
+const ROOT = '' as ByteString
+
+export interface BtrfsSettings {
+  readonly root: string
+  readonly layout: BtrfsLayout
+  readonly keeping: Keeping
+  readonly readOnly: boolean
+  /** This process may search B-trees, and so find what changed. */
+  readonly searches: boolean
+  /** The file system counts what subvolumes take, and this process may set limits. */
+  readonly quota: boolean
+}
+
+/**
+ * Docker's btrfs: every layer is a subvolume that holds the whole tree, made as a snapshot of its parent. Parent and child
+ * share all blocks that neither has written since.
+ */
+export class BtrfsDriver implements ProtoDriver, FastPaths {
+  readonly name = 'btrfs'
+  readonly engine = 'kernel'
+  readonly capabilities: DriverCapabilities
+  readonly #layout: BtrfsLayout
+  readonly #keeping: Keeping
+  readonly #readOnly: boolean
+  readonly #views = new HeldViews()
+  readonly #holds: LayerHolds
+
+  constructor({ root, layout, keeping, readOnly, searches, quota }: BtrfsSettings) {
+    this.#layout = layout
+    this.#keeping = keeping
+    this.#readOnly = readOnly
+    this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'btrfs'))
+    const native = keeping.attributes === 'native'
+    this.capabilities = {
+      hostPath: native,
+      cheapSnapshots: true,
+      sharesBlocks: true,
+      nativeDiff: searches,
+      quota,
+      maxDepth: Infinity,
+      nativeAttributes: native,
+    }
+  }
+
+  async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    const quota = sizeOfQuota(options, this.capabilities.quota)
+    if (this.#layout.exists(id)) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+    if (parent !== undefined) this.#mustExist(parent)
+    try {
+      await this.#layout.create(id, parent, quota, (directory) => {
+        if (parent === undefined) this.#prepareRoot(directory)
+        if (quota !== undefined) limitSubvolume(directory, quota)
+      })
+    } catch (error) {
+      throw storeError(error, 'SYSTEM', `could not create layer ${id}`)
+    }
+  }
+
+  createReadWrite(id: string, parent?: string, options?: CreateOptions): Promise<void> {
+    return this.create(id, parent, options)
+  }
+
+  get(id: string): Promise<LayerView> {
+    return this.#views.get(id, () => this.#open(id))
+  }
+
+  put(id: string): Promise<void> {
+    return this.#views.put(id)
+  }
+
+  async remove(id: string): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    await this.#views.whileUnused(id, this.#holds, () => this.#layout.remove(id))
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return this.#layout.exists(checkLayerId(id))
+  }
+
+  async list(): Promise<string[]> {
+    return this.#layout.list()
+  }
+
+  async status(): Promise<[key: string, value: string][]> {
+    return [
+      ['Backing Filesystem', fileSystemOf(this.#layout.home).name],
+      ['Quota', String(this.capabilities.quota)],
+      ['Attributes', this.#keeping.attributes],
+    ]
+  }
+
+  async metadata(id: string): Promise<Record<string, string>> {
+    this.#mustExist(id)
+    return { SourceDir: this.#layout.directory(id) }
+  }
+
+  cleanup(): Promise<void> {
+    return this.#views.closeAll()
+  }
+
+  async applyTarget(id: string): Promise<ApplyTarget> {
+    this.#mustExist(id)
+    return { files: this.#spec(id), form: 'merged', lowers: [] }
+  }
+
+  /** By generation where this layer is a snapshot of the other one; else two whole trees. */
+  async diffSource(id: string, parent?: string): Promise<DiffSource> {
+    const upper = await this.contents(id)
+    if (parent === undefined) return { form: 'compare', upper }
+    const lower = await this.contents(parent)
+    if (!this.capabilities.nativeDiff) return { form: 'compare', upper, lower }
+    const { parentUuid, madeAt } = subvolumeInfo(upper.root)
+    return parentUuid === subvolumeInfo(lower.root).uuid
+      ? { form: 'snapshot', upper, lower, madeAt }
+      : { form: 'compare', upper, lower }
+  }
+
+  async contents(id: string): Promise<HostFsSpec> {
+    this.#mustExist(id)
+    return { ...this.#spec(id), readOnly: true }
+  }
+
+  async adopt(id: string, newId: string): Promise<void> {
+    checkLayerId(newId)
+    this.#mayWrite()
+    this.#mustExist(id)
+    if (this.#layout.exists(newId)) throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
+    await this.#views.whileUnused(id, this.#holds, () => this.#layout.adopt(id, newId))
+  }
+
+  #prepareRoot(directory: string): void {
+    const raw = new HostFs(this.#specOf(directory))
+    raw.chown(ROOT, 0, 0)
+    raw.chmod(ROOT, 0o755)
+    raw.close()
+  }
+
+  async #open(id: string): Promise<OpenedView> {
+    this.#mustExist(id)
+    const raw = new HostFs({ ...this.#spec(id), readOnly: this.#readOnly, shared: true })
+    const hostPath = this.capabilities.hostPath ? { hostPath: this.#layout.directory(id) } : {}
+    const view = { fs: layerFs(raw), ...hostPath }
+    if (this.#readOnly) return { ...view, close: async () => raw.close() }
+    const { hold } = await this.#holds.take(id, 'shared', async () => undefined)
+    const close = async (): Promise<void> => {
+      raw.close()
+      await hold.release()
+    }
+    return { ...view, close }
+  }
+
+  #spec(id: string): HostFsSpec {
+    return this.#specOf(this.#layout.directory(id))
+  }
+
+  #specOf(root: string): HostFsSpec {
+    return { kind: 'host', root, attributes: this.#keeping.attributes }
+  }
+
+  #mustExist(id: string): void {
+    if (this.#layout.exists(checkLayerId(id))) return
+    throw new StoreError('LAYER_NOT_FOUND', `btrfs has no layer ${id}`)
+  }
+
+  #mayWrite(): void {
+    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+  }
+}

@@ -1,0 +1,26 @@
+import { join } from 'node:path'
+import { isErrno } from '../../errors.js'
+import { removeQgroup } from '../../sys/btrfs-quota.js'
+import { destroySubvolume, isSubvolume, subvolumeInfo } from '../../sys/btrfs-subvolume.js'
+import { discard } from '../trash.js'
+
+/**
+ * Removes a subvolume, those nested in it, and its qgroup. Where the kernel lets an ordinary user destroy none, it is
+ * emptied, and removed as a directory.
+ */
+export async function removeSubvolume(directory: string, name: string): Promise<void> {
+  const path = join(directory, name)
+  if (!isSubvolume(path)) return discard(path)
+  const { id } = subvolumeInfo(path)
+  try {
+    destroySubvolume(directory, Buffer.from(name))
+  } catch (error) {
+    if (!isErrno(error, 'EPERM', 'EACCES')) throw error
+    return discard(path)
+  }
+  try {
+    removeQgroup(directory, id)
+  } catch (error) {
+    if (!isErrno(error, 'EPERM')) throw error
+  }
+}

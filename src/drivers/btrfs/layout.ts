@@ -1,0 +1,125 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../../durable/atomic-file.js'
+import { syncDirectory } from '../../durable/sync-directory.js'
+import { isErrno } from '../../errors.js'
+import { createSubvolume, isSubvolume, snapshotSubvolume } from '../../sys/btrfs-subvolume.js'
+import { isTrash } from '../trash.js'
+import { removeSubvolume } from './kernel.js'
+
+/**
+ * The directories of Docker's btrfs: `subvolumes/<id>` is a subvolume with the whole tree of a layer, `quotas/<id>` the
+ * most bytes that it may have, where there is a limit.
+ *
+ * 1. A layer is there when its subvolume is. It is made under another name (`<id>-making`) and renamed.
+ * 2. It is renamed (`<id>-removing`) before it is destroyed, which takes several steps if subvolumes are nested in it.
+ * 3. A limit is written before its layer is there, and removed after it is gone.
+ */
+export class BtrfsLayout {
+  readonly #root: string
+  readonly home: string
+
+  constructor(root: string) {
+    this.#root = root
+    this.home = join(root, 'subvolumes')
+  }
+
+  async make(): Promise<void> {
+    await mkdir(this.#root, { recursive: true, mode: 0o710 })
+    await mkdir(this.home, { recursive: true, mode: 0o710 })
+  }
+
+  directory(id: string): string {
+    return join(this.home, id)
+  }
+
+  exists(id: string): boolean {
+    return isSubvolume(this.directory(id))
+  }
+
+  list(): string[] {
+    try {
+      return readdirSync(this.home).filter((name) => isLayer(name) && this.exists(name))
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return []
+      throw error
+    }
+  }
+
+  /** Makes a layer, a snapshot of its parent if it has one, durably. `prepare` is given its directory. */
+  async create(
+    id: string,
+    parent: string | undefined,
+    quota: bigint | undefined,
+    prepare: (directory: string) => void,
+  ): Promise<void> {
+    const making = `${id}${MAKING}`
+    try {
+      await removeSubvolume(this.home, making)
+      if (parent === undefined) createSubvolume(this.home, making)
+      else snapshotSubvolume(this.directory(parent), this.home, making)
+      prepare(this.directory(making))
+      if (quota !== undefined) await writeFileAtomic(this.#quota(id), String(quota), { mode: 0o644 })
+      await rename(this.directory(making), this.directory(id))
+      await syncDirectory(this.home)
+    } catch (error) {
+      await removeSubvolume(this.home, making).catch(() => undefined)
+      await rm(this.#quota(id), { force: true })
+      throw error
+    }
+  }
+
+  /** The limit that was set for a layer, in bytes. */
+  quota(id: string): bigint | undefined {
+    try {
+      const text = readFileSync(this.#quota(id), 'utf8')
+      return /^\d+$/.test(text) ? BigInt(text) : undefined
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return undefined
+      throw error
+    }
+  }
+
+  async remove(id: string): Promise<void> {
+    const removing = `${id}${REMOVING}`
+    await removeSubvolume(this.home, `${id}${MAKING}`)
+    await removeSubvolume(this.home, removing)
+    if (await renamed(this.directory(id), this.directory(removing))) {
+      await removeSubvolume(this.home, removing)
+    }
+    await rm(this.#quota(id), { force: true })
+  }
+
+  /** Clears what a crash left of layers that were being removed. */
+  async emptyTrash(): Promise<void> {
+    for (const name of await readdir(this.home)) if (isTrash(name)) await removeSubvolume(this.home, name)
+  }
+
+  async adopt(id: string, newId: string): Promise<void> {
+    await rename(this.directory(id), this.directory(newId))
+    await syncDirectory(this.home)
+    await rm(this.#quota(id), { force: true })
+  }
+
+  #quota(id: string): string {
+    return join(this.#root, 'quotas', id)
+  }
+}
+
+const MAKING = '-making'
+const REMOVING = '-removing'
+
+function isLayer(name: string): boolean {
+  return !isTrash(name) && !name.endsWith(MAKING)
+}
+
+async function renamed(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
+}

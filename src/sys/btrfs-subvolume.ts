@@ -1,0 +1,129 @@
+import { lstatSync } from 'node:fs'
+import { systemError } from './errno.js'
+import { ioctl, request, withDirectory } from './ioctl.js'
+import type { HostPath } from './libc.js'
+
+const MAGIC = 0x94
+const VOLUME_ARGS = 4096
+const SUBVOL_CREATE = request('write', MAGIC, 14, VOLUME_ARGS)
+const SNAP_DESTROY = request('write', MAGIC, 15, VOLUME_ARGS)
+const SNAP_CREATE_V2 = request('write', MAGIC, 23, VOLUME_ARGS)
+const GET_SUBVOL_INFO = request('read', MAGIC, 60, 504)
+const GET_SUBVOL_ROOTREF = request('both', MAGIC, 61, 4096)
+const INO_LOOKUP_USER = request('both', MAGIC, 62, 4096)
+
+/** The inode of every subvolume's root. */
+export const SUBVOLUME_ROOT = 256
+
+/** What the file system says of a subvolume. */
+export interface SubvolumeInfo {
+  readonly id: bigint
+  readonly uuid: string
+  /** Of the subvolume that it is a snapshot of; zeros if it is none. */
+  readonly parentUuid: string
+  /** The transaction that made it: what is younger was changed since. */
+  readonly madeAt: bigint
+}
+
+export function isSubvolume(path: HostPath): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  return stat?.isDirectory() === true && stat.ino === SUBVOLUME_ROOT
+}
+
+/** Makes an empty subvolume. On disk, as a snapshot is, when the directory is synced. */
+export function createSubvolume(directory: string, name: string): void {
+  withDirectory(directory, (fd) =>
+    ioctl(fd, SUBVOL_CREATE, named(8, Buffer.from(name)), 'BTRFS_IOC_SUBVOL_CREATE', `${directory}/${name}`),
+  )
+}
+
+/** Makes a writable snapshot of a subvolume, with what has been written to it so far. */
+export function snapshotSubvolume(source: string, directory: string, name: string): void {
+  withDirectory(source, (from) =>
+    withDirectory(directory, (fd) => {
+      const args = named(56, Buffer.from(name))
+      args.writeBigInt64LE(BigInt(from), 0)
+      ioctl(fd, SNAP_CREATE_V2, args, 'BTRFS_IOC_SNAP_CREATE_V2', `${directory}/${name}`)
+    }),
+  )
+}
+
+/**
+ * Destroys a subvolume with all that are nested in it, the deepest first. For an ordinary user this is `EPERM` where the
+ * file system is not mounted with `user_subvol_rm_allowed`; an empty subvolume can then be removed with rmdir.
+ */
+export function destroySubvolume(directory: HostPath, name: Buffer): void {
+  const path = Buffer.concat([Buffer.from(directory), SLASH, name])
+  for (const { parent, name: nested } of nestedSubvolumes(path)) destroySubvolume(parent, nested)
+  withDirectory(directory, (fd) => ioctl(fd, SNAP_DESTROY, named(8, name), 'BTRFS_IOC_SNAP_DESTROY', path))
+}
+
+export function subvolumeInfo(path: HostPath): SubvolumeInfo {
+  const info = Buffer.alloc(504)
+  withDirectory(path, (fd) => ioctl(fd, GET_SUBVOL_INFO, info, 'BTRFS_IOC_GET_SUBVOL_INFO', path))
+  return {
+    id: info.readBigUInt64LE(0),
+    uuid: info.toString('hex', 296, 312),
+    parentUuid: info.toString('hex', 312, 328),
+    madeAt: info.readBigUInt64LE(352),
+  }
+}
+
+const ROOTREFS = 255
+
+/** The subvolumes that stand directly in this one, wherever in it. */
+function nestedSubvolumes(path: Buffer): { readonly parent: Buffer; readonly name: Buffer }[] {
+  return withDirectory(path, (fd) => {
+    const found: { parent: Buffer; name: Buffer }[] = []
+    for (const { treeId, directory } of childRoots(fd, path)) {
+      const place = Buffer.alloc(4096)
+      place.writeBigUInt64LE(directory, 0)
+      place.writeBigUInt64LE(treeId, 8)
+      ioctl(fd, INO_LOOKUP_USER, place, 'BTRFS_IOC_INO_LOOKUP_USER', path)
+      const name = Buffer.from(cText(place.subarray(16, 272)))
+      const below = Buffer.from(cText(place.subarray(272)))
+      found.push({ parent: Buffer.concat([path, SLASH, below]), name })
+    }
+    return found
+  })
+}
+
+function childRoots(fd: number, path: Buffer): { readonly treeId: bigint; readonly directory: bigint }[] {
+  const found: { treeId: bigint; directory: bigint }[] = []
+  for (let from = 0n; ;) {
+    const page = Buffer.alloc(4096)
+    page.writeBigUInt64LE(from, 0)
+    const more = overflows(() => ioctl(fd, GET_SUBVOL_ROOTREF, page, 'BTRFS_IOC_GET_SUBVOL_ROOTREF', path))
+    const count = page.readUInt8(8 + ROOTREFS * 16)
+    for (let at = 8; at < 8 + count * 16; at += 16) {
+      found.push({ treeId: page.readBigUInt64LE(at), directory: page.readBigUInt64LE(at + 8) })
+    }
+    const last = found.at(-1)
+    if (!more || last === undefined) return found
+    from = last.treeId + 1n
+  }
+}
+
+function overflows(work: () => void): boolean {
+  try {
+    work()
+    return false
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EOVERFLOW') return true
+    throw error
+  }
+}
+
+/** `btrfs_ioctl_vol_args`, and its second version, differ in where the name stands. */
+function named(offset: number, name: Buffer): Buffer {
+  if (name.length > 255) throw systemError('ENAMETOOLONG', 'ioctl', name)
+  const args = Buffer.alloc(VOLUME_ARGS)
+  name.copy(args, offset)
+  return args
+}
+
+function cText(field: Buffer): Buffer {
+  return field.subarray(0, field.indexOf(0))
+}
+
+const SLASH = Buffer.from('/')

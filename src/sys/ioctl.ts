@@ -1,0 +1,39 @@
+import { closeSync, constants, openSync } from 'node:fs'
+import { checked } from './errno.js'
+import { bind, type HostPath } from './libc.js'
+
+const call = bind('int ioctl(int fd, ulong request, void *argument)')
+const callWithNumber = bind('int ioctl(int fd, ulong request, long argument)')
+
+const NR_BITS = 8
+const SIZE_SHIFT = 16
+const DIRECTIONS = { none: 0, write: 1, read: 2, both: 3 } as const
+
+/** A request's number (asm-generic/ioctl.h). */
+export function request(
+  direction: keyof typeof DIRECTIONS,
+  type: number,
+  number: number,
+  size: number,
+): number {
+  return DIRECTIONS[direction] * 2 ** 30 + (size << SIZE_SHIFT) + (type << NR_BITS) + number
+}
+
+/** The kernel reads its argument from the buffer, and writes its answer there. */
+export function ioctl(fd: number, number: number, argument: Buffer, name: string, path?: HostPath): number {
+  return checked(call(fd, number, argument), `ioctl ${name}`, path)
+}
+
+export function ioctlNumber(fd: number, number: number, argument: number, name: string): number {
+  return checked(callWithNumber(fd, number, argument), `ioctl ${name}`)
+}
+
+/** Does `work` on a directory that is open; a symlink is no directory. */
+export function withDirectory<T>(path: HostPath, work: (fd: number) => T): T {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    return work(fd)
+  } finally {
+    closeSync(fd)
+  }
+}

@@ -1,0 +1,41 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { openStore } from '#layerstack/index.js'
+import { startDockerd } from '../support/dockerd.js'
+import { noDaemon, notInstalled, unless } from '../support/needs.js'
+import { run } from '../support/program.js'
+import { btrfsPlace, noBtrfs } from './btrfs-place.js'
+
+const reason = noBtrfs ?? noDaemon ?? notInstalled('dockerd', 'docker', 'tar')
+
+it(
+  'shares its data root with dockerd: what one wrote the other lists and exports',
+  { ...unless(reason), timeout: 120_000 },
+  async () => {
+    await using place = await btrfsPlace()
+    const [root, files] = [join(place.path, 'root'), join(place.path, 'files')]
+    mkdirSync(root)
+    mkdirSync(join(files, 'etc'), { recursive: true })
+    await run('sh', ['-c', 'echo base > etc/base'], { cwd: files })
+    const tar = await run('tar', ['-C', files, '-c', 'etc'])
+    const exported = join(place.path, 'export.tar')
+    {
+      await using docker = await startDockerd({ root, driver: 'btrfs' })
+      await docker.fromBytes(tar, 'import', '-', 'theirs:1')
+    }
+    {
+      await using store = await openStore({ root })
+      expect(store.driver.name).toBe('btrfs')
+      await using container = await store.createContainer('theirs:1')
+      expect(await container.fs.readFile('/etc/base', 'utf8')).toBe('base\n')
+      await container.fs.writeFile('/marker', 'ours')
+      await container.commit({ reference: 'ours:1', consume: true })
+    }
+    await using docker = await startDockerd({ root, driver: 'btrfs' })
+    expect(await docker.imageIds()).toHaveLength(2)
+    await docker.exportImage('ours:1', exported)
+    const names = (await run('tar', ['-tf', exported])).toString().split('\n')
+    expect(names).toEqual(expect.arrayContaining(['etc/base', 'marker']))
+  },
+)

@@ -1,0 +1,37 @@
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { enterDirectory } from '../support/ledger.js'
+import { noMounts, notInstalled, type Reason } from '../support/needs.js'
+import { run } from '../support/program.js'
+
+export const noBtrfs: Reason = noMounts ?? notInstalled('mkfs.btrfs', 'btrfs', 'mount', 'umount')
+
+/** A btrfs of our own, in a sparse file; it is checked when it is given back. */
+export interface BtrfsPlace extends AsyncDisposable {
+  /** Where it is mounted. */
+  readonly path: string
+}
+
+export async function btrfsPlace(options = 'loop'): Promise<BtrfsPlace> {
+  const base = mkdtempSync(join(tmpdir(), 'layerstack-btrfs-'))
+  enterDirectory(base)
+  const [image, path] = [join(base, 'image'), join(base, 'mount')]
+  writeFileSync(image, '')
+  truncateSync(image, 2 ** 30)
+  await run('mkfs.btrfs', ['-q', image])
+  await run('mkdir', ['-m', '755', path])
+  await run('mount', ['-t', 'btrfs', '-o', options, image, path])
+  return {
+    path,
+    [Symbol.asyncDispose]: async () => {
+      try {
+        await run('umount', [path])
+        await run('btrfs', ['check', image])
+      } finally {
+        await run('umount', ['-l', path]).catch(() => undefined)
+        rmSync(base, { recursive: true, force: true })
+      }
+    },
+  }
+}

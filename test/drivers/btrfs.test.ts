@@ -1,0 +1,178 @@
+import { constants, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+import type { Driver } from '#layerstack/drivers/driver.js'
+import type { ByteString } from '#layerstack/fs/bytes.js'
+import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { HostFsSpec } from '#layerstack/fs/spec.js'
+import { diffChanges, diffParts, type DiffSource } from '#layerstack/tar/diff.js'
+import { randomNumbers, randomStep } from '../fs/union-random.js'
+import { unless } from '../support/needs.js'
+import { run } from '../support/program.js'
+import { btrfsPlace, noBtrfs, type BtrfsPlace } from './btrfs-place.js'
+
+const { O_CREAT, O_WRONLY } = constants
+const FILES = ['deep/down/below/file', 'deep/down/linked'] as [ByteString, ByteString]
+/** Node has no name for it. */
+const EDQUOT = 122
+
+describe('btrfs', unless(noBtrfs), () => {
+  let place: BtrfsPlace
+  let root: string
+  let driver: Driver
+  const reopen = async (): Promise<void> => {
+    driver = await btrfs.open({ root, engine: 'auto', readOnly: false })
+  }
+
+  beforeEach(async () => {
+    place = await btrfsPlace()
+    root = join(place.path, 'root')
+    mkdirSync(root)
+    await reopen()
+  })
+  afterEach(async () => {
+    await driver.cleanup()
+    await place[Symbol.asyncDispose]()
+  })
+
+  async function inView<T>(id: string, work: (raw: RawFs, path: string) => T): Promise<T> {
+    const { fs, hostPath = '' } = await driver.get(id)
+    try {
+      return await work(fs.raw, hostPath)
+    } finally {
+      await driver.put(id)
+    }
+  }
+
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    'finds what comparing whole trees finds, random changes %i',
+    async (seed) => {
+      const random = randomNumbers(seed)
+      const steps = (raw: RawFs, most = 300): void => {
+        for (let count = 0; count < most; count++) attempt(() => randomStep(random).run(raw))
+      }
+      await driver.create('base')
+      await inView('base', (raw) => {
+        steps(raw)
+        for (const name of ['deep', 'deep/down', 'deep/down/below']) raw.mkdir(name as ByteString, 0o755)
+        for (const name of FILES) raw.open(name, O_CREAT | O_WRONLY, 0o644).close()
+      })
+      for (const [id, parent] of [
+        ['one', 'base'],
+        ['two', 'one'],
+      ] as const) {
+        await driver.createReadWrite(id, parent)
+        await inView(id, (raw) => {
+          steps(raw, id === 'one' ? 3 : 300)
+          const file = raw.open(FILES[0], O_WRONLY)
+          file.write(Buffer.from(id), 0)
+          file.close()
+          raw.link(FILES[1], `deep/${id}` as ByteString)
+        })
+        const source = await sourceOf(id, parent)
+        expect(source.form).toBe('snapshot')
+        const { upper, lower } = source as { upper: HostFsSpec; lower: HostFsSpec }
+        const naive: DiffSource = { form: 'compare', upper, lower }
+        expect(changesOf(source)).toEqual(changesOf(naive))
+        expect(changesOf(source)).toContain('modify deep/down/below/file')
+        expect(tarOf(source).equals(tarOf(naive))).toBe(true)
+      }
+    },
+  )
+
+  async function sourceOf(id: string, parent: string): Promise<DiffSource> {
+    return (await driver.diffSource?.(id, parent)) as DiffSource
+  }
+
+  it('removes a layer with subvolumes that were made in it, and those in them', async () => {
+    await driver.create('base')
+    const below = await inView('base', (_, path) => path)
+    await run('mkdir', [join(below, 'deep')])
+    await run('btrfs', ['subvolume', 'create', join(below, 'deep', 'one')])
+    await run('btrfs', ['subvolume', 'create', join(below, 'deep', 'one', 'two')])
+    await run('btrfs', ['subvolume', 'create', join(below, 'other')])
+    await driver.remove('base')
+    expect(await subvolumes()).toEqual([])
+  })
+
+  it('clears at its open what a crash left of a removal, and at the removal what it left of a creation', async () => {
+    await driver.create('base')
+    const path = join(root, 'btrfs', 'subvolumes')
+    await run('mv', [join(path, 'base'), join(path, 'base-removing')])
+    await run('btrfs', ['subvolume', 'create', join(path, 'half-making')])
+    await reopen()
+    expect(await driver.list()).toEqual([])
+    await driver.remove('half')
+    expect(await subvolumes()).toEqual([])
+  })
+
+  it('limits a layer where quota is on, refuses to where it is off, and leaves that as it is', async () => {
+    const limited = { storageOptions: { size: '16m' } }
+    expect(driver.capabilities.quota).toBe(false)
+    await expect(driver.createReadWrite('c', undefined, limited)).rejects.toMatchObject({
+      code: 'ENGINE_UNSUPPORTED',
+    })
+    await run('btrfs', ['quota', 'enable', place.path])
+    await reopen()
+    expect(driver.capabilities.quota).toBe(true)
+    await driver.createReadWrite('c', undefined, limited)
+    const write = inView('c', (raw) => {
+      const file = raw.open('big' as never, 0o102, 0o600)
+      try {
+        for (let at = 0; at < 64; at++) file.write(Buffer.alloc(1 << 20, at), at << 20)
+        file.sync()
+      } finally {
+        file.close()
+      }
+    })
+    await expect(write).rejects.toMatchObject({ errno: -EDQUOT })
+    await driver.remove('c')
+    await driver.cleanup()
+    // The kernel removes the group with the last of the subvolume, some time after it is gone.
+    await expect.poll(qgroups, { timeout: 60_000 }).toEqual(['0/5'])
+  }, 90_000)
+
+  async function qgroups(): Promise<string[] | null> {
+    await run('btrfs', ['filesystem', 'sync', place.path])
+    return (await run('btrfs', ['qgroup', 'show', place.path])).toString().match(/^0\/\d+/gm)
+  }
+
+  async function subvolumes(): Promise<string[]> {
+    const said = (await run('btrfs', ['subvolume', 'list', place.path])).toString()
+    return said.split('\n').filter((line) => line !== '')
+  }
+})
+
+describe('btrfs elsewhere', () => {
+  it('says what it needs', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'layerstack-no-btrfs-'))
+    try {
+      await expect(btrfs.open({ root, engine: 'auto', readOnly: false })).rejects.toMatchObject({
+        code: 'ENGINE_UNSUPPORTED',
+        hint: expect.stringContaining('btrfs file system'),
+      })
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  })
+})
+
+function changesOf(source: DiffSource): string[] {
+  return [...diffChanges(source)].map(({ kind, path }) => `${kind} ${path}`)
+}
+
+function tarOf(source: DiffSource): Buffer {
+  const chunks: Buffer[] = []
+  for (const { bytes } of diffParts(source)) chunks.push(Buffer.from(bytes))
+  return Buffer.concat(chunks)
+}
+
+function attempt(work: () => unknown): void {
+  try {
+    work()
+  } catch {
+    // Most random steps meet something that forbids them.
+  }
+}
