@@ -72,6 +72,8 @@ export class StoreError extends Error {
   }
 }
 
+const EDQUOT = 122
+
 export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.ErrnoException {
   return error instanceof Error && codes.includes((error as NodeJS.ErrnoException).code ?? '')
 }
@@ -83,7 +85,8 @@ export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.Err
 export function storeError(error: unknown, code: StoreErrorCode, message: string, hint?: string): unknown {
   if (error instanceof StoreError || isAbort(error)) return error
   const system = error instanceof Error ? (error as NodeJS.ErrnoException) : undefined
-  const full = isErrno(error, 'ENOSPC', 'EDQUOT')
+  // Node has no name for EDQUOT.
+  const full = isErrno(error, 'ENOSPC', 'EDQUOT') || system?.errno === -EDQUOT
   return new StoreError(full ? 'NO_SPACE' : code, full ? `no space left: ${message}` : message, {
     cause: error,
     hint: full ? 'free some space below the store root, or raise its quota' : hint,
