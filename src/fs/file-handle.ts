@@ -1,6 +1,6 @@
 import { fdatasync, fsync, read as readFd, write as writeFd } from 'node:fs'
 import { promisify } from 'node:util'
-import { systemError } from '../sys/errno.js'
+import { namedError, systemError } from '../sys/errno.js'
 import type { FileData, LayerFileHandle, LayerStats, TimeLike } from './layer-fs.js'
 import type { RawFile } from './raw-fs.js'
 import { statsOf } from './stats.js'
@@ -135,9 +135,13 @@ export class FileHandle implements LayerFileHandle {
   }
 
   #do<T>(syscall: string, work: () => T | Promise<T>): Promise<T> {
-    return this.#turn.run(() => {
+    return this.#turn.run(async () => {
       if (!this.#open) throw systemError('EBADF', syscall)
-      return work()
+      try {
+        return await work()
+      } catch (error) {
+        throw namedError(error, syscall)
+      }
     })
   }
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { Readable, Writable } from 'node:stream'
 import { isErrno } from '../errors.js'
-import { systemError } from '../sys/errno.js'
+import { namedError, systemError } from '../sys/errno.js'
 import {
   bytesToBuffer,
   bytesToHost,
@@ -472,7 +472,7 @@ class RootedFs implements LayerFs {
     try {
       return work()
     } catch (error) {
-      const { code, errno } = error as NodeJS.ErrnoException
+      const { code, errno } = namedError(error, syscall) as NodeJS.ErrnoException
       if (code === undefined || errno === undefined) throw error
       throw this.#error(code, syscall, path, dest)
     }

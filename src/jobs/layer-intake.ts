@@ -70,6 +70,7 @@ export class LayerIntake implements Disposable {
 
   /** Closes what is open, also after a failure. */
   [Symbol.dispose](): void {
+    this.#applier?.close()
     this.#split?.[Symbol.dispose]()
   }
 }

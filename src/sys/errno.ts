@@ -27,6 +27,13 @@ export function checked(result: number, syscall: string, path?: HostPath, dest?:
   return result
 }
 
+/** The error of a call of Node's, under the system's name where Node has none for it (`EDQUOT`). */
+export function namedError(error: unknown, syscall: string): unknown {
+  const { code, errno } = error as NodeJS.ErrnoException
+  if (code?.startsWith('Unknown system error') !== true || errno === undefined) return error
+  return systemError(errnoName(-errno), syscall)
+}
+
 /** As Node names it, so 95 is `ENOTSUP`; a number that has no name here is `E` and the number. */
 export function errnoName(number: number): string {
   return names().get(number) ?? `E${number}`

@@ -82,6 +82,7 @@ export class LayerApplier {
   /** Names of the inodes of a `ModelFs` that this layer linked. */
   readonly #names = new Map<bigint, ByteString[]>()
   #writing: Writing | undefined
+  #closed = false
   #entry = -1
   #size = 0
 
@@ -121,8 +122,10 @@ export class LayerApplier {
     return { size: this.#size }
   }
 
-  /** Gives up what is open; for a layer that is not applied to its end. */
+  /** Gives up what is open, also of a layer that is not applied to its end. May be called twice. */
   close(): void {
+    if (this.#closed) return
+    this.#closed = true
     this.#writing?.file.close()
     this.#writing = undefined
     this.#ground.finish()
