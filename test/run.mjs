@@ -23,7 +23,14 @@ import { delimiter, join, resolve } from 'node:path'
 import { sweep } from './sweep.mjs'
 
 const ORDINARY_USER = '65534'
-const FOLDERS_FOR_ALL = ['test/archives', 'test/drivers', 'test/fs', 'test/store', 'test/sys']
+const FOLDERS_FOR_ALL = [
+  'test/archives',
+  'test/conformance',
+  'test/drivers',
+  'test/fs',
+  'test/store',
+  'test/sys',
+]
 const project = resolve(import.meta.dirname, '..')
 const scratch = mkdtempSync(join(tmpdir(), 'layerstack-test-'))
 const filters = process.argv.slice(2)

@@ -12,6 +12,7 @@ const FLOORS = [
   ['tar'],
   ['jobs'],
   ['drivers'],
+  ['conformance'],
   ['layers'],
   ['images', 'references', 'containers'],
   ['catalog'],
@@ -42,6 +43,7 @@ function complaints(entry: ModuleImport): string[] {
   const found: string[] = []
   if (floorOf(to) > floorOf(from)) found.push(`${from} is below ${to}`)
   const [ours, theirs] = [driverOf(file), driverOf(target)]
+  if (theirs !== undefined && from === 'conformance') found.push(`conformance does not know ${theirs}`)
   if (theirs !== undefined && from === 'drivers' && ours !== theirs) {
     found.push(
       ours === undefined

@@ -39,6 +39,14 @@ describe('the rules of imports', () => {
     expect(broken(['src/index.ts', "export { vfs } from './drivers/vfs/index.js'"])).toEqual([])
   })
 
+  it('forbid that the conformance suite knows a driver, or is known below it', () => {
+    const named = "import { vfs } from '../drivers/vfs/index.js'"
+    expect(broken(['src/conformance/suite.ts', named])[0]).toContain('conformance does not know vfs')
+    const contract = "import type { Driver } from '../drivers/driver.js'"
+    expect(broken(['src/conformance/suite.ts', contract])).toEqual([])
+    expect(broken(['src/drivers/select.ts', "import '../conformance/suite.js'"])).toHaveLength(1)
+  })
+
   it('forbid koffi outside sys, in whatever way it is imported', () => {
     for (const source of [
       "import koffi from 'koffi'",

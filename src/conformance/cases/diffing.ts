@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import type { ConformanceCase } from '../case.js'
+import { collect, same } from '../subject.js'
+import { chunksOf } from '../tar-of.js'
+import { BASE, CHANGED, CHANGES } from './samples.js'
+
+/** What a layer's diff and its changes say. */
+export const diffing: readonly ConformanceCase[] = [
+  {
+    name: 'gives as a diff the tar that makes the layer of another copy of the parent',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.layer('app', 'base', CHANGES)
+      const tar = await subject.diff('app', 'base')
+      assert.ok((await subject.diff('app', 'base')).equals(tar), 'the same tree gave other bytes')
+      await subject.layer('copy', undefined)
+      await subject.apply('copy', undefined, await subject.diff('base'))
+      await subject.driver.create('again', 'copy')
+      await subject.apply('again', 'copy', tar)
+      same(await subject.fullTree('again'), await subject.fullTree('app'), 'the layer made of the diff')
+    },
+  },
+  {
+    name: 'counts in a size each file once, whatever names it has',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.container('app', 'base', CHANGES)
+      const size = 'hello\n'.length + 'root:x:0:0\nme:x:1000:1000\n'.length + 'new'.length
+      assert.equal(await subject.driver.diffSize('app', 'base'), size)
+      await subject.driver.create('again', 'base')
+      assert.equal(await subject.apply('again', 'base', await subject.diff('app', 'base')), size)
+    },
+  },
+  {
+    name: 'gives without a parent the whole tree',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.layer('app', 'base', CHANGES)
+      await subject.layer('whole', undefined)
+      await subject.apply('whole', undefined, await subject.diff('app'))
+      same(await subject.fullTree('whole'), await subject.fullTree('app'), 'the whole tree')
+    },
+  },
+  {
+    name: 'gives a diff between layers that are not next to each other',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.layer('middle', 'base', [
+        { do: 'create', path: '/middle', content: 'm' },
+        { do: 'remove', path: '/usr/lib/a' },
+      ])
+      await subject.layer('top', 'middle', CHANGES)
+      await subject.driver.create('again', 'base')
+      await subject.apply('again', 'base', await subject.diff('top', 'base'))
+      same(await subject.fullTree('again'), await subject.fullTree('top'), 'the layer made of the diff')
+    },
+  },
+  {
+    name: 'lists changes by path, with the directories that they are in',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.container('container', 'base', CHANGES)
+      assert.deepEqual(await subject.changes('container', 'base'), CHANGED)
+    },
+  },
+  {
+    name: 'lists every path as added where there is no parent',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      const paths = [...(await subject.tree('base')).keys()].filter((path) => path !== '/')
+      assert.deepEqual(
+        await subject.changes('base'),
+        paths.map((path) => `add ${path}`),
+      )
+    },
+  },
+  {
+    name: 'lists nothing for a layer that did nothing, and gives the empty tar',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.container('container', 'base')
+      assert.deepEqual(await subject.changes('container', 'base'), [])
+      assert.ok((await subject.diff('container', 'base')).equals(Buffer.alloc(1024)), 'not 1024 zeros')
+      assert.equal(await subject.driver.diffSize('container', 'base'), 0)
+    },
+  },
+  {
+    name: 'lists nothing for what was made and removed again',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.container('container', 'base', [
+        { do: 'mkdir', path: '/short' },
+        { do: 'create', path: '/short/lived', content: 'x' },
+        { do: 'remove', path: '/short' },
+      ])
+      assert.deepEqual(await subject.changes('container', 'base'), [])
+    },
+  },
+  {
+    name: 'sees a file that was written with as many bytes, and was given its old time again',
+    async run(subject) {
+      const time = { do: 'mtime', path: '/file', ns: 1_500_000_000_123_456_789n } as const
+      await subject.layer('base', undefined, [{ do: 'create', path: '/file', content: 'old' }, time])
+      await subject.container('container', 'base', [
+        { do: 'chmod', path: '/file', mode: 0o600 },
+        { do: 'patch', path: '/file', at: 0, content: 'new' },
+        time,
+      ])
+      assert.deepEqual(await subject.changes('container', 'base'), ['modify /file'])
+    },
+  },
+  {
+    name: 'sees a write of as many bytes in the same second',
+    async run(subject) {
+      await subject.layer('base', undefined, [
+        { do: 'create', path: '/file', content: 'old' },
+        { do: 'mtime', path: '/file', ns: 1_500_000_000_000_000_000n },
+      ])
+      await subject.container('container', 'base', [
+        { do: 'patch', path: '/file', at: 0, content: 'new' },
+        { do: 'mtime', path: '/file', ns: 1_500_000_000_500_000_000n },
+      ])
+      assert.deepEqual(await subject.changes('container', 'base'), ['modify /file'])
+    },
+  },
+  {
+    name: 'sorts changes by component, so that a directory and its name with a dash do not mix',
+    async run(subject) {
+      await subject.layer('base', undefined, [
+        { do: 'mkdir', path: '/dir-x' },
+        { do: 'mkdir', path: '/dir' },
+        { do: 'create', path: '/dir-x/b', content: '' },
+        { do: 'create', path: '/dir/a', content: '' },
+      ])
+      await subject.container('container', 'base', [
+        { do: 'remove', path: '/dir' },
+        { do: 'create', path: '/dir-x/c', content: '' },
+      ])
+      assert.deepEqual(await subject.changes('base'), [
+        'add /dir',
+        'add /dir/a',
+        'add /dir-x',
+        'add /dir-x/b',
+      ])
+      assert.deepEqual(await subject.changes('container', 'base'), [
+        'delete /dir',
+        'modify /dir-x',
+        'add /dir-x/c',
+      ])
+    },
+  },
+  {
+    name: 'applies to different layers at once',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      const tar = await subject.diff('base')
+      const ids = Array.from({ length: 6 }, (_, index) => `layer${index}`)
+      await Promise.all(ids.map((id) => subject.driver.create(id)))
+      await Promise.all(ids.map((id) => subject.apply(id, undefined, tar)))
+      const expected = await subject.fullTree('base')
+      for (const id of ids) same(await subject.fullTree(id), expected, id)
+    },
+  },
+  {
+    name: 'reads a diff of a layer that is being written to elsewhere in the tree',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.container('one', 'base', CHANGES)
+      await subject.container('two', 'base')
+      const [tar] = await Promise.all([subject.diff('one', 'base'), subject.edit('two', CHANGES)])
+      assert.ok((await subject.diff('one', 'base')).equals(tar))
+      await subject.mustMatchReference('two')
+    },
+  },
+  {
+    name: 'stops a diff and an apply when they are aborted, with the reason of the signal',
+    async run(subject) {
+      const { driver } = subject
+      await driver.create('base')
+      await subject.inView('base', async (fs) => {
+        for (let index = 0; index < 40; index++) await fs.writeFile(`/file${index}`, randomBytes(200_000))
+      })
+      const tar = await subject.diff('base')
+      const signal = AbortSignal.abort(new Error('enough'))
+      await assert.rejects(collect(driver.diff('base', undefined, { signal })), /enough/)
+      await driver.create('other')
+      await assert.rejects(driver.applyDiff('other', undefined, chunksOf(tar), { signal }), /enough/)
+      await driver.remove('other')
+      assert.equal(await driver.exists('other'), false)
+    },
+  },
+  {
+    name: 'frees a layer whose diff was read in part only',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.container('container', 'base', CHANGES)
+      for await (const chunk of subject.driver.diff('container', 'base')) {
+        assert.ok((chunk as Uint8Array).length > 0)
+        break
+      }
+      for await (const change of subject.driver.changes('container', 'base')) {
+        assert.ok(change.path.startsWith('/'))
+        break
+      }
+      await subject.driver.remove('container')
+    },
+  },
+]

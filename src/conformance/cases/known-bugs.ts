@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict'
+import type { ConformanceCase } from '../case.js'
+import { same, type Subject } from '../subject.js'
+import { mustComeBack } from './editing.js'
+
+/** What broke others, one case a bug. */
+export const knownBugs: readonly ConformanceCase[] = [
+  {
+    // https://github.com/moby/moby/issues/33733: a renamed directory was missing from the image.
+    name: 'moby#33733: a renamed directory is in the diff, with what it holds',
+    async run(subject) {
+      await subject.layer('base', undefined, [
+        { do: 'mkdir', path: '/old' },
+        { do: 'create', path: '/old/file', content: 'x' },
+      ])
+      await subject.driver.create('app', 'base')
+      await subject.inView('app', async (fs) => {
+        try {
+          await fs.rename('/old', '/new')
+        } catch (error) {
+          // An overlay may refuse it, as between file systems; programs copy then.
+          assert.equal((error as NodeJS.ErrnoException).code, 'EXDEV')
+          await fs.mkdir('/new')
+          await fs.writeFile('/new/file', 'x')
+          await fs.rm('/old', { recursive: true })
+        }
+      })
+      assert.deepEqual(await subject.changes('app', 'base'), ['add /new', 'add /new/file', 'delete /old'])
+      await mustComeBack(subject, 'app', 'base')
+    },
+  },
+  {
+    // https://github.com/moby/buildkit/issues/2614: a directory in the place of a lower file showed lower children.
+    name: 'buildkit#2614: a directory that replaces a file shows nothing of an older directory',
+    async run(subject) {
+      await subject.layerOfTar('first', undefined, [{ name: 'a/' }, { name: 'a/old', content: 'x' }])
+      await subject.layerOfTar('second', 'first', [{ name: 'a', content: 'file' }])
+      await subject.layerOfTar('third', 'second', [{ name: 'a/' }, { name: 'a/new', content: 'y' }])
+      await mustHold(subject, 'third', ['/', '/a', '/a/new'])
+      await mustComeBack(subject, 'third', 'second')
+    },
+  },
+  {
+    // https://github.com/moby/moby/issues/34672: what was mounted in a removed layer kept it busy.
+    name: 'moby#34672: a layer that was held many times can be removed when all is given back',
+    async run({ driver }) {
+      await driver.create('base')
+      await driver.createReadWrite('container', 'base')
+      for (let times = 0; times < 5; times++) {
+        await Promise.all([1, 2, 3, 4].map(() => driver.get('container')))
+        await Promise.all([1, 2, 3, 4].map(() => driver.put('container')))
+      }
+      await driver.remove('container')
+      await driver.remove('base')
+      assert.deepEqual(await driver.list(), [])
+    },
+  },
+  {
+    // https://github.com/google/go-containerregistry/issues/977: hard links lost their content in a flatten.
+    name: 'go-containerregistry#977: a hard link keeps its content when its first name is removed above',
+    async run(subject) {
+      await subject.layerOfTar('first', undefined, [
+        { name: 'one', content: 'kept' },
+        { name: 'two', type: 'link', linkName: 'one' },
+      ])
+      await subject.layerOfTar('second', 'first', [{ name: '.wh.one' }])
+      await mustHold(subject, 'second', ['/', '/two'])
+      await subject.driver.create('flat')
+      await subject.apply('flat', undefined, await subject.diff('second'))
+      same(await subject.tree('flat'), await subject.tree('second'), 'the flattened tree')
+    },
+  },
+  {
+    // https://github.com/google/go-containerregistry/issues/2029: what was removed and made again was gone.
+    name: 'go-containerregistry#2029: what one layer removes and a later one makes again is there',
+    async run(subject) {
+      await subject.layerOfTar('first', undefined, [{ name: 'a/' }, { name: 'a/file', content: '1' }])
+      await subject.layerOfTar('second', 'first', [{ name: '.wh.a' }])
+      await subject.layerOfTar('third', 'second', [{ name: 'a/' }, { name: 'a/file', content: '3' }])
+      const whole = await subject.tree('third')
+      assert.equal(whole.get('/a/file'), 'file 644 0:0 "3"')
+      await subject.driver.create('flat')
+      await subject.apply('flat', undefined, await subject.diff('third'))
+      same(await subject.tree('flat'), whole, 'the flattened tree')
+    },
+  },
+  {
+    // https://github.com/containers/fuse-overlayfs/issues/279: a new symlink did not clear the whiteout in its place.
+    name: 'fuse-overlayfs#279: a symlink in the place of a removed file is there',
+    async run(subject) {
+      await subject.layer('base', undefined, [{ do: 'create', path: '/file', content: 'x' }])
+      await subject.container('container', 'base', [
+        { do: 'remove', path: '/file' },
+        { do: 'symlink', path: '/file', target: 'elsewhere' },
+      ])
+      await subject.mustMatchReference('container')
+      await subject.edit('container', [{ do: 'remove', path: '/file' }])
+      assert.deepEqual(await subject.changes('container', 'base'), ['delete /file'])
+    },
+  },
+  {
+    // https://github.com/containers/fuse-overlayfs/issues/192: link counts were off by one.
+    name: 'fuse-overlayfs#192: the link count of a new file is the number of its names',
+    async run(subject) {
+      await subject.layer('base', undefined, [{ do: 'mkdir', path: '/dir' }])
+      await subject.driver.createReadWrite('container', 'base')
+      await subject.inView('container', async (fs) => {
+        await fs.writeFile('/dir/one', 'x')
+        await fs.link('/dir/one', '/dir/two')
+        await fs.link('/dir/one', '/three')
+        assert.equal((await fs.lstat('/three')).nlink, 3)
+        await fs.unlink('/dir/one')
+        assert.equal((await fs.lstat('/three')).nlink, 2)
+      })
+    },
+  },
+  {
+    // https://github.com/containers/fuse-overlayfs/issues/327: whiteouts were made for what no lower layer has.
+    name: 'fuse-overlayfs#327: a file that was made and removed leaves no whiteout in the diff',
+    async run(subject) {
+      await subject.layer('base', undefined, [{ do: 'mkdir', path: '/dir' }])
+      await subject.container('container', 'base', [
+        { do: 'create', path: '/dir/short', content: 'x' },
+        { do: 'remove', path: '/dir/short' },
+        { do: 'mkdir', path: '/gone' },
+        { do: 'remove', path: '/gone' },
+      ])
+      const tar = (await subject.diff('container', 'base')).toString('latin1')
+      assert.equal(tar.includes('.wh.'), false, 'there is a whiteout')
+    },
+  },
+  {
+    // https://github.com/moby/moby/pull/26434 and others: layers hold names twice.
+    name: 'moby#26434: a layer that names one path twice is taken, the last entry wins',
+    async run(subject) {
+      await subject.layerOfTar('base', undefined, [
+        { name: 'twice', content: 'first' },
+        { name: 'dir/' },
+        { name: 'twice', content: 'last' },
+        { name: 'dir/', mode: 0o700 },
+      ])
+      const tree = await subject.tree('base')
+      assert.equal(tree.get('/twice'), 'file 644 0:0 "last"')
+      assert.equal(tree.get('/dir'), 'directory 700 0:0')
+    },
+  },
+  {
+    // PAM.7.gz and pam.7.gz of Debian collide on file systems that fold case; names must not be taken for one.
+    name: 'names that differ in case only are two',
+    async run(subject) {
+      await subject.layerOfTar('base', undefined, [
+        { name: 'PAM.7.gz', content: 'upper' },
+        { name: 'pam.7.gz', content: 'lower' },
+      ])
+      const tree = await subject.tree('base')
+      assert.equal(tree.get('/PAM.7.gz'), 'file 644 0:0 "upper"')
+      assert.equal(tree.get('/pam.7.gz'), 'file 644 0:0 "lower"')
+    },
+  },
+  {
+    // tar-stream and others read PAX values as UTF-8, and change those that are none.
+    name: 'xattrs of any bytes come through a diff as they are',
+    async run(subject) {
+      const value = String.fromCharCode(...Array.from({ length: 256 }, (_, byte) => byte))
+      await subject.layer('base', undefined, [
+        { do: 'create', path: '/file', content: '' },
+        { do: 'setxattr', path: '/file', name: 'user.every', value },
+      ])
+      await mustComeBack(subject, 'base', undefined)
+    },
+  },
+]
+
+async function mustHold(subject: Subject, id: string, paths: readonly string[]): Promise<void> {
+  assert.deepEqual([...(await subject.tree(id)).keys()], paths)
+}

@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import type { ConformanceCase } from '../case.js'
+import { same } from '../subject.js'
+import { chunksOf } from '../tar-of.js'
+import { BASE, CHANGES } from './samples.js'
+
+/** Layers come, are known by their ids, and go. */
+export const lifecycle: readonly ConformanceCase[] = [
+  {
+    name: 'makes an empty layer, and knows it by its id',
+    async run(subject) {
+      const { driver } = subject
+      assert.equal(await driver.exists('base'), false)
+      await driver.create('base')
+      assert.equal(await driver.exists('base'), true)
+      assert.deepEqual(await driver.list(), ['base'])
+      assert.deepEqual([...(await subject.tree('base'))], [['/', 'directory 755 0:0']])
+    },
+  },
+  {
+    name: 'removes a layer, and takes it well when there is none',
+    async run({ driver }) {
+      await driver.create('base')
+      await driver.remove('base')
+      await driver.remove('base')
+      await driver.remove('never')
+      assert.equal(await driver.exists('base'), false)
+      assert.deepEqual(await driver.list(), [])
+      await driver.create('base')
+      assert.equal(await driver.exists('base'), true)
+    },
+  },
+  {
+    name: 'leaves the parent and the siblings when a layer is removed',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.layer('one', 'base', CHANGES)
+      await subject.layer('two', 'base', CHANGES)
+      await subject.driver.remove('one')
+      await subject.mustMatchReference('base')
+      await subject.mustMatchReference('two')
+    },
+  },
+  {
+    name: 'refuses a second layer of one id, and leaves the first',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await assert.rejects(subject.driver.create('base'), { code: 'NAME_CONFLICT' })
+      await subject.mustMatchReference('base')
+    },
+  },
+  {
+    name: 'tells what is not there, and takes a put of it well',
+    async run({ driver }) {
+      await assert.rejects(driver.get('nothing'), { code: 'LAYER_NOT_FOUND' })
+      await assert.rejects(driver.metadata('nothing'), { code: 'LAYER_NOT_FOUND' })
+      await assert.rejects(driver.applyDiff('nothing', undefined, chunksOf(new Uint8Array(1024))), {
+        code: 'LAYER_NOT_FOUND',
+      })
+      await assert.rejects(driver.diffSize('nothing'), { code: 'LAYER_NOT_FOUND' })
+      await driver.put('nothing')
+    },
+  },
+  {
+    name: 'makes no layer over a parent that is missing',
+    async run({ driver }) {
+      await assert.rejects(driver.create('child', 'nothing'), { code: 'LAYER_NOT_FOUND' })
+      await assert.rejects(driver.createReadWrite('child', 'nothing'), { code: 'LAYER_NOT_FOUND' })
+      assert.equal(await driver.exists('child'), false)
+      assert.deepEqual(await driver.list(), [])
+    },
+  },
+  {
+    name: 'refuses ids that are no names',
+    async run({ driver }) {
+      for (const id of ['', '..', 'a/b', '.hidden']) await assert.rejects(driver.create(id), TypeError, id)
+    },
+  },
+  {
+    name: 'refuses storage options that it does not know, and makes no layer',
+    async run({ driver }) {
+      const options = { storageOptions: { flavour: 'mint' } }
+      await assert.rejects(driver.createReadWrite('layer', undefined, options), {
+        code: 'ENGINE_UNSUPPORTED',
+      })
+      assert.equal(await driver.exists('layer'), false)
+    },
+  },
+  {
+    name: 'finds its layers again when it is opened anew',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.container('container', 'base', CHANGES)
+      await subject.reopen()
+      assert.deepEqual((await subject.driver.list()).toSorted(), ['base', 'container'])
+      await subject.mustMatchReference('base')
+      await subject.mustMatchReference('container')
+    },
+  },
+  {
+    name: 'shows to another driver on the same root what was done',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      const other = await subject.another()
+      assert.equal(await other.exists('base'), true)
+      await other.createReadWrite('container', 'base')
+      assert.deepEqual((await subject.driver.list()).toSorted(), ['base', 'container'])
+      same(await subject.tree('container'), await subject.tree('base'), 'the layer that the other made')
+    },
+  },
+  {
+    name: 'makes layers of one parent at once',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      const ids = Array.from({ length: 8 }, (_, index) => `layer${index}`)
+      await Promise.all(ids.map((id) => subject.container(id, 'base', CHANGES)))
+      for (const id of ids) await subject.mustMatchReference(id)
+      await Promise.all(ids.map((id) => subject.driver.remove(id)))
+      assert.deepEqual(await subject.driver.list(), ['base'])
+    },
+  },
+  {
+    name: 'makes a writable layer a read-only one, without a trace of the first',
+    unless: ({ adopt }) => (adopt === undefined ? 'the driver does not adopt' : undefined),
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.container('container', 'base', CHANGES)
+      const before = await subject.fullTree('container')
+      const tar = await subject.diff('container', 'base')
+      await subject.inView('container', () =>
+        assert.rejects(subject.driver.adopt?.('container', 'layer') ?? Promise.resolve(), {
+          code: 'LAYER_IN_USE',
+        }),
+      )
+      await subject.driver.adopt?.('container', 'layer')
+      assert.deepEqual((await subject.driver.list()).toSorted(), ['base', 'layer'])
+      same(await subject.fullTree('layer'), before, 'the adopted layer')
+      assert.ok((await subject.diff('layer', 'base')).equals(tar), 'its diff is another one')
+      await subject.driver.create('child', 'layer')
+      same(await subject.fullTree('child'), before, 'a child of the adopted layer')
+    },
+  },
+  {
+    name: 'tells rows for docker info, and of each layer its data',
+    async run({ driver }) {
+      await driver.create('base')
+      for (const row of await driver.status()) {
+        assert.deepEqual(
+          row.map((cell) => typeof cell),
+          ['string', 'string'],
+        )
+      }
+      for (const value of Object.values(await driver.metadata('base'))) assert.equal(typeof value, 'string')
+    },
+  },
+]

@@ -1,0 +1,4 @@
+/** The driver contract as a test suite: for authors of drivers, and for those who test copy-on-write behaviour. */
+export { applyEdits, type Edit } from './edit.js'
+export { driverConformance, type ConformanceOptions, type ConformanceReport } from './suite.js'
+export { showTree, treeOf, treesDiffer, type Tree, type TreeOptions } from './tree.js'

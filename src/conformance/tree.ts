@@ -1,0 +1,92 @@
+import { constants } from 'node:fs'
+import type { ByteString } from '../fs/bytes.js'
+import { xattrsOf } from '../fs/compare.js'
+import type { RawFs, RawStat } from '../fs/raw-fs.js'
+import { walk } from '../fs/walk.js'
+
+const SHOWN = 200
+
+/** A whole tree by path, each object as one line: type, mode, owner, times, xattrs, other names, content. */
+export type Tree = ReadonlyMap<string, string>
+
+export interface TreeOptions {
+  /** Which times of the last change are part of the line. @default none */
+  readonly times?: (path: string, stat: RawStat) => boolean
+}
+
+/** The root itself is on the list, as `/`. */
+export function treeOf(fs: RawFs, { times = () => false }: TreeOptions = {}): Tree {
+  const tree = new Map<string, string>()
+  const names = new Map<string, string>()
+  for (const { path, stat } of [{ path: ROOT, stat: fs.lstat(ROOT) }, ...walk(fs)]) {
+    const shown = `/${path}`
+    const inode = `${stat.dev}:${stat.ino}`
+    const first = stat.type !== 'directory' && stat.nlink > 1 ? names.get(inode) : undefined
+    if (first === undefined) names.set(inode, shown)
+    tree.set(
+      shown,
+      [
+        stat.type,
+        stat.mode.toString(8),
+        `${stat.uid}:${stat.gid}`,
+        ...(times(shown, stat) ? [`mtime=${stat.mtimeNs}`] : []),
+        ...[...xattrsOf(fs, path)].map(([name, value]) => `${name}=${value.toString('hex')}`),
+        first === undefined ? substance(fs, path, stat) : `= ${first}`,
+      ]
+        .filter((word) => word !== '')
+        .join(' '),
+    )
+  }
+  return tree
+}
+
+/** What two trees differ in, for people; `undefined` where they are the same. */
+export function treesDiffer(actual: Tree, expected: Tree): string | undefined {
+  const lines: string[] = []
+  for (const path of [...new Set([...expected.keys(), ...actual.keys()])].toSorted()) {
+    const [is, should] = [actual.get(path), expected.get(path)]
+    if (is === should) continue
+    if (should !== undefined) lines.push(`  should be  ${path} ${clip(should)}`)
+    lines.push(is === undefined ? `  is missing ${path}` : `  is         ${path} ${clip(is)}`)
+  }
+  if (lines.length === 0) return undefined
+  return `${lines.join('\n')}\nthe whole tree:\n${showTree(actual)}`
+}
+
+export function showTree(tree: Tree): string {
+  return [...tree].map(([path, line]) => `  ${path} ${clip(line)}`).join('\n')
+}
+
+function substance(fs: RawFs, path: ByteString, stat: RawStat): string {
+  switch (stat.type) {
+    case 'file':
+      return JSON.stringify(contentOf(fs, path, stat.size))
+    case 'symlink':
+      return `-> ${fs.readlink(path)}`
+    case 'char':
+    case 'block':
+      return `${stat.device.major}:${stat.device.minor}`
+    default:
+      return ''
+  }
+}
+
+function contentOf(fs: RawFs, path: ByteString, size: number): string {
+  const file = fs.open(path, constants.O_RDONLY)
+  try {
+    const buffer = Buffer.alloc(size + 1)
+    let length = 0
+    for (let count = -1; count !== 0 && length < buffer.length; length += count) {
+      count = file.read(buffer.subarray(length), length)
+    }
+    return buffer.toString('latin1', 0, length)
+  } finally {
+    file.close()
+  }
+}
+
+function clip(line: string): string {
+  return line.length > SHOWN ? `${line.slice(0, SHOWN)}… (${line.length})` : line
+}
+
+const ROOT = '' as ByteString

@@ -1,4 +1,0 @@
-import { driverContract } from './contract.js'
-import { contenders } from './openers.js'
-
-for (const contender of contenders) driverContract(contender)
