@@ -1,4 +1,4 @@
-import { afterAll, describe, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { driverConformance } from '#layerstack/conformance/index.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
@@ -7,14 +7,18 @@ import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 
 describe('btrfs', async () => {
-  if (noBtrfs !== undefined) {
-    it('keeps the contract of drivers', unless(noBtrfs), () => {})
-    return
-  }
+  const report = noBtrfs === undefined ? await asked() : undefined
+  it('is asked all that it claims, its quota too', unless(noBtrfs), () => {
+    expect(report?.cases).toContain('lets a writable layer hold no more than its size')
+    expect(report?.cases.length).toBeGreaterThan(80)
+  })
+})
+
+async function asked() {
   const place = await btrfsPlace()
   afterAll(() => place[Symbol.asyncDispose]())
   await run('btrfs', ['quota', 'enable', place.path])
-  await driverConformance({
+  return driverConformance({
     test: it,
     factory: btrfs,
     engine: 'kernel',
@@ -22,4 +26,4 @@ describe('btrfs', async () => {
     depth: 128,
     removeRoot: removeTree,
   })
-})
+}

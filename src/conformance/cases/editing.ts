@@ -28,6 +28,7 @@ const FILES: readonly Edit[] = [
   { do: 'mkdir', path: '/dir/sub', mode: 0o2775 },
   { do: 'create', path: '/dir/sub/deep', content: 'deep' },
   { do: 'create', path: '/dir/file', content: 'file' },
+  { do: 'symlink', path: '/link', target: 'marked' },
 ]
 
 /**
@@ -54,6 +55,8 @@ export const editing: readonly ConformanceCase[] = [
   stack('changes modes, owners, times and xattrs of a lower layer, and nothing else', FILES, [
     { do: 'chmod', path: '/appended', mode: 0o4755 },
     { do: 'chown', path: '/patched', uid: 12, gid: 34 },
+    { do: 'chown', path: '/link', uid: 56, gid: 78 },
+    { do: 'mtime', path: '/link', ns: 987_654_321_000_000_000n },
     { do: 'mtime', path: '/shorter', ns: 1_234_567_890_123_456_789n },
     { do: 'setxattr', path: '/longer', name: 'user.bytes', value: '\u0000\u00ff\u0080' },
     { do: 'removexattr', path: '/marked', name: 'user.mark' },

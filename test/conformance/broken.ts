@@ -1,0 +1,50 @@
+import type { ConformanceOptions } from '#layerstack/conformance/index.js'
+import type { Driver, LayerView } from '#layerstack/drivers/driver.js'
+import { naiveDiff } from '#layerstack/drivers/naive-diff.js'
+import { vfs } from '#layerstack/drivers/vfs/index.js'
+import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import { layerFs } from '#layerstack/fs/rooted-fs.js'
+
+/** What a fault does to a driver, and to the filesystem of each of its views. */
+export interface Fault {
+  readonly driver?: (whole: Driver) => Partial<Driver>
+  readonly raw?: (whole: RawFs) => Partial<RawFs>
+}
+
+/** vfs through views alone, without its fast paths, and with this fault. */
+export function broken({ driver = () => ({}), raw = () => ({}) }: Fault): ConformanceOptions['factory'] {
+  return {
+    async open(options) {
+      const whole = withViews(await vfs.open(options), raw)
+      return replaced(whole, driver(whole))
+    },
+  }
+}
+
+function withViews(whole: Driver, raw: NonNullable<Fault['raw']>): Driver {
+  const proto = replaced(whole, {
+    get: async (id, options): Promise<LayerView> => {
+      const view = await whole.get(id, options)
+      return { ...view, fs: layerFs(replaced(view.fs.raw, raw(view.fs.raw))) }
+    },
+  })
+  return naiveDiff(replaced(proto, NO_FAST_PATHS))
+}
+
+/** The same object, with some methods of others; the rest work on the object itself, private fields and all. */
+function replaced<T extends object>(whole: T, methods: Partial<T>): T {
+  return new Proxy(whole, {
+    get(target, name) {
+      if (name in methods) return methods[name as keyof T]
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+}
+
+const NO_FAST_PATHS = {
+  applyTarget: undefined,
+  diffSource: undefined,
+  contents: undefined,
+  adopt: undefined,
+} as unknown as Partial<Driver>

@@ -1,0 +1,271 @@
+import { constants, openSync } from 'node:fs'
+import { Readable } from 'node:stream'
+import type { Driver } from '#layerstack/drivers/driver.js'
+import { StoreError } from '#layerstack/errors.js'
+import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { TarPart } from '#layerstack/tar/part.js'
+import { TarReader } from '#layerstack/tar/reader.js'
+import type { Fault } from './broken.js'
+
+const SECOND = 1_000_000_000n
+
+/** Drivers that are wrong in one thing each, by the case of the suite that must find it. */
+export const faults: readonly (Fault & { readonly name: string; readonly foundBy: string })[] = [
+  {
+    name: 'drops whiteouts when a tar is applied',
+    foundBy: 'takes whiteouts for lower layers, with all that is below',
+    driver: (whole) => applying(whole, (name) => !name.includes('.wh.')),
+  },
+  {
+    name: 'drops opaque markers',
+    foundBy: 'lets an opaque marker hide lower children only, wherever it stands',
+    driver: (whole) => applying(whole, (name) => !name.endsWith('.wh..wh..opq')),
+  },
+  {
+    name: 'hides by a whiteout what the same layer brought',
+    foundBy: 'never lets a whiteout hide an entry of its own layer, before it or after',
+    driver: (whole) => ({
+      applyDiff: async (id, parent, tar, options) => {
+        const hidden: string[] = []
+        const seen = filtered(tar, (name) => {
+          if (/\.wh\.[^.]/.test(name)) hidden.push(name.replace('.wh.', ''))
+          return true
+        })
+        const size = await whole.applyDiff(id, parent, seen, options)
+        const { fs } = await whole.get(id)
+        for (const path of hidden) await fs.rm(path, { recursive: true, force: true })
+        await whole.put(id)
+        return size
+      },
+    }),
+  },
+  {
+    name: 'loses xattrs',
+    foundBy: 'keeps owners over 2^21, every mode bit, times to the nanosecond, binary xattrs',
+    raw: () => ({ setxattr: () => {} }),
+  },
+  {
+    name: 'makes copies in the place of hard links',
+    foundBy: 'keeps hard links of a lower layer that are not modified',
+    raw: (whole) => ({ link: (existing, path) => copyFile(whole, existing, path) }),
+  },
+  {
+    name: 'follows symlinks when it sets owners',
+    foundBy: 'changes modes, owners, times and xattrs of a lower layer, and nothing else',
+    raw: (whole) => ({ chown: (path, uid, gid) => whole.chown(followed(whole, path), uid, gid) }),
+  },
+  {
+    name: 'keeps times to the second',
+    foundBy: 'keeps times before 1970, after 2038 and to the nanosecond',
+    raw: (whole) => ({
+      utimes: (path, atimeNs, mtimeNs) =>
+        whole.utimes(path, atimeNs, mtimeNs === undefined ? undefined : (mtimeNs / SECOND) * SECOND),
+    }),
+  },
+  {
+    name: 'loses set-id bits',
+    foundBy: 'changes modes, owners, times and xattrs of a lower layer, and nothing else',
+    raw: (whole) => ({ chmod: (path, mode) => whole.chmod(path, mode & 0o777) }),
+  },
+  {
+    name: 'makes plain files of devices and fifos',
+    foundBy: 'keeps devices and fifos',
+    raw: (whole) => ({ mknod: (path, _type, mode) => whole.open(path, CREATE, mode).close() }),
+  },
+  {
+    name: 'writes to the parent what is written to the child',
+    foundBy: 'shows a child what its parent holds, and keeps what the child does from the parent',
+    driver: (whole) => {
+      const parents = new Map<string, string>()
+      const real = (id: string): string => parents.get(id) ?? id
+      return {
+        create: async (id, parent, options) => {
+          await whole.create(id, parent, options)
+          if (parent !== undefined) parents.set(id, real(parent))
+        },
+        get: (id, options) => whole.get(real(id), options),
+        put: (id) => whole.put(real(id)),
+      }
+    },
+  },
+  {
+    name: 'makes a child that is empty',
+    foundBy: 'shows a child what its parent holds, and keeps what the child does from the parent',
+    driver: (whole) => ({ create: (id, _parent, options) => whole.create(id, undefined, options) }),
+  },
+  {
+    name: 'makes a layer over a parent that is missing',
+    foundBy: 'makes no layer over a parent that is missing',
+    driver: (whole) => ({
+      create: async (id, parent, options) =>
+        whole.create(id, parent !== undefined && (await whole.exists(parent)) ? parent : undefined, options),
+    }),
+  },
+  {
+    name: 'does not count the puts',
+    foundBy: 'removes no layer while a view of it is open, and removes it after the last put',
+    driver: () => ({ put: async () => {} }),
+  },
+  {
+    name: 'takes the first put for the last',
+    foundBy: 'removes no layer while a view of it is open, and removes it after the last put',
+    driver: (whole) => ({
+      put: async (id) => {
+        for (let times = 0; times < 10; times++) await whole.put(id)
+      },
+    }),
+  },
+  {
+    name: 'counts a put too many',
+    foundBy: 'takes a put too many well, and counts on from nothing',
+    driver: (whole) => {
+      let debt = 0
+      let views = 0
+      return {
+        get: async (id, options) => {
+          views++
+          const view = await whole.get(id, options)
+          if (debt > 0 && debt-- > 0) await whole.put(id)
+          return view
+        },
+        put: async (id) => {
+          if (views-- <= 0) debt++
+          await whole.put(id)
+        },
+      }
+    },
+  },
+  {
+    name: 'lists a layer that is removed',
+    foundBy: 'removes a layer, and takes it well when there is none',
+    driver: (whole) => {
+      const removed: string[] = []
+      return {
+        remove: async (id) => {
+          await whole.remove(id)
+          removed.push(id)
+        },
+        list: async () => [...(await whole.list()), ...removed],
+      }
+    },
+  },
+  {
+    name: 'takes any string for an id',
+    foundBy: 'refuses ids that are no names',
+    driver: (whole) => ({
+      create: async (id, parent, options) => {
+        if (!['', '..', '.hidden'].includes(id)) await whole.create(id, parent, options)
+      },
+    }),
+  },
+  {
+    name: 'leaves out the directories of what changed',
+    foundBy: 'lists changes by path, with the directories that they are in',
+    driver: (whole) => ({
+      async *changes(id, parent, options) {
+        for await (const change of whole.changes(id, parent, options)) {
+          if (change.path !== '/etc') yield change
+        }
+      },
+    }),
+  },
+  {
+    name: 'gives a diff that has the clock in it',
+    foundBy: 'gives as a diff the tar that makes the layer of another copy of the parent',
+    driver: (whole) => ({
+      diff: (id, parent, options) => Readable.from(stamped(whole.diff(id, parent, options))),
+    }),
+  },
+  {
+    name: 'tells the bytes of the tar for the size',
+    foundBy: 'counts in a size each file once, whatever names it has',
+    driver: (whole) => ({
+      diffSize: async (id, parent) => {
+        let size = 0
+        for await (const chunk of whole.diff(id, parent)) size += (chunk as Uint8Array).length
+        return size
+      },
+    }),
+  },
+  {
+    name: 'goes on when it is aborted',
+    foundBy: 'stops a diff and an apply when they are aborted, with the reason of the signal',
+    driver: (whole) => ({
+      applyDiff: (id, parent, tar) => whole.applyDiff(id, parent, tar),
+      diff: (id, parent) => whole.diff(id, parent),
+    }),
+  },
+  {
+    name: 'leaves a file open',
+    foundBy: 'makes an empty layer, and knows it by its id',
+    driver: (whole) => ({
+      create: async (id, parent, options) => {
+        await whole.create(id, parent, options)
+        openSync((await whole.metadata(id))['SourceDir'] ?? '', constants.O_RDONLY)
+      },
+    }),
+  },
+  {
+    name: 'takes the tar that breaks off for one that ends',
+    foundBy: 'refuses a tar that breaks off',
+    driver: (whole) => ({
+      applyDiff: (id, parent, tar, options) => whole.applyDiff(id, parent, tar, options).catch(() => 0),
+    }),
+  },
+  {
+    name: 'keeps the layer that it could not make',
+    foundBy: 'refuses storage options that it does not know, and makes no layer',
+    driver: (whole) => ({
+      createReadWrite: async (id, parent, options) => {
+        await whole.createReadWrite(id, parent)
+        if (options?.storageOptions !== undefined) throw new StoreError('ENGINE_UNSUPPORTED', 'no')
+      },
+    }),
+  },
+]
+
+const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL } = constants
+const CREATE = O_WRONLY | O_CREAT | O_EXCL
+
+function applying(whole: Driver, keep: (name: string) => boolean): Partial<Driver> {
+  return {
+    applyDiff: (id, parent, tar, options) => whole.applyDiff(id, parent, filtered(tar, keep), options),
+  }
+}
+
+/** The tar without the entries that are not to be kept. */
+async function* filtered(
+  tar: AsyncIterable<Uint8Array>,
+  keep: (name: string) => boolean,
+): AsyncGenerator<Uint8Array, void, void> {
+  const reader = new TarReader()
+  let kept = true
+  const taken = (part: TarPart): Uint8Array[] => {
+    if (part.type === 'header') kept = keep(part.header.name)
+    return kept ? [Buffer.from(part.bytes)] : []
+  }
+  for await (const chunk of tar) for (const part of reader.push(chunk)) yield* taken(part)
+  for (const part of reader.end()) yield* taken(part)
+  if (!kept) yield Buffer.alloc(1024)
+}
+
+async function* stamped(tar: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  yield* tar
+  stamp += 1
+  yield Buffer.alloc(512 * stamp)
+}
+
+let stamp = 0
+
+function copyFile(fs: RawFs, from: Parameters<RawFs['lstat']>[0], to: typeof from): void {
+  const [source, target] = [fs.open(from, O_RDONLY), fs.open(to, CREATE, fs.lstat(from).mode)]
+  const buffer = Buffer.alloc(source.stat().size)
+  source.read(buffer, 0)
+  target.write(buffer, 0)
+  source.close()
+  target.close()
+}
+
+function followed(fs: RawFs, path: Parameters<RawFs['lstat']>[0]): typeof path {
+  return fs.lstat(path).type === 'symlink' ? fs.readlink(path) : path
+}
