@@ -1,0 +1,83 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { expect, it } from 'vitest'
+import type { DriverCapabilities, Engine } from '#layerstack/drivers/driver.js'
+import type { DriverFactory } from '#layerstack/drivers/factory.js'
+import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
+import { vfs } from '#layerstack/drivers/vfs/index.js'
+import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
+import { noMounts, unless } from '../support/needs.js'
+import { run } from '../support/program.js'
+
+const page = resolve(import.meta.dirname, '../../docs/drivers.md')
+const MARKED = /(?<=<!-- drivers: [^\n]*-->\n)[\s\S]*?(?=<!-- \/drivers -->)/
+
+/** With LAYERSTACK_WRITE_DOCS (`npm run docs`) the table is written instead of being compared. */
+it('has the capabilities of the drivers in the docs as they are', unless(noMounts, noBtrfs), async () => {
+  const columns = [
+    await column(overlay2, 'kernel'),
+    await column(overlay2, 'userspace'),
+    await columnOfBtrfs(),
+    await column(vfs, 'userspace'),
+  ]
+  const text = readFileSync(page, 'utf8')
+  const wanted = text.replace(MARKED, `\n${table(columns)}\n\n`)
+  if (process.env['LAYERSTACK_WRITE_DOCS'] !== undefined) writeFileSync(page, wanted)
+  else expect(text).toBe(wanted)
+})
+
+interface Column {
+  readonly title: string
+  readonly capabilities: DriverCapabilities
+}
+
+async function column(factory: DriverFactory, engine: Engine, directory = tmpdir()): Promise<Column> {
+  const root = mkdtempSync(join(directory, 'layerstack-table-'))
+  try {
+    const driver = await factory.open({ root, engine, readOnly: false })
+    const { name, capabilities } = driver
+    await driver.cleanup()
+    return { title: `${name}, ${driver.engine}`, capabilities }
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+}
+
+async function columnOfBtrfs(): Promise<Column> {
+  await using place = await btrfsPlace()
+  await run('btrfs', ['quota', 'enable', place.path])
+  return await column(btrfs, 'kernel', place.path)
+}
+
+/** What each capability means to people; a new one has to be told here. */
+const MEANINGS: Readonly<Record<keyof DriverCapabilities, string>> = {
+  hostPath: 'views have a path on the host',
+  cheapSnapshots: 'a new layer costs the same on any parent',
+  sharesBlocks: 'a changed file shares what did not change',
+  nativeDiff: 'a diff costs what changed, not what is there',
+  quota: 'writable layers can be limited',
+  maxDepth: 'most layers in one chain',
+  nativeAttributes: 'owners, devices and modes are in the inodes',
+}
+
+function table(columns: readonly Column[]): string {
+  const rows = Object.entries(MEANINGS).map(([name, meaning]) => [
+    `\`${name}\`: ${meaning}`,
+    ...columns.map(({ capabilities }) => shown(capabilities[name as keyof DriverCapabilities])),
+  ])
+  const lines = [['', ...columns.map(({ title }) => title)], ...rows]
+  const widths =
+    lines[0]?.map((_, index) => Math.max(3, ...lines.map((line) => line[index]?.length ?? 0))) ?? []
+  const drawn = lines.map(
+    (line) => `| ${line.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join(' | ')} |`,
+  )
+  const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`
+  return [drawn[0], rule, ...drawn.slice(1)].join('\n')
+}
+
+function shown(value: boolean | number): string {
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  return value === Infinity ? 'any' : String(value)
+}
