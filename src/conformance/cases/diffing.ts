@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { ConformanceCase } from '../case.js'
 import { collect, same } from '../subject.js'
 import { chunksOf } from '../tar-of.js'
+import { mustComeBack } from './editing.js'
 import { BASE, CHANGED, CHANGES } from './samples.js'
 
 /** What a layer's diff and its changes say. */
@@ -95,6 +96,27 @@ export const diffing: readonly ConformanceCase[] = [
         { do: 'remove', path: '/short' },
       ])
       assert.deepEqual(await subject.changes('container', 'base'), [])
+    },
+  },
+  {
+    name: 'marks a directory opaque only where the parent has one of that name',
+    async run(subject) {
+      await subject.layer('base', undefined, [
+        { do: 'mkdir', path: '/old' },
+        { do: 'create', path: '/old/file', content: '' },
+      ])
+      await subject.container('fresh', 'base', [
+        { do: 'mkdir', path: '/new' },
+        { do: 'create', path: '/new/file', content: '' },
+      ])
+      const tar = (await subject.diff('fresh', 'base')).toString('latin1')
+      assert.equal(tar.includes('.wh.'), false, 'a new directory hides what nobody has')
+      await subject.container('replaced', 'base', [
+        { do: 'remove', path: '/old' },
+        { do: 'mkdir', path: '/old' },
+      ])
+      assert.deepEqual(await subject.changes('replaced', 'base'), ['modify /old', 'delete /old/file'])
+      await mustComeBack(subject, 'replaced', 'base')
     },
   },
   {

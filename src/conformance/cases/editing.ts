@@ -95,6 +95,11 @@ export const editing: readonly ConformanceCase[] = [
     { do: 'symlink', path: '/fifo', target: 'was-a-fifo' },
     { do: 'mknod', path: '/empty', type: 'fifo', mode: 0o640 },
   ]),
+  stack(
+    'updates one file in layer after layer',
+    [{ do: 'create', path: '/log', content: '0' }],
+    ...['1', '2', '3', '4', '5'].map((content) => [{ do: 'append', path: '/log', content }] as const),
+  ),
   stack('renames files and new directories, onto others and away', FILES, [
     { do: 'rename', path: '/appended', to: '/elsewhere' },
     { do: 'rename', path: '/patched', to: '/shorter' },
@@ -105,6 +110,9 @@ export const editing: readonly ConformanceCase[] = [
   ]),
   stack('keeps hard links of a lower layer that are not modified', LINKED, [
     { do: 'create', path: '/other', content: 'x' },
+  ]),
+  stack('links a new name to a file of a lower layer that is not modified', FILES, [
+    { do: 'link', path: '/appended', to: '/dir/linked' },
   ]),
   stack('links new names to a file of a lower layer', FILES, [
     { do: 'link', path: '/appended', to: '/dir/linked' },

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import type { ConformanceCase } from '../case.js'
 import { same, type Subject } from '../subject.js'
+import { tarOf } from '../tar-of.js'
 import { mustComeBack } from './editing.js'
+import { BASE, CHANGED, CHANGES } from './samples.js'
 
 /** What broke others, one case a bug. */
 export const knownBugs: readonly ConformanceCase[] = [
@@ -53,6 +55,62 @@ export const knownBugs: readonly ConformanceCase[] = [
       await driver.remove('container')
       await driver.remove('base')
       assert.deepEqual(await driver.list(), [])
+    },
+  },
+  {
+    // https://github.com/moby/moby/issues/33974: layers that brought nothing were left out of a chain.
+    name: 'moby#33974: empty layers are links of a chain as others are',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      const empty = tarOf([])
+      for (const [id, parent] of [
+        ['one', 'base'],
+        ['two', 'one'],
+      ] as const) {
+        await subject.driver.create(id, parent)
+        assert.equal(await subject.apply(id, parent, empty), 0)
+      }
+      await subject.layer('top', 'two', CHANGES)
+      same(await subject.tree('two'), await subject.tree('base'), 'the tree through empty layers')
+      assert.deepEqual(await subject.changes('top', 'two'), CHANGED)
+      await mustComeBack(subject, 'top', 'two')
+    },
+  },
+  {
+    // https://github.com/containers/podman/issues/25862: nothing else went on while a layer was unpacked.
+    name: 'podman#25862: other layers come and go while one is being applied',
+    async run(subject) {
+      const { driver } = subject
+      await subject.layer('base', undefined, BASE)
+      await driver.create('slow', 'base')
+      const tar = tarOf([{ name: 'first', content: 'x'.repeat(2000) }, { name: 'last' }])
+      async function* slowly(): AsyncGenerator<Uint8Array, void, void> {
+        yield tar.subarray(0, 1000)
+        await subject.container('other', 'base', CHANGES)
+        await subject.mustMatchReference('other')
+        await driver.remove('other')
+        yield tar.subarray(1000)
+      }
+      await driver.applyDiff('slow', 'base', slowly())
+      assert.deepEqual(await subject.changes('slow', 'base'), ['add /first', 'add /last'])
+    },
+  },
+  {
+    // https://github.com/moby/moby/issues/45939: what a failed unpacking left could not be found, nor removed.
+    name: 'moby#45939: what an apply that failed left is on the list, and can be removed',
+    async run(subject) {
+      await subject.layer('base', undefined, BASE)
+      await subject.driver.create('half', 'base')
+      const tar = tarOf([{ name: 'a', content: 'x'.repeat(5000) }]).subarray(0, 3000)
+      await assert.rejects(subject.apply('half', 'base', tar))
+      await subject.reopen()
+      if (await subject.driver.exists('half')) {
+        assert.deepEqual((await subject.driver.list()).toSorted(), ['base', 'half'])
+      }
+      await subject.driver.remove('half')
+      assert.deepEqual(await subject.driver.list(), ['base'])
+      await subject.layer('half', 'base', CHANGES)
+      await subject.mustMatchReference('half')
     },
   },
   {
