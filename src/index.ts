@@ -55,4 +55,11 @@ export type { Image, InspectedImage } from './images/image.js'
 export type { Layer, WritableLayer } from './layers/layer.js'
 export type { OperationOptions } from './operation.js'
 export type { ProgressEvent } from './progress.js'
-export type { FlattenOptions, ImportOptions, OpenStoreOptions, SaveOptions, Store } from './store.js'
+export type {
+  FlattenOptions,
+  ImportOptions,
+  LoadOptions,
+  OpenStoreOptions,
+  SaveOptions,
+  Store,
+} from './store.js'

@@ -4,8 +4,10 @@ import { join, resolve } from 'node:path'
 import type { Writable } from 'node:stream'
 import fse from 'fs-extra'
 import { openArchive, type ArchiveInput } from './archives/archive-files.js'
+import type { ArchivedImage } from './archives/archived-image.js'
 import { loadLayers } from './archives/load.js'
-import { readImages, type ArchivedImage } from './archives/manifest.js'
+import { readImages } from './archives/manifest.js'
+import { machinePlatform, parsePlatform } from './archives/platform.js'
 import { saveImages, type ArchiveFormat } from './archives/save.js'
 import type { SavedImage } from './archives/saved-image.js'
 import { Catalog, type NewImage } from './catalog/catalog.js'
@@ -51,6 +53,14 @@ export interface OpenStoreOptions {
   readonly driverOptions?: Readonly<Record<string, unknown>> | undefined
   /** Nothing is written below the root; calls that would are `STORE_READ_ONLY`. @default false */
   readonly readOnly?: boolean | undefined
+}
+
+export interface LoadOptions extends OperationOptions {
+  /**
+   * Which image of an OCI index that has one for several platforms: `linux/arm64`, `linux/arm/v7`.
+   * @default the machine's, else the only one that the archive holds
+   */
+  readonly platform?: string | undefined
 }
 
 export interface SaveOptions extends OperationOptions {
@@ -121,17 +131,19 @@ export class Store implements AsyncDisposable, ContainerHome {
    * Loads a docker-archive, an OCI archive or an OCI layout directory; plain, gzip or zstd. Layers that are here already
    * are not read.
    */
-  async load(input: ArchiveInput, options: OperationOptions = {}): Promise<Image[]> {
+  async load(input: ArchiveInput, options: LoadOptions = {}): Promise<Image[]> {
     this.#mayWrite()
+    const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
     const temporary = join(this.root, 'layerstack', 'tmp')
     await fse.ensureDir(temporary)
     await using files = await openArchive(input, temporary, options.signal)
-    const archived = await readImages(files)
+    const archived = await readImages(files, { platform, signal: options.signal })
+    const images = archived.map(newImage)
     const chains = archived.map(({ config }) => chainIds(config.rootfs.diff_ids))
     try {
       await using _pin = await this.layers.pin(chains.flat())
       await loadLayers(this.layers, files, archived, options)
-      return await this.#catalog.publish(archived.map(newImage), options)
+      return await this.#catalog.publish(images, options)
     } catch (error) {
       await this.#catalog.locked(async () => {
         for (const chain of chains) await removeUnusedLayers(this.#catalog, chain)
@@ -173,7 +185,7 @@ export class Store implements AsyncDisposable, ContainerHome {
     const source = typeof rootfs === 'string' ? { path: rootfs } : { chunks: rootfs }
     const layer = await this.layers.register(source, options)
     const empty: ImageConfig = {
-      architecture: architecture(),
+      architecture: machinePlatform().architecture,
       os: 'linux',
       rootfs: { type: 'layers', diff_ids: [] },
     }
@@ -428,8 +440,4 @@ function referencesOf({ reference }: { readonly reference?: string | undefined }
 function now(): string {
   const epoch = process.env['SOURCE_DATE_EPOCH']
   return (epoch === undefined ? new Date() : new Date(Number(epoch) * 1000)).toISOString()
-}
-
-function architecture(): string {
-  return process.arch === 'x64' ? 'amd64' : process.arch
 }

@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs'
-import { mkdtemp, open, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -11,12 +11,14 @@ import { packedFiles } from './packed-files.js'
 import { fileOf, readIndex, type TarIndex } from './tar-index.js'
 
 /** Manifests and configs are read whole; one that is larger is not one. */
-const MAX_DOCUMENT = 64 << 20
+const MAX_DOCUMENT = 16 << 20
 
 /** The files of an archive, where they lie: ranges of files on disk, which anybody can read when it is their turn. */
 export interface ArchiveFiles extends AsyncDisposable {
   readonly names: readonly string[]
   has(name: string): boolean
+  /** Bytes of a file; `undefined` if there is none. */
+  size(name: string): Promise<number | undefined>
   /** `undefined` if there is no such file, or none yet (`inOrder`). */
   range(name: string): FileRange | undefined
   /** A small file, whole. Throws `MANIFEST_INVALID` if it is not there. */
@@ -95,6 +97,7 @@ function tarFiles(path: string, index: TarIndex, close: () => Promise<void>): Ar
   return {
     names: [...index.keys()],
     has: (name) => range(name) !== undefined,
+    size: async (name) => range(name)?.length,
     range,
     read: (name) => readDocument(name, range(name)),
     [Symbol.asyncDispose]: close,
@@ -111,7 +114,8 @@ async function directoryFiles(directory: string): Promise<ArchiveFiles> {
   const range = (name: string) => (names.has(name) ? { path: join(directory, name) } : undefined)
   return {
     names: [...names],
-    has: (name) => range(name) !== undefined,
+    has: (name) => names.has(name),
+    size: async (name) => (names.has(name) ? (await stat(join(directory, name))).size : undefined),
     range,
     read: (name) => readDocument(name, range(name)),
     [Symbol.asyncDispose]: async () => undefined,
@@ -120,16 +124,12 @@ async function directoryFiles(directory: string): Promise<ArchiveFiles> {
 
 async function readDocument(name: string, range: FileRange | undefined): Promise<Buffer> {
   if (range === undefined) throw new StoreError('MANIFEST_INVALID', `the archive has no file ${name}`)
-  const { path, offset = 0, length } = range
-  if ((length ?? 0) > MAX_DOCUMENT)
+  const { path, offset = 0 } = range
+  await using handle = await open(path, 'r')
+  const length = range.length ?? (await handle.stat()).size
+  if (length > MAX_DOCUMENT)
     throw new StoreError('MANIFEST_INVALID', `${name} is too large for what it should be`)
-  if (length === undefined) return readFile(path)
-  const handle = await open(path, 'r')
-  try {
-    const bytes = Buffer.alloc(length)
-    const { bytesRead } = await handle.read(bytes, 0, length, offset)
-    return bytes.subarray(0, bytesRead)
-  } finally {
-    await handle.close()
-  }
+  const bytes = Buffer.alloc(length)
+  const { bytesRead } = await handle.read(bytes, 0, length, offset)
+  return bytes.subarray(0, bytesRead)
 }

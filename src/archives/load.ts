@@ -1,11 +1,11 @@
 import pLimit from 'p-limit'
-import { chainIds, type ChainID, type DiffID } from '../digest.js'
+import { chainIds, type ChainID, type Digest, type DiffID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
 import type { ProgressListener } from '../progress.js'
 import type { ArchiveFiles } from './archive-files.js'
-import type { ArchivedImage } from './manifest.js'
+import type { ArchivedImage } from './archived-image.js'
 
 /** As many images at a time as Docker downloads layers. */
 const AT_A_TIME = 3
@@ -46,6 +46,7 @@ export async function loadLayers(
 
 interface Place {
   readonly name: string
+  readonly blob: Digest | undefined
   readonly diffId: DiffID
   readonly chainId: ChainID
   readonly parent: ChainID | undefined
@@ -72,11 +73,11 @@ async function takeInOrder(
     const wanted = missingHere.filter(({ name }) => file.is(name))
     const [place] = wanted
     if (place === undefined) continue
-    const { parent, diffId } = place
+    const { parent, diffId, blob } = place
     const isReady = parent === undefined || (await layers.get(parent)) !== undefined
     if (wanted.length > 1 || !isReady) await file.keep()
     else {
-      await layers.register({ chunks: file.content }, { ...options, parent, expected: diffId })
+      await layers.register({ chunks: file.content }, { ...options, parent, expected: diffId, blob })
       taken.add(diffId)
     }
   }
@@ -89,6 +90,7 @@ function placesOf({ config, layers }: ArchivedImage): Place[] {
   const chain = chainIds(diffIds)
   return chain.map((chainId, index) => ({
     name: layers[index]?.name ?? '',
+    blob: layers[index]?.blob,
     diffId: diffIds[index] as DiffID,
     chainId,
     parent: chain[index - 1],
@@ -117,9 +119,9 @@ async function loadStack(
   let parent: ChainID | undefined
   for (const [index, diffId] of image.config.rootfs.diff_ids.entries()) {
     options.signal?.throwIfAborted()
-    const name = image.layers[index]?.name ?? ''
+    const { name = '', blob } = image.layers[index] ?? {}
     const source = files.range(name) ?? { chunks: missing(name) }
-    parent = (await layers.register(source, { ...options, parent, expected: diffId })).chainId
+    parent = (await layers.register(source, { ...options, parent, expected: diffId, blob })).chainId
   }
 }
 

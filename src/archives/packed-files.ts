@@ -25,7 +25,7 @@ export async function packedFiles(
   const documents = new Map<string, Buffer>()
   let kept = 0
   for await (const { header, content } of unpacked()) {
-    addToIndex(index, header, 0)
+    addToIndex(index, header)
     if (header.type !== 'file' || header.size > LARGEST_KEPT || kept + header.size > ALL_KEPT) continue
     const name = indexName(header.name)
     const chunks: Uint8Array[] = []
@@ -52,6 +52,10 @@ export async function packedFiles(
     names: [...index.keys()],
     range: (name) => aside.get(resolved(name) ?? ''),
     has: (name) => resolved(name) !== undefined,
+    size: async (name) => {
+      const found = index.get(resolved(name) ?? '')
+      return found === undefined || 'link' in found ? undefined : found.length
+    },
     read: async (name) => {
       const document = documents.get(resolved(name) ?? '')
       if (document !== undefined) return document

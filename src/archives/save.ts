@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -68,6 +69,8 @@ async function writeTar(
   { format, compression, signal }: SaveImagesOptions,
 ): Promise<void> {
   signal?.throwIfAborted()
+  // To a stream that was ended a pipeline waits for ever.
+  if (!output.writable) throw new StoreError('SYSTEM', 'could not write the archive: the output is closed')
   const tar = pack()
   const plain = new PassThrough()
   tar.on('error', (error) => plain.destroy(error))
@@ -95,7 +98,7 @@ async function whole(
   write: (temporary: string) => Promise<void>,
 ): Promise<void> {
   signal?.throwIfAborted()
-  const temporary = join(dirname(path), `.${process.pid}-${Date.now()}.saving`)
+  const temporary = join(dirname(path), `.${randomUUID()}.saving`)
   if (await fse.pathExists(path)) throw new StoreError('NAME_CONFLICT', `${path} is there already`, { path })
   try {
     await write(temporary)

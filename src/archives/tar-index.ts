@@ -41,10 +41,14 @@ export async function readIndex(handle: FileHandle): Promise<TarIndex> {
   return index
 }
 
-export function addToIndex(index: TarIndex, header: TarHeader, offset: number): void {
+/** @param offset where the content lies, if it can be had there */
+export function addToIndex(index: TarIndex, header: TarHeader, offset = 0): void {
   const name = indexName(header.name)
   if (header.type === 'file') index.set(name, { offset, length: header.size })
   if (header.type === 'symlink') index.set(name, { link: bytesToText(header.linkName) })
+  if (header.type === 'link') {
+    index.set(name, { link: posix.relative(posix.dirname(name), indexName(header.linkName)) })
+  }
 }
 
 /** Throws `ARCHIVE_CORRUPT` for a name outside the archive. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Compression } from '../compression/compression.js'
 import { decompress } from '../compression/decompress.js'
 import type { Digest, DiffID } from '../digest.js'
 import { StoreError, storeError } from '../errors.js'
@@ -28,10 +29,16 @@ export type Unpacking = Omit<UnpackJob, 'kind' | 'target'> & LayerSinks
 
 export async function unpackLayer(job: Unpacking, pace: Pace): Promise<LayerResult> {
   try {
-    const blob = new BlobDigest(job.expectedBlob)
-    const result = await readTar(decompress(blob.watch(bytesOf(job.source))), job, pace)
+    const { source, expected, expectedBlob } = job
+    // A blob that is claimed to be the tar itself is verified with it.
+    const blob = new BlobDigest(expectedBlob === expected ? undefined : expectedBlob)
+    const onDetected = (compression: Compression) => {
+      if (compression !== 'none' && expectedBlob !== undefined && expectedBlob === expected)
+        throw packed(expected)
+    }
+    const result = await readTar(decompress(blob.watch(bytesOf(source)), { onDetected }), job, pace)
     blob.verify()
-    verifyDiffId(result.diffId, job.expected)
+    verifyDiffId(result.diffId, expected)
     return result
   } catch (error) {
     throw storeError(error, 'SYSTEM', 'could not unpack the layer')
@@ -63,6 +70,10 @@ function verifyDiffId(actual: DiffID, expected: DiffID | undefined): void {
   throw new StoreError('DIGEST_MISMATCH', `the layer's DiffID is ${actual}, not ${expected}`, {
     hint: 'the archive is damaged, or its config names other layers',
   })
+}
+
+function packed(diffId: DiffID): StoreError {
+  return new StoreError('DIGEST_MISMATCH', `the layer's blob is packed, and not what ${diffId} says`)
 }
 
 /** The digest of the bytes as they come, where somebody claims to know it. */

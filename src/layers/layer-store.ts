@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { chainId, hexOf, type ChainID, type DiffID } from '../digest.js'
+import { chainId, hexOf, type ChainID, type Digest, type DiffID } from '../digest.js'
 import type { Change, Driver, LayerView } from '../drivers/driver.js'
 import { Lease } from '../durable/lease.js'
 import { Lock } from '../durable/lock.js'
@@ -33,6 +33,8 @@ export interface RegisterOptions extends OperationOptions {
   readonly parent?: ChainID | undefined
   /** What the layer is claimed to be: another DiffID is `DIGEST_MISMATCH`, and a layer that is here is not read. */
   readonly expected?: DiffID | undefined
+  /** What the source's bytes are claimed to be, packed or not: others are `DIGEST_MISMATCH`. */
+  readonly blob?: Digest | undefined
 }
 
 export interface CommitOptions extends OperationOptions {
@@ -346,7 +348,7 @@ export class LayerStore {
   }
 
   #unpack(source: ByteSource, options: RegisterOptions): Promise<Layer> {
-    const { parent, expected } = options
+    const { parent, expected, blob: expectedBlob } = options
     return this.#make(parent, options, async (writeSet, cacheId, below) => {
       const progress = jobOptions(options, (done) => ({
         type: 'layer:unpack',
@@ -356,9 +358,9 @@ export class LayerStore {
       const splitFile = join(writeSet, TAR_SPLIT)
       const target = await this.#driver.applyTarget?.(cacheId, below?.cacheId)
       if (target !== undefined)
-        return runJob({ kind: 'unpack', source, target, splitFile, expected }, progress)
+        return runJob({ kind: 'unpack', source, target, splitFile, expected, expectedBlob }, progress)
       return this.#throughView(cacheId, (raw) =>
-        unpackHere({ source, target: { raw }, splitFile, expected }, progress),
+        unpackHere({ source, target: { raw }, splitFile, expected, expectedBlob }, progress),
       )
     })
   }

@@ -72,6 +72,14 @@ describe.each(forms)('an image saved as %s, %s', (format, compression) => {
   })
 })
 
+it('several saves into one directory at a time are each whole', async () => {
+  const names = Array.from({ length: 8 }, (_, index) => path(`saved-${index}`))
+  await Promise.all(names.map((name) => store.save('team/app:1', name)))
+  const saved = names.map((name) => digestOf(readFileSync(name)))
+  await store.save('team/app:1', path('alone'))
+  expect(new Set(saved)).toEqual(new Set([digestOf(readFileSync(path('alone')))]))
+})
+
 describe.each(archives)('a stream of a %s', (format) => {
   it('is what a file holds', async () => {
     await store.save('team/app:1', path('file'), { format })
@@ -87,6 +95,24 @@ describe.each(archives)('a stream of a %s', (format) => {
     await expect(store.save('team/app:1', output, { format })).rejects.toMatchObject({
       code: 'SYSTEM',
       cause: { message: 'no more' },
+    })
+  })
+})
+
+describe('a stream that is closed', () => {
+  it.each([
+    ['was ended', (output: Writable) => void output.end()],
+    ['was destroyed', (output: Writable) => void output.destroy()],
+    [
+      'is destroyed while it takes nothing',
+      (output: Writable) => void setTimeout(() => output.destroy(), 50),
+    ],
+  ])('because it %s ends the save', async (_why, close) => {
+    const output = new Writable({ write: () => undefined })
+    close(output)
+    await expect(store.save('team/app:1', output)).rejects.toMatchObject({
+      name: 'StoreError',
+      code: 'SYSTEM',
     })
   })
 })

@@ -1,0 +1,32 @@
+import type { Digest, ImageID } from '../digest.js'
+import type { ImageConfig } from '../images/image-config.js'
+import { manifestInvalid, type ConfigDocument } from './documents.js'
+
+/** One image of an archive: what it claims, with every claim that can be checked without its layers checked. */
+export interface ArchivedImage {
+  readonly id: ImageID
+  readonly configBytes: Buffer
+  readonly config: ImageConfig
+  readonly references: readonly string[]
+  /** One for each DiffID, lowest first. */
+  readonly layers: readonly ArchivedLayer[]
+}
+
+export interface ArchivedLayer {
+  /** Name in the archive. */
+  readonly name: string
+  /** Of the file as it lies there, where the archive tells. */
+  readonly blob: Digest | undefined
+}
+
+export function archivedImage(
+  { id, bytes, config }: ConfigDocument,
+  references: readonly string[],
+  layers: readonly ArchivedLayer[],
+): ArchivedImage {
+  const wanted = config.rootfs.diff_ids.length
+  if (layers.length !== wanted) {
+    throw manifestInvalid(`the manifest names ${layers.length} layers, the config of the image ${wanted}`)
+  }
+  return { id, configBytes: bytes, config, references, layers }
+}

@@ -1,0 +1,101 @@
+import { sha256, type Digest, type ImageID } from '../digest.js'
+import { StoreError } from '../errors.js'
+import { parseImageConfig, type ImageConfig } from '../images/image-config.js'
+import type { ArchiveFiles } from './archive-files.js'
+
+/** Of all documents of an archive together: more of them is a bomb. */
+const MAX_BYTES = 128 << 20
+
+/** What an archive says of a blob. */
+export interface BlobClaim {
+  readonly digest: Digest
+  readonly size: number
+}
+
+export interface ConfigDocument {
+  readonly id: ImageID
+  readonly bytes: Buffer
+  readonly config: ImageConfig
+}
+
+/** The small files of an archive, which tell of the large ones. Each is read once, however often it is named. */
+export class Documents {
+  readonly files: ArchiveFiles
+  readonly #signal: AbortSignal | undefined
+  readonly #known = new Map<string, unknown>()
+  #bytes = 0
+
+  constructor(files: ArchiveFiles, signal?: AbortSignal) {
+    this.files = files
+    this.#signal = signal
+  }
+
+  json(name: string): Promise<unknown> {
+    return this.#once(`json ${name}`, async () => parse(await this.#read(name), name))
+  }
+
+  config(name: string): Promise<ConfigDocument> {
+    return this.#once(`config ${name}`, async () => configOf(await this.#read(name)))
+  }
+
+  blobJson(claim: BlobClaim): Promise<unknown> {
+    return this.#once(`json ${keyOf(claim)}`, async () => parse(await this.#blob(claim), claim.digest))
+  }
+
+  blobConfig(claim: BlobClaim): Promise<ConfigDocument> {
+    return this.#once(`config ${keyOf(claim)}`, async () => configOf(await this.#blob(claim)))
+  }
+
+  async #blob({ digest, size }: BlobClaim): Promise<Buffer> {
+    const bytes = await this.#read(blobName(digest))
+    if (bytes.length !== size) throw wrongSize(digest, bytes.length, size)
+    if (sha256(bytes) === digest) return bytes
+    throw new StoreError(
+      'DIGEST_MISMATCH',
+      `the archive's file ${blobName(digest)} is not what its name says`,
+    )
+  }
+
+  async #read(name: string): Promise<Buffer> {
+    this.#signal?.throwIfAborted()
+    this.#bytes += (await this.files.size(name)) ?? 0
+    if (this.#bytes > MAX_BYTES) throw manifestInvalid('its manifests and configs are too large')
+    return this.files.read(name)
+  }
+
+  async #once<T>(key: string, read: () => Promise<T>): Promise<T> {
+    if (!this.#known.has(key)) this.#known.set(key, await read())
+    return this.#known.get(key) as T
+  }
+}
+
+export function blobName(digest: Digest): string {
+  return `blobs/${digest.replace(':', '/')}`
+}
+
+export function wrongSize(digest: Digest, actual: number, claimed: number): StoreError {
+  return new StoreError(
+    'DIGEST_MISMATCH',
+    `the archive's blob ${digest} has ${actual} bytes, not the ${claimed} that its descriptor says`,
+  )
+}
+
+export function manifestInvalid(why: string, cause?: unknown): StoreError {
+  return new StoreError('MANIFEST_INVALID', `the archive cannot be loaded: ${why}`, { cause })
+}
+
+function configOf(bytes: Buffer): ConfigDocument {
+  return { id: sha256<ImageID>(bytes), bytes, config: parseImageConfig(bytes) }
+}
+
+function keyOf({ digest, size }: BlobClaim): string {
+  return `${digest} ${size}`
+}
+
+function parse(bytes: Buffer, name: string): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch (error) {
+    throw manifestInvalid(`${name} is no JSON`, error)
+  }
+}

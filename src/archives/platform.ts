@@ -1,0 +1,41 @@
+import { endianness } from 'node:os'
+
+export interface Platform {
+  readonly os: string
+  readonly architecture: string
+  readonly variant?: string | undefined
+}
+
+/** `linux/arm64`, `linux/arm/v7`. */
+export function parsePlatform(text: string): Platform {
+  const [os = '', architecture = '', variant, ...rest] = text.split('/')
+  if (os !== '' && architecture !== '' && variant !== '' && rest.length === 0) {
+    return { os, architecture, variant }
+  }
+  throw new TypeError(`not a platform: ${JSON.stringify(text)}; one is linux/amd64, or linux/arm/v7`)
+}
+
+/** What containers of this machine run on: Linux, whatever the machine itself runs. */
+export function machinePlatform(): Platform {
+  return { os: 'linux', architecture: GO_NAMES[process.arch] ?? process.arch }
+}
+
+export function platformText({ os, architecture, variant }: Platform): string {
+  return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/')
+}
+
+/** Without a variant every one will do. */
+export function isPlatform(offered: Platform, wanted: Platform): boolean {
+  return (
+    offered.os === wanted.os &&
+    offered.architecture === wanted.architecture &&
+    (wanted.variant === undefined || offered.variant === wanted.variant)
+  )
+}
+
+const GO_NAMES: Readonly<Record<string, string>> = {
+  x64: 'amd64',
+  ia32: '386',
+  ppc64: endianness() === 'LE' ? 'ppc64le' : 'ppc64',
+  mipsel: 'mipsle',
+}
