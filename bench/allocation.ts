@@ -1,0 +1,26 @@
+import { lstatSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+const BLOCK = 512
+
+/**
+ * Bytes in allocated blocks at and below a directory, each inode once, mounts left out. Blocks that files share are
+ * counted for each.
+ */
+export function allocatedBelow(directory: string): number {
+  const top = lstatSync(directory, { throwIfNoEntry: false })
+  if (top === undefined) return 0
+  const seen = new Set<number>()
+  const count = (path: string): number => {
+    const stat = lstatSync(path, { throwIfNoEntry: false })
+    if (stat === undefined || stat.dev !== top.dev) return 0
+    if (stat.nlink > 1 && !stat.isDirectory()) {
+      if (seen.has(stat.ino)) return 0
+      seen.add(stat.ino)
+    }
+    const own = (stat.blocks ?? 0) * BLOCK
+    if (!stat.isDirectory()) return own
+    return readdirSync(path).reduce((sum, name) => sum + count(join(path, name)), own)
+  }
+  return count(directory)
+}

@@ -1,0 +1,55 @@
+import { allocatedBelow } from './allocation.js'
+import type { LoopDelay } from './loop-delay.js'
+import type { Sample } from './result.js'
+
+/** What a task tells the time with. Only what runs in a phase is measured; what is before, between and after is free. */
+export class Clock {
+  readonly #loop: LoopDelay | undefined
+  readonly #countsDisk: boolean
+  readonly #phases = new Map<string, number>()
+  readonly #asides = new Map<string, number>()
+  #allocated: number | undefined
+
+  /** @param loop counts delays over several clocks */
+  constructor(loop: LoopDelay | undefined, countsDisk: boolean) {
+    this.#loop = loop
+    this.#countsDisk = countsDisk
+  }
+
+  /** Times `work`, which does something `operations` times. A name that comes again is added up. */
+  async phase<T>(name: string, work: () => T | Promise<T>, operations = 1): Promise<T> {
+    this.#loop?.begin()
+    const begun = performance.now()
+    const result = await work()
+    const took = (performance.now() - begun) / 1000
+    this.#loop?.stop()
+    this.#phases.set(name, (this.#phases.get(name) ?? 0) + took / operations)
+    return result
+  }
+
+  /** Times what is told beside, and not part of the total: the sync that a peer leaves out. */
+  async aside(name: string, work: () => Promise<void>): Promise<void> {
+    const begun = performance.now()
+    await work()
+    this.#asides.set(name, (this.#asides.get(name) ?? 0) + (performance.now() - begun) / 1000)
+  }
+
+  /** Counts what a directory takes more on disk after `work` than before, in the one sample where that is asked. */
+  async growth<T>(directory: string, work: () => Promise<T>): Promise<T> {
+    if (!this.#countsDisk) return work()
+    const before = allocatedBelow(directory)
+    const result = await work()
+    this.#allocated = (this.#allocated ?? 0) + allocatedBelow(directory) - before
+    return result
+  }
+
+  get allocated(): number | undefined {
+    return this.#allocated
+  }
+
+  get sample(): Sample {
+    const phases = Object.fromEntries(this.#phases)
+    const total = Object.values(phases).reduce((sum, took) => sum + took, 0)
+    return { total, phases, ...(this.#asides.size > 0 && { asides: Object.fromEntries(this.#asides) }) }
+  }
+}

@@ -1,0 +1,24 @@
+/** Rows as text in columns: the first to the left, the others to the right, where `left` names none of them. */
+export function columns(rows: readonly (readonly string[])[], left: readonly number[] = [0]): string {
+  const widths: number[] = []
+  for (const row of rows) {
+    for (const [index, cell] of row.entries()) {
+      widths[index] = Math.max(widths[index] ?? 0, widthOf(cell))
+    }
+  }
+  return rows
+    .map((row) =>
+      row
+        .map((cell, index) => {
+          const space = ' '.repeat((widths[index] as number) - widthOf(cell))
+          return left.includes(index) ? cell + space : space + cell
+        })
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+function widthOf(text: string): number {
+  return [...text].length
+}

@@ -1,0 +1,31 @@
+/** Three digits that count, and a unit. */
+export function seconds(value: number): string {
+  if (value === 0) return '0'
+  if (value < 1e-3) return `${digits(value * 1e6)} µs`
+  return value < 1 ? `${digits(value * 1e3)} ms` : `${digits(value)} s`
+}
+
+export function bytes(value: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB']
+  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, Math.abs(value))) / 10))
+  return `${digits(value / 1024 ** power)} ${units[power]}`
+}
+
+export function ratio(value: number): string {
+  return `${digits(value)}×`
+}
+
+export function percent(change: number): string {
+  return `${change < 0 ? '−' : '+'}${Math.abs(change * 100).toFixed(0)} %`
+}
+
+/** Of something of its own kind: `3 %`. */
+export function share(value: number): string {
+  return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`
+}
+
+function digits(value: number): string {
+  const size = Math.abs(value)
+  if (size >= 100 || Number.isInteger(value)) return value.toFixed(0)
+  return value.toFixed(size >= 10 ? 1 : 2)
+}

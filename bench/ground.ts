@@ -1,0 +1,150 @@
+import { randomBytes } from 'node:crypto'
+import { copyFile, mkdir, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { mountOverlay } from '#layerstack/sys/mount-overlay.js'
+import { unmountIfMounted } from '#layerstack/sys/mount.js'
+import { run } from '../test/support/program.js'
+import { hostFiles, type Files } from './files.js'
+import { tarOf, writeTree, type InputFile } from './inputs.js'
+import type { DriverSide, Place } from './workload.js'
+
+/** A stack of layers with the same files for all sides, lowest first, and on it a new writable layer for each sample. */
+export interface Ground extends AsyncDisposable {
+  /** Where what is written lands. */
+  readonly directory: string
+  writable(): Promise<Writable>
+}
+
+export interface Writable extends AsyncDisposable {
+  readonly files: Files
+}
+
+export type Layers = readonly (readonly InputFile[])[]
+
+export async function driverGround(side: DriverSide, layers: Layers): Promise<Ground> {
+  const driver = await side.openDriver()
+  let top: string | undefined
+  for (const [index, files] of layers.entries()) {
+    const id = `layer${index}`
+    await driver.create(id, top)
+    await driver.applyDiff(id, top, tarOf(files))
+    top = id
+  }
+  return {
+    directory: side.directory,
+    writable: async () => {
+      const id = `container-${randomBytes(8).toString('hex')}`
+      await driver.createReadWrite(id, top)
+      const view = await driver.get(id)
+      return {
+        files: side.contender.through === 'mount' ? hostFiles(view.hostPath as string) : view.fs,
+        [Symbol.asyncDispose]: async () => {
+          await driver.put(id)
+          await driver.remove(id)
+        },
+      }
+    },
+    [Symbol.asyncDispose]: () => driver.cleanup(),
+  }
+}
+
+/** The kernel's overlayfs alone, mounted by system calls of this process. */
+export function overlayfsGround(place: Place, layers: Layers): Promise<Ground> {
+  return overlayGround(place, layers, async ({ lowers, upper, work, merged }) => {
+    mountOverlay(merged, { lowers, upper, work, options: ['redirect_dir=off', 'index=off', 'metacopy=off'] })
+    return async () => void unmountIfMounted(merged)
+  })
+}
+
+export function fuseOverlayfsGround(place: Place, layers: Layers): Promise<Ground> {
+  return overlayGround(place, layers, async ({ lowers, upper, work, merged }) => {
+    const options = `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}`
+    await run('fuse-overlayfs', ['-o', options, merged])
+    return async () => void (await run('umount', [merged]))
+  })
+}
+
+interface OverlayDirectories {
+  /** Uppermost first. */
+  readonly lowers: readonly string[]
+  readonly upper: string
+  readonly work: string
+  readonly merged: string
+}
+
+async function overlayGround(
+  { directory }: Place,
+  layers: Layers,
+  mount: (directories: OverlayDirectories) => Promise<() => Promise<void>>,
+): Promise<Ground> {
+  const lowers: string[] = []
+  for (const [index, files] of layers.entries()) {
+    // Short names: options of a mount must fit in a page.
+    const lower = join(directory, String(index))
+    await mkdir(lower, { recursive: true })
+    await writeTree(lower, files)
+    lowers.unshift(lower)
+  }
+  return {
+    directory,
+    writable: async () => {
+      const at = join(directory, `w${randomBytes(4).toString('hex')}`)
+      const [upper, work, merged] = [join(at, 'u'), join(at, 'w'), join(at, 'm')]
+      for (const path of [upper, work, merged]) await mkdir(path, { recursive: true })
+      const unmount = await mount({ lowers, upper, work, merged })
+      return {
+        files: hostFiles(merged),
+        [Symbol.asyncDispose]: async () => {
+          await unmount()
+          await rm(at, { recursive: true })
+        },
+      }
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  }
+}
+
+/** The file copied by Node, and then changed: the bytes of a copy-up, without any layers. */
+export async function copyGround({ directory }: Place, layers: Layers): Promise<Ground> {
+  const base = join(directory, 'base')
+  await mkdir(base, { recursive: true })
+  for (const files of layers) await writeTree(base, files)
+  return {
+    directory,
+    writable: async () => {
+      const upper = join(directory, `w${randomBytes(4).toString('hex')}`)
+      await mkdir(upper)
+      return {
+        files: copyingFiles(base, upper),
+        [Symbol.asyncDispose]: () => rm(upper, { recursive: true }),
+      }
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  }
+}
+
+function copyingFiles(base: string, upper: string): Files {
+  const files = hostFiles(upper)
+  const copied = new Set<string>()
+  const copy = async (path: string): Promise<void> => {
+    if (copied.has(path)) return
+    copied.add(path)
+    await mkdir(dirname(join(upper, path)), { recursive: true })
+    await copyFile(join(base, path), join(upper, path))
+  }
+  return {
+    ...files,
+    open: async (path, flags) => {
+      await copy(path)
+      return files.open(path, flags)
+    },
+    chmod: async (path, mode) => {
+      await copy(path)
+      await files.chmod(path, mode)
+    },
+    rename: async (from, to) => {
+      await copy(from)
+      await files.rename(from, to)
+    },
+  }
+}

@@ -1,0 +1,109 @@
+import { createWriteStream } from 'node:fs'
+import { mkdir, open, symlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { pack } from 'tar-stream'
+
+/** What workloads work on is made, not shipped: always the same bytes, which no compression makes smaller. */
+
+export const KIB = 1024
+export const MIB = 1024 * KIB
+export const GIB = 1024 * MIB
+
+/** A regular file by its path from the root, without a leading `/`; or a symlink. */
+export interface InputFile {
+  readonly path: string
+  readonly size: number
+  readonly target?: string
+}
+
+const NOISE = noise(MIB)
+
+/** `count` files of one size, a hundred to a directory. */
+export function manyFiles(count: number, size: number, below = 'tree'): InputFile[] {
+  return Array.from({ length: count }, (_, index) => ({
+    path: `${below}/${String(Math.floor(index / 100)).padStart(4, '0')}/${String(index).padStart(6, '0')}`,
+    size,
+  }))
+}
+
+export function content(size: number): Buffer {
+  return size <= NOISE.length ? NOISE.subarray(0, size) : Buffer.concat([...pieces(size)])
+}
+
+/** The tar that holds these files, and no directories but their own. */
+export function tarOf(files: Iterable<InputFile>): Readable {
+  const tar = pack()
+  void (async () => {
+    try {
+      for (const path of directoriesOf(files))
+        tar.entry({ name: path, type: 'directory', mode: 0o755, mtime })
+      for (const { path, size, target } of files) {
+        if (target !== undefined) tar.entry({ name: path, type: 'symlink', linkname: target, mtime })
+        else await addFile(tar, path, size)
+      }
+      tar.finalize()
+    } catch (error) {
+      tar.destroy(error as Error)
+    }
+  })()
+  return Readable.from(tar, { objectMode: false })
+}
+
+const mtime = new Date(1_500_000_000_000)
+
+async function addFile(tar: ReturnType<typeof pack>, name: string, size: number): Promise<void> {
+  const header = { name, size, mode: 0o644, mtime }
+  if (size <= NOISE.length) {
+    await new Promise<void>((resolve, reject) =>
+      tar.entry(header, content(size), (error) => (error == null ? resolve() : reject(error))),
+    )
+  } else {
+    await pipeline(pieces(size), tar.entry(header))
+  }
+}
+
+export async function writeTar(path: string, files: Iterable<InputFile>): Promise<string> {
+  await mkdir(dirname(path), { recursive: true })
+  await pipeline(tarOf(files), createWriteStream(path))
+  return path
+}
+
+/** The same files below a directory of the host. */
+export async function writeTree(root: string, files: Iterable<InputFile>): Promise<void> {
+  for (const path of directoriesOf(files)) await mkdir(join(root, path), { recursive: true })
+  for (const { path, size, target } of files) {
+    if (target !== undefined) {
+      await symlink(target, join(root, path))
+      continue
+    }
+    await using file = await open(join(root, path), 'w', 0o644)
+    for (const piece of pieces(size)) await file.write(piece)
+  }
+}
+
+/** Parents before children. */
+function directoriesOf(files: Iterable<InputFile>): string[] {
+  const found = new Set<string>()
+  for (const { path } of files) {
+    const parts = path.split('/').slice(0, -1)
+    for (let count = 1; count <= parts.length; count++) found.add(parts.slice(0, count).join('/'))
+  }
+  return [...found].toSorted()
+}
+
+function* pieces(size: number): Generator<Buffer> {
+  for (let left = size; left > 0; left -= NOISE.length) yield NOISE.subarray(0, Math.min(left, NOISE.length))
+}
+
+/** From a linear congruence, whose high bytes are as good as random for a disk. */
+function noise(size: number): Buffer {
+  const bytes = Buffer.alloc(size)
+  let state = 1
+  for (let index = 0; index < size; index++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    bytes[index] = state >>> 24
+  }
+  return bytes
+}

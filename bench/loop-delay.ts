@@ -1,0 +1,34 @@
+import { createHistogram } from 'node:perf_hooks'
+
+const EVERY_MS = 2
+
+/** How late the event loop comes round while this runs. It may be stopped and begun again. */
+export class LoopDelay {
+  readonly #delays = createHistogram()
+  #timer: NodeJS.Timeout | undefined
+  #last = 0
+
+  begin(): void {
+    this.#last = performance.now()
+    this.#timer = setInterval(() => this.#tick(), EVERY_MS)
+  }
+
+  /** A loop that has been blocked until now is late, too. */
+  stop(): void {
+    this.#tick()
+    clearInterval(this.#timer)
+  }
+
+  /** In seconds. */
+  get seen(): { readonly p99: number; readonly max: number } | undefined {
+    if (this.#delays.count === 0) return undefined
+    return { p99: this.#delays.percentile(99) / 1e9, max: this.#delays.max / 1e9 }
+  }
+
+  #tick(): void {
+    const now = performance.now()
+    const late = now - this.#last - EVERY_MS
+    this.#last = now
+    this.#delays.record(Math.max(1, Math.round(late * 1e6)))
+  }
+}

@@ -1,0 +1,67 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { arch, availableParallelism, cpus, loadavg, release, totalmem, type as systemName } from 'node:os'
+import { fileSystemOf } from '#layerstack/sys/file-system.js'
+import type { Disk } from './disk.js'
+import { bytes } from './format.js'
+
+/** What figures depend on, and nothing that tells whose machine it is. */
+export interface Machine {
+  readonly system: string
+  readonly processor: string
+  readonly cores: number
+  readonly memory: number
+  /** What was worked on, in the order given: `ext4 on a file in memory`. */
+  readonly disks: readonly string[]
+  readonly node: string
+  readonly user: 'root' | 'ordinary'
+  /** One minute's load average, before the run and after it. */
+  readonly load: readonly [before: number, after?: number]
+  /** What each installed peer says of its version. */
+  readonly peers: Readonly<Record<string, string>>
+}
+
+export function describeMachine(disks: readonly Disk[], peers: readonly string[]): Machine {
+  return {
+    system: `${distribution()} (${systemName()} ${release()}, ${arch()})`,
+    processor: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    memory: totalmem(),
+    disks: disks.map(({ name, directory }) => `${name} (${fileSystemOf(directory).name})`),
+    node: process.version,
+    user: process.getuid?.() === 0 ? 'root' : 'ordinary',
+    load: [oneMinute()],
+    peers: Object.fromEntries(peers.map((name) => [name, versionOf(name)])),
+  }
+}
+
+export function withLoadAfter(machine: Machine): Machine {
+  return { ...machine, load: [machine.load[0], oneMinute()] }
+}
+
+export function machineLines(machine: Machine): string[] {
+  const peers = Object.entries(machine.peers).map(([name, version]) => `${name} ${version}`)
+  return [
+    `${machine.system}, Node ${machine.node}, as ${machine.user === 'root' ? 'root' : 'an ordinary user'}`,
+    `${machine.processor}, ${machine.cores} cores, ${bytes(machine.memory)}, on ${machine.disks.join(' and ')}`,
+    `load average ${machine.load.map((load = 0) => load.toFixed(1)).join(' before, ')}${machine.load.length > 1 ? ' after' : ''}`,
+    ...(peers.length > 0 ? [`beside ${peers.join(', ')}`] : []),
+  ]
+}
+
+function oneMinute(): number {
+  return loadavg()[0] ?? 0
+}
+
+function distribution(): string {
+  try {
+    return /^PRETTY_NAME="?([^"\n]*)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'unknown'
+  } catch {
+    return 'unknown'
+  }
+}
+
+function versionOf(program: string): string {
+  const said = spawnSync(program, ['--version'], { encoding: 'utf8' }).stdout ?? ''
+  return /\d+\.[\w.+~-]+/.exec(said)?.[0] ?? 'unknown'
+}

@@ -1,0 +1,78 @@
+import { parseArgs } from 'node:util'
+
+export interface Options {
+  /** Names of workloads, or how they begin; empty is all. */
+  readonly only: readonly string[]
+  /** `overlay2`, or `overlay2/kernel`; empty is all. */
+  readonly drivers: readonly string[]
+  readonly modules: readonly string[]
+  readonly disks: readonly string[]
+  readonly image: string | undefined
+  readonly quick: boolean
+  readonly peers: boolean
+  readonly rounds: number | undefined
+  readonly json: string | undefined
+  readonly html: string | undefined
+  readonly compare: string | undefined
+  readonly list: boolean
+  readonly help: boolean
+}
+
+export const usage = `npm run bench -- [option …]
+
+  --only NAME            workloads of this name, or whose name begins so; may be given several times
+  --driver NAME[/ENGINE] this driver alone; may be given several times
+  --driver-module FILE   a module that exports a DriverFactory of your own; may be given several times
+  --disk WHERE           a directory, or ext4, xfs, btrfs: a new file system in memory (as root); what does not
+                         work on the first disk runs on the next one given   [the system's temporary directory]
+  --image FILE           a docker-archive to load, save and flatten   [one that is made once, as root]
+  --quick                small workloads, few rounds, about two minutes
+  --no-peers             without other people's programs
+  --rounds N             so many samples of each
+  --json FILE            all samples
+  --html FILE            a page with charts
+  --compare FILE         what changed since an older --json
+  --list                 names of workloads and of what runs them
+`
+
+export function parseOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string', multiple: true },
+      driver: { type: 'string', multiple: true },
+      'driver-module': { type: 'string', multiple: true },
+      disk: { type: 'string', multiple: true },
+      image: { type: 'string' },
+      quick: { type: 'boolean' },
+      'no-peers': { type: 'boolean' },
+      rounds: { type: 'string' },
+      json: { type: 'string' },
+      html: { type: 'string' },
+      compare: { type: 'string' },
+      list: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  return {
+    only: values.only ?? [],
+    drivers: values.driver ?? [],
+    modules: values['driver-module'] ?? [],
+    disks: values.disk ?? [],
+    image: values.image,
+    quick: values.quick ?? false,
+    peers: values['no-peers'] !== true,
+    rounds: values.rounds === undefined ? undefined : countOf(values.rounds),
+    json: values.json,
+    html: values.html,
+    compare: values.compare,
+    list: values.list ?? false,
+    help: values.help ?? false,
+  }
+}
+
+function countOf(text: string): number {
+  const count = Number(text)
+  if (Number.isInteger(count) && count > 0) return count
+  throw new TypeError(`--rounds takes a number of 1 or more, not ${text}`)
+}

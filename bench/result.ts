@@ -1,0 +1,79 @@
+import type { Machine } from './machine.js'
+import { median } from './statistics.js'
+
+/** One run, as `--json` writes it: raw samples, so that whoever reads them may take other statistics. Times are in seconds. */
+export interface Run {
+  readonly version: 1
+  /** RFC 3339. */
+  readonly began: string
+  readonly took: number
+  readonly machine: Machine
+  readonly results: readonly WorkloadResult[]
+}
+
+export interface WorkloadResult {
+  /** `group/rest`. */
+  readonly workload: string
+  readonly about: string
+  /** Place on the axis of a chart that this is a point of. */
+  readonly point?: { readonly series: string; readonly at: number }
+  readonly contenders: readonly ContenderResult[]
+}
+
+export interface ContenderResult {
+  readonly name: string
+  readonly kind: 'driver' | 'floor' | 'peer'
+  /** One for each round, in the order of the rounds. Empty where it could not run. */
+  readonly samples: readonly Sample[]
+  /** Why it did not run, or not to the end. */
+  readonly failure?: string
+  /** The most memory that was resident while measuring, of all its processes that are known. */
+  readonly peakMemory?: number
+  /** Bytes that the disk holds more after one sample, by allocated blocks. */
+  readonly allocated?: number
+  /** How late the event loop came round, in seconds, while measuring. */
+  readonly loopDelay?: { readonly p99: number; readonly max: number }
+}
+
+/** Seconds per operation. */
+export interface Sample {
+  readonly total: number
+  readonly phases: Readonly<Record<string, number>>
+  /** Not in the total: the sync that some leave out. */
+  readonly asides?: Readonly<Record<string, number>>
+}
+
+export function groupOf(workload: string): string {
+  return workload.slice(0, workload.indexOf('/'))
+}
+
+export function totals({ samples }: ContenderResult): number[] {
+  return samples.map(({ total }) => total)
+}
+
+/** The floor that the others are measured by: the first that ran. */
+export function floorOf({ contenders }: WorkloadResult): ContenderResult | undefined {
+  return contenders.find(({ kind, samples }) => kind === 'floor' && samples.length > 0)
+}
+
+export function contenderOf({ contenders }: WorkloadResult, name: string): ContenderResult | undefined {
+  return contenders.find((contender) => contender.name === name && contender.samples.length > 0)
+}
+
+export interface PhaseMedian {
+  readonly name: string
+  readonly median: number
+}
+
+/** Medians, in the order in which they were done. */
+export function phasesOf({ samples }: ContenderResult): { phases: PhaseMedian[]; asides: PhaseMedian[] } {
+  return {
+    phases: medians(samples.map(({ phases }) => phases)),
+    asides: medians(samples.map(({ asides = {} }) => asides)),
+  }
+}
+
+function medians(all: readonly Readonly<Record<string, number>>[]): PhaseMedian[] {
+  const names = new Set(all.flatMap((each) => Object.keys(each)))
+  return [...names].map((name) => ({ name, median: median(all.flatMap((each) => each[name] ?? [])) }))
+}

@@ -1,0 +1,131 @@
+/** One side of one workload, in a process of its own: told by its parent to prepare, to take a sample, to end. */
+import { statfsSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openStore, type Driver } from 'layerstack'
+import { Clock } from './clock.js'
+import { registryWith, type Contender } from './contender.js'
+import { bytes } from './format.js'
+import { LoopDelay } from './loop-delay.js'
+import { peakMemory, peakMemoryNaming, resetPeakMemory } from './memory.js'
+import type { Sample } from './result.js'
+import { NotHere, type DriverSide, type Place, type Task, type Workload } from './workload.js'
+import { workloads } from './workloads.js'
+
+export type Order =
+  | {
+      readonly kind: 'prepare'
+      readonly workload: string
+      readonly contender: Contender
+      readonly directory: string
+      /** An archive of an image. */
+      readonly image: string | undefined
+    }
+  | { readonly kind: 'sample'; readonly countsDisk: boolean }
+  | { readonly kind: 'end' }
+
+export type Answer =
+  | { readonly kind: 'prepared' }
+  | { readonly kind: 'sample'; readonly sample: Sample; readonly allocated: number | undefined }
+  | {
+      readonly kind: 'ended'
+      readonly peakMemory: number
+      readonly loopDelay: { readonly p99: number; readonly max: number } | undefined
+    }
+  | { readonly kind: 'failed'; readonly reason: string; readonly notHere: boolean }
+
+let task: Task | undefined
+let helpersPeak: number | undefined
+const loop = new LoopDelay()
+let isDriver = false
+
+process.on('message', (order: Order) => {
+  obey(order).then(answer, (error: unknown) =>
+    answer({ kind: 'failed', reason: reasonOf(error), notHere: error instanceof NotHere }),
+  )
+})
+process.once('disconnect', () => {
+  void end().finally(() => process.exit())
+})
+
+function answer(said: Answer): void {
+  process.send?.(said)
+}
+
+async function obey(order: Order): Promise<Answer> {
+  switch (order.kind) {
+    case 'prepare': {
+      const workload = workloads.find(({ name }) => name === order.workload)
+      if (workload === undefined) throw new TypeError(`there is no workload ${order.workload}`)
+      refuseWithoutSpace(order.directory, workload.space)
+      isDriver = order.contender.kind === 'driver'
+      task = await prepare(workload, order.contender, placeOf(order.directory, order.image))
+      globalThis.gc?.()
+      resetPeakMemory()
+      return { kind: 'prepared' }
+    }
+    case 'sample': {
+      const clock = new Clock(isDriver ? loop : undefined, order.countsDisk)
+      await task?.run(clock)
+      if (task?.helpers !== undefined) helpersPeak = peakMemoryNaming(task.helpers)
+      return { kind: 'sample', sample: clock.sample, allocated: clock.allocated }
+    }
+    case 'end': {
+      const peak = (isDriver || helpersPeak === undefined ? peakMemory() : 0) + (helpersPeak ?? 0)
+      await end()
+      return { kind: 'ended', peakMemory: peak, loopDelay: loop.seen }
+    }
+  }
+}
+
+async function end(): Promise<void> {
+  const ending = task
+  task = undefined
+  await ending?.[Symbol.asyncDispose]()
+}
+
+async function prepare(workload: Workload, contender: Contender, place: Place): Promise<Task> {
+  if (contender.kind === 'driver') return workload.driver(await driverSide(contender, place))
+  const side = (contender.kind === 'floor' ? workload.floors : workload.peers)?.[contender.name]
+  if (side === undefined) throw new TypeError(`${workload.name} has no ${contender.kind} ${contender.name}`)
+  return side(place)
+}
+
+async function driverSide(
+  contender: Extract<Contender, { kind: 'driver' }>,
+  place: Place,
+): Promise<DriverSide> {
+  const factory = (await registryWith(contender.modules)).get(contender.driver)
+  const usual = join(place.directory, 'root')
+  const openDriver = async (root = usual): Promise<Driver> => {
+    await mkdir(root, { recursive: true })
+    return factory.open({ root, engine: contender.engine, readOnly: false })
+  }
+  return {
+    ...place,
+    contender,
+    openDriver,
+    openStore: async (root = usual) => openStore({ root, driver: await openDriver(root) }),
+  }
+}
+
+function refuseWithoutSpace(directory: string, space = 0): void {
+  const { bavail, bsize } = statfsSync(directory)
+  if (bavail * bsize < space) throw new NotHere(`it takes ${bytes(space)} of disk, and there are not so many`)
+}
+
+function placeOf(directory: string, image: string | undefined): Place {
+  return {
+    directory,
+    image: async () => {
+      if (image === undefined) throw new NotHere('there is no image')
+      return image
+    },
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : ''
+  return `${error.message}${cause}`.trim()
+}

@@ -1,0 +1,88 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import type { Contender } from './contender.js'
+import type { ContenderResult, Sample } from './result.js'
+import type { Answer, Order } from './runner.js'
+
+/** A contender at work on one workload, in its own process. What fails there ends this side alone. */
+export class Side {
+  readonly contender: Contender
+  readonly #process: ChildProcess
+  readonly #samples: Sample[] = []
+  #failure: string | undefined
+  #allocated: number | undefined
+  #ended: { peakMemory: number; loopDelay: { p99: number; max: number } | undefined } | undefined
+
+  constructor(contender: Contender) {
+    this.contender = contender
+    this.#process = fork(join(import.meta.dirname, 'runner.js'), {
+      execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    })
+  }
+
+  get works(): boolean {
+    return this.#failure === undefined
+  }
+
+  async prepare(workload: string, directory: string, image: string | undefined): Promise<void> {
+    await this.#ask({ kind: 'prepare', workload, contender: this.contender, directory, image })
+  }
+
+  async warmUp(): Promise<void> {
+    const answer = await this.#ask({ kind: 'sample', countsDisk: true })
+    if (answer?.kind === 'sample') this.#allocated ??= answer.allocated
+  }
+
+  async sample(): Promise<Sample | undefined> {
+    const answer = await this.#ask({ kind: 'sample', countsDisk: false })
+    if (answer?.kind !== 'sample') return undefined
+    this.#samples.push(answer.sample)
+    return answer.sample
+  }
+
+  async end(): Promise<void> {
+    const answer = await this.#ask({ kind: 'end' })
+    if (answer?.kind === 'ended') this.#ended = answer
+    if (this.#process.connected) this.#process.disconnect()
+    if (this.#process.exitCode === null && this.#process.signalCode === null)
+      await once(this.#process, 'exit')
+  }
+
+  get result(): ContenderResult {
+    const { peakMemory, loopDelay } = this.#ended ?? {}
+    return {
+      name: this.contender.name,
+      kind: this.contender.kind,
+      samples: this.#samples,
+      ...(this.#failure !== undefined && { failure: this.#failure }),
+      ...(peakMemory !== undefined && { peakMemory }),
+      ...(this.#allocated !== undefined && { allocated: this.#allocated }),
+      ...(loopDelay !== undefined && { loopDelay }),
+    }
+  }
+
+  /** A side that failed once is asked nothing more, but to end. */
+  async #ask(order: Order): Promise<Answer | undefined> {
+    if (!this.works && order.kind !== 'end') return undefined
+    if (!this.#process.connected) return this.#fail('its process ended')
+    const answered = new Promise<Answer | undefined>((resolve) => {
+      const done = (answer?: Answer) => {
+        this.#process.off('message', done).off('exit', gone)
+        resolve(answer)
+      }
+      const gone = () => done()
+      this.#process.on('message', done).on('exit', gone)
+    })
+    this.#process.send(order)
+    const answer = await answered
+    if (answer === undefined) return this.#fail('its process ended')
+    return answer.kind === 'failed' ? this.#fail(answer.reason) : answer
+  }
+
+  #fail(reason: string): undefined {
+    this.#failure ??= reason
+    return undefined
+  }
+}

@@ -1,0 +1,59 @@
+import { columns } from './columns.js'
+import { bytes, ratio, seconds, share } from './format.js'
+import {
+  contenderOf,
+  floorOf,
+  phasesOf,
+  totals,
+  type ContenderResult,
+  type WorkloadResult,
+} from './result.js'
+import { median, ratios, summarise } from './statistics.js'
+
+const HEADER = ['', 'median', 'spread', '× floor', 'rounds', 'peak RSS', 'on disk', 'loop p99', 'phases']
+
+/** One workload for a terminal. */
+export function table(result: WorkloadResult): string {
+  const rows = result.contenders.filter(({ samples }) => samples.length > 0).map((each) => row(result, each))
+  const failures = result.contenders
+    .filter(({ failure }) => failure !== undefined)
+    .map(({ name, failure }) => `  ${name}: ${failure}`)
+  const lines = columns([HEADER, ...rows], [0, HEADER.length - 1])
+  return [`\n${result.workload}: ${result.about}`, indent(lines), ...failures].join('\n')
+}
+
+function row(result: WorkloadResult, contender: ContenderResult): string[] {
+  const { median: middle, lowerQuartile, upperQuartile, count } = summarise(totals(contender))
+  return [
+    contender.kind === 'driver' ? contender.name : `${contender.name} (${contender.kind})`,
+    seconds(middle),
+    `±${share((upperQuartile - lowerQuartile) / 2 / middle)}`,
+    timesFloor(result, contender),
+    String(count),
+    contender.peakMemory === undefined ? '' : bytes(contender.peakMemory),
+    contender.allocated === undefined ? '' : bytes(contender.allocated),
+    contender.loopDelay === undefined ? '' : seconds(contender.loopDelay.p99),
+    phasesText(contender),
+  ]
+}
+
+export function timesFloor(result: WorkloadResult, contender: ContenderResult): string {
+  const floor = floorOf(result)
+  if (floor === undefined) return ''
+  const found = ratios(totals(contender), totals(contenderOf(result, floor.name) as ContenderResult))
+  return found.length === 0 ? '' : ratio(median(found))
+}
+
+/** Where there is more than one, and what is told beside. */
+export function phasesText(contender: ContenderResult): string {
+  const { phases, asides } = phasesOf(contender)
+  const parts = phases.length > 1 ? phases : []
+  return [
+    ...parts.map(({ name, median: middle }) => `${name} ${seconds(middle)}`),
+    ...asides.map(({ name, median: middle }) => `(${name} ${seconds(middle)})`),
+  ].join(', ')
+}
+
+function indent(text: string): string {
+  return text.replaceAll(/^/gm, '  ')
+}

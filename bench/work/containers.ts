@@ -1,0 +1,225 @@
+import { execFile } from 'node:child_process'
+import { mkdir } from 'node:fs/promises'
+import { mkdirSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { mountOverlay } from '#layerstack/sys/mount-overlay.js'
+import { unmountIfMounted } from '#layerstack/sys/mount.js'
+import type { Container } from 'layerstack'
+import { writeTar } from '../inputs.js'
+import { dockerPeer } from '../peers/docker.js'
+import { containerdPeer } from '../peers/containerd.js'
+import { podmanPeer } from '../peers/podman.js'
+import type { DriverSide, Place, Task, Workload } from '../workload.js'
+
+const layersText = (depth: number): string => (depth === 1 ? '1 layer' : `${depth} layers`)
+
+/** The driver alone: a writable layer is made, opened, closed and removed. */
+export function driverLife(depth: number): Workload {
+  const TIMES = 20
+  return {
+    name: `container/driver on ${layersText(depth)}`,
+    about: `createReadWrite, get, put and remove of the driver on ${layersText(depth)}, ${TIMES} in turn`,
+    heavy: depth > 100,
+    depth: depth + 1,
+    point: { series: 'container/driver', at: depth },
+    driver: async (side) => {
+      const driver = await side.openDriver()
+      let top: string | undefined
+      for (let index = 0; index < depth; index++) {
+        await driver.create(`layer${index}`, top)
+        top = `layer${index}`
+      }
+      return {
+        async run(clock) {
+          for (let time = 0; time < TIMES; time++) {
+            const id = `container${time}`
+            await clock.phase('create', () => driver.createReadWrite(id, top), TIMES)
+            await clock.phase('get', () => driver.get(id), TIMES)
+            await clock.phase('put', () => driver.put(id), TIMES)
+            await clock.phase('remove', () => driver.remove(id), TIMES)
+          }
+        },
+        [Symbol.asyncDispose]: () => driver.cleanup(),
+      }
+    },
+    floors: { 'mkdir + mount + umount + rmdir': (place) => bareMounts(place, depth, TIMES) },
+  }
+}
+
+/** What Docker's overlay2 makes of a container, by system calls alone. */
+async function bareMounts({ directory }: Place, depth: number, times: number): Promise<Task> {
+  const lowers = Array.from({ length: depth }, (_, index) => join(directory, String(index)))
+  for (const lower of lowers) await mkdir(lower, { recursive: true })
+  return {
+    async run(clock) {
+      for (let time = 0; time < times; time++) {
+        const at = join(directory, `c${time}`)
+        const [upper, work, merged] = [join(at, 'diff'), join(at, 'work'), join(at, 'merged')]
+        await clock.phase(
+          'create',
+          () => {
+            for (const path of [at, upper, work]) mkdirSync(path)
+          },
+          times,
+        )
+        await clock.phase(
+          'get',
+          () => {
+            mkdirSync(merged)
+            mountOverlay(merged, { lowers, upper, work })
+          },
+          times,
+        )
+        await clock.phase(
+          'put',
+          () => {
+            unmountIfMounted(merged)
+            rmdirSync(merged)
+          },
+          times,
+        )
+        await clock.phase('remove', () => removeMounted(at, upper, work), times)
+      }
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  }
+}
+
+/** The kernel makes `work/work`. */
+function removeMounted(at: string, upper: string, work: string): void {
+  rmdirSync(upper)
+  rmdirSync(join(work, 'work'))
+  rmdirSync(work)
+  rmdirSync(at)
+}
+
+/** The store: a container is made known, mounted, unmounted and removed. */
+export function storeLife(count: number): Workload {
+  return {
+    name: `container/store ${count === 1 ? 'one at a time' : `${count.toLocaleString('en')} at once`}`,
+    about:
+      count === 1
+        ? 'createContainer (with its mount), unmount and remove, on 2 layers'
+        : `${count} containers are made and mounted, then all unmounted, then all removed; per container`,
+    heavy: count > 100,
+    driver: async (side) => {
+      const store = await side.openStore()
+      const image = await importTwoLayers(side, store)
+      return {
+        async run(clock) {
+          const made: Container[] = []
+          await clock.phase(
+            'create',
+            async () => {
+              for (let index = 0; index < count; index++) made.push(await store.createContainer(image))
+            },
+            count,
+          )
+          await clock.phase(
+            'unmount',
+            async () => {
+              for (const container of made) await container.unmount()
+            },
+            count,
+          )
+          await clock.phase(
+            'remove',
+            async () => {
+              for (const container of made) await container.remove()
+            },
+            count,
+          )
+        },
+        [Symbol.asyncDispose]: () => store.close(),
+      }
+    },
+    floors: { 'mkdir + mount + umount + rmdir': (place) => bareMounts(place, 2, 1) },
+    ...(count === 1 && {
+      peers: {
+        docker: async (place: Place) => {
+          const docker = await dockerPeer(place)
+          await docker.import(await smallTar(place), 'bench/small')
+          return docker.task(async (clock) => {
+            const id = await clock.phase('create', () => docker.create('bench/small'))
+            await clock.phase('remove', () => docker.removeContainer(id))
+          })
+        },
+      },
+    }),
+  }
+}
+
+/** A program that starts, makes a container, and ends. */
+export const coldStart: Workload = {
+  name: 'container/new process',
+  about: 'a process starts, opens the store, makes and mounts a container, removes it, and ends',
+  heavy: false,
+  driver: async (side) => {
+    await using store = await side.openStore()
+    const image = await importTwoLayers(side, store)
+    const { driver, engine, modules } = side.contender
+    const args = [join(import.meta.dirname, 'cold-start.js'), store.root, driver, engine, image, ...modules]
+    return programs('run', [[process.execPath, ...args]])
+  },
+  floors: { 'node, nothing else': async () => programs('run', [[process.execPath, '--eval', '0']]) },
+  peers: {
+    docker: async (place) => {
+      const docker = await dockerPeer(place)
+      await docker.import(await smallTar(place), 'bench/small')
+      return docker.task(async (clock) => {
+        await clock.phase('run', async () => {
+          const id = await docker.text('create', '--network=none', 'bench/small', '/never-run')
+          await docker.cli('rm', id)
+        })
+      })
+    },
+    ctr: async (place) => {
+      const containerd = await containerdPeer(place)
+      await containerd.ctr('snapshots', 'prepare', 'making')
+      await containerd.ctr('snapshots', 'commit', 'base', 'making')
+      return containerd.task(async (clock) => {
+        await clock.phase('run', async () => {
+          await containerd.ctr('snapshots', 'prepare', 'one', 'base')
+          await containerd.ctr('snapshots', 'rm', 'one')
+        })
+      })
+    },
+    podman: async (place) => {
+      const podman = podmanPeer(place)
+      const image = (await podman.run('import', await smallTar(place))).trim()
+      return podman.task(async (clock) => {
+        await clock.phase('run', async () => {
+          const id = (await podman.run('create', '--network=none', image, '/never-run')).trim()
+          await podman.run('rm', id)
+        })
+      })
+    },
+  },
+}
+
+function programs(phase: string, commands: readonly (readonly string[])[]): Task {
+  return {
+    async run(clock) {
+      await clock.phase(phase, async () => {
+        for (const [program, ...args] of commands) await promisify(execFile)(program as string, args)
+      })
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  }
+}
+
+async function importTwoLayers(
+  side: DriverSide,
+  store: Awaited<ReturnType<DriverSide['openStore']>>,
+): Promise<string> {
+  const base = await store.import(await smallTar(side))
+  const container = await store.createContainer(base.id)
+  await container.fs.writeFile('/second', 'layer')
+  const image = await container.commit({ consume: true })
+  return image.id
+}
+
+function smallTar({ directory }: Place): Promise<string> {
+  return writeTar(join(directory, 'small.tar'), [{ path: 'etc/motd', size: 10 }])
+}

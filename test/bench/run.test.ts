@@ -1,0 +1,93 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Run } from '../../bench/result.js'
+
+const project = resolve(import.meta.dirname, '../..')
+const directory = mkdtempSync(join(tmpdir(), 'layerstack-bench-test-'))
+const json = join(directory, 'run.json')
+
+/** Two small workloads, two samples of each, on every engine that works here and one of somebody else's. */
+describe('npm run bench', () => {
+  let text: string
+  let run: Run
+
+  beforeAll(() => {
+    execFileSync(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', 'bench'], {
+      cwd: project,
+    })
+    const module = join(directory, 'my-driver.mjs')
+    writeFileSync(module, DRIVER)
+    text = bench('--driver-module', module, '--json', json)
+    run = JSON.parse(readFileSync(json, 'utf8')) as Run
+  })
+
+  afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+  it('takes a sample for each round, of each engine that works, and a floor', () => {
+    expect(run.version).toBe(1)
+    expect(run.results.map(({ workload }) => workload)).toEqual(['cow/chmod 1 MiB', 'cow/create 4 KiB'])
+    for (const { contenders } of run.results) {
+      expect(contenders.map(({ name }) => name)).toEqual(
+        expect.arrayContaining(['overlay2/userspace', 'vfs/userspace', 'overlayfs']),
+      )
+      for (const { kind, samples, peakMemory } of contenders.filter(({ failure }) => failure === undefined)) {
+        expect(samples).toHaveLength(2)
+        expect(samples.every(({ total }) => total > 0)).toBe(true)
+        if (kind === 'driver') expect(peakMemory).toBeGreaterThan(1e6)
+      }
+    }
+  })
+
+  it('counts what a copy-up takes on disk', () => {
+    const userspace = contender('overlay2/userspace')
+    expect(userspace?.allocated).toBeGreaterThanOrEqual(20 * 2 ** 20)
+    expect(userspace?.loopDelay?.max).toBeGreaterThan(0)
+  })
+
+  it("measures a driver of one's own, by its module alone", () => {
+    expect(contender('mine/userspace')?.samples).toHaveLength(2)
+    expect(text).toMatch(/^ *mine\/userspace .* [µm]s /m)
+  })
+
+  it('compares with an older run, and fails when something got slower', () => {
+    const older = join(directory, 'older.json')
+    writeFileSync(older, JSON.stringify(faster(run)))
+    expect(() => bench('--compare', older)).toThrow(/slower/)
+  })
+
+  function contender(name: string) {
+    return run.results[0]?.contenders.find((each) => each.name === name)
+  }
+})
+
+/** As if drivers had been a hundred times as fast, always. */
+function faster(run: Run): Run {
+  const quick = { total: 1e-7, phases: {} }
+  const results = run.results.map((result) => ({
+    ...result,
+    contenders: result.contenders.map((each) =>
+      each.kind === 'driver' ? { ...each, samples: each.samples.map(() => quick) } : each,
+    ),
+  }))
+  return { ...run, results }
+}
+
+function bench(...args: readonly string[]): string {
+  const asked = ['--quick', '--rounds', '2', '--no-peers', '--disk', directory]
+  const small = ['--only', 'cow/chmod', '--only', 'cow/create']
+  try {
+    const command = [join(project, 'bench/dist/bench/main.js'), ...asked, ...small, ...args]
+    return execFileSync(process.execPath, command, { encoding: 'utf8', cwd: project, stdio: 'pipe' })
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string }
+    throw new Error(`${stdout}\n${stderr}`, { cause: error })
+  }
+}
+
+const DRIVER = `
+import { vfs } from ${JSON.stringify(join(project, 'dist/drivers/vfs/index.js'))}
+export const mine = { ...vfs, name: 'mine', open: (options) => vfs.open(options) }
+`
