@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * What `npm test` runs: the whole suite as whoever calls it, and, for root on Linux, the parts that touch the system
- * again with less: as root without CAP_SYS_ADMIN, and as an ordinary user. Arguments name test files or folders.
+ * again with less: as root without CAP_SYS_ADMIN, as an ordinary user, and as one without koffi, which has no system calls
+ * but Node's own. Arguments name test files or folders.
  *
  * A test that cannot run here is skipped and listed at the end under its reason; with CI=true that is a failure, if it
  * was not run under another identity. The last line is `N passed, N failed`.
@@ -55,7 +56,13 @@ function identities() {
       : FOLDERS_FOR_ALL.filter((folder) => existsSync(join(project, folder)))
   const drops = process.platform === 'linux' && process.getuid?.() === 0 && onPath('setpriv')
   if (!drops || folders.length === 0) return [whole]
-  return [whole, withoutAdmin(folders), ordinary(folders)]
+  const user = ordinary(folders)
+  const withoutCalls = {
+    ...user,
+    name: 'as an ordinary user without koffi',
+    environment: { ...user.environment, LAYERSTACK_NO_KOFFI: '1' },
+  }
+  return [whole, withoutAdmin(folders), user, withoutCalls]
 }
 
 function withoutAdmin(folders) {
@@ -108,7 +115,7 @@ function readable(command) {
 /** @param {Identity} identity */
 function runAs({ name, command, directory, folders, environment }, index) {
   console.log(`\n── ${name} ${'─'.repeat(Math.max(0, 90 - name.length))}`)
-  const output = join(index === 2 ? join(scratch, 'home') : scratch, `run-${index}.json`)
+  const output = join(environment.HOME ?? scratch, `run-${index}.json`)
   const vitest = [
     process.execPath,
     join(directory, 'node_modules/vitest/vitest.mjs'),

@@ -1,19 +1,14 @@
-import { closeSync, constants, mkdirSync, openSync, unlinkSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
-import { tryFlock } from '../sys/flock.js'
-import { libcAvailable } from '../sys/libc.js'
+import { openClaim, type Claim } from './layer-claim.js'
 
 /**
- * Tells other processes which layers are open here. A hold is a flock on a file of the layer's: the kernel lets go of it
- * when the process dies, however it dies.
+ * Tells other processes which layers are open here. A hold ends with its process, however that ends.
  *
- * 1. Holds are taken, changed and given up under the lock of the whole directory, so that a change from one kind to
- *    another, which flock does not do in one step, has no one in between.
- * 2. A file that nobody locks means nothing: it is removed by the last holder, or reused.
- *
- * Without system calls there are no holds; then one root is for one process, as the README says.
+ * Holds are taken, changed and given up under the lock of the whole directory, so that a change from one kind to another,
+ * which takes more than one step, has no one in between.
  */
 export class LayerHolds {
   readonly #directory: string
@@ -32,33 +27,31 @@ export class LayerHolds {
     kind: 'shared' | 'exclusive',
     work: (sole: boolean) => Promise<T>,
   ): Promise<{ hold: LayerHold; result: T }> {
-    if (!libcAvailable().works) return { hold: NO_HOLD, result: await work(true) }
     return this.#locked(async () => {
-      const path = join(this.#directory, id)
-      const fd = openSync(path, OPEN, 0o600)
+      const claim = openClaim(this.#directory, id)
       try {
-        const sole = tryFlock(fd, 'exclusive')
-        if (!sole && (kind === 'exclusive' || !tryFlock(fd, 'shared'))) throw inUse(id)
+        const sole = await claim.take('exclusive')
+        if (!sole && (kind === 'exclusive' || !(await claim.take('shared')))) throw inUse(id)
         const result = await work(sole)
-        if (sole && kind === 'shared') tryFlock(fd, 'shared')
-        return { hold: this.#hold(path, fd), result }
+        if (sole && kind === 'shared') await claim.take('shared')
+        return { hold: this.#hold(claim), result }
       } catch (error) {
-        closeSync(fd)
+        await claim.leave()
         throw error
       }
     })
   }
 
-  #hold(path: string, fd: number): LayerHold {
+  #hold(claim: Claim): LayerHold {
     return {
       release: (last) =>
         this.#locked(async () => {
           try {
-            if (!tryFlock(fd, 'exclusive')) return
+            if (!(await claim.take('exclusive'))) return
             await last?.()
-            unlinkSync(path)
+            await claim.clear()
           } finally {
-            closeSync(fd)
+            await claim.leave()
           }
         }),
     }
@@ -78,11 +71,6 @@ export class LayerHolds {
 export interface LayerHold {
   /** Gives the hold up. `last` is done first if nobody else holds the layer. */
   release(last?: () => Promise<void>): Promise<void>
-}
-
-const OPEN = constants.O_RDWR | constants.O_CREAT
-const NO_HOLD: LayerHold = {
-  release: async (last) => last?.(),
 }
 
 function inUse(id: string): StoreError {

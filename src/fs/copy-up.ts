@@ -50,14 +50,16 @@ export class CopyUp {
     if (place.inUpper) return false
     const stat = place.fs.lstat(path)
     const name = this.#workspace.next()
-    try {
-      this.#copy(place.fs, path, stat, name, Math.min(stat.size, limit))
-      this.#finish(place.fs, path, stat, name)
-      return true
-    } catch (error) {
-      this.#workspace.discard(name)
-      throw error
-    }
+    return this.#workspace.leavingTimes(() => {
+      try {
+        this.#copy(place.fs, path, stat, name, Math.min(stat.size, limit))
+        this.#finish(place.fs, path, stat, name)
+        return true
+      } catch (error) {
+        this.#workspace.discard(name)
+        throw error
+      }
+    })
   }
 
   liftParent(syscall: string, path: ByteString): void {
@@ -71,19 +73,20 @@ export class CopyUp {
     const stat = fs.lstat(path)
     if (isMetacopy(fs, path, stat)) throw failure('EPERM', 'open', path)
     const name = this.#workspace.next()
-    const to = this.#make(name, stat.mode)
+    const to = this.#workspace.leavingTimes(() => this.#make(name, stat.mode))
     const from = fs.open(path, constants.O_RDONLY)
     return {
       from,
       to,
       stat,
       finish: () => {
-        if (this.#isStillShown(fs, path)) this.#finish(fs, path, stat, name)
+        if (!this.#isStillShown(fs, path)) return
+        this.#workspace.leavingTimes(() => this.#finish(fs, path, stat, name))
       },
       release: () => {
         from.close()
         to.close()
-        this.#workspace.discard(name)
+        this.#workspace.leavingTimes(() => this.#workspace.discard(name))
       },
     }
   }

@@ -236,6 +236,10 @@ export class HostFs implements RawFs {
     this.#attributes?.close()
   }
 
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
   #at<T>(syscall: string, path: ByteString, work: (host: HostPath) => T): T {
     return this.#paths.at(syscall, path, work)
   }

@@ -9,6 +9,7 @@ import { removeTree } from './remove-tree.js'
 
 /** In the upper directory itself; no reader of overlay directories shows names that begin so. */
 const BESIDE = '.wh..wh.layerstack.'
+const ROOT = '' as ByteString
 
 /**
  * Where things are made whole before they appear in the upper directory, each by one rename.
@@ -37,6 +38,18 @@ export class Workspace {
   next(): ByteString {
     const prefix = this.#directory === undefined ? BESIDE : '#'
     return `${prefix}${(this.#last += 1).toString(16)}` as ByteString
+  }
+
+  /** Where things are made in the upper's root, its times stay as they are, whatever `work` makes and moves there. */
+  leavingTimes<T>(work: () => T): T {
+    const { fs } = this
+    if (fs !== this.#upper) return work()
+    const { atimeNs, mtimeNs } = fs.lstat(ROOT)
+    try {
+      return work()
+    } finally {
+      fs.utimes(ROOT, atimeNs, mtimeNs)
+    }
   }
 
   /** Moves what was made into the upper directory, replacing what a rename may replace. */
@@ -122,7 +135,7 @@ export class Workspace {
 
   #open(): HostFs {
     if (this.#directory === undefined) {
-      for (const { name } of this.#upper.readdir('' as ByteString)) {
+      for (const { name } of this.#upper.readdir(ROOT)) {
         if (name.startsWith(BESIDE)) removeTree(this.#upper, name)
       }
       return this.#upper

@@ -21,8 +21,8 @@ export interface CopyTreeResult {
 
 export function copyTreeOf(job: CopyTreeJob, pace: Pace): CopyTreeResult {
   let size = 0
-  const from = new HostFs({ ...job.from, readOnly: true })
-  const to = new HostFs(job.to)
+  using from = new HostFs({ ...job.from, readOnly: true })
+  using to = new HostFs(job.to)
   try {
     copyTree(from, to, (bytes) => {
       pace.check()
@@ -31,8 +31,5 @@ export function copyTreeOf(job: CopyTreeJob, pace: Pace): CopyTreeResult {
     return { size }
   } catch (error) {
     throw storeError(error, 'SYSTEM', `could not copy ${job.from.root}`)
-  } finally {
-    from.close()
-    to.close()
   }
 }

@@ -9,11 +9,12 @@ import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import type { AttributeKeeping, UnionFsSpec } from '#layerstack/fs/spec.js'
 import { UnionFs } from '#layerstack/fs/union-fs.js'
 import { enterDirectory } from '../support/ledger.js'
+import { noCalls } from '../support/needs.js'
 import { LAYER_NAMES, OLD_NS, type LayerName } from './union-objects.js'
 
 const isRoot = process.getuid?.() === 0
-/** As an ordinary user, owners and devices are kept in xattrs. */
-export const ATTRIBUTES: AttributeKeeping = isRoot ? 'native' : 'override'
+/** As an ordinary user, owners and devices are kept in xattrs, or beside where there are no system calls. */
+export const ATTRIBUTES: AttributeKeeping = isRoot ? 'native' : noCalls === undefined ? 'override' : 'sidecar'
 
 /** The directories of an overlay of three layers, to be opened by us or mounted by the kernel. */
 export class Bench {
@@ -46,6 +47,12 @@ export class Bench {
       work: join(this.root, 'work'),
       lowers: [host('mid'), host('low')],
     }
+  }
+
+  /** The host directory where a union makes things whole, and how their names begin there. */
+  get workspace(): readonly [directory: string, prefix: string] {
+    if (this.#attributes === 'sidecar') return [join(this.root, 'upper'), '.wh..wh.layerstack.']
+    return [join(this.root, 'work', 'work'), '#']
   }
 
   union(): UnionFs {

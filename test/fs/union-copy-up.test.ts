@@ -101,11 +101,11 @@ describe('a copy-up', () => {
 
   it('clears what a crash left in the work directory, before it makes anything there', () => {
     const bench = prepared('content')
-    const work = join(bench.root, 'work', 'work')
+    const [directory, name] = bench.workspace
     bench.union().chmod(FILE, 0o600)
-    writeFileSync(join(work, '#1'), 'half')
+    writeFileSync(join(directory, `${name}1`), 'half')
     bench.union().chmod(bytes('deep/other'), 0o600)
-    expect(readdirSync(work)).toEqual([])
+    expect(staged(bench)).toEqual([])
   })
 
   it('works without a work directory', () => {
@@ -320,6 +320,7 @@ function identity(fs: RawFs, path: ByteString): string {
 
 /** Copies that are being made; a whiteout may lie there for good. */
 function staged(bench: Bench): string[] {
-  const entries = readdirSync(join(bench.root, 'work', 'work'), { withFileTypes: true })
-  return entries.filter((entry) => entry.isFile()).map(({ name }) => name)
+  const [directory, prefix] = bench.workspace
+  const entries = readdirSync(directory, { withFileTypes: true })
+  return entries.filter((entry) => entry.isFile() && entry.name.startsWith(prefix)).map(({ name }) => name)
 }

@@ -152,10 +152,9 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   }
 
   #prepareRoot(directory: string): void {
-    const raw = new HostFs(this.#specOf(directory))
+    using raw = new HostFs(this.#specOf(directory))
     raw.chown(ROOT, 0, 0)
     raw.chmod(ROOT, 0o755)
-    raw.close()
   }
 
   async #open(id: string): Promise<OpenedView> {

@@ -194,9 +194,9 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
 
   /** The root directory of a layer shows as the parent's until the layer says otherwise. */
   #prepareRoot(id: string, parent: string | undefined): void {
-    const to = new HostFs(this.#spec(id))
+    using to = new HostFs(this.#spec(id))
     if (parent === undefined) return to.chown(ROOT, 0, 0)
-    const from = new HostFs(this.#readSpec(parent))
+    using from = new HostFs(this.#readSpec(parent))
     const { uid, gid, mode, atimeNs, mtimeNs } = from.lstat(ROOT)
     to.chown(ROOT, uid, gid)
     for (const name of from.listxattr(ROOT)) {

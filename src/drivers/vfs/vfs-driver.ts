@@ -136,8 +136,12 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   }
 
   async #fill(to: HostFsSpec, parent: string | undefined): Promise<void> {
-    if (parent === undefined) new HostFs(to).chown(ROOT, 0, 0)
-    else await runJob({ kind: 'copyTree', from: await this.contents(parent), to })
+    if (parent !== undefined) {
+      await runJob({ kind: 'copyTree', from: await this.contents(parent), to })
+      return
+    }
+    using raw = new HostFs(to)
+    raw.chown(ROOT, 0, 0)
   }
 
   async #open(id: string): Promise<OpenedView> {

@@ -1,0 +1,86 @@
+import { randomBytes } from 'node:crypto'
+import { closeSync, constants, openSync, unlinkSync } from 'node:fs'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isAlive, processMark } from '../durable/process-mark.js'
+import { tryFlock } from '../sys/flock.js'
+import { libcAvailable } from '../sys/libc.js'
+
+export type ClaimKind = 'shared' | 'exclusive'
+
+/** One holder's claim on a layer. Asked only under the lock of the directory. */
+export interface Claim {
+  /** Takes it, or changes what was taken; false while another's claim is in the way. */
+  take(kind: ClaimKind): Promise<boolean>
+  /** Removes what is on disk for all claims, by the one that has it exclusively. */
+  clear(): Promise<void>
+  leave(): Promise<void>
+}
+
+/** A process with system calls and one without do not see one another's claims, as with {@link Lock}. */
+export function openClaim(directory: string, id: string): Claim {
+  return libcAvailable().works ? new FlockClaim(join(directory, id)) : new MarkClaim(directory, id)
+}
+
+/** A flock(2) on a file of the layer's. A file that nobody locks means nothing: it is reused. */
+class FlockClaim implements Claim {
+  readonly #path: string
+  readonly #fd: number
+
+  constructor(path: string) {
+    this.#path = path
+    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
+  }
+
+  async take(kind: ClaimKind): Promise<boolean> {
+    return tryFlock(this.#fd, kind)
+  }
+
+  async clear(): Promise<void> {
+    unlinkSync(this.#path)
+  }
+
+  async leave(): Promise<void> {
+    closeSync(this.#fd)
+  }
+}
+
+/** For systems without flock(2): a file for each claim, with its kind and what tells whether its process lives. */
+class MarkClaim implements Claim {
+  readonly #directory: string
+  readonly #id: string
+  readonly #name: string
+
+  constructor(directory: string, id: string) {
+    this.#directory = directory
+    this.#id = id
+    this.#name = `${id}.${randomBytes(6).toString('hex')}`
+  }
+
+  async take(kind: ClaimKind): Promise<boolean> {
+    for (const name of await this.#others()) {
+      const path = join(this.#directory, name)
+      const [, theirs, mark = ''] = /^(\w+) (.*)$/s.exec(await readFile(path, 'utf8')) ?? []
+      if (!(await isAlive(mark))) await rm(path, { force: true })
+      else if (kind === 'exclusive' || theirs === 'exclusive') return false
+    }
+    await writeFile(join(this.#directory, this.#name), `${kind} ${await processMark()}`, { mode: 0o600 })
+    return true
+  }
+
+  async clear(): Promise<void> {}
+
+  async leave(): Promise<void> {
+    await rm(join(this.#directory, this.#name), { force: true })
+  }
+
+  async #others(): Promise<string[]> {
+    const names = await readdir(this.#directory)
+    return names.filter(
+      (name) =>
+        name !== this.#name && name.startsWith(`${this.#id}.`) && SUFFIX.test(name.slice(this.#id.length)),
+    )
+  }
+}
+
+const SUFFIX = /^\.[a-f0-9]{12}$/
