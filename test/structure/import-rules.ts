@@ -9,7 +9,7 @@ const FLOORS = [
   ['errors', 'digest', 'progress', 'operation'],
   ['sys', 'durable', 'compression'],
   ['fs'],
-  ['tar'],
+  ['tar', 'cow'],
   ['jobs'],
   ['drivers'],
   ['conformance'],

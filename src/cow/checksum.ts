@@ -1,0 +1,11 @@
+import xxhash from 'xxhash-wasm'
+
+/** xxHash64 of bytes. */
+export type Checksum = (bytes: Uint8Array) => bigint
+
+let loading: Promise<Checksum> | undefined
+
+/** Loaded once; then it is synchronous. */
+export function loadChecksum(): Promise<Checksum> {
+  return (loading ??= xxhash().then(({ h64Raw }) => (bytes) => h64Raw(bytes, 0n)))
+}

@@ -1,0 +1,60 @@
+import { closeSync, constants, fdatasync, fdatasyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { promisify } from 'node:util'
+import type { BlockDevice } from './block.js'
+
+const sync = promisify(fdatasync)
+
+export interface FileDeviceOptions {
+  /** The file must be there, and is not written. @default false */
+  readonly readOnly?: boolean
+  /** Blocks that it may have. @default Infinity */
+  readonly capacity?: number
+}
+
+/** A sparse file as a block device: it grows as it is written. */
+export class FileDevice implements BlockDevice {
+  readonly name: string
+  readonly capacity: number
+  readonly #fd: number
+  #open = true
+
+  constructor(path: string, { readOnly = false, capacity = Infinity }: FileDeviceOptions = {}) {
+    this.name = path
+    this.capacity = capacity
+    this.#fd = openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR | constants.O_CREAT, 0o600)
+  }
+
+  read(buffer: Uint8Array, offset: number): void {
+    for (let done = 0; done < buffer.length;) {
+      const count = readSync(this.#fd, buffer, done, buffer.length - done, offset + done)
+      if (count === 0) {
+        buffer.fill(0, done)
+        return
+      }
+      done += count
+    }
+  }
+
+  write(bytes: Uint8Array, offset: number): void {
+    for (let done = 0; done < bytes.length;) {
+      done += writeSync(this.#fd, bytes, done, bytes.length - done, offset + done)
+    }
+  }
+
+  flush(): void {
+    fdatasyncSync(this.#fd)
+  }
+
+  async flushLater(): Promise<void> {
+    await sync(this.#fd)
+  }
+
+  /** Blocks that are free are written again before the file grows. */
+  discard(): void {}
+
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    closeSync(this.#fd)
+  }
+}

@@ -1,0 +1,106 @@
+import { BLOCK, type Address, type BlockDevice } from './block.js'
+import type { Checksum } from './checksum.js'
+import { DamagedBlock } from './damage.js'
+import { decodeNode, encodeNode, type Node, type Pointer } from './node.js'
+
+/** Written with one call, at most. */
+const RUN = 64
+
+/**
+ * The nodes in memory. Changed ones stay until they are written; of the others, those that were not asked for lately go
+ * when there are too many.
+ */
+export class Nodes {
+  readonly #device: BlockDevice
+  readonly #checksum: Checksum
+  /** Nodes that are kept. */
+  readonly #limit: number
+  #young = new Map<Address, Node>()
+  #old = new Map<Address, Node>()
+  readonly #dirty = new Map<Address, Node>()
+
+  constructor(device: BlockDevice, checksum: Checksum, limit: number) {
+    this.#device = device
+    this.#checksum = checksum
+    this.#limit = Math.max(16, limit)
+  }
+
+  /** Throws `DamagedBlock`. */
+  load(pointer: Pointer): Node {
+    const { address, generation } = pointer
+    const kept = this.#dirty.get(address) ?? this.#young.get(address) ?? this.#old.get(address)
+    if (kept?.generation !== generation) return this.#keep(this.read(pointer))
+    if (!this.#young.has(address)) this.#keep(kept)
+    return kept
+  }
+
+  /** As it is on the device. */
+  read(pointer: Pointer): Node {
+    const block = Buffer.allocUnsafeSlow(BLOCK)
+    this.#device.read(block, pointer.address * BLOCK)
+    const node = decodeNode(block, pointer, this.#checksum)
+    if (typeof node === 'string') throw new DamagedBlock(this.#device.name, pointer.address, node)
+    return node
+  }
+
+  /** The node is new, or was changed. */
+  changed(node: Node): void {
+    if (node.dirty) return
+    node.dirty = true
+    this.#dirty.set(node.address, node)
+    this.#keep(node)
+  }
+
+  /** Nothing leads to the address any more. */
+  forget({ address }: Pointer): void {
+    const node = this.#dirty.get(address)
+    if (node !== undefined) node.dirty = false
+    this.#dirty.delete(address)
+    this.#young.delete(address)
+    this.#old.delete(address)
+  }
+
+  /** Changed nodes take memory until they are written; nobody minds if that is before the commit. */
+  relieve(): void {
+    if (this.#dirty.size > this.#limit / 2) this.write()
+  }
+
+  /** Writes all changed nodes. */
+  write(): void {
+    const nodes = [...this.#dirty.values()].toSorted((a, b) => a.address - b.address)
+    for (let at = 0; at < nodes.length;) {
+      const run = runFrom(nodes, at)
+      const blocks = run.map((node) => encodeNode(node, this.#checksum))
+      const bytes = blocks.length === 1 ? (blocks[0] as Buffer) : Buffer.concat(blocks)
+      this.#device.write(bytes, (nodes[at] as Node).address * BLOCK)
+      for (const node of run) {
+        node.dirty = false
+        this.#dirty.delete(node.address)
+      }
+      at += run.length
+    }
+  }
+
+  /** Forgets everything, changes too. */
+  clear(): void {
+    this.#young.clear()
+    this.#old.clear()
+    this.#dirty.clear()
+  }
+
+  #keep(node: Node): Node {
+    if (this.#young.size >= this.#limit / 2) {
+      this.#old = this.#young
+      this.#young = new Map()
+    }
+    this.#young.set(node.address, node)
+    return node
+  }
+}
+
+function runFrom(nodes: readonly Node[], start: number): Node[] {
+  const first = nodes[start] as Node
+  let end = start + 1
+  while (end - start < RUN && nodes[end]?.address === first.address + end - start) end++
+  return nodes.slice(start, end)
+}

@@ -1,0 +1,458 @@
+import { randomBytes } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import { StoreError } from '../errors.js'
+import type { ByteString } from '../fs/bytes.js'
+import { BLOCK, type BlockDevice } from './block.js'
+import type { Checksum } from './checksum.js'
+import { DamagedBlock } from './damage.js'
+import { u48 } from './key.js'
+import { NO_NODE } from './node.js'
+import { Nodes } from './nodes.js'
+import { Space } from './space.js'
+import { encodeSuperblock, findSuperblock, newestGeneration, SUPERBLOCKS, type Superblock } from './superblock.js'
+import { Tree, type Ground } from './tree.js'
+import { decodeRecord, encodeRecord, ROOT_INODE, Volume, type VolumeRecord } from './volume.js'
+
+/** Keeps other processes from changing the store. */
+export interface Guard {
+  /** Returns once nobody else may. Blocks for as long as it takes, or throws. */
+  acquire(): void
+  release(): void
+}
+
+export interface StoreOptions {
+  readonly checksum: Checksum
+  /** Bytes of nodes that are kept in memory, changed ones too. @default 32 MiB */
+  readonly cache?: number | undefined
+  /** @default false */
+  readonly readOnly?: boolean
+  /** @default the device is this process's own */
+  readonly guard?: Guard
+}
+
+export interface CreateVolumeOptions {
+  /** The volume that it begins as a copy of. */
+  readonly from?: string | undefined
+  /** Most bytes of content that it may have. */
+  readonly limit?: bigint | undefined
+  readonly mode?: number
+}
+
+const CACHE = 32 << 20
+/** Changes are committed after this long at the latest, in ms; then others may change the store. */
+const LATEST_COMMIT = 1000
+const SLICE = 8
+const VOLUME = 'L'
+const REMOVED = 'R'
+
+/** A superblock that is not yet known to be on disk. */
+interface Sealed {
+  readonly superblock: Superblock
+  readonly slot: number
+}
+
+/**
+ * Volumes on a block device; docs/cow-format.md tells what is there, and the invariants that this keeps.
+ *
+ *     begin ──► changes of trees in memory, content on the device ──► seal ──► flush ──► superblock ──► flush ──► settle
+ *
+ * `begin` stands before each change: it makes sure that nobody else changes the store, and that this process has its
+ * latest state. A commit ends the transaction: `seal` writes what changed and begins the next generation, so that
+ * changes go on while the flushes take their time. `settle` gives back what the durable state does not reach.
+ *
+ * Readers ask nobody. A reader in another process may meet a block that was freed and written anew while it read: it
+ * finds that out by the checksum or the generation, and looks again from the newest superblock (`latest`).
+ */
+export class CowStore implements Ground {
+  readonly device: BlockDevice
+  readonly readOnly: boolean
+  readonly checksum: Checksum
+  readonly nodes: Nodes
+  space: Space
+  generation = 0
+  changes = 0
+  readonly #guard: Guard | undefined
+  readonly #volumeTree: Tree
+  readonly #spaceTree: Tree
+  readonly #volumes = new Map<string, Volume>()
+  #durable: Sealed
+  #newest: Sealed
+  #nextVolume: number
+  #guarded = false
+  #dirty = false
+  #committing: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #failure: unknown
+  #looked = 0
+  #holders = 0
+
+  private constructor(device: BlockDevice, state: Sealed, options: StoreOptions) {
+    this.device = device
+    this.checksum = options.checksum
+    this.readOnly = options.readOnly ?? false
+    this.#guard = options.guard
+    this.nodes = new Nodes(device, options.checksum, (options.cache ?? CACHE) / BLOCK)
+    this.#volumeTree = new Tree(this, state.superblock.volumes)
+    this.#spaceTree = new Tree(this, state.superblock.space)
+    this.space = new Space(this.#spaceTree, device, state.superblock)
+    this.generation = state.superblock.generation + 1
+    this.#nextVolume = state.superblock.nextVolume
+    this.#durable = state
+    this.#newest = state
+  }
+
+  /** Opens the store of a device; an empty device becomes one. `STORE_FOREIGN` for what is something else. */
+  static open(device: BlockDevice, options: StoreOptions): CowStore {
+    const found = findSuperblock(device, options.checksum)
+    if (found.kind === 'superblock') return new CowStore(device, found, options)
+    if (found.kind === 'empty' && options.readOnly !== true) return CowStore.#format(device, options)
+    throw notAStore(device.name, found)
+  }
+
+  static #format(device: BlockDevice, options: StoreOptions): CowStore {
+    const superblock: Superblock = {
+      store: randomBytes(16),
+      generation: 0,
+      groups: 0,
+      used: 0,
+      nextVolume: 1,
+      volumes: NO_NODE,
+      space: NO_NODE,
+    }
+    const store = new CowStore(device, { superblock, slot: 1 }, options)
+    store.begin()
+    store.space.allocate('node', SUPERBLOCKS)
+    store.commitNow()
+    return store
+  }
+
+  /** A number of the store's own, the same wherever it is opened. */
+  get id(): bigint {
+    return BigInt(this.#newest.superblock.store.readUInt32LE(0))
+  }
+
+  names(): string[] {
+    this.latest()
+    const names: string[] = []
+    for (const [key] of this.#volumeTree.range(VOLUME as ByteString, REMOVED as ByteString)) {
+      names.push(key.slice(VOLUME.length))
+    }
+    return names
+  }
+
+  has(name: string): boolean {
+    this.latest()
+    return this.#volumeTree.get(volumeKey(name)) !== undefined
+  }
+
+  /** The volume of this name, the same object for all that ask; `undefined` where there is none. */
+  volume(name: string): Volume | undefined {
+    this.latest()
+    const open = this.#volumes.get(name)
+    if (open !== undefined) return open
+    const value = this.#volumeTree.get(volumeKey(name))
+    if (value === undefined) return undefined
+    const volume = new Volume(name, decodeRecord(value), this)
+    this.#volumes.set(name, volume)
+    return volume
+  }
+
+  /** Makes a volume, a snapshot if it is one of another: that takes the same time for any. */
+  create(name: string, { from, limit = 0n, mode = 0o755 }: CreateVolumeOptions = {}): Volume {
+    return this.change(() => {
+      const origin = from === undefined ? undefined : this.#existing(from)
+      const made = {
+        number: this.#nextVolume++,
+        limit: Number((limit + BigInt(BLOCK) - 1n) / BigInt(BLOCK)),
+        madeIn: this.generation,
+      }
+      const record: VolumeRecord =
+        origin === undefined
+          ? { ...made, root: NO_NODE, nextInode: ROOT_INODE + 1, blocks: 0, origin: 0 }
+          : { ...origin.record, ...made, root: origin.tree.share(), origin: origin.number }
+      if (origin !== undefined) this.generation++
+      const volume = new Volume(name, record, this)
+      if (origin === undefined) volume.setInode(ROOT_INODE, rootDirectory(mode))
+      this.#volumes.set(name, volume)
+      volume.unsaved()
+      this.#volumeTree.set(volumeKey(name), encodeRecord(volume.record))
+      return volume
+    })
+  }
+
+  rename(name: string, newName: string): void {
+    this.change(() => {
+      const volume = this.#existing(name)
+      this.#volumeTree.set(volumeKey(newName), encodeRecord(volume.record))
+      this.#volumeTree.delete(volumeKey(name))
+      volume.unsaved()
+      volume.name = newName
+      this.#volumes.delete(name)
+      this.#volumes.set(newName, volume)
+    })
+  }
+
+  /** The volume is gone at once; `reap` gives back what it took. */
+  remove(name: string): void {
+    this.change(() => {
+      const volume = this.#existing(name)
+      this.#volumeTree.set(removedKey(volume.number), encodeRecord(volume.record))
+      this.#volumeTree.delete(volumeKey(name))
+      volume.gone = true
+      this.#volumes.delete(name)
+    })
+  }
+
+  /** Takes apart what was removed, leaf by leaf, in slices. What is damaged stays. */
+  async reap(): Promise<void> {
+    const damaged = new Set<ByteString>()
+    for (let next = this.#removed(damaged); next !== undefined; next = this.#removed(damaged)) {
+      const [key, record] = next
+      try {
+        this.change(() => this.#reapSlice(key, record))
+      } catch (error) {
+        if (!(error instanceof DamagedBlock)) throw error
+        damaged.add(key)
+      }
+      await setImmediate()
+    }
+  }
+
+  /** Whether anybody in this process uses the volume. */
+  isOpen(name: string): boolean {
+    return (this.#volumes.get(name)?.opened ?? 0) > 0
+  }
+
+  /** The state that is on the device, if this process has none of its own. */
+  latest(force = false): boolean {
+    if (this.#guarded || this.#guard === undefined) return false
+    const now = performance.now()
+    if (!force && now - this.#looked < 1) return false
+    this.#looked = now
+    if (newestGeneration(this.device) === this.#newest.superblock.generation) return false
+    this.#reload()
+    return true
+  }
+
+  /** Does what changes the store, on its latest state, alone. */
+  change<T>(work: () => T): T {
+    this.begin()
+    const before = this.changes
+    try {
+      return work()
+    } catch (error) {
+      // Half of a change must not be committed; what was committed stays readable.
+      if (this.changes !== before) this.#failure ??= error
+      throw error
+    } finally {
+      if (this.#failure === undefined) this.nodes.relieve()
+    }
+  }
+
+  begin(): void {
+    if (this.#failure !== undefined) throw this.#failure
+    if (this.readOnly) throw new StoreError('STORE_READ_ONLY', `${this.device.name} is open read-only`)
+    if (this.space.pinned > this.space.free) this.commitNow()
+    if (!this.#guarded) {
+      this.#guard?.acquire()
+      this.#guarded = true
+      if (this.#guard !== undefined && newestGeneration(this.device) !== this.#newest.superblock.generation) {
+        this.#reload()
+      }
+    }
+    this.#dirty = true
+    this.#timer ??= setTimeout(() => void this.commit().catch(() => undefined), LATEST_COMMIT)
+  }
+
+  /** Resolves when all that was changed before is on disk. */
+  async commit(): Promise<void> {
+    await this.#committing
+    const sealed = this.#dirty ? this.#seal() : this.#newest
+    if (sealed === this.#durable) return this.#rest()
+    const work = this.#flushLater(sealed).finally(() => {
+      if (this.#committing === work) this.#committing = undefined
+    })
+    this.#committing = work
+    await work
+    this.#rest()
+  }
+
+  commitNow(): void {
+    const sealed = this.#dirty ? this.#seal() : this.#newest
+    if (sealed === this.#durable) return this.#rest()
+    this.device.flush()
+    this.#writeSuperblock(sealed)
+    this.device.flush()
+    this.#settle(sealed)
+    this.#rest()
+  }
+
+  async close(): Promise<void> {
+    try {
+      if (this.#failure === undefined) await this.commit()
+    } finally {
+      clearTimeout(this.#timer)
+      if (this.#guarded) this.#guard?.release()
+      this.#guarded = false
+      this.device.close()
+    }
+  }
+
+  /** What was committed last; it stays as it is while somebody holds it. */
+  get committed(): { readonly superblock: Superblock; readonly slot: number } {
+    return this.#durable
+  }
+
+  /** Nothing that the committed state reaches is written to until this is undone. */
+  hold(): () => void {
+    this.#holders++
+    return () => {
+      this.#holders--
+    }
+  }
+
+  #seal(): Sealed {
+    if (this.#failure !== undefined) throw this.#failure
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    for (const volume of this.#volumes.values()) {
+      const record = volume.unsaved()
+      if (record !== undefined) this.#volumeTree.set(volumeKey(volume.name), record)
+    }
+    this.space.save()
+    this.nodes.write()
+    const superblock: Superblock = {
+      store: this.#newest.superblock.store,
+      generation: this.generation,
+      ...this.space.state,
+      nextVolume: this.#nextVolume,
+      volumes: this.#volumeTree.root,
+      space: this.#spaceTree.root,
+    }
+    this.generation++
+    this.#dirty = false
+    this.#newest = { superblock, slot: 1 - this.#durable.slot }
+    return this.#newest
+  }
+
+  async #flushLater(sealed: Sealed): Promise<void> {
+    await this.device.flushLater()
+    if (this.#isSettled(sealed)) return
+    this.#writeSuperblock(sealed)
+    await this.device.flushLater()
+    if (!this.#isSettled(sealed)) this.#settle(sealed)
+  }
+
+  #isSettled({ superblock }: Sealed): boolean {
+    return this.#durable.superblock.generation >= superblock.generation
+  }
+
+  #writeSuperblock({ superblock, slot }: Sealed): void {
+    this.device.write(encodeSuperblock(superblock, this.checksum), slot * BLOCK)
+  }
+
+  #settle(sealed: Sealed): void {
+    this.#durable = sealed
+    if (this.#holders > 0) return
+    this.space.release(sealed.superblock.generation, ({ address, length }) => {
+      this.device.discard(address * BLOCK, length * BLOCK)
+    })
+  }
+
+  /** Nothing is left to do: others may change the store. */
+  #rest(): void {
+    if (this.#dirty || this.#committing !== undefined || !this.#guarded) return
+    this.#guard?.release()
+    this.#guarded = false
+  }
+
+  #reload(): void {
+    const found = findSuperblock(this.device, this.checksum)
+    if (found.kind !== 'superblock') throw notAStore(this.device.name, found)
+    const { superblock } = found
+    this.#durable = found
+    this.#newest = found
+    this.#volumeTree.moveTo(superblock.volumes)
+    this.#spaceTree.moveTo(superblock.space)
+    this.space = new Space(this.#spaceTree, this.device, superblock)
+    this.generation = superblock.generation + 1
+    this.#nextVolume = superblock.nextVolume
+    for (const volume of this.#volumes.values()) {
+      const value = this.#volumeTree.get(volumeKey(volume.name))
+      if (value !== undefined && decodeRecord(value).number === volume.number) {
+        volume.becomes(decodeRecord(value))
+      } else {
+        volume.gone = true
+        this.#volumes.delete(volume.name)
+      }
+    }
+  }
+
+  #removed(except: ReadonlySet<ByteString>): readonly [ByteString, VolumeRecord] | undefined {
+    for (const [key, value] of this.#volumeTree.range(REMOVED as ByteString, 'S' as ByteString)) {
+      if (!except.has(key)) return [key, decodeRecord(value)]
+    }
+    return undefined
+  }
+
+  #reapSlice(key: ByteString, record: VolumeRecord): void {
+    const volume = new Volume('', record, this)
+    const end = performance.now() + SLICE
+    try {
+      while (performance.now() < end) {
+        if (volume.tree.shrink()) continue
+        this.#volumeTree.delete(key)
+        return
+      }
+    } finally {
+      if (volume.tree.root.address !== 0) this.#volumeTree.set(key, encodeRecord(volume.record))
+    }
+  }
+
+  #existing(name: string): Volume {
+    const volume = this.volume(name)
+    if (volume === undefined) throw new StoreError('LAYER_NOT_FOUND', `there is no volume ${name}`)
+    return volume
+  }
+}
+
+function volumeKey(name: string): ByteString {
+  return (VOLUME + name) as ByteString
+}
+
+function removedKey(number: number): ByteString {
+  return (REMOVED + u48(number)) as ByteString
+}
+
+function rootDirectory(mode: number) {
+  const now = BigInt(Date.now()) * 1_000_000n
+  return {
+    type: 'directory',
+    hasXattrs: false,
+    mode,
+    links: 2,
+    uid: 0,
+    gid: 0,
+    size: 0,
+    blocks: 0,
+    device: { major: 0, minor: 0 },
+    atimeNs: now,
+    mtimeNs: now,
+    ctimeNs: now,
+    birthtimeNs: now,
+  } as const
+}
+
+function notAStore(name: string, found: Exclude<ReturnType<typeof findSuperblock>, { kind: 'superblock' }>): StoreError {
+  switch (found.kind) {
+    case 'version':
+      return new StoreError('STORE_FOREIGN', `${name} is of version ${found.version} of the format, not 1`, {
+        path: name,
+        hint: 'open it with the version of this library that made it, or a later one',
+      })
+    case 'damaged':
+      return new StoreError('STORE_CORRUPT', `both superblocks of ${name} are damaged`, { path: name })
+    default:
+      return new StoreError('STORE_FOREIGN', `${name} holds no layers of this library`, { path: name })
+  }
+}

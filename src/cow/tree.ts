@@ -1,0 +1,375 @@
+import type { ByteString } from '../fs/bytes.js'
+import { CAPACITY, LARGEST_ITEM, NO_NODE, Node, POINTER_SIZE, type Pointer } from './node.js'
+import type { Nodes } from './nodes.js'
+import type { Run, Space } from './space.js'
+
+/** What all trees of a store share. */
+export interface Ground {
+  readonly nodes: Nodes
+  readonly space: Space
+  /** Nodes of this generation may be changed in place. */
+  readonly generation: number
+  /** Counts changes of items: who sees the same number before and after knows that nothing was changed. */
+  changes: number
+}
+
+/** The blocks that an item of a leaf leads to. */
+export type ContentOf = (key: ByteString, value: Buffer) => Run | undefined
+
+export type Item = readonly [key: ByteString, value: Buffer]
+
+const ITEM = 4
+const SMALL = CAPACITY / 4
+
+/**
+ * A B-tree of ordered bytes that is never changed where others see it: a change shadows the path from the root to the leaf
+ * (Rodeh, "B-trees, shadowing, and clones"). Values must not be changed after they were given or taken.
+ */
+export class Tree {
+  readonly #ground: Ground
+  readonly #contentOf: ContentOf | undefined
+  #root: Pointer
+
+  constructor(ground: Ground, root: Pointer, contentOf?: ContentOf) {
+    this.#ground = ground
+    this.#root = root
+    this.#contentOf = contentOf
+  }
+
+  get root(): Pointer {
+    return this.#root
+  }
+
+  /** The tree becomes another state of itself. */
+  moveTo(root: Pointer): void {
+    this.#root = root
+  }
+
+  get(key: ByteString): Buffer | undefined {
+    if (this.#root.address === 0) return undefined
+    let node = this.#load(this.#root)
+    while (node.level > 0) node = this.#load(node.children[node.childAt(key)] as Pointer)
+    const at = node.seek(key)
+    return node.keys[at] === key ? node.values[at] : undefined
+  }
+
+  /** The item with the highest key below this one. */
+  before(key: ByteString): Item | undefined {
+    return this.#root.address === 0 ? undefined : this.#before(this.#load(this.#root), key)
+  }
+
+  /** Items from a key to below another one. The tree may be changed meanwhile: what is ahead is seen as it is then. */
+  *range(from: ByteString, to: ByteString): Generator<Item, void, void> {
+    for (let key = from; this.#root.address !== 0;) {
+      const leaf = this.#leafWith(this.#load(this.#root), key)
+      if (leaf === undefined) return
+      const items = leaf.keys.map((each, at): Item => [each, leaf.values[at] as Buffer])
+      for (const item of items.slice(leaf.seek(key))) {
+        if (item[0] >= to) return
+        yield item
+        key = `${item[0]}\0` as ByteString
+      }
+    }
+  }
+
+  set(key: ByteString, value: Buffer): void {
+    if (key.length + value.length > LARGEST_ITEM) throw new RangeError('the item is too large for a node')
+    this.#ground.space.prepare()
+    if (this.#root.address === 0) {
+      const leaf = this.#newNode(0)
+      leaf.keys.push(key)
+      leaf.values.push(value)
+      leaf.size = leaf.itemSize(0)
+      this.#root = pointerTo(leaf)
+      return
+    }
+    const root = this.#writableRoot()
+    const split = this.#insert(root, key, value)
+    if (split === undefined) return
+    const above = this.#newNode(root.level + 1)
+    for (const node of [root, split]) addChild(above, above.keys.length, node)
+    this.#root = pointerTo(above)
+  }
+
+  delete(key: ByteString): boolean {
+    if (this.get(key) === undefined) return false
+    this.#ground.space.prepare()
+    let root = this.#writableRoot()
+    this.#remove(root, key)
+    while (isNeedless(root)) {
+      this.#root = root.children[0] as Pointer
+      this.#discard(root)
+      root = this.#load(this.#root)
+      if (isNeedless(root)) root = this.#writableRoot()
+    }
+    if (root.keys.length === 0) {
+      this.#discard(root)
+      this.#root = NO_NODE
+    }
+    return true
+  }
+
+  /** Another tree that begins as this one. What either does, the other does not see: the generation must change. */
+  share(): Pointer {
+    this.#ground.space.increment(this.#root.address)
+    return this.#root
+  }
+
+  /**
+   * Takes the last of the tree away: a leaf, or all below a node that others have too.
+   * @returns whether there is anything left
+   */
+  shrink(): boolean {
+    const { space, generation } = this.#ground
+    const root = this.#root
+    if (root.address === 0) return false
+    space.prepare()
+    if (space.count(root.address) > 1) {
+      space.decrement(root.address, generation)
+      this.#root = NO_NODE
+    } else if (this.#load(root).level === 0) {
+      this.#dropLeaf(root)
+      this.#root = NO_NODE
+    } else {
+      const node = this.#writableRoot()
+      this.#shrinkBelow(node)
+      if (node.children.length === 0) {
+        this.#discard(node)
+        this.#root = NO_NODE
+      }
+    }
+    this.#ground.changes++
+    return this.#root.address !== 0
+  }
+
+  #before(node: Node, key: ByteString): Item | undefined {
+    if (node.level === 0) {
+      const at = node.seek(key) - 1
+      return at < 0 ? undefined : [node.keys[at] as ByteString, node.values[at] as Buffer]
+    }
+    for (let at = node.childAt(key); at >= 0; at--) {
+      const found = this.#before(this.#load(node.children[at] as Pointer), key)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+
+  /** The first leaf that has a key from this one on. */
+  #leafWith(node: Node, key: ByteString): Node | undefined {
+    if (node.level === 0) return node.seek(key) < node.keys.length ? node : undefined
+    for (let at = node.childAt(key); at < node.children.length; at++) {
+      const found = this.#leafWith(this.#load(node.children[at] as Pointer), key)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+
+  #insert(node: Node, key: ByteString, value: Buffer): Node | undefined {
+    const at = node.level === 0 ? this.#insertItem(node, key, value) : this.#insertBelow(node, key, value)
+    return node.size > CAPACITY ? this.#split(node, at === node.keys.length - 1) : undefined
+  }
+
+  #insertItem(leaf: Node, key: ByteString, value: Buffer): number {
+    const at = leaf.seek(key)
+    this.#ground.changes++
+    if (leaf.keys[at] === key) {
+      leaf.size += value.length - (leaf.values[at] as Buffer).length
+      leaf.values[at] = value
+      return 0
+    }
+    leaf.keys.splice(at, 0, key)
+    leaf.values.splice(at, 0, value)
+    leaf.size += leaf.itemSize(at)
+    return at
+  }
+
+  #insertBelow(node: Node, key: ByteString, value: Buffer): number {
+    const at = node.childAt(key)
+    const first = node.keys[at] as ByteString
+    if (key < first) {
+      node.size += key.length - first.length
+      node.keys[at] = key
+    }
+    const split = this.#insert(this.#writableChild(node, at), key, value)
+    if (split === undefined) return 0
+    addChild(node, at + 1, split)
+    return at + 1
+  }
+
+  /** Keys that come in order fill their nodes. */
+  #split(node: Node, atEnd: boolean): Node {
+    const right = this.#newNode(node.level)
+    const cut = atEnd ? node.keys.length - 1 : halfOf(node)
+    right.keys.push(...node.keys.splice(cut))
+    right.values.push(...node.values.splice(cut))
+    right.children.push(...node.children.splice(cut))
+    right.size = sizeOf(right)
+    node.size -= right.size
+    return right
+  }
+
+  #remove(node: Node, key: ByteString): void {
+    if (node.level === 0) {
+      this.#ground.changes++
+      return removeAt(node, node.seek(key))
+    }
+    const at = node.childAt(key)
+    const child = this.#writableChild(node, at)
+    this.#remove(child, key)
+    if (child.keys.length === 0) {
+      removeAt(node, at)
+      this.#discard(child)
+    } else if (child.size < SMALL) {
+      this.#join(node, at + 1 < node.children.length ? at : at - 1)
+    }
+  }
+
+  /** Makes one node of two neighbours, if they fit. */
+  #join(node: Node, at: number): void {
+    if (at < 0 || at + 1 >= node.children.length) return
+    const [left, right] = [node.children[at], node.children[at + 1]] as [Pointer, Pointer]
+    if (this.#load(left).size + this.#load(right).size > CAPACITY - SMALL / 2) return
+    const target = this.#writableChild(node, at)
+    const source = this.#writableChild(node, at + 1)
+    target.keys.push(...source.keys)
+    target.values.push(...source.values)
+    target.children.push(...source.children)
+    target.size += source.size
+    removeAt(node, at + 1)
+    this.#discard(source)
+  }
+
+  #shrinkBelow(node: Node): void {
+    const { space, generation } = this.#ground
+    const last = node.children.length - 1
+    const pointer = node.children[last] as Pointer
+    if (space.count(pointer.address) > 1) {
+      space.decrement(pointer.address, generation)
+    } else if (node.level === 1) {
+      this.#dropLeaf(pointer)
+    } else {
+      const child = this.#writableChild(node, last)
+      this.#shrinkBelow(child)
+      if (child.children.length > 0) return
+      this.#discard(child)
+    }
+    removeAt(node, last)
+  }
+
+  #dropLeaf(pointer: Pointer): void {
+    const { space, generation, nodes } = this.#ground
+    for (const { address, length } of this.#contents(this.#load(pointer))) {
+      for (let at = address; at < address + length; at++) space.decrement(at, generation)
+    }
+    space.decrement(pointer.address, generation)
+    nodes.forget(pointer)
+  }
+
+  #writableRoot(): Node {
+    const node = this.#writable(this.#root)
+    this.#root = pointerTo(node)
+    return node
+  }
+
+  #writableChild(parent: Node, at: number): Node {
+    const child = this.#writable(parent.children[at] as Pointer)
+    parent.children[at] = pointerTo(child)
+    return child
+  }
+
+  /** The node that may be changed in the place of this one. */
+  #writable(pointer: Pointer): Node {
+    const { nodes, space, generation } = this.#ground
+    const node = this.#load(pointer)
+    if (node.generation === generation) {
+      nodes.changed(node)
+      return node
+    }
+    const { address } = space.allocate('node', 1)
+    const shadow =
+      space.count(pointer.address) > 1
+        ? this.#copied(node, address)
+        : new Node(node.level, { address, generation }, node.keys, node.values, node.children)
+    if (space.decrement(pointer.address, generation) === 0) nodes.forget(pointer)
+    nodes.changed(shadow)
+    return shadow
+  }
+
+  /** Others keep the old one, and all that it leads to. */
+  #copied(node: Node, address: number): Node {
+    const { space, generation } = this.#ground
+    for (const child of node.children) space.increment(child.address)
+    for (const run of this.#contents(node)) space.increment(run.address, run.length)
+    return new Node(
+      node.level,
+      { address, generation },
+      [...node.keys],
+      [...node.values],
+      [...node.children],
+    )
+  }
+
+  #contents(node: Node): Run[] {
+    if (node.level > 0 || this.#contentOf === undefined) return []
+    const runs: Run[] = []
+    for (const [at, key] of node.keys.entries()) {
+      const run = this.#contentOf(key, node.values[at] as Buffer)
+      if (run !== undefined) runs.push(run)
+    }
+    return runs
+  }
+
+  #newNode(level: number): Node {
+    const { nodes, space, generation } = this.#ground
+    const node = new Node(level, { address: space.allocate('node', 1).address, generation })
+    nodes.changed(node)
+    return node
+  }
+
+  /** A node of this generation that nothing leads to any more. */
+  #discard(node: Node): void {
+    this.#ground.nodes.forget(node)
+    this.#ground.space.giveBack(node.address)
+  }
+
+  #load(pointer: Pointer): Node {
+    return this.#ground.nodes.load(pointer)
+  }
+}
+
+function isNeedless(root: Node): boolean {
+  return root.level > 0 && root.children.length === 1
+}
+
+function pointerTo({ address, generation }: Pointer): Pointer {
+  return { address, generation }
+}
+
+function addChild(node: Node, at: number, child: Node): void {
+  const key = child.keys[0] as ByteString
+  node.keys.splice(at, 0, key)
+  node.children.splice(at, 0, pointerTo(child))
+  node.size += ITEM + key.length + POINTER_SIZE
+}
+
+function removeAt(node: Node, at: number): void {
+  node.size -= node.itemSize(at)
+  node.keys.splice(at, 1)
+  if (node.level === 0) node.values.splice(at, 1)
+  else node.children.splice(at, 1)
+}
+
+function sizeOf(node: Node): number {
+  let size = 0
+  for (let at = 0; at < node.keys.length; at++) size += node.itemSize(at)
+  return size
+}
+
+function halfOf(node: Node): number {
+  let size = 0
+  for (let at = 0; at < node.keys.length - 1; at++) {
+    size += node.itemSize(at)
+    if (size >= node.size / 2) return at + 1
+  }
+  return node.keys.length - 1
+}

@@ -1,0 +1,67 @@
+import type { RawFile, RawStat } from '../fs/raw-fs.js'
+import { systemError } from '../sys/errno.js'
+import { setOwner, setTimes } from './inode.js'
+import type { VolumeFs } from './volume-fs.js'
+
+/** An open file of a volume; it stays readable when its last name is removed. */
+export class VolumeFile implements RawFile {
+  readonly #fs: VolumeFs
+  readonly #inode: number
+  readonly #writes: boolean
+  readonly #appends: boolean
+  #open = true
+
+  constructor(fs: VolumeFs, inode: number, writes: boolean, appends: boolean) {
+    this.#fs = fs
+    this.#inode = inode
+    this.#writes = writes
+    this.#appends = appends
+    fs.opened(inode)
+  }
+
+  read(buffer: Uint8Array, position: number): number {
+    return this.#fs.readContent(this.#inode, buffer, position)
+  }
+
+  write(buffer: Uint8Array, position: number): number {
+    this.#mustWrite('write', 'EBADF')
+    return this.#fs.writeContent(this.#inode, buffer, this.#appends ? undefined : position)
+  }
+
+  stat(): RawStat {
+    return this.#fs.stat(this.#inode)
+  }
+
+  truncate(size: number): void {
+    this.#mustWrite('ftruncate', 'EINVAL')
+    this.#fs.resize(this.#inode, size)
+  }
+
+  chmod(mode: number): void {
+    this.#fs.changeInode(this.#inode, (inode) => {
+      inode.mode = mode
+    })
+  }
+
+  chown(uid: number, gid: number): void {
+    this.#fs.changeInode(this.#inode, (inode) => setOwner(inode, uid, gid))
+  }
+
+  utimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
+    this.#fs.changeInode(this.#inode, (inode) => setTimes(inode, atimeNs, mtimeNs))
+  }
+
+  sync(): void {
+    this.#fs.sync()
+  }
+
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    this.#fs.closed(this.#inode)
+  }
+
+  #mustWrite(syscall: string, code: string): void {
+    if (!this.#writes) throw systemError(code, syscall)
+  }
+}

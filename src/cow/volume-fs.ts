@@ -1,0 +1,497 @@
+import { StoreError } from '../errors.js'
+import { baseOf, bytesToBuffer, parentOf, type ByteString } from '../fs/bytes.js'
+import { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from '../fs/open-flags.js'
+import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
+import { systemError } from '../sys/errno.js'
+import { now } from './clock.js'
+import { Content } from './content.js'
+import { DamagedBlock } from './damage.js'
+import { addressOf, contentOf, lengthOf } from './extent.js'
+import { setOwner, setTimes, type Inode } from './inode.js'
+import { endOf, ITEM, keyOf, REST, u48 } from './key.js'
+import { Names, type Entry } from './names.js'
+import { deleteParts, getParts, setParts } from './parts.js'
+import type { CowStore } from './store.js'
+import { VolumeFile } from './volume-file.js'
+import type { Volume } from './volume.js'
+
+export interface VolumeFsOptions {
+  /** @default false */
+  readonly readOnly?: boolean
+  /** A file's `sync` does nothing: what a crash leaves is of no use to anybody. @default false */
+  readonly volatile?: boolean
+}
+
+const NO_DEVICE: DeviceNumber = { major: 0, minor: 0 }
+const NOTHING = Buffer.alloc(0)
+const LONGEST_NAME = 255
+const LONGEST_TARGET = 4095
+const LONGEST_VALUE = 64 << 10
+const MOST_LINKS = 0xffff_ffff
+
+/**
+ * A volume as a filesystem. Whoever uses it may do everything: permission bits are kept, not asked. Access times stay as
+ * they are set.
+ */
+export class VolumeFs implements RawFs {
+  readonly readOnly: boolean
+  readonly volume: Volume
+  readonly #store: CowStore
+  readonly #names: Names
+  readonly #volatile: boolean
+  readonly #device: bigint
+  #closed = false
+
+  constructor(store: CowStore, volume: Volume, { readOnly = false, volatile = false }: VolumeFsOptions = {}) {
+    this.#store = store
+    this.volume = volume
+    this.readOnly = readOnly || store.readOnly
+    this.#volatile = volatile
+    this.#names = new Names(volume)
+    this.#device = (store.id << 32n) | BigInt(volume.number)
+    volume.opened++
+    if (!this.readOnly) this.#removeOrphans()
+  }
+
+  lstat(path: ByteString): RawStat {
+    return this.#read(() => {
+      const { inode } = this.#entry('lstat', path)
+      return this.statOf(inode, this.inode(inode))
+    })
+  }
+
+  readdir(path: ByteString): RawDirent[] {
+    return this.#read(() => this.#names.list(this.#directory('scandir', path)))
+  }
+
+  readlink(path: ByteString): ByteString {
+    return this.#read(() => {
+      const { inode, type } = this.#entry('readlink', path)
+      if (type !== 'symlink') throw failure('EINVAL', 'readlink', path)
+      const target = getParts(this.volume.tree, keyOf(inode, ITEM.target)) ?? NOTHING
+      return target.toString('latin1') as ByteString
+    })
+  }
+
+  open(path: ByteString, flags: number, mode = 0o666): RawFile {
+    const writes = (flags & O_ACCMODE) !== O_RDONLY
+    const creates = (flags & O_CREAT) !== 0
+    if (this.readOnly && (writes || (flags & O_TRUNC) !== 0)) throw failure('EROFS', 'open', path)
+    let entry = this.#read(() => (creates ? this.#find('open', path) : this.#entry('open', path)))
+    if (entry === undefined) {
+      entry = this.#make('open', path, 'file', mode)
+    } else if (creates && (flags & O_EXCL) !== 0) {
+      throw failure('EEXIST', 'open', path)
+    }
+    if (entry.type === 'symlink') throw failure('ELOOP', 'open', path)
+    if (entry.type !== 'file') {
+      throw failure(entry.type === 'directory' ? 'EISDIR' : 'ENXIO', 'open', path)
+    }
+    const file = new VolumeFile(this, entry.inode, writes, (flags & O_APPEND) !== 0)
+    if ((flags & O_TRUNC) !== 0) file.truncate(0)
+    return file
+  }
+
+  mkdir(path: ByteString, mode: number): void {
+    this.#make('mkdir', path, 'directory', mode)
+  }
+
+  rmdir(path: ByteString): void {
+    this.write(() => {
+      if (!this.#names.isEmpty(this.#directory('rmdir', path))) throw failure('ENOTEMPTY', 'rmdir', path)
+      this.#unlink('rmdir', path)
+    })
+  }
+
+  unlink(path: ByteString): void {
+    this.write(() => {
+      if (this.#entry('unlink', path).type === 'directory') throw failure('EISDIR', 'unlink', path)
+      this.#unlink('unlink', path)
+    })
+  }
+
+  rename(from: ByteString, to: ByteString): void {
+    this.write(() => {
+      const entry = this.#entry('rename', from)
+      if (from === '' || to === '') throw failure('EBUSY', 'rename', from)
+      const replaced = this.#find('rename', to)
+      if (replaced?.inode === entry.inode) return
+      const directory = entry.type === 'directory'
+      if (directory && `${to}/`.startsWith(`${from}/`)) throw failure('EINVAL', 'rename', from)
+      if (replaced?.type === 'directory') {
+        if (!directory) throw failure('EISDIR', 'rename', to)
+        if (!this.#names.isEmpty(replaced.inode)) throw failure('ENOTEMPTY', 'rename', to)
+      } else if (replaced !== undefined && directory) throw failure('ENOTDIR', 'rename', to)
+      checkName('rename', to)
+      if (replaced !== undefined) this.#unlink('rename', to)
+      const [source, target] = [
+        this.#directory('rename', parentOf(from)),
+        this.#directory('rename', parentOf(to)),
+      ]
+      this.#names.remove(source, baseOf(from), entry)
+      this.#names.add(target, baseOf(to), entry)
+      const moved = directory ? 1 : 0
+      this.#touchDirectory(source, -moved)
+      this.#touchDirectory(target, moved)
+      this.#update(entry.inode, () => undefined)
+    })
+  }
+
+  link(existing: ByteString, path: ByteString): void {
+    this.write(() => {
+      const { inode, type } = this.#entry('link', existing)
+      if (type === 'directory') throw failure('EPERM', 'link', existing)
+      const parent = this.#room('link', path)
+      if (this.inode(inode).links >= MOST_LINKS) throw failure('EMLINK', 'link', existing)
+      this.#names.add(parent, baseOf(path), { inode, type })
+      this.#update(inode, (node) => node.links++)
+      this.#touchDirectory(parent)
+    })
+  }
+
+  symlink(target: ByteString, path: ByteString): void {
+    if (target === '') throw failure('ENOENT', 'symlink', path)
+    if (target.length > LONGEST_TARGET) throw failure('ENAMETOOLONG', 'symlink', path)
+    this.#make('symlink', path, 'symlink', 0o777, NO_DEVICE, target)
+  }
+
+  mknod(
+    path: ByteString,
+    type: 'fifo' | 'socket' | 'char' | 'block',
+    mode: number,
+    device: DeviceNumber = NO_DEVICE,
+  ): void {
+    this.#make('mknod', path, type, mode, device)
+  }
+
+  chmod(path: ByteString, mode: number): void {
+    this.#change('chmod', path, (inode) => {
+      if (inode.type === 'symlink') throw failure('EOPNOTSUPP', 'chmod', path)
+      inode.mode = mode
+    })
+  }
+
+  chown(path: ByteString, uid: number, gid: number): void {
+    this.#change('lchown', path, (inode) => setOwner(inode, uid, gid))
+  }
+
+  utimes(path: ByteString, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
+    this.#change('utimensat', path, (inode) => setTimes(inode, atimeNs, mtimeNs))
+  }
+
+  truncate(path: ByteString, size: number): void {
+    const { inode, type } = this.#read(() => this.#entry('truncate', path))
+    if (type !== 'file') throw failure(type === 'directory' ? 'EISDIR' : 'EINVAL', 'truncate', path)
+    this.resize(inode, size)
+  }
+
+  listxattr(path: ByteString): ByteString[] {
+    return this.#read(() => {
+      const { inode } = this.#entry('llistxattr', path)
+      if (!this.inode(inode).hasXattrs) return []
+      const names: ByteString[] = []
+      for (const [key] of this.#xattrItems(inode)) {
+        if (key.endsWith('\0\0\0')) names.push(key.slice(REST, -3) as ByteString)
+      }
+      return names
+    })
+  }
+
+  getxattr(path: ByteString, name: ByteString): Buffer | undefined {
+    return this.#read(() => {
+      const { inode } = this.#entry('lgetxattr', path)
+      return this.inode(inode).hasXattrs ? getParts(this.volume.tree, xattrKey(inode, name)) : undefined
+    })
+  }
+
+  setxattr(path: ByteString, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void {
+    this.write(() => {
+      const { inode } = this.#entry('lsetxattr', path)
+      const key = xattrKey(inode, name)
+      const exists = getParts(this.volume.tree, key) !== undefined
+      if (flag === 'create' && exists) throw failure('EEXIST', 'lsetxattr', path)
+      if (flag === 'replace' && !exists) throw failure('ENODATA', 'lsetxattr', path)
+      if (name === '' || name.length > LONGEST_NAME || name.includes('\0')) {
+        throw failure('ERANGE', 'lsetxattr', path)
+      }
+      if (value.length > LONGEST_VALUE) throw failure('E2BIG', 'lsetxattr', path)
+      setParts(this.volume.tree, key, value)
+      this.#update(inode, (node) => {
+        node.hasXattrs = true
+      })
+    })
+  }
+
+  removexattr(path: ByteString, name: ByteString): void {
+    this.write(() => {
+      const { inode } = this.#entry('lremovexattr', path)
+      if (!deleteParts(this.volume.tree, xattrKey(inode, name))) {
+        throw failure('ENODATA', 'lremovexattr', path)
+      }
+      this.#update(inode, (node) => {
+        node.hasXattrs = this.#xattrItems(inode).next().done !== true
+      })
+    })
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.volume.opened--
+  }
+
+  /** What the files of this filesystem are made of; for `VolumeFile`. */
+
+  inode(number: number): Inode {
+    const inode = this.volume.inode(number)
+    if (inode !== undefined) return inode
+    const { address } = this.volume.tree.root
+    throw new DamagedBlock(this.#store.device.name, address, `inode ${number} is missing below it`)
+  }
+
+  statOf(number: number, inode: Inode): RawStat {
+    return {
+      type: inode.type,
+      mode: inode.mode,
+      uid: inode.uid,
+      gid: inode.gid,
+      size: inode.size,
+      nlink: inode.links,
+      dev: this.#device,
+      ino: BigInt(number),
+      device: inode.device,
+      blocks: inode.blocks * 8,
+      atimeNs: inode.atimeNs,
+      mtimeNs: inode.mtimeNs,
+      ctimeNs: inode.ctimeNs,
+      birthtimeNs: inode.birthtimeNs,
+    }
+  }
+
+  stat(number: number): RawStat {
+    return this.#read(() => this.statOf(number, this.inode(number)))
+  }
+
+  readContent(number: number, buffer: Uint8Array, position: number): number {
+    return this.#read(() => this.#content(number).read(this.inode(number), buffer, position))
+  }
+
+  /** Without a position, at the end. */
+  writeContent(number: number, bytes: Uint8Array, position: number | undefined): number {
+    if (bytes.length === 0) return 0
+    return this.write(() => {
+      const inode = this.inode(number)
+      const written = this.#content(number).write(inode, bytes, position ?? inode.size)
+      inode.mtimeNs = inode.ctimeNs = now()
+      this.volume.setInode(number, inode)
+      return written
+    })
+  }
+
+  resize(number: number, size: number): void {
+    this.write(() => {
+      const inode = this.inode(number)
+      this.#content(number).resize(inode, size)
+      inode.mtimeNs = inode.ctimeNs = now()
+      this.volume.setInode(number, inode)
+    })
+  }
+
+  changeInode(number: number, work: (inode: Inode) => void): void {
+    this.write(() => this.#update(number, work))
+  }
+
+  opened(number: number): void {
+    const { files } = this.volume
+    files.set(number, (files.get(number) ?? 0) + 1)
+  }
+
+  /** The last one that closes a file without names removes it. */
+  closed(number: number): void {
+    const { files } = this.volume
+    const left = (files.get(number) ?? 1) - 1
+    if (left > 0) {
+      files.set(number, left)
+      return
+    }
+    files.delete(number)
+    if (this.readOnly || this.volume.gone || this.volume.inode(number)?.links !== 0) return
+    this.write(() => this.#removeInode(number))
+  }
+
+  sync(): void {
+    if (!this.#volatile) this.#store.commitNow()
+  }
+
+  write<T>(work: () => T): T {
+    if (this.readOnly) throw systemError('EROFS', 'write')
+    return this.#store.change(() => {
+      this.#mustBeThere()
+      return work()
+    })
+  }
+
+  /** Another process may have freed, and used again, what this one was about to read. */
+  #read<T>(work: () => T): T {
+    this.#store.latest()
+    this.#mustBeThere()
+    try {
+      return work()
+    } catch (error) {
+      if (!(error instanceof DamagedBlock) || !this.#store.latest(true)) throw error
+      return work()
+    }
+  }
+
+  #mustBeThere(): void {
+    if (this.volume.gone) throw new StoreError('LAYER_NOT_FOUND', `layer ${this.volume.name} was removed`)
+  }
+
+  #make(
+    syscall: string,
+    path: ByteString,
+    type: FileType,
+    mode: number,
+    device: DeviceNumber = NO_DEVICE,
+    target?: ByteString,
+  ): Entry {
+    return this.write(() => {
+      const parent = this.#room(syscall, path)
+      if (this.#store.space.isShort) throw failure('ENOSPC', syscall, path)
+      const inode = this.volume.nextInode++
+      const time = now()
+      this.volume.setInode(inode, {
+        type,
+        hasXattrs: false,
+        mode,
+        links: type === 'directory' ? 2 : 1,
+        uid: 0,
+        gid: 0,
+        size: target?.length ?? 0,
+        blocks: 0,
+        device: type === 'char' || type === 'block' ? device : NO_DEVICE,
+        atimeNs: time,
+        mtimeNs: time,
+        ctimeNs: time,
+        birthtimeNs: time,
+      })
+      if (target !== undefined) setParts(this.volume.tree, keyOf(inode, ITEM.target), bytesToBuffer(target))
+      this.#names.add(parent, baseOf(path), { inode, type })
+      this.#touchDirectory(parent, type === 'directory' ? 1 : 0)
+      return { inode, type }
+    })
+  }
+
+  /** The directory in which a new name may stand. */
+  #room(syscall: string, path: ByteString): number {
+    const parent = this.#directory(syscall, parentOf(path))
+    if (path === '' || this.#names.entry(parent, baseOf(path)) !== undefined) {
+      throw failure('EEXIST', syscall, path)
+    }
+    checkName(syscall, path)
+    return parent
+  }
+
+  #unlink(syscall: string, path: ByteString): void {
+    if (path === '') throw failure('EBUSY', syscall, path)
+    const parent = this.#directory(syscall, parentOf(path))
+    const entry = this.#entry(syscall, path)
+    const inode = this.inode(entry.inode)
+    this.#names.remove(parent, baseOf(path), entry)
+    const directory = entry.type === 'directory'
+    this.#touchDirectory(parent, directory ? -1 : 0)
+    inode.links = directory ? 0 : inode.links - 1
+    if (inode.links === 0 && !this.volume.files.has(entry.inode)) {
+      this.#removeInode(entry.inode)
+      return
+    }
+    inode.ctimeNs = now()
+    this.volume.setInode(entry.inode, inode)
+    if (inode.links === 0) this.volume.tree.set(orphanKey(entry.inode), NOTHING)
+  }
+
+  #removeInode(number: number): void {
+    const { space, generation } = this.#store
+    this.volume.removeInode(number, (key, value) => {
+      if (contentOf(key, value) === undefined) return
+      const [address, length] = [addressOf(value), lengthOf(value)]
+      for (let at = address; at < address + length; at++) space.decrement(at, generation)
+      this.volume.blocks -= length
+    })
+    this.volume.tree.delete(orphanKey(number))
+  }
+
+  /** Files that were open without a name when their process ended. */
+  #removeOrphans(): void {
+    const orphans: number[] = []
+    this.#read(() => {
+      for (const [key] of this.volume.tree.range(keyOf(0, ITEM.orphan), endOf(0, ITEM.orphan))) {
+        orphans.push(Number.parseInt(bytesToBuffer(key).subarray(REST).toString('hex'), 16))
+      }
+    })
+    for (const number of orphans) {
+      if (!this.volume.files.has(number)) this.write(() => this.#removeInode(number))
+    }
+  }
+
+  #change(syscall: string, path: ByteString, work: (inode: Inode) => void): void {
+    this.write(() => this.#update(this.#entry(syscall, path).inode, work))
+  }
+
+  #update(number: number, work: (inode: Inode) => unknown): void {
+    const inode = this.inode(number)
+    work(inode)
+    inode.ctimeNs = now()
+    this.volume.setInode(number, inode)
+  }
+
+  #touchDirectory(number: number, links = 0): void {
+    this.#update(number, (inode) => {
+      inode.links += links
+      inode.mtimeNs = now()
+    })
+  }
+
+  #content(number: number): Content {
+    return new Content(this.#store, this.volume, number)
+  }
+
+  #xattrItems(inode: number) {
+    return this.volume.tree.range(keyOf(inode, ITEM.xattr), endOf(inode, ITEM.xattr))
+  }
+
+  #find(syscall: string, path: ByteString): Entry | undefined {
+    const found = this.#names.find(path)
+    if (typeof found === 'string') throw failure(found, syscall, path)
+    return found
+  }
+
+  #entry(syscall: string, path: ByteString): Entry {
+    const entry = this.#find(syscall, path)
+    if (entry === undefined) throw failure('ENOENT', syscall, path)
+    return entry
+  }
+
+  #directory(syscall: string, path: ByteString): number {
+    const found = this.#names.directory(path)
+    if (typeof found === 'string') throw failure(found, syscall, path)
+    return found
+  }
+}
+
+function checkName(syscall: string, path: ByteString): void {
+  if (baseOf(path).length > LONGEST_NAME) throw failure('ENAMETOOLONG', syscall, path)
+}
+
+/** Names hold no byte 0, so it ends them. */
+function xattrKey(inode: number, name: ByteString): ByteString {
+  return keyOf(inode, ITEM.xattr, `${name}\0`)
+}
+
+function orphanKey(inode: number): ByteString {
+  return keyOf(0, ITEM.orphan, u48(inode))
+}
+
+function failure(code: string, syscall: string, path: ByteString): NodeJS.ErrnoException {
+  return systemError(code, syscall, path)
+}

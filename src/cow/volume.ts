@@ -1,0 +1,118 @@
+import type { ByteString } from '../fs/bytes.js'
+import { contentOf } from './extent.js'
+import { decodeInode, encodeInode, type Inode } from './inode.js'
+import { ITEM, keyOf } from './key.js'
+import { readPointer, writePointer, type Pointer } from './node.js'
+import { Tree, type Ground } from './tree.js'
+
+export interface VolumeRecord {
+  readonly root: Pointer
+  readonly number: number
+  readonly nextInode: number
+  /** Of content, in all its files. */
+  readonly blocks: number
+  /** The most that there may be; 0: no limit. */
+  readonly limit: number
+  /** The volume that it is a snapshot of; 0: none. */
+  readonly origin: number
+  readonly madeIn: number
+}
+
+export const ROOT_INODE = 1
+const SIZE = 48
+
+/** A filesystem of a store while it is in use: its tree, and what its record says. */
+export class Volume {
+  name: string
+  readonly tree: Tree
+  readonly number: number
+  readonly limit: number
+  readonly origin: number
+  readonly madeIn: number
+  nextInode: number
+  blocks: number
+  /** How many have it open. */
+  opened = 0
+  /** It was removed, or is under another name now. */
+  gone = false
+  /** How often each inode is open. */
+  readonly files = new Map<number, number>()
+  /** Changes with every change of a directory's name or place. */
+  moves = 0
+  #saved: Buffer
+
+  constructor(name: string, record: VolumeRecord, ground: Ground) {
+    this.name = name
+    this.tree = new Tree(ground, record.root, contentOf)
+    this.number = record.number
+    this.limit = record.limit
+    this.origin = record.origin
+    this.madeIn = record.madeIn
+    this.nextInode = record.nextInode
+    this.blocks = record.blocks
+    this.#saved = encodeRecord(record)
+  }
+
+  get record(): VolumeRecord {
+    const { number, nextInode, blocks, limit, origin, madeIn } = this
+    return { root: this.tree.root, number, nextInode, blocks, limit, origin, madeIn }
+  }
+
+  /** The record, if it is another one than was saved last. */
+  unsaved(): Buffer | undefined {
+    const record = encodeRecord(this.record)
+    if (record.equals(this.#saved)) return undefined
+    this.#saved = record
+    return record
+  }
+
+  /** What another process made of it. */
+  becomes(record: VolumeRecord): void {
+    this.#saved = encodeRecord(record)
+    this.tree.moveTo(record.root)
+    this.nextInode = record.nextInode
+    this.blocks = record.blocks
+    this.moves++
+  }
+
+  inode(number: number): Inode | undefined {
+    const value = this.tree.get(keyOf(number, ITEM.inode))
+    return value === undefined ? undefined : decodeInode(value)
+  }
+
+  setInode(number: number, inode: Inode): void {
+    this.tree.set(keyOf(number, ITEM.inode), encodeInode(inode))
+  }
+
+  /** Removes an inode that has no name any more, and all that is its own. */
+  removeInode(number: number, release: (key: ByteString, value: Buffer) => void): void {
+    const end = keyOf(number + 1, '')
+    for (const [key, value] of this.tree.range(keyOf(number, ''), end)) {
+      release(key, value)
+      this.tree.delete(key)
+    }
+  }
+}
+
+export function encodeRecord(record: VolumeRecord): Buffer {
+  const value = Buffer.allocUnsafeSlow(SIZE)
+  let at = writePointer(value, 0, record.root)
+  const { number, nextInode, blocks, limit, origin, madeIn } = record
+  for (const field of [number, nextInode, blocks, limit, origin, madeIn]) {
+    at = value.writeUIntLE(field, at, 6)
+  }
+  return value
+}
+
+export function decodeRecord(value: Buffer): VolumeRecord {
+  const field = (index: number): number => value.readUIntLE(12 + 6 * index, 6)
+  return {
+    root: readPointer(value, 0),
+    number: field(0),
+    nextInode: field(1),
+    blocks: field(2),
+    limit: field(3),
+    origin: field(4),
+    madeIn: field(5),
+  }
+}
