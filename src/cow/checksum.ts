@@ -7,5 +7,9 @@ let loading: Promise<Checksum> | undefined
 
 /** Loaded once; then it is synchronous. */
 export function loadChecksum(): Promise<Checksum> {
-  return (loading ??= xxhash().then(({ h64Raw }) => (bytes) => h64Raw(bytes, 0n)))
+  return (loading ??= xxhash().then(
+    ({ h64Raw }) =>
+      (bytes) =>
+        h64Raw(bytes, 0n),
+  ))
 }

@@ -43,7 +43,10 @@ export class Content {
       const bytes = scratch.subarray(0, (last - first) * BLOCK)
       this.#readBlocks(bytes, value, first - block)
       const start = Math.max(position, first * BLOCK)
-      buffer.set(bytes.subarray(start - first * BLOCK, Math.min(end, last * BLOCK) - first * BLOCK), start - position)
+      buffer.set(
+        bytes.subarray(start - first * BLOCK, Math.min(end, last * BLOCK) - first * BLOCK),
+        start - position,
+      )
     }
     return end - position
   }
@@ -57,7 +60,8 @@ export class Content {
       try {
         this.#writePiece(inode, block, bytes.subarray(done, done + length), at - block * BLOCK)
       } catch (error) {
-        if (done > 0 && ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')) return done
+        if (done > 0 && ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? ''))
+          return done
         throw error
       }
       done += length

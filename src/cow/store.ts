@@ -4,12 +4,20 @@ import { StoreError } from '../errors.js'
 import type { ByteString } from '../fs/bytes.js'
 import { BLOCK, type BlockDevice } from './block.js'
 import type { Checksum } from './checksum.js'
+import { now } from './clock.js'
 import { DamagedBlock } from './damage.js'
+import type { Inode } from './inode.js'
 import { u48 } from './key.js'
 import { NO_NODE } from './node.js'
 import { Nodes } from './nodes.js'
 import { Space } from './space.js'
-import { encodeSuperblock, findSuperblock, newestGeneration, SUPERBLOCKS, type Superblock } from './superblock.js'
+import {
+  encodeSuperblock,
+  findSuperblock,
+  newestGeneration,
+  SUPERBLOCKS,
+  type Superblock,
+} from './superblock.js'
 import { Tree, type Ground } from './tree.js'
 import { decodeRecord, encodeRecord, ROOT_INODE, Volume, type VolumeRecord } from './volume.js'
 
@@ -424,8 +432,8 @@ function removedKey(number: number): ByteString {
   return (REMOVED + u48(number)) as ByteString
 }
 
-function rootDirectory(mode: number) {
-  const now = BigInt(Date.now()) * 1_000_000n
+function rootDirectory(mode: number): Inode {
+  const time = now()
   return {
     type: 'directory',
     hasXattrs: false,
@@ -436,14 +444,17 @@ function rootDirectory(mode: number) {
     size: 0,
     blocks: 0,
     device: { major: 0, minor: 0 },
-    atimeNs: now,
-    mtimeNs: now,
-    ctimeNs: now,
-    birthtimeNs: now,
-  } as const
+    atimeNs: time,
+    mtimeNs: time,
+    ctimeNs: time,
+    birthtimeNs: time,
+  }
 }
 
-function notAStore(name: string, found: Exclude<ReturnType<typeof findSuperblock>, { kind: 'superblock' }>): StoreError {
+function notAStore(
+  name: string,
+  found: Exclude<ReturnType<typeof findSuperblock>, { kind: 'superblock' }>,
+): StoreError {
   switch (found.kind) {
     case 'version':
       return new StoreError('STORE_FOREIGN', `${name} is of version ${found.version} of the format, not 1`, {

@@ -300,13 +300,7 @@ export class Tree {
     const { space, generation } = this.#ground
     for (const child of node.children) space.increment(child.address)
     for (const run of this.#contents(node)) space.increment(run.address, run.length)
-    return new Node(
-      node.level,
-      { address, generation },
-      [...node.keys],
-      [...node.values],
-      [...node.children],
-    )
+    return new Node(node.level, { address, generation }, [...node.keys], [...node.values], [...node.children])
   }
 
   #contents(node: Node): Run[] {

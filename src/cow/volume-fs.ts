@@ -1,5 +1,7 @@
 import { StoreError } from '../errors.js'
 import { baseOf, bytesToBuffer, parentOf, type ByteString } from '../fs/bytes.js'
+import type { TreeChange } from '../fs/compare.js'
+import { compareWritten } from '../fs/compare-written.js'
 import { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from '../fs/open-flags.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
 import { systemError } from '../sys/errno.js'
@@ -13,7 +15,8 @@ import { Names, type Entry } from './names.js'
 import { deleteParts, getParts, setParts } from './parts.js'
 import type { CowStore } from './store.js'
 import { VolumeFile } from './volume-file.js'
-import type { Volume } from './volume.js'
+import { ROOT_INODE, type Volume } from './volume.js'
+import { Written } from './written.js'
 
 export interface VolumeFsOptions {
   /** @default false */
@@ -232,6 +235,13 @@ export class VolumeFs implements RawFs {
         node.hasXattrs = this.#xattrItems(inode).next().done !== true
       })
     })
+  }
+
+  /** Of another volume of the same store: costs what the two have not in common. */
+  compare(lower: RawFs): Generator<TreeChange> | undefined {
+    if (!(lower instanceof VolumeFs) || lower.#store !== this.#store) return undefined
+    const written = this.#read(() => new Written(this.#store.nodes, this.volume, lower.volume))
+    return compareWritten(written, this, lower, BigInt(ROOT_INODE))
   }
 
   close(): void {

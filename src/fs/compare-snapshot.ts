@@ -1,11 +1,11 @@
 import { searchTree, LAST_PLACE } from '../sys/btrfs-search.js'
 import { syncfs } from '../sys/syncfs.js'
 import { withDirectory } from '../sys/ioctl.js'
-import { compareBytes, joinBytes, type ByteString } from './bytes.js'
-import { added, attributesDiffer, compareObjects, type TreeChange } from './compare.js'
-import type { RawFs, RawStat } from './raw-fs.js'
+import type { ByteString } from './bytes.js'
+import type { TreeChange } from './compare.js'
+import { compareWritten, type WrittenInodes } from './compare-written.js'
+import type { RawFs } from './raw-fs.js'
 
-const ROOT = '' as ByteString
 const ROOT_INODE = 256n
 const INODE_ITEM = 1
 const INODE_REF = 12
@@ -31,45 +31,11 @@ export function* compareSnapshot(
   const written = new Written(madeAt)
   written.read(ours)
   written.read(theirs)
-  yield* within(written, upper, lower, ROOT, ROOT_INODE)
-}
-
-function* within(
-  written: Written,
-  upper: RawFs,
-  lower: RawFs,
-  directory: ByteString,
-  inode: bigint,
-): Generator<TreeChange> {
-  const names = new Set(written.namesIn(inode))
-  if (written.has(inode)) {
-    const [here, there] = [namesOf(upper, directory), namesOf(lower, directory)]
-    for (const name of here) if (!there.has(name)) names.add(name)
-    for (const name of there) if (!here.has(name)) names.add(name)
-  }
-  for (const name of [...names].toSorted(compareBytes)) {
-    const path = joinBytes(directory, name)
-    const [stat, below] = [statOf(upper, path), statOf(lower, path)]
-    if (stat === undefined) {
-      if (below !== undefined) yield { kind: 'delete', path }
-    } else if (below === undefined) yield* added(upper, path, 'add')
-    else if (stat.type !== 'directory' || below.type !== 'directory' || stat.ino !== below.ino)
-      yield* compareObjects(upper, lower, path)
-    else if (stat.ino === ROOT_INODE) yield* compareObjects(upper, lower, path)
-    else {
-      const children = within(written, upper, lower, path, stat.ino)
-      const first = children.next()
-      if (first.done !== true || attributesDiffer(upper, lower, path, stat, below))
-        yield { kind: 'modify', path, stat }
-      if (first.done === true) continue
-      yield first.value
-      yield* children
-    }
-  }
+  yield* compareWritten(written, upper, lower, ROOT_INODE)
 }
 
 /** The inodes that were written since, and where they are. */
-class Written {
+class Written implements WrittenInodes {
   readonly #since: bigint
   readonly #inodes = new Set<bigint>()
   readonly #names = new Map<bigint, Set<ByteString>>()
@@ -135,18 +101,5 @@ function* namesOfInode(
       yield { directory, name: data.toString('latin1', start, end) as ByteString }
       at = end
     }
-  }
-}
-
-function namesOf(fs: RawFs, directory: ByteString): Set<ByteString> {
-  return new Set(fs.readdir(directory).map(({ name }) => name))
-}
-
-function statOf(fs: RawFs, path: ByteString): RawStat | undefined {
-  try {
-    return fs.lstat(path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
   }
 }

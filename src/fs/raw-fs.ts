@@ -1,4 +1,5 @@
 import type { ByteString } from './bytes.js'
+import type { TreeChange } from './compare.js'
 
 /**
  * `RawFs` is what a filesystem implements; `LayerFs` is what callers use. One adapter, `layerFs(raw)`, makes the second
@@ -65,6 +66,12 @@ export interface RawFs {
    * the thread pool. Only for filesystems that copy up. Resolving means that the next `open` for writing is short.
    */
   prepareWrite?(path: ByteString, signal?: AbortSignal): Promise<void>
+
+  /**
+   * What turns `lower` into this tree, as `compareTrees` tells it, for filesystems that know it without looking at all of
+   * both; `undefined` where they do not.
+   */
+  compare?(lower: RawFs): Generator<TreeChange> | undefined
 
   /** Where this filesystem's root is on the host, if its paths are the host's paths there. */
   readonly hostPath?: string

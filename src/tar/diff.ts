@@ -91,7 +91,7 @@ function open(source: DiffSource | OpenTrees): Trees {
       ...source,
       lower: source.lower,
       overlay: false,
-      compare: () => compareTrees(source.upper, source.lower),
+      compare: () => compareOpen(source),
       close: () => {},
     }
   const upper = source.form === 'overlay' ? new HostFs(source.upper) : openRawFs(source.upper)
@@ -103,6 +103,10 @@ function open(source: DiffSource | OpenTrees): Trees {
   const compare = () =>
     source.form === 'snapshot' ? compareSnapshot(source, upper, lower as RawFs) : compareTrees(upper, lower)
   return { upper, lower, overlay: source.form === 'overlay', compare, close }
+}
+
+function compareOpen({ upper, lower }: OpenTrees): Generator<TreeChange> {
+  return (lower && upper.compare?.(lower)) ?? compareTrees(upper, lower)
 }
 
 function openLower(source: DiffSource): RawFs | undefined {

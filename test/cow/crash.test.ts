@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { treeOf } from '#layerstack/conformance/tree.js'
 import { checkStore } from '#layerstack/cow/check.js'
@@ -8,7 +8,7 @@ import { CowStore } from '#layerstack/cow/store.js'
 import { VolumeFs } from '#layerstack/cow/volume-fs.js'
 import type { Volume } from '#layerstack/cow/volume.js'
 import { MemoryDevice, type Step } from './memory-device.js'
-import { operation, run, type Operation } from './operations.js'
+import { operation, run, small } from './operations.js'
 
 const checksum = await loadChecksum()
 const SECTOR = 512
@@ -45,7 +45,9 @@ describe('a crash', () => {
       await mustBeWhole(device.copy(), index + 1)
       cuts++
     }
-    console.log(`${cuts} points cut, in a log of ${log.length} writes and flushes with ${commits.length} commits`)
+    console.log(
+      `${cuts} points cut, in a log of ${log.length} writes and flushes with ${commits.length} commits`,
+    )
     expect(cuts).toBeGreaterThan(500)
   })
 
@@ -102,11 +104,6 @@ function recorded(): { log: readonly Step[]; commits: readonly Committed[] } {
   }
   commit()
   return { log: [...device.log], commits }
-}
-
-/** Much content would only make the test longer. */
-function small([name, ...details]: Operation): Operation {
-  return [name, ...details.map((each) => (typeof each === 'number' ? each % 9000 : each))]
 }
 
 function shownBy(store: CowStore): Shown {

@@ -12,6 +12,8 @@ export class MemoryDevice implements BlockDevice {
   readonly name = 'memory'
   readonly capacity: number
   readonly log: Step[] = []
+  /** Calls of `read`. */
+  reads = 0
   readonly #pieces = new Map<number, Buffer>()
   #size = 0
 
@@ -32,6 +34,7 @@ export class MemoryDevice implements BlockDevice {
   }
 
   read(buffer: Uint8Array, offset: number): void {
+    this.reads++
     buffer.fill(0)
     for (let done = 0; done < buffer.length;) {
       const [piece, at] = [Math.floor((offset + done) / PIECE), (offset + done) % PIECE]

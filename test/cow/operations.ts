@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { ByteString } from '#layerstack/fs/bytes.js'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
 
@@ -42,6 +42,11 @@ export function run(fs: RawFs, [name, ...details]: Operation): string {
   }
 }
 
+/** Much content only makes some tests longer. */
+export function small([name, ...details]: Operation): Operation {
+  return [name, ...details.map((each) => (typeof each === 'number' ? each % 9000 : each))]
+}
+
 function perform(fs: RawFs, name: string, at: ByteString, rest: readonly (string | number)[]): void {
   const number = (index: number): number => rest[index] as number
   const text = (index: number): ByteString => rest[index] as ByteString
@@ -76,7 +81,11 @@ function perform(fs: RawFs, name: string, at: ByteString, rest: readonly (string
     case 'utimes':
       return fs.utimes(at, undefined, BigInt(number(0) - 128) * 123_456_789_012_345_678n)
     case 'setxattr':
-      return fs.setxattr(at, `user.${text(0).slice(0, 9)}` as ByteString, bytes(Math.min(number(1), 65_536), number(2)))
+      return fs.setxattr(
+        at,
+        `user.${text(0).slice(0, 9)}` as ByteString,
+        bytes(Math.min(number(1), 65_536), number(2)),
+      )
     case 'removexattr':
       return fs.removexattr(at, `user.${text(0).slice(0, 9)}` as ByteString)
     default:
@@ -84,17 +93,17 @@ function perform(fs: RawFs, name: string, at: ByteString, rest: readonly (string
   }
 }
 
-function write(fs: RawFs, path: ByteString, flags: number, at: number, content: Buffer): void {
-  const file = fs.open(path, flags, 0o644)
+function write(fs: RawFs, at: ByteString, flags: number, start: number, content: Buffer): void {
+  const file = fs.open(at, flags, 0o644)
   try {
-    for (let done = 0; done < content.length;) done += file.write(content.subarray(done), at + done)
+    for (let done = 0; done < content.length;) done += file.write(content.subarray(done), start + done)
   } finally {
     file.close()
   }
 }
 
-function bytes(size: number, seed: number): Buffer {
-  const content = Buffer.alloc(size, seed)
-  for (let at = 0; at < size; at += 1000) content.writeUInt8((at / 1000 + seed) & 0xff, at)
+function bytes(length: number, first: number): Buffer {
+  const content = Buffer.alloc(length, first)
+  for (let at = 0; at < length; at += 1000) content.writeUInt8((at / 1000 + first) & 0xff, at)
   return content
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { treeOf, treesDiffer } from '#layerstack/conformance/tree.js'
 import { checkStore } from '#layerstack/cow/check.js'
@@ -30,7 +30,9 @@ describe('a volume', () => {
         expect(treesDiffer(treeOf(fs), treeOf(model))).toBeUndefined()
         await store.close()
         const again = open(device)
-        expect(treesDiffer(treeOf(new VolumeFs(again, there(again, 'volume'))), treeOf(model))).toBeUndefined()
+        expect(
+          treesDiffer(treeOf(new VolumeFs(again, there(again, 'volume'))), treeOf(model)),
+        ).toBeUndefined()
         expect(await checkStore(again)).toEqual([])
       }),
       { numRuns: 150 },
@@ -88,7 +90,10 @@ describe('a volume', () => {
     const device = new MemoryDevice()
     const store = open(device)
     const fs = new VolumeFs(store, store.create('volume'))
-    fs.open('file' as ByteString, constants.O_RDWR | constants.O_CREAT, 0o644).write(Buffer.alloc(1 << 20, 7), 0)
+    fs.open('file' as ByteString, constants.O_RDWR | constants.O_CREAT, 0o644).write(
+      Buffer.alloc(1 << 20, 7),
+      0,
+    )
     fs.unlink('file' as ByteString)
     store.commitNow()
     const again = open(device)
@@ -114,7 +119,9 @@ describe('a volume', () => {
   it('stops at the end of its device, and goes on when something is removed', async () => {
     const store = open(new MemoryDevice(1024))
     const fs = new VolumeFs(store, store.create('volume'))
-    const outcomes = Array.from({ length: 40 }, (_, index) => run(fs, ['create', `f${index}`, 290_000, index]))
+    const outcomes = Array.from({ length: 40 }, (_, index) =>
+      run(fs, ['create', `f${index}`, 290_000, index]),
+    )
     expect(outcomes).toContain('ok')
     expect(outcomes.at(-1)).toBe('ENOSPC')
     store.commitNow()

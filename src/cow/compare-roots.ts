@@ -1,0 +1,96 @@
+import type { ByteString } from '../fs/bytes.js'
+import type { Node, Pointer } from './node.js'
+import type { Nodes } from './nodes.js'
+
+/** The keys whose items two trees do not have in common, ascending. Nodes that both trees lead to are not read. */
+export function* differentKeys(nodes: Nodes, a: Pointer, b: Pointer): Generator<ByteString, void, void> {
+  const [ours, theirs] = [new Cursor(nodes, a), new Cursor(nodes, b)]
+  while (!ours.done || !theirs.done) {
+    const [key, other] = [ours.key, theirs.key]
+    if (ours.isItem && (theirs.done || key < other)) {
+      yield key
+      ours.next()
+    } else if (theirs.isItem && (ours.done || other < key)) {
+      yield other
+      theirs.next()
+    } else if (ours.isItem && theirs.isItem) {
+      if (!(ours.value as Buffer).equals(theirs.value as Buffer)) yield key
+      ours.next()
+      theirs.next()
+    } else if (ours.isSameNode(theirs)) {
+      ours.next()
+      theirs.next()
+    } else if (theirs.done || ours.height > theirs.height) ours.descend()
+    else if (ours.done || theirs.height > ours.height) theirs.descend()
+    else {
+      if (key <= other) ours.descend()
+      if (other <= key) theirs.descend()
+    }
+  }
+}
+
+/** A place in a tree: an item, or a node that was not entered yet. */
+class Cursor {
+  readonly #nodes: Nodes
+  /** From the root down; the last one is where the cursor stands. */
+  readonly #path: { readonly node: Node; at: number }[] = []
+  /** Before the root is entered. */
+  #root: Pointer | undefined
+  #rootLevel = 0
+
+  constructor(nodes: Nodes, root: Pointer) {
+    this.#nodes = nodes
+    if (root.address === 0) return
+    this.#root = root
+    this.#rootLevel = nodes.load(root).level + 1
+  }
+
+  get done(): boolean {
+    return this.#root === undefined && this.#path.length === 0
+  }
+
+  /** 0 for an item; else how far above the items it stands. */
+  get height(): number {
+    return this.#root === undefined ? (this.#path.at(-1)?.node.level ?? 0) : this.#rootLevel
+  }
+
+  get isItem(): boolean {
+    return !this.done && this.height === 0
+  }
+
+  get key(): ByteString {
+    const place = this.#path.at(-1)
+    return place?.node.keys[place.at] ?? ('' as ByteString)
+  }
+
+  get value(): Buffer | undefined {
+    const place = this.#path.at(-1)
+    return place?.node.values[place.at]
+  }
+
+  isSameNode(other: Cursor): boolean {
+    const [ours, theirs] = [this.#child, other.#child]
+    return ours !== undefined && ours.address === theirs?.address && ours.generation === theirs.generation
+  }
+
+  descend(): void {
+    const child = this.#child
+    if (child === undefined) return
+    this.#root = undefined
+    this.#path.push({ node: this.#nodes.load(child), at: 0 })
+  }
+
+  next(): void {
+    this.#root = undefined
+    for (let place = this.#path.at(-1); place !== undefined; place = this.#path.at(-1)) {
+      if (++place.at < place.node.keys.length) return
+      this.#path.pop()
+    }
+  }
+
+  get #child(): Pointer | undefined {
+    if (this.#root !== undefined) return this.#root
+    const place = this.#path.at(-1)
+    return place?.node.children[place.at]
+  }
+}

@@ -1,0 +1,47 @@
+import type { ByteString } from '../fs/bytes.js'
+import type { WrittenInodes } from '../fs/compare-written.js'
+import { differentKeys } from './compare-roots.js'
+import { endOf, ITEM, keyOf, numberAt, REST } from './key.js'
+import type { Nodes } from './nodes.js'
+import { ROOT_INODE, type Volume } from './volume.js'
+
+/** The inodes in which two volumes differ, and their names in both, up to the root. */
+export class Written implements WrittenInodes {
+  readonly #inodes = new Set<number>()
+  readonly #names = new Map<number, Set<ByteString>>()
+
+  constructor(nodes: Nodes, upper: Volume, lower: Volume) {
+    for (const key of differentKeys(nodes, upper.tree.root, lower.tree.root)) {
+      const inode = numberAt(key, 0)
+      if (inode > 0) this.#inodes.add(inode)
+    }
+    for (const volume of [upper, lower]) {
+      const seen = new Set<number>([ROOT_INODE])
+      for (const inode of this.#inodes) this.#wayUp(volume, inode, seen)
+    }
+  }
+
+  has(inode: bigint): boolean {
+    return this.#inodes.has(Number(inode))
+  }
+
+  namesIn(directory: bigint): Iterable<ByteString> {
+    return this.#names.get(Number(directory)) ?? []
+  }
+
+  #wayUp({ tree }: Volume, start: number, seen: Set<number>): void {
+    const waiting = [start]
+    for (let inode = waiting.pop(); inode !== undefined; inode = waiting.pop()) {
+      if (seen.has(inode)) continue
+      seen.add(inode)
+      for (const [key] of tree.range(keyOf(inode, ITEM.reference), endOf(inode, ITEM.reference))) {
+        const directory = numberAt(key, REST)
+        const name = key.slice(REST + 6) as ByteString
+        const names = this.#names.get(directory)
+        if (names === undefined) this.#names.set(directory, new Set([name]))
+        else names.add(name)
+        waiting.push(directory)
+      }
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import { compareBytes, joinBytes, type ByteString } from './bytes.js'
+import { added, attributesDiffer, compareObjects, type TreeChange } from './compare.js'
+import type { RawFs, RawStat } from './raw-fs.js'
+
+/** The inodes that two trees with shared parts do not have in common, and the way to them. */
+export interface WrittenInodes {
+  has(inode: bigint): boolean
+  /** Names in a directory that lead to such an inode. */
+  namesIn(directory: bigint): Iterable<ByteString>
+}
+
+/**
+ * As `compareTrees`, where it is known which inodes may differ: only what is on the way to them is compared.
+ * @param root the inode of the root, and of what is not of these trees
+ */
+export function compareWritten(
+  written: WrittenInodes,
+  upper: RawFs,
+  lower: RawFs,
+  root: bigint,
+): Generator<TreeChange> {
+  return within(written, upper, lower, '' as ByteString, root, root)
+}
+
+function* within(
+  written: WrittenInodes,
+  upper: RawFs,
+  lower: RawFs,
+  directory: ByteString,
+  inode: bigint,
+  root: bigint,
+): Generator<TreeChange> {
+  const names = new Set(written.namesIn(inode))
+  if (written.has(inode)) {
+    const [here, there] = [namesOf(upper, directory), namesOf(lower, directory)]
+    for (const name of here) if (!there.has(name)) names.add(name)
+    for (const name of there) if (!here.has(name)) names.add(name)
+  }
+  for (const name of [...names].toSorted(compareBytes)) {
+    const path = joinBytes(directory, name)
+    const [stat, below] = [statOf(upper, path), statOf(lower, path)]
+    if (stat === undefined) {
+      if (below !== undefined) yield { kind: 'delete', path }
+    } else if (below === undefined) yield* added(upper, path, 'add')
+    else if (stat.type !== 'directory' || below.type !== 'directory' || stat.ino !== below.ino)
+      yield* compareObjects(upper, lower, path)
+    else if (stat.ino === root) yield* compareObjects(upper, lower, path)
+    else {
+      const children = within(written, upper, lower, path, stat.ino, root)
+      const first = children.next()
+      if (first.done !== true || attributesDiffer(upper, lower, path, stat, below))
+        yield { kind: 'modify', path, stat }
+      if (first.done === true) continue
+      yield first.value
+      yield* children
+    }
+  }
+}
+
+function namesOf(fs: RawFs, directory: ByteString): Set<ByteString> {
+  return new Set(fs.readdir(directory).map(({ name }) => name))
+}
+
+function statOf(fs: RawFs, path: ByteString): RawStat | undefined {
+  try {
+    return fs.lstat(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
