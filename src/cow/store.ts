@@ -234,9 +234,9 @@ export class CowStore implements Ground {
   /** The state that is on the device, if this process has none of its own. */
   latest(force = false): boolean {
     if (this.#guarded || this.#guard === undefined) return false
-    const now = performance.now()
-    if (!force && now - this.#looked < 1) return false
-    this.#looked = now
+    const time = performance.now()
+    if (!force && time - this.#looked < 1) return false
+    this.#looked = time
     if (newestGeneration(this.device) === this.#newest.superblock.generation) return false
     this.#reload()
     return true
