@@ -343,8 +343,9 @@ export class Store implements AsyncDisposable, ContainerHome {
     const { containers } = this.#catalog
     await this.layers.open((id) => containers.has(id))
     // The record of a container goes after its writable layer, so one without is what a removal left.
+    const writables = new Set(await this.layers.writableNames())
     for (const record of await containers.list()) {
-      if (!(await this.layers.hasWritable(record.id))) await this.#endRemoval(record)
+      if (!writables.has(record.id)) await this.#endRemoval(record)
     }
   }
 

@@ -1,5 +1,5 @@
 import { isDigest, type Digest } from '../digest.js'
-import { parseReference } from '../references/reference.js'
+import { isReference } from '../references/reference.js'
 import { archivedImage, type ArchivedImage, type ArchivedLayer } from './archived-image.js'
 import { blobName, manifestInvalid, wrongSize, type Documents } from './documents.js'
 import { isPlatform, machinePlatform, platformText, type Platform } from './platform.js'
@@ -150,15 +150,6 @@ function nameOf({ annotations }: Descriptor): string | undefined {
   if (typeof whole === 'string') return whole
   const name = annotations['org.opencontainers.image.ref.name']
   return typeof name === 'string' && /[:/]/.test(name) && isReference(name) ? name : undefined
-}
-
-function isReference(text: string): boolean {
-  try {
-    parseReference(text)
-    return true
-  } catch {
-    return false
-  }
 }
 
 function fieldsOf(value: unknown, what: string): Fields {

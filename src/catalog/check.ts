@@ -1,5 +1,5 @@
 import { chainIds, type ChainID, type ImageID } from '../digest.js'
-import { isAbort } from '../errors.js'
+import { isAbort, StoreError } from '../errors.js'
 import type { OperationOptions } from '../operation.js'
 import { parseReference } from '../references/reference.js'
 import type { Catalog } from './catalog.js'
@@ -30,7 +30,13 @@ type ProblemKind =
   | { readonly kind: 'image-incomplete'; readonly id: ImageID }
   /** The reference points at no image. */
   | { readonly kind: 'reference-dangling'; readonly id: string }
-  /** The container's writable layer is not there. */
+  /** The list of references is none. Repaired, it is empty: images stay, their names are lost. */
+  | { readonly kind: 'references-damaged'; readonly id: string }
+  /**
+   * The container's writable layer is not there, or its entry is damaged: repaired, the container is gone. Or it cannot be
+   * opened, which is not repaired: something of it is still there. Or its record is damaged: repaired, it is named after
+   * its ID.
+   */
   | { readonly kind: 'container-damaged'; readonly id: string }
 
 export interface CheckReport {
@@ -51,6 +57,7 @@ export async function check(catalog: Catalog, options: CheckOptions): Promise<Ch
   }
   const layers = await checkLayers(catalog, options, report)
   const images = await checkImages(catalog, options, report)
+  await checkReferences(catalog, report)
   await checkContainers(catalog, report)
   return { clean: problems.every(({ repaired }) => repaired), problems, layers, images }
 }
@@ -91,7 +98,7 @@ async function checkLayers(catalog: Catalog, options: CheckOptions, report: Repo
 }
 
 async function checkImages(catalog: Catalog, options: CheckOptions, report: Report): Promise<number> {
-  const { images, references, layers } = catalog
+  const { images, layers } = catalog
   const ids = await images.list()
   for (const id of ids) {
     options.signal?.throwIfAborted()
@@ -106,7 +113,18 @@ async function checkImages(catalog: Catalog, options: CheckOptions, report: Repo
     }
     if (missing.length > 0) await report({ kind: 'image-incomplete', id }, `not here: ${missing.join(', ')}`)
   }
-  for (const [id, names] of await references.all()) {
+  return ids.length
+}
+
+async function checkReferences(catalog: Catalog, report: Report): Promise<void> {
+  const { images, references } = catalog
+  const all = await references.all().catch((error: unknown) => messageOf(error))
+  if (typeof all === 'string') {
+    return report({ kind: 'references-damaged', id: 'repositories.json' }, all, () =>
+      catalog.locked(() => references.reset()),
+    )
+  }
+  for (const [id, names] of all) {
     if (await images.has(id)) continue
     for (const name of names) {
       await report({ kind: 'reference-dangling', id: name }, `there is no image ${id}`, () =>
@@ -114,18 +132,38 @@ async function checkImages(catalog: Catalog, options: CheckOptions, report: Repo
       )
     }
   }
-  return ids.length
 }
 
 async function checkContainers(catalog: Catalog, report: Report): Promise<void> {
   const { containers, layers } = catalog
-  const writables = new Set((await layers.writables()).map(({ name }) => name))
-  for (const { id, name } of await containers.list()) {
-    if (writables.has(id) && (await layers.hasWritable(id))) continue
-    await report({ kind: 'container-damaged', id }, `container ${name} has no writable layer`, () =>
-      catalog.locked(() => containers.remove(id)),
-    )
+  for (const id of await containers.damaged()) {
+    await report({ kind: 'container-damaged', id }, 'its record is none', () => recordAnew(catalog, id))
   }
+  const records = await containers.list()
+  for (const id of new Set([...records.map((record) => record.id), ...(await layers.writableNames())])) {
+    const { name = id } = records.find((record) => record.id === id) ?? {}
+    if (await layers.hasWritable(id)) {
+      const fault = await layers.writableFault(id)
+      if (fault !== undefined) await report({ kind: 'container-damaged', id }, `container ${name}: ${fault}`)
+      continue
+    }
+    await report({ kind: 'container-damaged', id }, `container ${name} has no writable layer`, async () => {
+      await layers.discardWritable(id)
+      await catalog.locked(() => containers.remove(id))
+    })
+  }
+}
+
+/** From what the layerdb has of it. */
+async function recordAnew(catalog: Catalog, id: string): Promise<void> {
+  const { parent } = await catalog.layers.writable(id)
+  for (const image of await catalog.images.list()) {
+    const chain = chainIds((await catalog.images.config(image)).rootfs.diff_ids)
+    if (chain.at(-1) !== parent) continue
+    const record = { id, name: id.slice(0, 12), image, created: new Date().toISOString() }
+    return catalog.locked(() => catalog.containers.write(record))
+  }
+  throw new StoreError('IMAGE_NOT_FOUND', `no image has the layers that container ${id} stands on`)
 }
 
 async function succeeds(work: () => Promise<unknown>): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { access, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ImageID } from '../digest.js'
+import { isDigest, type ImageID } from '../digest.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { isErrno, StoreError } from '../errors.js'
 
@@ -24,13 +24,17 @@ export class ContainerStore {
     this.#directory = directory
   }
 
+  /** All but the damaged ones. */
   async list(): Promise<ContainerRecord[]> {
-    const files = await readdir(this.#directory).catch((error: unknown) => {
-      if (isErrno(error, 'ENOENT')) return []
-      throw error
-    })
-    const records = files.filter((file) => /^[a-f0-9]{64}\.json$/.test(file)).map((file) => this.#read(file))
-    return (await Promise.all(records)).filter((record) => record !== undefined)
+    const records = (await this.#ids()).map((id) => this.#read(id))
+    return (await Promise.all(records)).filter((record) => record !== undefined && record !== DAMAGED)
+  }
+
+  /** Ids of containers whose records are none. */
+  async damaged(): Promise<string[]> {
+    const ids = await this.#ids()
+    const records = await Promise.all(ids.map((id) => this.#read(id)))
+    return ids.filter((_, index) => records[index] === DAMAGED)
   }
 
   async has(id: string): Promise<boolean> {
@@ -62,6 +66,10 @@ export class ContainerStore {
     if ((await this.list()).some(({ name }) => name === record.name)) {
       throw new StoreError('NAME_CONFLICT', `there is a container ${record.name} already`)
     }
+    await this.write(record)
+  }
+
+  async write(record: ContainerRecord): Promise<void> {
     await writeFileAtomic(join(this.#directory, `${record.id}.json`), `${JSON.stringify(record)}\n`)
   }
 
@@ -69,16 +77,34 @@ export class ContainerStore {
     await rm(join(this.#directory, `${id}.json`), { force: true })
   }
 
-  async #read(file: string): Promise<ContainerRecord | undefined> {
-    const path = join(this.#directory, file)
+  async #ids(): Promise<string[]> {
+    const files = await readdir(this.#directory).catch((error: unknown) => {
+      if (isErrno(error, 'ENOENT')) return []
+      throw error
+    })
+    return files.flatMap((file) => /^([a-f0-9]{64})\.json$/.exec(file)?.[1] ?? [])
+  }
+
+  async #read(id: string): Promise<ContainerRecord | typeof DAMAGED | undefined> {
     try {
-      return JSON.parse(await readFile(path, 'utf8')) as ContainerRecord
+      const record = JSON.parse(await readFile(join(this.#directory, `${id}.json`), 'utf8')) as unknown
+      return isRecord(record) && record.id === id ? record : DAMAGED
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined
-      throw new StoreError('STORE_CORRUPT', `the record of a container is no JSON: ${path}`, {
-        path,
-        cause: error,
-      })
+      if (error instanceof SyntaxError) return DAMAGED
+      throw error
     }
   }
+}
+
+const DAMAGED = Symbol('damaged')
+
+function isRecord(value: unknown): value is ContainerRecord {
+  const record = value as ContainerRecord | null
+  return (
+    typeof record?.id === 'string' &&
+    typeof record.name === 'string' &&
+    isDigest(record.image) &&
+    typeof record.created === 'string'
+  )
 }

@@ -1,6 +1,6 @@
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hexOf, parseDigest, sha256, type ImageID } from '../digest.js'
+import { hexOf, isDigest, sha256, type ImageID } from '../digest.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { isErrno, StoreError } from '../errors.js'
 import { parseImageConfig, type ImageConfig } from './image-config.js'
@@ -62,9 +62,10 @@ export class ImageStore {
     await rm(join(this.#content, hexOf(id)), { force: true })
   }
 
+  /** As Docker noted it; a note that is no digest says nothing. */
   async parent(id: ImageID): Promise<ImageID | undefined> {
     const text = await this.#note(id, 'parent')
-    return text === undefined ? undefined : parseDigest<ImageID>(text)
+    return isDigest(text) ? (text as ImageID) : undefined
   }
 
   async setParent(id: ImageID, parent: ImageID): Promise<void> {

@@ -135,9 +135,13 @@ export class LayerStore {
     }
   }
 
-  /** Ids of layers that the driver keeps and that no layer, no container and no work under way has. */
+  /**
+   * Ids of layers that the driver keeps and that no layer, no container and no work under way has. None while an entry of
+   * the layerdb is damaged: it may be the one that has them.
+   */
   async driverOrphans(): Promise<string[]> {
     const kept = await this.#driver.list()
+    if (!(await this.#db.isSound())) return []
     const named = new Set((await this.#db.soundLayers()).map(({ cacheId }) => cacheId))
     for (const { mountId, initId } of await this.#db.writables()) {
       named.add(mountId)
@@ -241,7 +245,7 @@ export class LayerStore {
         }
         await this.#db.addWritable(layer)
       })
-      rollback.onFailure(() => this.#db.removeWritable(name))
+      rollback.onFailure(() => this.#db.removeWritable(layer))
       await makeKnown()
       return layer
     })
@@ -259,8 +263,31 @@ export class LayerStore {
     return layer !== undefined && this.#driver.exists(layer.mountId)
   }
 
+  /** Why the writable layer cannot be opened. */
+  async writableFault(name: string): Promise<string | undefined> {
+    try {
+      await this.view(name)
+      await this.releaseView(name)
+      return undefined
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error)
+    }
+  }
+
+  /** `STORE_CORRUPT` if the entry of one is damaged. */
   writables(): Promise<WritableLayer[]> {
     return this.#db.writables()
+  }
+
+  /** Names of all writable layers, damaged ones too. */
+  writableNames(): Promise<string[]> {
+    return this.#db.writableNames()
+  }
+
+  /** Removes the entry of a writable layer that is damaged; what the driver keeps of it is an orphan then. */
+  async discardWritable(name: string): Promise<void> {
+    this.#mayWrite()
+    await this.#locked(() => this.#db.discardWritable(name))
   }
 
   /** A view of the writable layer; give it back with `releaseView`. */
@@ -299,7 +326,7 @@ export class LayerStore {
       const isOurs = await this.#locked(async () => {
         await this.#refuseUsed(name, layer.mountId, [ADOPT, USES])
         if ((await this.#db.writable(name))?.mountId !== layer.mountId) return false
-        await this.#db.removeWritable(name)
+        await this.#db.removeWritable(layer)
         return true
       })
       // Somebody else was first, and does the rest.
@@ -403,13 +430,13 @@ export class LayerStore {
         if (there !== undefined) return there
         await this.#db.publish(writeSet, layerOf(made))
         await this.#adopt(mountId, made)
-        await this.#db.removeWritable(name)
+        await this.#db.removeWritable(layer)
         return undefined
       })
       if (twin !== undefined) {
         await rm(writeSet, { recursive: true, force: true })
         await this.#driver.remove(mountId)
-        await this.#locked(() => this.#db.removeWritable(name))
+        await this.#locked(() => this.#db.removeWritable(layer))
       }
       options.onProgress?.({ type: 'layer:stored', id: made.diffId, size: made.size })
       return twin ?? layerOf(made)

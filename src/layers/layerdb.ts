@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import fse from 'fs-extra'
-import { hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
+import { chainId, hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
 import { syncDirectory } from '../durable/sync-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import type { Layer, WritableLayer } from './layer.js'
@@ -10,6 +10,7 @@ import type { Layer, WritableLayer } from './layer.js'
 const CACHE_ID = /^[a-f0-9]{64}(-init)?$/
 const HEX = /^[a-f0-9]{64}$/
 const REMOVING = /^[a-f0-9]{64}-.*-removing$/
+const WRITABLE = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
 const WRITE_SET = 'write-set-'
 export const TAR_SPLIT = 'tar-split.json.gz'
 
@@ -23,6 +24,7 @@ export const TAR_SPLIT = 'tar-split.json.gz'
  * 1. A layer's directory appears whole, by one rename, when its files and the driver's are on disk.
  * 2. It disappears by one rename, to `<chain hex>-<random>-removing`, before anything of it is removed.
  * 3. So what stands under a chain's name is whole, unless somebody else's crash (moby#44909) left less: `layer` tells.
+ * 4. The same holds for writable layers, which go by a rename to the write set of their driver's id.
  */
 export class LayerDb {
   readonly directory: string
@@ -42,27 +44,23 @@ export class LayerDb {
   }
 
   /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */
-  async layer(chainId: ChainID): Promise<Layer | undefined> {
-    const directory = this.#layerDirectory(chainId)
-    for (;;) {
-      const before = await identity(directory)
-      const layer = before === undefined ? undefined : await this.#readLayer(chainId, directory)
-      if (layer !== 'unsound') return layer
-      // Between two reads it may have been removed, and even have come again.
-      if ((await identity(directory)) === before) throw corrupt(directory)
-    }
-  }
-
-  async #readLayer(chainId: ChainID, directory: string): Promise<Layer | undefined | 'unsound'> {
-    const diffId = await readText(join(directory, 'diff'))
-    if (diffId === undefined) return undefined
-    const cacheId = await readText(join(directory, 'cache-id'))
-    const parent = await readText(join(directory, 'parent'))
-    const size = Number(await readText(join(directory, 'size')))
-    const sound =
-      isDigest(diffId) && cacheId !== undefined && CACHE_ID.test(cacheId) && Number.isSafeInteger(size)
-    if (!sound || (parent !== undefined && !isDigest(parent))) return 'unsound'
-    return { chainId, diffId: diffId as DiffID, parent: parent as ChainID | undefined, size, cacheId }
+  layer(id: ChainID): Promise<Layer | undefined> {
+    return readWhole(this.#layerDirectory(id), async (directory) => {
+      const diffId = await readText(join(directory, 'diff'))
+      const cacheId = await readText(join(directory, 'cache-id'))
+      const parent = await readText(join(directory, 'parent'))
+      const size = await readText(join(directory, 'size'))
+      if (!isDigest(diffId) || cacheId === undefined || size === undefined) return undefined
+      if ((parent !== undefined && !isDigest(parent)) || !CACHE_ID.test(cacheId) || !/^\d+$/.test(size))
+        return undefined
+      const layer = {
+        diffId: diffId as DiffID,
+        parent: parent as ChainID | undefined,
+        size: Number(size),
+        cacheId,
+      }
+      return chainId(layer.parent, layer.diffId) === id ? { chainId: id, ...layer } : undefined
+    })
   }
 
   async chainIds(): Promise<ChainID[]> {
@@ -119,32 +117,69 @@ export class LayerDb {
     return layers.filter((layer) => layer !== undefined)
   }
 
-  async writable(name: string): Promise<WritableLayer | undefined> {
-    const directory = this.#mountDirectory(name)
-    const mountId = await readText(join(directory, 'mount-id'))
-    if (mountId === undefined) return undefined
-    const initId = await readText(join(directory, 'init-id'))
-    const parent = await readText(join(directory, 'parent'))
-    const sound = CACHE_ID.test(mountId) && (initId === undefined || CACHE_ID.test(initId))
-    if (!sound || (parent !== undefined && !isDigest(parent))) throw corrupt(directory)
-    return { name, mountId, initId, parent: parent as ChainID | undefined }
+  /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */
+  writable(name: string): Promise<WritableLayer | undefined> {
+    return readWhole(this.#mountDirectory(name), async (directory) => {
+      const mountId = await readText(join(directory, 'mount-id'))
+      const initId = await readText(join(directory, 'init-id'))
+      const parent = await readText(join(directory, 'parent'))
+      if (mountId === undefined || !CACHE_ID.test(mountId)) return undefined
+      if ((initId !== undefined && !CACHE_ID.test(initId)) || (parent !== undefined && !isDigest(parent)))
+        return undefined
+      return { name, mountId, initId, parent: parent as ChainID | undefined }
+    })
+  }
+
+  /** Damaged ones too. */
+  async writableNames(): Promise<string[]> {
+    return (await list(this.#mounts)).filter((name) => WRITABLE.test(name))
   }
 
   async writables(): Promise<WritableLayer[]> {
-    const layers = await Promise.all((await list(this.#mounts)).map((name) => this.writable(name)))
+    const layers = await Promise.all((await this.writableNames()).map((name) => this.writable(name)))
     return layers.filter((layer) => layer !== undefined)
   }
 
+  /** Whether nothing is damaged: then every driver's layer that is not named here belongs to nobody. */
+  async isSound(): Promise<boolean> {
+    try {
+      for (const id of await this.chainIds()) await this.layer(id)
+      await this.writables()
+      return true
+    } catch (error) {
+      if (error instanceof StoreError) return false
+      throw error
+    }
+  }
+
+  /** When it fails nothing is left of it. */
   async addWritable(layer: WritableLayer): Promise<void> {
     const writeSet = await this.writeSet(layer.mountId)
-    await writeFiles(writeSet, { 'mount-id': layer.mountId, 'init-id': layer.initId, parent: layer.parent })
-    await rename(writeSet, this.#mountDirectory(layer.name))
+    try {
+      await writeFiles(writeSet, { 'mount-id': layer.mountId, 'init-id': layer.initId, parent: layer.parent })
+      await rename(writeSet, this.#mountDirectory(layer.name))
+    } catch (error) {
+      await rm(writeSet, { recursive: true, force: true })
+      throw error
+    }
     await syncDirectory(this.#mounts)
   }
 
-  async removeWritable(name: string): Promise<void> {
+  async discardWritable(name: string): Promise<void> {
     await rm(this.#mountDirectory(name), { recursive: true, force: true })
     await syncDirectory(this.#mounts)
+  }
+
+  async removeWritable({ name, mountId }: Pick<WritableLayer, 'name' | 'mountId'>): Promise<void> {
+    await this.removeWriteSet(mountId)
+    try {
+      await rename(this.#mountDirectory(name), this.#writeSetDirectory(mountId))
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return
+      throw error
+    }
+    await syncDirectory(this.#mounts)
+    await this.removeWriteSet(mountId)
   }
 
   #writeSetDirectory(driverId: string): string {
@@ -156,8 +191,7 @@ export class LayerDb {
   }
 
   #mountDirectory(name: string): string {
-    if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name))
-      throw new TypeError(`not a name of a writable layer: ${name}`)
+    if (!WRITABLE.test(name)) throw new TypeError(`not a name of a writable layer: ${name}`)
     return join(this.#mounts, name)
   }
 
@@ -182,6 +216,23 @@ async function writeFiles(
     }
   }
   await syncDirectory(directory)
+}
+
+/**
+ * What `read` makes of a directory's files: `undefined` is what they cannot be, unless the directory was removed, or even
+ * came again, between two reads.
+ */
+async function readWhole<T>(
+  directory: string,
+  read: (directory: string) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  for (;;) {
+    const before = await identity(directory)
+    if (before === undefined) return undefined
+    const whole = await read(directory)
+    if (whole !== undefined) return whole
+    if ((await identity(directory)) === before) throw corrupt(directory)
+  }
 }
 
 async function identity(path: string): Promise<bigint | undefined> {

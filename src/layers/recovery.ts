@@ -26,6 +26,8 @@ export interface Recovery {
  */
 export async function recover(recovery: Recovery): Promise<void> {
   const { leases, db, driver } = recovery
+  // An entry that is damaged may be the one that has what a lease names: nothing is known to be nobody's.
+  if (!(await db.isSound())) return
   // Those that use a container's layer stand in the way of its removal: they go first.
   for (const removes of [false, true]) {
     for await (const { lease, names } of Lease.abandoned(leases)) {
@@ -63,7 +65,7 @@ async function recoverNames({ db, driver, ...recovery }: Recovery, names: readon
       await db.removeWriteSet(cacheId)
       if (!caches.has(cacheId)) continue
       if (!(await driver.exists(cacheId))) await driver.adopt?.(mountId, cacheId)
-      await db.removeWritable(writable)
+      await db.removeWritable({ name: writable, mountId })
     } else if (kind === name && !name.startsWith('sha256:')) {
       await db.removeWriteSet(name)
       if (!caches.has(name) && !mounts.has(name)) await driver.remove(name)

@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDigest, parseDigest, type ImageID } from '../digest.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { isErrno, StoreError } from '../errors.js'
-import { familiarName, familiarText, parseReference, storedForm, type Reference } from './reference.js'
+import { familiarName, familiarText, isReference, storedForm, type Reference } from './reference.js'
 
 /** `{"<familiar name>": {"<familiar reference>": "sha256:<image id>"}}`, as Docker writes it. */
 type Repositories = Record<string, Record<string, string>>
@@ -71,6 +71,12 @@ export class ReferenceStore {
     await this.#write(repositories)
   }
 
+  /** Begins anew without names; what the file holds is kept beside it. */
+  async reset(): Promise<void> {
+    await rename(this.#file, `${this.#file}.damaged`)
+    await this.#write({})
+  }
+
   async #read(): Promise<Repositories> {
     const text = await readFile(this.#file, 'utf8').catch((error: unknown) => {
       if (isErrno(error, 'ENOENT')) return '{}'
@@ -96,8 +102,7 @@ function parseRepositories(text: string, file: string): Repositories {
   const repositories = (parsed as { Repositories?: unknown } | null)?.Repositories ?? {}
   for (const references of Object.values(repositories)) {
     for (const [reference, id] of Object.entries((references ?? {}) as Record<string, unknown>)) {
-      parseReference(reference)
-      if (!isDigest(id)) throw corrupt(file)
+      if (!isReference(reference) || !isDigest(id)) throw corrupt(file)
     }
   }
   return repositories as Repositories
@@ -115,6 +120,6 @@ function corrupt(file: string, cause?: unknown): StoreError {
   return new StoreError('STORE_CORRUPT', `${file} is not what Docker or this library writes`, {
     path: file,
     cause,
-    hint: 'restore it from a backup, or move it away: images stay, their names are lost',
+    hint: 'restore it from a backup, or check({ repair: true }) begins anew: images stay, their names are lost',
   })
 }

@@ -52,6 +52,15 @@ export function parseReference(text: string): Reference {
   return { domain, path, ...(tag !== undefined && { tag }), ...(digest !== undefined && { digest }) }
 }
 
+export function isReference(text: string): boolean {
+  try {
+    parseReference(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** With the default tag if it has neither tag nor digest. */
 export function withDefaultTag(reference: Reference): Reference {
   return reference.tag === undefined && reference.digest === undefined

@@ -124,12 +124,13 @@ export class Overlay2Layout {
   lowerLinks(id: string): string[] {
     const path = join(this.home, id, 'lower')
     const text = orIfAbsent(() => readFileSync(path, 'latin1'), undefined)
-    if (text === undefined) return []
-    const links = text.split(':')
-    if (links.every((link) => /^l\/[A-Za-z0-9]+$/.test(link))) return links
+    // Only a layer without a parent has no work directory.
+    if (text === undefined && !isThere(this.work(id))) return []
+    const links = text?.split(':') ?? []
+    if (links.length > 0 && links.every((link) => /^l\/[A-Za-z0-9]+$/.test(link))) return links
     throw new StoreError('STORE_CORRUPT', `${path} does not name the layers below ${id}`, {
       path,
-      hint: 'a crash may have left it empty: remove the layer and load its image again',
+      hint: 'a crash may have left it empty: check({ repair: true }) removes the layer, and its image can be loaded again',
     })
   }
 

@@ -1,0 +1,129 @@
+import { cpSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openStore, StoreError, type Store } from '#layerstack/index.js'
+import { imageOf, layerTar, writeArchive } from '../store/archive.js'
+
+/** What a fault of the disk, or somebody's editor, makes of a file. */
+const damages: Readonly<Record<string, (path: string) => void>> = {
+  empty: (path) => truncateSync(path, 0),
+  'written over': (path) => writeFileSync(path, 'garbage{'),
+  gone: (path) => rmSync(path),
+}
+/** Without these nothing may be touched: what is there may be a later version's. */
+const REFUSED_AT_OPEN = /^layerstack\/(format|[a-z0-9]+\.json)$/
+const CONTENT = /^(vfs\/dir\/|overlay2\/[a-f0-9]{64}\/diff\/)|lock$/
+
+const contenders = [
+  { driver: 'overlay2', engine: 'userspace' },
+  { driver: 'vfs', engine: 'userspace' },
+] as const
+
+describe.each(contenders)('of a store on $driver', (settings) => {
+  let scratch: string
+  let archives: string[]
+  const open = (root: string): Promise<Store> => openStore({ root, ...settings })
+
+  beforeAll(async () => {
+    scratch = mkdtempSync(join(tmpdir(), 'layerstack-torn-'))
+    archives = [join(scratch, '1.tar'), join(scratch, '2.tar')]
+    const base = await layerTar([{ name: 'base', content: 'base' }])
+    const upper = await layerTar([{ name: 'upper', content: 'upper' }])
+    await writeArchive(archives[0] as string, imageOf([base], 'app:1'))
+    await writeArchive(archives[1] as string, imageOf([base, upper], 'app:2'))
+    await using store = await open(join(scratch, 'whole'))
+    for (const archive of archives) await store.load(archive)
+    const keeper = await store.createContainer('app:2', { name: 'keeper' })
+    await keeper.fs.writeFile('/mine', 'mine')
+    const given = await store.createContainer('app:1')
+    await given.fs.writeFile('/given', 'given')
+    await given.commit({ reference: 'app:3', consume: true })
+  })
+
+  afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+  it.each(Object.keys(damages))('any file may be %s', { timeout: 120_000 }, async (damage) => {
+    const files = filesOf(join(scratch, 'whole')).filter((file) => !CONTENT.test(file))
+    expect(files.length).toBeGreaterThan(20)
+    const lost: string[] = []
+    for (const file of files) {
+      const root = join(scratch, 'root')
+      cpSync(join(scratch, 'whole'), root, { recursive: true, verbatimSymlinks: true })
+      damages[damage]?.(join(root, file))
+      await typed(file, () => outlive(root, file, lost))
+      rmSync(root, { recursive: true })
+    }
+    // The container is lost with files of its own alone, and with what it stands on.
+    expect(
+      lost.filter((file) => !/mounts|layerdb\/sha256|overlay2\/|imagedb|containers\//.test(file)),
+    ).toEqual([])
+  })
+
+  async function outlive(root: string, file: string, lost: string[]): Promise<void> {
+    let store: Store
+    try {
+      store = await open(root)
+    } catch (error) {
+      expect(file).toMatch(REFUSED_AT_OPEN)
+      throw error
+    }
+    await using _closed = store
+    await typed(file, () => store.images())
+    await typed(file, () => store.diskUsage())
+    const first = await store.check({ repair: true })
+    for (const archive of archives) await typed(file, () => store.load(archive))
+    const left = (await store.check({ repair: true })).problems.filter(({ repaired }) => !repaired)
+    const keeper = await held(store)
+    if (keeper === undefined) lost.push(file)
+    // A record that is gone tells nobody that there was one.
+    const isTold = first.problems.length > 0 || file.startsWith('layerstack/containers/')
+    if (keeper === undefined && !isTold) {
+      expect.fail(`check() found nothing wrong, but the container is lost without ${file}`)
+    }
+    // What cannot be repaired is what the container stands on: without it the store is as new.
+    if (left.length > 0) {
+      for (const { id } of await store.containers()) await (await store.container(id)).remove()
+      await store.check({ repair: true })
+      for (const archive of archives) await store.load(archive)
+      const { problems } = await store.check({ repair: true })
+      expect(
+        problems.filter(({ kind }) => kind !== 'image-incomplete'),
+        file,
+      ).toEqual([])
+    }
+    const [image] = await store.load(archives[1] as string)
+    const container = await store.createContainer(image?.id ?? '')
+    expect(await container.fs.readFile('/upper', 'utf8')).toBe('upper')
+    await container.remove()
+  }
+})
+
+async function held(store: Store): Promise<string | undefined> {
+  try {
+    const [record] = await store.containers()
+    const container = await store.container(record?.id ?? 'none')
+    await container.mount().catch(() => undefined)
+    const text = `${await container.fs.readFile('/upper', 'utf8')} ${await container.fs.readFile('/mine', 'utf8')}`
+    await container.unmount()
+    return text === 'upper mine' ? text : undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function typed(file: string, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (error instanceof Error && error.name === 'AssertionError') throw error
+    if (!(error instanceof StoreError))
+      throw new Error(`an error without a code, with ${file} damaged`, { cause: error })
+  }
+}
+
+function filesOf(root: string): string[] {
+  return readdirSync(root, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+}
