@@ -68,8 +68,8 @@ export class LayerDb {
     return names.filter((name) => HEX.test(name)).map((hex) => `sha256:${hex}` as ChainID)
   }
 
-  tarSplit(chainId: ChainID): string {
-    return join(this.#layerDirectory(chainId), TAR_SPLIT)
+  tarSplit(id: ChainID): string {
+    return join(this.#layerDirectory(id), TAR_SPLIT)
   }
 
   /** A directory to write a layer's files in, before anybody can see them; it is found again by the driver's id. */
@@ -96,8 +96,8 @@ export class LayerDb {
   }
 
   /** Takes a layer out of sight; returns where its files are now. */
-  async unpublish(chainId: ChainID): Promise<string> {
-    const hex = hexOf(chainId)
+  async unpublish(id: ChainID): Promise<string> {
+    const hex = hexOf(id)
     const removing = join(this.#layers, `${hex}-${randomBytes(8).toString('hex')}-removing`)
     await rename(join(this.#layers, hex), removing)
     await syncDirectory(this.#layers)
@@ -186,8 +186,8 @@ export class LayerDb {
     return join(this.#temporary, `${WRITE_SET}${driverId}`)
   }
 
-  #layerDirectory(chainId: ChainID): string {
-    return join(this.#layers, hexOf(chainId))
+  #layerDirectory(id: ChainID): string {
+    return join(this.#layers, hexOf(id))
   }
 
   #mountDirectory(name: string): string {
