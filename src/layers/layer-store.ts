@@ -270,6 +270,8 @@ export class LayerStore {
       await this.releaseView(name)
       return undefined
     } catch (error) {
+      // Somebody has it open.
+      if (error instanceof StoreError && error.code === 'LAYER_IN_USE') return undefined
       return error instanceof Error ? error.message : String(error)
     }
   }
