@@ -1,5 +1,5 @@
 import { mkdir, mkdtemp, open, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { freemem, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { removeTree } from '../test/support/mounts.js'
 import { run } from '../test/support/program.js'
@@ -21,7 +21,8 @@ const FORMAT: Record<Kind, readonly string[]> = {
   btrfs: ['-q', '-f'],
 }
 const MEMORY = '/dev/shm'
-const SIZE = 32 * GIB
+/** Of the memory that is free: what else runs here needs some, too. */
+const SHARE = 0.65
 
 /**
  * A directory by its path; or, for `ext4`, `xfs` and `btrfs`, a new file system of this kind, in a sparse file in memory:
@@ -48,7 +49,7 @@ async function memoryDisk(kind: Kind): Promise<Disk> {
   try {
     const file = join(home, kind)
     await using handle = await open(file, 'wx')
-    await handle.truncate(SIZE)
+    await handle.truncate(Math.min(32 * GIB, Math.floor(SHARE * freemem())))
     await run(`mkfs.${kind}`, [...FORMAT[kind], file])
     await run('mount', ['-o', 'loop,discard', file, directory])
     return { name: `${kind} on a file in memory`, directory, [Symbol.asyncDispose]: dispose }

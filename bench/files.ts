@@ -1,4 +1,4 @@
-import { chmod, open, readdir, rename, unlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** The calls that workloads on files make: of a `LayerFs`, or of Node on a directory of the host. Paths begin with `/`. */
@@ -6,6 +6,8 @@ export interface Files {
   open(path: string, flags: string): Promise<OpenFile>
   writeFile(path: string, data: Uint8Array): Promise<void>
   readdir(path: string): Promise<string[]>
+  mkdir(path: string, options: { readonly recursive: true }): Promise<unknown>
+  rm(path: string, options: { readonly recursive: true; readonly force: true }): Promise<void>
   chmod(path: string, mode: number): Promise<void>
   unlink(path: string): Promise<void>
   rename(from: string, to: string): Promise<void>
@@ -22,6 +24,8 @@ export function hostFiles(root: string): Files {
     open: (path, flags) => open(join(root, path), flags),
     writeFile: (path, data) => writeFile(join(root, path), data),
     readdir: (path) => readdir(join(root, path)),
+    mkdir: (path, options) => mkdir(join(root, path), options),
+    rm: (path, options) => rm(join(root, path), options),
     chmod: (path, mode) => chmod(join(root, path), mode),
     unlink: (path) => unlink(join(root, path)),
     rename: (from, to) => rename(join(root, from), join(root, to)),

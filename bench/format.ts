@@ -1,6 +1,6 @@
 /** Three digits that count, and a unit. */
 export function seconds(value: number): string {
-  if (value === 0) return '0'
+  if (value < 1e-8) return '0'
   if (value < 1e-3) return `${digits(value * 1e6)} µs`
   return value < 1 ? `${digits(value * 1e3)} ms` : `${digits(value)} s`
 }
@@ -26,6 +26,6 @@ export function share(value: number): string {
 
 function digits(value: number): string {
   const size = Math.abs(value)
-  if (size >= 100 || Number.isInteger(value)) return value.toFixed(0)
-  return value.toFixed(size >= 10 ? 1 : 2)
+  const rounded = value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2)
+  return Math.abs(Math.round(value) - value) < 1e-9 ? value.toFixed(0) : rounded
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { copyFile, mkdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { Driver } from 'layerstack'
 import { mountOverlay } from '#layerstack/sys/mount-overlay.js'
 import { unmountIfMounted } from '#layerstack/sys/mount.js'
 import { run } from '../test/support/program.js'
@@ -23,13 +24,7 @@ export type Layers = readonly (readonly InputFile[])[]
 
 export async function driverGround(side: DriverSide, layers: Layers): Promise<Ground> {
   const driver = await side.openDriver()
-  let top: string | undefined
-  for (const [index, files] of layers.entries()) {
-    const id = `layer${index}`
-    await driver.create(id, top)
-    await driver.applyDiff(id, top, tarOf(files))
-    top = id
-  }
+  const top = await stack(driver, layers)
   return {
     directory: side.directory,
     writable: async () => {
@@ -46,6 +41,18 @@ export async function driverGround(side: DriverSide, layers: Layers): Promise<Gr
     },
     [Symbol.asyncDispose]: () => driver.cleanup(),
   }
+}
+
+/** @returns the id of the uppermost */
+export async function stack(driver: Driver, layers: Layers): Promise<string | undefined> {
+  let top: string | undefined
+  for (const [index, files] of layers.entries()) {
+    const id = `layer${index}`
+    await driver.create(id, top)
+    await driver.applyDiff(id, top, tarOf(files))
+    top = id
+  }
+  return top
 }
 
 /** The kernel's overlayfs alone, mounted by system calls of this process. */

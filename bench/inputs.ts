@@ -1,9 +1,10 @@
 import { createWriteStream } from 'node:fs'
-import { mkdir, open, symlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { pack } from 'tar-stream'
+import { hostFiles, type Files } from './files.js'
 
 /** What workloads work on is made, not shipped: always the same bytes, which no compression makes smaller. */
 
@@ -11,11 +12,10 @@ export const KIB = 1024
 export const MIB = 1024 * KIB
 export const GIB = 1024 * MIB
 
-/** A regular file by its path from the root, without a leading `/`; or a symlink. */
+/** A regular file by its path from the root, without a leading `/`. */
 export interface InputFile {
   readonly path: string
   readonly size: number
-  readonly target?: string
 }
 
 const NOISE = noise(MIB)
@@ -39,10 +39,7 @@ export function tarOf(files: Iterable<InputFile>): Readable {
     try {
       for (const path of directoriesOf(files))
         tar.entry({ name: path, type: 'directory', mode: 0o755, mtime })
-      for (const { path, size, target } of files) {
-        if (target !== undefined) tar.entry({ name: path, type: 'symlink', linkname: target, mtime })
-        else await addFile(tar, path, size)
-      }
+      for (const { path, size } of files) await addFile(tar, path, size)
       tar.finalize()
     } catch (error) {
       tar.destroy(error as Error)
@@ -64,22 +61,24 @@ async function addFile(tar: ReturnType<typeof pack>, name: string, size: number)
   }
 }
 
-export async function writeTar(path: string, files: Iterable<InputFile>): Promise<string> {
+export async function writeTar(path: string, tar: Readable): Promise<string> {
   await mkdir(dirname(path), { recursive: true })
-  await pipeline(tarOf(files), createWriteStream(path))
+  await pipeline(tar, createWriteStream(path))
   return path
 }
 
-/** The same files below a directory of the host. */
-export async function writeTree(root: string, files: Iterable<InputFile>): Promise<void> {
-  for (const path of directoriesOf(files)) await mkdir(join(root, path), { recursive: true })
-  for (const { path, size, target } of files) {
-    if (target !== undefined) {
-      await symlink(target, join(root, path))
+/** The same files below a directory of the host, or in a container. */
+export async function writeTree(root: string | Files, tree: Iterable<InputFile>): Promise<void> {
+  const files = typeof root === 'string' ? hostFiles(root) : root
+  for (const path of directoriesOf(tree)) await files.mkdir(`/${path}`, { recursive: true })
+  for (const { path, size } of tree) {
+    if (size <= NOISE.length) {
+      await files.writeFile(`/${path}`, content(size))
       continue
     }
-    await using file = await open(join(root, path), 'w', 0o644)
-    for (const piece of pieces(size)) await file.write(piece)
+    const file = await files.open(`/${path}`, 'w')
+    for (const piece of pieces(size)) await file.write(piece, 0, piece.length, null)
+    await file.close()
   }
 }
 

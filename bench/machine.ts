@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { arch, availableParallelism, cpus, loadavg, release, totalmem, type as systemName } from 'node:os'
 import { fileSystemOf } from '#layerstack/sys/file-system.js'
+import { findProgram } from '../test/support/program.js'
 import type { Disk } from './disk.js'
 import { bytes } from './format.js'
 
@@ -61,7 +62,12 @@ function distribution(): string {
   }
 }
 
+/** Who does the work, where the client is another program. */
+const DAEMONS: Readonly<Record<string, string>> = { docker: 'dockerd', ctr: 'containerd' }
+
 function versionOf(program: string): string {
-  const said = spawnSync(program, ['--version'], { encoding: 'utf8' }).stdout ?? ''
+  const said =
+    spawnSync(findProgram(DAEMONS[program] ?? program) ?? program, ['--version'], { encoding: 'utf8' })
+      .stdout ?? ''
   return /\d+\.[\w.+~-]+/.exec(said)?.[0] ?? 'unknown'
 }

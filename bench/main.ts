@@ -9,6 +9,7 @@ import { openDisk, type Disk } from './disk.js'
 import { imageArchive } from './image.js'
 import { describeMachine, machineLines, withLoadAfter } from './machine.js'
 import { parseOptions, usage, type Options } from './options.js'
+import { page } from './page/page.js'
 import { Progress } from './progress.js'
 import type { Run, WorkloadResult } from './result.js'
 import { runWorkload, type Effort } from './schedule.js'
@@ -25,10 +26,10 @@ process.stdout.on('error', () => undefined)
 
 const options = parseOptions(process.argv.slice(2))
 if (options.help) process.stdout.write(usage)
+else if (options.show !== undefined) show(readRun(options.show), options)
 else await main(options)
 
 async function main({ only, drivers, modules, quick, list, ...given }: Options): Promise<void> {
-  const older = given.compare === undefined ? undefined : readRun(given.compare)
   await using disks = await openDisks(given.disks)
   const found = await driverContenders(disks.all, modules)
   const contenders = found.contenders.filter(({ name, driver }) => isAsked(drivers, name, driver))
@@ -59,7 +60,7 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
     results,
   })
   const stop = new AbortController()
-  process.once('SIGINT', () => stop.abort(new Error('stopped')))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
   const progress = new Progress(process.stderr, asked.length)
   try {
     for (const workload of asked) {
@@ -84,9 +85,21 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
   } finally {
     progress.clear()
   }
-  const done = run()
-  const comparison = older && compareRuns(older, done)
-  for (const text of [targetTable(done), comparison && comparisonTable(comparison)]) if (text) say(text)
+  conclude(run(), given)
+}
+
+function show(run: Run, given: Options): void {
+  for (const line of machineLines(run.machine)) say(line)
+  for (const result of run.results) say(table(result))
+  conclude(run, given)
+}
+
+/** What is told of a whole run. */
+function conclude(run: Run, { compare, html }: Pick<Options, 'compare' | 'html'>): void {
+  const comparison = compare === undefined ? undefined : compareRuns(readRun(compare), run)
+  say(targetTable(run))
+  if (comparison !== undefined) say(comparisonTable(comparison))
+  if (html !== undefined) writeFileSync(html, page(run, comparison))
   if (comparison?.some(({ verdict }) => verdict === 'slower')) process.exitCode ??= 1
 }
 

@@ -14,6 +14,8 @@ export interface Options {
   readonly json: string | undefined
   readonly html: string | undefined
   readonly compare: string | undefined
+  /** A run that was: it is shown, and nothing is measured. */
+  readonly show: string | undefined
   readonly list: boolean
   readonly help: boolean
 }
@@ -32,6 +34,7 @@ export const usage = `npm run bench -- [option …]
   --json FILE            all samples
   --html FILE            a page with charts
   --compare FILE         what changed since an older --json
+  --show FILE            shows an older --json, or writes its page, and measures nothing
   --list                 names of workloads and of what runs them
 `
 
@@ -50,6 +53,7 @@ export function parseOptions(args: readonly string[]): Options {
       json: { type: 'string' },
       html: { type: 'string' },
       compare: { type: 'string' },
+      show: { type: 'string' },
       list: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -66,6 +70,7 @@ export function parseOptions(args: readonly string[]): Options {
     json: values.json,
     html: values.html,
     compare: values.compare,
+    show: values.show,
     list: values.list ?? false,
     help: values.help ?? false,
   }

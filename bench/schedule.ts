@@ -31,6 +31,9 @@ export interface Step {
   readonly rounds: number
 }
 
+/** Milliseconds. */
+const LONG = 500
+
 /**
  * Lets all contenders do one workload, in turns: each round has one sample of each, and begins with another one, so that
  * whatever slows the machine for a while slows all.
@@ -61,9 +64,12 @@ export async function runWorkload(
       const place = await mkdtemp(join(own ?? directory, 's'))
       places.push(place)
       await side.prepare(workload.name, place, image)
+      const begun = performance.now()
       for (let turn = 0; turn < effort.warmUps; turn++) {
         step(side, 'warm up', turn)
         await side.warmUp()
+        // What takes that long is warm by then.
+        if (performance.now() - begun > LONG) break
       }
     }
     const begun = performance.now()

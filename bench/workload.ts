@@ -41,6 +41,11 @@ export interface Task extends AsyncDisposable {
   readonly helpers?: string
 }
 
+/** One that has nothing to give back but what `end` does. */
+export function task(run: Task['run'], end: () => Promise<unknown> = async () => undefined): Task {
+  return { run, [Symbol.asyncDispose]: async () => void (await end()) }
+}
+
 /** Where a side may write. */
 export interface Place {
   /** A directory of its own, absolute. */

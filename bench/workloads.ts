@@ -1,6 +1,11 @@
 import { GIB, KIB, MIB } from './inputs.js'
 import { coldStart, driverLife, storeLife } from './work/containers.js'
 import { copyOnWrite, throughLayers } from './work/copy-on-write.js'
+import { benchsuite } from './work/benchsuite.js'
+import { graphbench } from './work/graphbench.js'
+import { imageWorkloads } from './work/image.js'
+import { changes, commit, diff, edits } from './work/layer.js'
+import { apply, importTar, tars } from './work/unpack.js'
 import type { Workload } from './workload.js'
 
 /** All that is measured, in the order in which it runs. `--only` takes names, or how they begin. */
@@ -31,4 +36,26 @@ export const workloads: readonly Workload[] = [
   storeLife(1),
   storeLife(1000),
   coldStart,
+  diff(edits.few),
+  diff(edits.many),
+  diff(edits.huge),
+  diff(edits.fewInMany),
+  changes(edits.few),
+  changes(edits.many),
+  changes(edits.fewInMany),
+  commit(edits.few, false),
+  commit(edits.few, true),
+  commit(edits.many, false),
+  commit(edits.many, true),
+  commit(edits.huge, false),
+  commit(edits.huge, true),
+  commit(edits.fewInMany, false),
+  commit(edits.fewInMany, true),
+  apply(tars.many),
+  apply(tars.huge),
+  importTar(tars.many),
+  importTar(tars.huge),
+  ...imageWorkloads,
+  ...graphbench,
+  benchsuite,
 ]

@@ -13,3 +13,8 @@ export async function shell(line: string, ...words: readonly string[]): Promise<
   })
   if (code !== 0) throw new Error(`${line}: exit ${code}: ${Buffer.concat(said).toString().trim()}`)
 }
+
+/** Writes out everything of the file system that a directory is on, as a durable store has done before it answers. */
+export function syncDisk(directory: string): Promise<void> {
+  return shell('sync --file-system "$1"', directory)
+}

@@ -5,12 +5,13 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { mountOverlay } from '#layerstack/sys/mount-overlay.js'
 import { unmountIfMounted } from '#layerstack/sys/mount.js'
-import type { Container } from 'layerstack'
-import { writeTar } from '../inputs.js'
+import type { Readable } from 'node:stream'
+import type { Container, Store } from 'layerstack'
+import { tarOf } from '../inputs.js'
 import { dockerPeer } from '../peers/docker.js'
 import { containerdPeer } from '../peers/containerd.js'
 import { podmanPeer } from '../peers/podman.js'
-import type { DriverSide, Place, Task, Workload } from '../workload.js'
+import { task, type Place, type Task, type Workload } from '../workload.js'
 
 const layersText = (depth: number): string => (depth === 1 ? '1 layer' : `${depth} layers`)
 
@@ -105,7 +106,7 @@ export function storeLife(count: number): Workload {
     heavy: count > 100,
     driver: async (side) => {
       const store = await side.openStore()
-      const image = await importTwoLayers(side, store)
+      const image = await importTwoLayers(store)
       return {
         async run(clock) {
           const made: Container[] = []
@@ -139,7 +140,7 @@ export function storeLife(count: number): Workload {
       peers: {
         docker: async (place: Place) => {
           const docker = await dockerPeer(place)
-          await docker.import(await smallTar(place), 'bench/small')
+          await docker.import(smallTar(), 'bench/small')
           return docker.task(async (clock) => {
             const id = await clock.phase('create', () => docker.create('bench/small'))
             await clock.phase('remove', () => docker.removeContainer(id))
@@ -157,16 +158,16 @@ export const coldStart: Workload = {
   heavy: false,
   driver: async (side) => {
     await using store = await side.openStore()
-    const image = await importTwoLayers(side, store)
+    const image = await importTwoLayers(store)
     const { driver, engine, modules } = side.contender
     const args = [join(import.meta.dirname, 'cold-start.js'), store.root, driver, engine, image, ...modules]
-    return programs('run', [[process.execPath, ...args]])
+    return program(process.execPath, args)
   },
-  floors: { 'node, nothing else': async () => programs('run', [[process.execPath, '--eval', '0']]) },
+  floors: { 'node, nothing else': async () => program(process.execPath, ['--eval', '0']) },
   peers: {
     docker: async (place) => {
       const docker = await dockerPeer(place)
-      await docker.import(await smallTar(place), 'bench/small')
+      await docker.import(smallTar(), 'bench/small')
       return docker.task(async (clock) => {
         await clock.phase('run', async () => {
           const id = await docker.text('create', '--network=none', 'bench/small', '/never-run')
@@ -187,39 +188,26 @@ export const coldStart: Workload = {
     },
     podman: async (place) => {
       const podman = podmanPeer(place)
-      const image = (await podman.run('import', await smallTar(place))).trim()
-      return podman.task(async (clock) => {
-        await clock.phase('run', async () => {
-          const id = (await podman.run('create', '--network=none', image, '/never-run')).trim()
-          await podman.run('rm', id)
-        })
-      })
+      const image = await podman.import(smallTar())
+      return task((clock) =>
+        clock.phase('run', async () => void (await podman.run('rm', await podman.create(image)))),
+      )
     },
   },
 }
 
-function programs(phase: string, commands: readonly (readonly string[])[]): Task {
-  return {
-    async run(clock) {
-      await clock.phase(phase, async () => {
-        for (const [program, ...args] of commands) await promisify(execFile)(program as string, args)
-      })
-    },
-    [Symbol.asyncDispose]: async () => undefined,
-  }
+function program(path: string, args: readonly string[]): Task {
+  return task((clock) => clock.phase('run', async () => void (await promisify(execFile)(path, args))))
 }
 
-async function importTwoLayers(
-  side: DriverSide,
-  store: Awaited<ReturnType<DriverSide['openStore']>>,
-): Promise<string> {
-  const base = await store.import(await smallTar(side))
+async function importTwoLayers(store: Store): Promise<string> {
+  const base = await store.import(smallTar())
   const container = await store.createContainer(base.id)
   await container.fs.writeFile('/second', 'layer')
   const image = await container.commit({ consume: true })
   return image.id
 }
 
-function smallTar({ directory }: Place): Promise<string> {
-  return writeTar(join(directory, 'small.tar'), [{ path: 'etc/motd', size: 10 }])
+function smallTar(): Readable {
+  return tarOf([{ path: 'etc/motd', size: 10 }])
 }

@@ -7,7 +7,7 @@ import {
   type Ground,
   type Layers,
 } from '../ground.js'
-import { content, KIB, MIB, type InputFile } from '../inputs.js'
+import { content, GIB, KIB, MIB, type InputFile } from '../inputs.js'
 import { bytes } from '../format.js'
 import type { Task, Workload } from '../workload.js'
 
@@ -98,7 +98,7 @@ export function copyOnWrite(name: keyof typeof actions, size: number, count: num
     about: `${action.does}; ${bytes(size)} each, ${count === 1 ? 'one file' : `${count} files in turn`}`,
     heavy: size > MIB,
     space: 2 * size * count,
-    onMount: true,
+    onMount: size < GIB,
     ...(name === 'first-write' && { point: { series: 'cow/first-write', at: size } }),
     driver: (side) => task(driverGround(side, layers)),
     floors: {

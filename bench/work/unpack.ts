@@ -1,0 +1,117 @@
+import { createReadStream } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { GIB, manyFiles, tarOf, writeTar, type InputFile } from '../inputs.js'
+import { dockerPeer } from '../peers/docker.js'
+import { podmanPeer } from '../peers/podman.js'
+import { shell, syncDisk } from '../peers/program.js'
+import { task, type Place, type Task, type Workload } from '../workload.js'
+
+export interface Tar {
+  readonly name: string
+  readonly files: readonly InputFile[]
+  readonly heavy?: boolean
+}
+
+export const tars: Readonly<Record<'many' | 'huge', Tar>> = {
+  many: { name: '10,000 files', files: manyFiles(10_000, 1000) },
+  huge: { name: 'a file of 1 GiB', files: [{ path: 'huge', size: GIB }], heavy: true },
+}
+
+/** The driver alone: a layer is made and a tar applied to it. */
+export function apply({ name, files, heavy = false }: Tar): Workload {
+  return {
+    name: `apply/${name}`,
+    about: `create and applyDiff of a layer: ${name}`,
+    heavy,
+    space: 2 * sizeOf(files),
+    driver: async (side) => {
+      const driver = await side.openDriver()
+      const tar = await tarFile(side, files)
+      return task(
+        async (clock) => {
+          await clock.growth(side.directory, () =>
+            clock.phase('apply', async () => {
+              await driver.create('layer')
+              await driver.applyDiff('layer', undefined, createReadStream(tar))
+            }),
+          )
+          await driver.remove('layer')
+        },
+        () => driver.cleanup(),
+      )
+    },
+    floors: { 'tar -x': (place) => unpacked(place, files, 'apply', 'tar -xC "$2" < "$1"') },
+  }
+}
+
+/** The store: a root filesystem's tar becomes an image. */
+export function importTar({ name, files, heavy = false }: Tar): Workload {
+  return {
+    name: `import/${name}`,
+    about: `an image of one layer, of a tar: ${name}`,
+    heavy,
+    space: 2 * sizeOf(files),
+    driver: async (side) => {
+      const store = await side.openStore()
+      const tar = await tarFile(side, files)
+      return task(
+        async (clock) => {
+          const image = await clock.growth(side.directory, () =>
+            clock.phase('import', () => store.import(tar)),
+          )
+          await store.remove(image.id)
+        },
+        () => store.close(),
+      )
+    },
+    floors: {
+      'tar -x + sha256sum': (place) =>
+        unpacked(place, files, 'import', 'tee >(sha256sum) < "$1" | tar -xC "$2"'),
+    },
+    peers: {
+      docker: async (place) => {
+        const docker = await dockerPeer(place)
+        const tar = await tarFile(place, files)
+        return docker.task(async (clock) => {
+          await clock.phase('import', () => docker.import(tar, 'bench/imported'))
+          await clock.aside('sync', () => syncDisk(docker.root))
+          await docker.removeImage('bench/imported')
+        })
+      },
+      podman: async (place) => {
+        const podman = podmanPeer(place)
+        const tar = await tarFile(place, files)
+        return task(async (clock) => {
+          const image = await clock.phase('import', () => podman.run('import', '--quiet', tar))
+          await clock.aside('sync', () => syncDisk(podman.root))
+          await podman.run('rmi', image)
+        })
+      },
+    },
+  }
+}
+
+async function unpacked(
+  place: Place,
+  files: readonly InputFile[],
+  phase: string,
+  line: string,
+): Promise<Task> {
+  const tar = await tarFile(place, files)
+  const tree = join(place.directory, 'tree')
+  return task(async (clock) => {
+    await mkdir(tree)
+    await clock.phase(phase, () => shell(line, tar, tree))
+    await clock.aside('sync', () => syncDisk(tree))
+    await rm(tree, { recursive: true })
+  })
+}
+
+function tarFile({ directory }: Place, files: readonly InputFile[]): Promise<string> {
+  return writeTar(join(directory, 'layer.tar'), tarOf(files))
+}
+
+function sizeOf(files: readonly InputFile[]): number {
+  return files.reduce((sum, { size }) => sum + Math.max(size, 4096), 0)
+}
