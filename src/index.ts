@@ -1,4 +1,5 @@
 import { btrfs } from './drivers/btrfs/index.js'
+import { devicemapper } from './drivers/devicemapper/index.js'
 import { overlay2 } from './drivers/overlay2/index.js'
 import { DriverRegistry } from './drivers/registry.js'
 import { vfs } from './drivers/vfs/index.js'
@@ -6,7 +7,7 @@ import { openStoreWith, type OpenStoreOptions, type Store } from './store.js'
 
 /** The built-in drivers, in the order in which `driver: 'auto'` tries them. */
 export function builtInDrivers(): DriverRegistry {
-  return new DriverRegistry([overlay2, btrfs, vfs])
+  return new DriverRegistry([overlay2, btrfs, vfs, devicemapper])
 }
 
 /**

@@ -20,7 +20,8 @@ export interface TreeChange {
  * A directory is on the list if it is new, if its attributes changed, or if anything in it did. What was deleted stands
  * without what was in it. An object counts as unchanged if it is the same inode, or if type, mode, owner, device, xattrs
  * and, but for directories, size and time of the last change are the same. Where two times differ only in that one has
- * no fraction of a second, they cannot tell, and the contents are compared. A file that has more names than in the lower
+ * no fraction of a second, they cannot tell, and the contents are compared; so they are in trees of one lineage where
+ * the times are equal, but for what is the same there without a look at it. A file that has more names than in the lower
  * tree is on the list, so that its new names can be links to it. The root itself is not compared: no layer can hold it.
  */
 export function* compareTrees(upper: RawFs, lower: RawFs | undefined): Generator<TreeChange> {
@@ -72,10 +73,14 @@ export function* compareObjects(upper: RawFs, lower: RawFs, path: ByteString): G
 
 function objectsDiffer(upper: RawFs, lower: RawFs, path: ByteString, stat: RawStat, below: RawStat): boolean {
   if (stat.dev === below.dev && stat.ino === below.ino) return false
+  const related = upper.lineage !== undefined && upper.lineage === lower.lineage
+  if (related && stat.ino === below.ino && stat.ctimeNs === below.ctimeNs) return false
   if (stat.type !== below.type || stat.size !== below.size || stat.nlink > below.nlink) return true
   if (attributesDiffer(upper, lower, path, stat, below)) return true
   if (stat.type === 'symlink' && upper.readlink(path) !== lower.readlink(path)) return true
-  if (stat.mtimeNs === below.mtimeNs) return false
+  if (stat.mtimeNs === below.mtimeNs) {
+    return related && stat.type === 'file' && contentsDiffer(upper, lower, path)
+  }
   const coarse = stat.mtimeNs % SECOND === 0n || below.mtimeNs % SECOND === 0n
   if (!coarse || stat.mtimeNs / SECOND !== below.mtimeNs / SECOND) return true
   return stat.type === 'file' && contentsDiffer(upper, lower, path)

@@ -50,6 +50,7 @@ export class HostFs implements RawFs {
   readonly spec: HostFsSpec
   readonly hostPath: string
   readonly readOnly: boolean
+  readonly lineage: string | undefined
   readonly #paths: HostPaths
   readonly #attributes: Attributes | undefined
 
@@ -57,6 +58,7 @@ export class HostFs implements RawFs {
     this.spec = spec
     this.hostPath = spec.root
     this.readOnly = spec.readOnly === true
+    this.lineage = spec.lineage
     this.#attributes = attributesOf(spec)
     this.#paths = openHostPaths(spec.root, spec.shared === true)
   }

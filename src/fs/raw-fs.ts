@@ -73,6 +73,12 @@ export interface RawFs {
    */
   compare?(lower: RawFs): Generator<TreeChange> | undefined
 
+  /**
+   * Trees of one lineage are snapshots of one another: what has the same inode number and was last changed at the same
+   * moment in both is the same.
+   */
+  readonly lineage?: string | undefined
+
   /** Where this filesystem's root is on the host, if its paths are the host's paths there. */
   readonly hostPath?: string
 

@@ -24,6 +24,8 @@ export interface HostFsSpec {
    * @default false
    */
   readonly shared?: boolean
+  /** See `RawFs.lineage`. */
+  readonly lineage?: string
 }
 
 /**

@@ -176,7 +176,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   }
 
   #specOf(root: string): HostFsSpec {
-    return { kind: 'host', root, attributes: this.#keeping.attributes }
+    return { kind: 'host', root, attributes: this.#keeping.attributes, lineage: 'btrfs' }
   }
 
   #mustExist(id: string): void {

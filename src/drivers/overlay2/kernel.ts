@@ -5,7 +5,7 @@ import { mountOverlay } from '../../sys/mount-overlay.js'
 import { unmountIfMounted } from '../../sys/mount.js'
 import type { Keeping } from '../keeping.js'
 import type { OpenedLayer } from './opened-layer.js'
-import { isMountPoint } from './mount-point.js'
+import { isMountPoint } from '../mount-point.js'
 
 /** Each changes what an upper directory says, and would break the diff that is read from it (moby#33733). */
 const TURNED_OFF = ['redirect_dir', 'index', 'metacopy']

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { isErrno } from '../../errors.js'
+import { isErrno } from '../errors.js'
 
 /** Whether something is mounted exactly there, as this process sees it. */
 export function isMountPoint(path: string): boolean {

@@ -1,0 +1,223 @@
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { StoreError, storeError } from '../../errors.js'
+import { HostFs } from '../../fs/host-fs.js'
+import { layerFs } from '../../fs/rooted-fs.js'
+import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
+import { HeldViews, type OpenedView } from '../held-views.js'
+import { LayerHolds } from '../layer-holds.js'
+import { checkLayerId } from '../layer-id.js'
+import type { FastPaths } from '../naive-diff.js'
+import { bytesOf } from '../size.js'
+import type { DeviceSet } from './device-set.js'
+import type { DeviceMapperLayout, DeviceRecord } from './layout.js'
+import type { Resolved } from './options.js'
+import { statusRows } from './status.js'
+import type { ThinPool } from './thin-pool.js'
+
+export interface DeviceMapperSettings {
+  readonly root: string
+  readonly layout: DeviceMapperLayout
+  readonly devices: DeviceSet
+  readonly pool: ThinPool
+  readonly options: Resolved
+  readonly readOnly: boolean
+}
+
+/**
+ * Docker's devicemapper: every layer is a thin device with a file system of its own, a snapshot of its parent's. Parent
+ * and child share all blocks that neither has written since.
+ */
+export class DeviceMapperDriver implements ProtoDriver, FastPaths {
+  readonly name = 'devicemapper'
+  readonly engine = 'kernel'
+  readonly capabilities: DriverCapabilities = {
+    hostPath: true,
+    cheapSnapshots: true,
+    sharesBlocks: true,
+    nativeDiff: false,
+    quota: true,
+    maxDepth: Infinity,
+    nativeAttributes: true,
+  }
+  readonly #layout: DeviceMapperLayout
+  readonly #devices: DeviceSet
+  readonly #pool: ThinPool
+  readonly #options: Resolved
+  readonly #readOnly: boolean
+  readonly #views = new HeldViews()
+  readonly #holds: LayerHolds
+
+  constructor({ root, layout, devices, pool, options, readOnly }: DeviceMapperSettings) {
+    this.#layout = layout
+    this.#devices = devices
+    this.#pool = pool
+    this.#options = options
+    this.#readOnly = readOnly
+    this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'devicemapper'))
+  }
+
+  /** Clears what processes that died left behind. */
+  async open(): Promise<void> {
+    if (!this.#readOnly) for (const id of this.#layout.mountPoints()) await this.#unmountLeft(id)
+    await this.#devices.open()
+  }
+
+  async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    const size = sizeOf(options)
+    if (this.#layout.layer(id) !== undefined) {
+      throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+    }
+    if (parent !== undefined) this.#mustExist(parent)
+    try {
+      await this.#devices.create(id, parent, size)
+    } catch (error) {
+      throw storeError(error, 'SYSTEM', `could not create layer ${id}`)
+    }
+  }
+
+  createReadWrite(id: string, parent?: string, options?: CreateOptions): Promise<void> {
+    return this.create(id, parent, options)
+  }
+
+  get(id: string): Promise<LayerView> {
+    return this.#views.get(id, async () => {
+      try {
+        return await this.#open(id)
+      } catch (error) {
+        throw storeError(error, 'SYSTEM', `could not open layer ${id}`)
+      }
+    })
+  }
+
+  put(id: string): Promise<void> {
+    return this.#views.put(id)
+  }
+
+  async remove(id: string): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    await this.#views.whileUnused(id, this.#holds, () => this.#devices.delete(id))
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return this.#layout.layer(checkLayerId(id)) !== undefined
+  }
+
+  async list(): Promise<string[]> {
+    return this.#layout.layers()
+  }
+
+  async status(): Promise<[key: string, value: string][]> {
+    return statusRows({
+      layout: this.#layout,
+      pool: this.#pool,
+      options: this.#options,
+      status: await this.#devices.poolStatus(),
+      deletedCount: this.#devices.deletedCount(),
+    })
+  }
+
+  async metadata(id: string): Promise<Record<string, string>> {
+    const record = this.#mustExist(id)
+    return {
+      DeviceId: String(record.deviceId),
+      DeviceSize: String(record.size),
+      DeviceName: this.#devices.deviceName(id, record),
+    }
+  }
+
+  async cleanup(): Promise<void> {
+    await this.#views.closeAll()
+    await this.#devices.close()
+  }
+
+  async adopt(id: string, newId: string): Promise<void> {
+    checkLayerId(newId)
+    this.#mayWrite()
+    this.#mustExist(id)
+    if (this.#layout.layer(newId) !== undefined) {
+      throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
+    }
+    await this.#views.whileUnused(id, this.#holds, () => this.#devices.rename(id, newId))
+  }
+
+  async #open(id: string): Promise<OpenedView> {
+    this.#mustExist(id)
+    if (this.#readOnly) {
+      await this.#devices.mount(id)
+      return { ...this.#view(id), close: () => this.#devices.unmount(id) }
+    }
+    const { hold, result: view } = await this.#holds.take(id, 'shared', async (sole) => {
+      // What is mounted though nobody holds it was left behind by a process that died.
+      if (sole) await this.#devices.unmount(id)
+      await this.#devices.mount(id)
+      this.#prepare(id)
+      return this.#view(id)
+    })
+    const close = async (): Promise<void> => {
+      view.fs.raw.close()
+      await hold.release(() => this.#devices.unmount(id))
+    }
+    return { ...view, close }
+  }
+
+  #view(id: string): LayerView {
+    const root = this.#rootOf(id)
+    const raw = new HostFs({
+      kind: 'host',
+      root,
+      readOnly: this.#readOnly,
+      shared: true,
+      lineage: this.#pool.name,
+    })
+    return { fs: layerFs(raw), hostPath: root }
+  }
+
+  /** What a layer's file system has beside its tree, as Docker has it. */
+  #prepare(id: string): void {
+    const root = this.#rootOf(id)
+    if (!existsSync(root)) {
+      mkdirSync(root, { mode: 0o755 })
+      chmodSync(root, 0o755)
+    }
+    const file = join(this.#layout.mountPoint(id), 'id')
+    if (!existsSync(file)) writeFileSync(file, id, { mode: 0o600 })
+  }
+
+  #rootOf(id: string): string {
+    return join(this.#layout.mountPoint(id), 'rootfs')
+  }
+
+  async #unmountLeft(id: string): Promise<void> {
+    try {
+      const { hold } = await this.#holds.take(id, 'exclusive', () => this.#devices.unmount(id))
+      await hold.release()
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
+    }
+  }
+
+  #mustExist(id: string): DeviceRecord {
+    const record = this.#layout.layer(checkLayerId(id))
+    if (record !== undefined) return record
+    throw new StoreError('LAYER_NOT_FOUND', `devicemapper has no layer ${id}`)
+  }
+
+  #mayWrite(): void {
+    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+  }
+}
+
+function sizeOf({ storageOptions = {} }: CreateOptions): bigint | undefined {
+  let size: bigint | undefined
+  for (const [name, value] of Object.entries(storageOptions)) {
+    if (name.toLowerCase() !== 'size') {
+      throw new StoreError('ENGINE_UNSUPPORTED', `devicemapper has no storage option ${name}`)
+    }
+    size = bytesOf(value)
+  }
+  return size === undefined ? undefined : (size / 512n) * 512n
+}

@@ -1,0 +1,171 @@
+import { execFile } from 'node:child_process'
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { promisify } from 'node:util'
+import { isErrno, StoreError } from '../../errors.js'
+import { growExt4, growXfs } from '../../sys/grow-file-system.js'
+import { mount, MS_RDONLY } from '../../sys/mount.js'
+import type { FileSystemType } from './options.js'
+
+/** What the first blocks of a device say. */
+export interface Superblock {
+  readonly type: FileSystemType
+  readonly uuid: string
+  readonly blockSize: number
+  readonly blocks: bigint
+}
+
+const execute = promisify(execFile)
+const PROGRAMS = { xfs: 'mkfs.xfs', ext4: 'mkfs.ext4' } as const
+const PACKAGES = { xfs: 'xfsprogs', ext4: 'e2fsprogs' } as const
+/** Nothing is left to be initialised in the background, which every snapshot would have to do for itself. */
+const ARGUMENTS: Readonly<Record<FileSystemType, readonly string[]>> = {
+  xfs: ['-q'],
+  ext4: ['-q', '-E', 'nodiscard,lazy_itable_init=0,lazy_journal_init=0'],
+}
+
+/** Makes a file system of the wanted type, else XFS where it can be had, else ext4. */
+export async function makeFileSystem(
+  path: string,
+  wanted: string | undefined,
+  more: readonly string[],
+): Promise<void> {
+  const type = wanted === 'xfs' || (wanted !== 'ext4' && (await canMake('xfs'))) ? 'xfs' : 'ext4'
+  if (!(await canMake(type))) {
+    throw new StoreError(
+      'ENGINE_UNSUPPORTED',
+      `${PROGRAMS[type]} is not installed, or the kernel has no ${type}`,
+      {
+        hint: `install ${PACKAGES[type]}, or name another file system with dm.fs`,
+      },
+    )
+  }
+  try {
+    await execute(PROGRAMS[type], [...ARGUMENTS[type], ...more, path], { env: withSbin() })
+  } catch (error) {
+    const said = (error as { stderr?: string }).stderr?.trim() ?? ''
+    throw new StoreError('SYSTEM', `${PROGRAMS[type]} failed: ${said}`, {
+      cause: error,
+      hint: 'look at dm.basesize and dm.mkfsarg',
+    })
+  }
+}
+
+/** Undefined where there is no file system that this driver makes. */
+export function readSuperblock(path: string): Superblock | undefined {
+  const bytes = Buffer.alloc(4096)
+  const fd = openSync(path, 'r')
+  try {
+    readSync(fd, bytes, 0, bytes.length, 0)
+  } finally {
+    closeSync(fd)
+  }
+  if (bytes.toString('latin1', 0, 4) === 'XFSB') {
+    return {
+      type: 'xfs',
+      uuid: uuidAt(bytes, 32),
+      blockSize: bytes.readUInt32BE(4),
+      blocks: bytes.readBigUInt64BE(8),
+    }
+  }
+  if (bytes.readUInt16LE(0x438) === 0xef53) {
+    const high = (bytes.readUInt32LE(0x460) & 0x80) === 0 ? 0 : bytes.readUInt32LE(0x550)
+    return {
+      type: 'ext4',
+      uuid: uuidAt(bytes, 0x468),
+      blockSize: 1024 << bytes.readUInt32LE(0x418),
+      blocks: (BigInt(high) << 32n) | BigInt(bytes.readUInt32LE(0x404)),
+    }
+  }
+  return undefined
+}
+
+export interface MountSettings {
+  readonly options: string
+  readonly xfsRetries: string
+  readonly readOnly: boolean
+}
+
+/** Mounts the device's file system; `nouuid`, as all of them have the base's. */
+export function mountFileSystem(path: string, target: string, settings: MountSettings): Superblock {
+  const superblock = readSuperblock(path)
+  if (superblock === undefined) {
+    throw new StoreError('STORE_CORRUPT', `there is no file system on ${path}`, {
+      path,
+      hint: 'the thin device holds something else: is this the pool that the root was made with?',
+    })
+  }
+  const { type } = superblock
+  const own = type === 'xfs' ? ['nouuid'] : []
+  if (settings.readOnly) own.push(type === 'xfs' ? 'norecovery' : 'noload')
+  const { flags, data } = mountFlags([...own, ...settings.options.split(',').filter((word) => word !== '')])
+  mount(target, { source: path, type, flags: flags | (settings.readOnly ? MS_RDONLY : 0), data })
+  if (type === 'xfs') limitRetries(path, settings.xfsRetries)
+  return superblock
+}
+
+/** Lets a mounted file system fill its device. */
+export function growFileSystem(target: string, { type, blockSize }: Superblock, size: bigint): void {
+  const blocks = size / BigInt(blockSize)
+  if (type === 'xfs') growXfs(target, blocks)
+  else growExt4(target, blocks)
+}
+
+async function canMake(type: FileSystemType): Promise<boolean> {
+  try {
+    await execute(PROGRAMS[type], ['-V'], { env: withSbin() })
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+  }
+  return kernelHas(type)
+}
+
+function kernelHas(type: FileSystemType): boolean {
+  const listed = (): boolean => readFileSync('/proc/filesystems', 'utf8').includes(`\t${type}\n`)
+  if (listed()) return true
+  try {
+    // It cannot succeed, but loads what the kernel can load.
+    mount('/', { source: 'none', type })
+  } catch {
+    return listed()
+  }
+  return true
+}
+
+function withSbin(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
+}
+
+function uuidAt(bytes: Buffer, at: number): string {
+  const hex = bytes.toString('hex', at, at + 16)
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+}
+
+/** Options of mount(8) that are flags of mount(2). */
+const FLAGS: Readonly<Record<string, number>> = {
+  ro: MS_RDONLY,
+  nosuid: 2,
+  nodev: 4,
+  noexec: 8,
+  sync: 16,
+  dirsync: 128,
+  noatime: 1024,
+  nodiratime: 2048,
+  relatime: 1 << 21,
+  strictatime: 1 << 24,
+  lazytime: 1 << 25,
+}
+
+function mountFlags(options: readonly string[]): { flags: number; data: string } {
+  const flags = options.reduce((sum, option) => sum | (FLAGS[option] ?? 0), 0)
+  return { flags, data: options.filter((option) => FLAGS[option] === undefined).join(',') }
+}
+
+/** Without a limit XFS waits for a full pool to grow, and whoever syncs waits with it. */
+function limitRetries(path: string, retries: string): void {
+  try {
+    writeFileSync(`/sys/fs/xfs/${basename(path)}/error/metadata/ENOSPC/max_retries`, retries)
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error
+  }
+}

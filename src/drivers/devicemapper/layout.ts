@@ -1,0 +1,226 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../../durable/atomic-file.js'
+import { syncDirectory } from '../../durable/sync-directory.js'
+import { isErrno, StoreError } from '../../errors.js'
+import { deviceMajor, deviceMinor } from '../../sys/mknod.js'
+
+/** What is written of each thin device. */
+export interface DeviceRecord {
+  /** In the pool; 24 bits. */
+  readonly deviceId: number
+  /** In bytes. */
+  readonly size: number
+  /** The transaction that made it. */
+  readonly transactionId: number
+  /** Of the base device: it has a file system. */
+  readonly initialized: boolean
+  /** It is not there for anybody, and is deleted as soon as it can be. */
+  readonly deleted: boolean
+}
+
+/** What is written before a thin device is made or deleted. */
+export interface OpenTransaction {
+  /** The pool's, when it is done. */
+  readonly id: number
+  readonly name: string
+  readonly deviceId: number
+}
+
+/** What is written of the whole set. */
+export interface SetRecord {
+  readonly nextDeviceId: number
+  /** Of the base device's file system; empty until there is one. */
+  readonly baseUuid: string
+  readonly baseFileSystem: string
+}
+
+/** Names the device that all others are snapshots of. */
+export const BASE = 'base'
+const SET_FILE = 'deviceset-metadata'
+const TRANSACTION_FILE = 'transaction-metadata'
+const MIGRATED = '.migrated'
+/** Is in no layer's id. */
+const ESCAPE = '='
+
+/** The name of a layer's device and its file: its id, unless that means something else here. */
+export function nameOf(id: string): string {
+  return [BASE, SET_FILE, TRANSACTION_FILE].includes(id) || id.endsWith(MIGRATED) ? `${ESCAPE}${id}` : id
+}
+
+export function idOf(name: string): string {
+  return name.startsWith(ESCAPE) ? name.slice(1) : name
+}
+
+/**
+ * The files of Docker's devicemapper: `metadata/` has a JSON file for each thin device and two for all, `devicemapper/`
+ * the sparse files of the pool, `mnt/<id>` is where a layer is mounted. Its tree is `rootfs` in there.
+ *
+ * A layer is there when its file is and does not say `deleted`.
+ */
+export class DeviceMapperLayout {
+  readonly home: string
+
+  constructor(home: string) {
+    this.home = home
+  }
+
+  async make(): Promise<void> {
+    for (const directory of ['', 'metadata', 'devicemapper']) {
+      await mkdir(join(this.home, directory), { recursive: true, mode: 0o700 })
+    }
+    await mkdir(join(this.home, 'mnt'), { recursive: true, mode: 0o755 })
+  }
+
+  get dataFile(): string {
+    return join(this.home, 'devicemapper', 'data')
+  }
+
+  get metadataFile(): string {
+    return join(this.home, 'devicemapper', 'metadata')
+  }
+
+  mountPoint(id: string): string {
+    return join(this.home, 'mnt', id)
+  }
+
+  /** Layers that are mounted, or were when a process died. */
+  mountPoints(): string[] {
+    return namesIn(join(this.home, 'mnt'))
+  }
+
+  /** What all names of this root's devices begin with. */
+  prefix(): string {
+    const { dev, ino } = statSync(this.home, { bigint: true })
+    return `docker-${deviceMajor(dev)}:${deviceMinor(dev)}-${ino}`
+  }
+
+  /** Ids of the layers that are there. */
+  layers(): string[] {
+    return this.names()
+      .filter((name) => name !== BASE && this.device(name)?.deleted === false)
+      .map(idOf)
+  }
+
+  layer(id: string): DeviceRecord | undefined {
+    const record = this.device(nameOf(id))
+    return record?.deleted === true ? undefined : record
+  }
+
+  /** Names of all devices that have a file, the base and deleted ones among them. */
+  names(): string[] {
+    return namesIn(join(this.home, 'metadata')).filter((name) => !name.startsWith('.') && !isNoDevice(name))
+  }
+
+  device(name: string): DeviceRecord | undefined {
+    const fields = this.#read(name)
+    if (fields === undefined) return undefined
+    const { device_id: deviceId, size, transaction_id: transactionId, initialized, deleted } = fields
+    if (!isCount(deviceId) || deviceId > 0xffffff || !isCount(size) || !isCount(transactionId)) {
+      throw this.#corrupt(name)
+    }
+    return { deviceId, size, transactionId, initialized: initialized === true, deleted: deleted === true }
+  }
+
+  async saveDevice(name: string, record: DeviceRecord): Promise<void> {
+    await this.#write(name, {
+      device_id: record.deviceId,
+      size: record.size,
+      transaction_id: record.transactionId,
+      initialized: record.initialized,
+      deleted: record.deleted,
+    })
+  }
+
+  async dropDevice(name: string): Promise<void> {
+    await rm(this.#file(name), { force: true })
+    await syncDirectory(join(this.home, 'metadata'))
+  }
+
+  async renameDevice(name: string, newName: string): Promise<void> {
+    await rename(this.#file(name), this.#file(newName))
+    await syncDirectory(join(this.home, 'metadata'))
+  }
+
+  set(): SetRecord {
+    const fields = this.#read(SET_FILE) ?? {}
+    const { next_device_id: next, BaseDeviceUUID: uuid, BaseDeviceFilesystem: type } = fields
+    return {
+      nextDeviceId: isCount(next) ? next : 0,
+      baseUuid: typeof uuid === 'string' ? uuid : '',
+      baseFileSystem: typeof type === 'string' ? type : '',
+    }
+  }
+
+  async saveSet({ nextDeviceId, baseUuid, baseFileSystem }: SetRecord): Promise<void> {
+    await this.#write(SET_FILE, {
+      next_device_id: nextDeviceId,
+      BaseDeviceUUID: baseUuid,
+      BaseDeviceFilesystem: baseFileSystem,
+    })
+  }
+
+  transaction(): OpenTransaction | undefined {
+    const fields = this.#read(TRANSACTION_FILE)
+    if (fields === undefined) return undefined
+    const { open_transaction_id: id, device_hash: hash, device_id: deviceId } = fields
+    if (!isCount(id) || typeof hash !== 'string' || !isCount(deviceId)) throw this.#corrupt(TRANSACTION_FILE)
+    return { id, name: hash === '' ? BASE : hash, deviceId }
+  }
+
+  async saveTransaction({ id, name, deviceId }: OpenTransaction): Promise<void> {
+    const hash = name === BASE ? '' : name
+    await this.#write(TRANSACTION_FILE, { open_transaction_id: id, device_hash: hash, device_id: deviceId })
+  }
+
+  async dropTransaction(): Promise<void> {
+    await this.dropDevice(TRANSACTION_FILE)
+  }
+
+  #file(name: string): string {
+    return join(this.home, 'metadata', name)
+  }
+
+  #write(name: string, fields: Record<string, unknown>): Promise<void> {
+    return writeFileAtomic(this.#file(name), JSON.stringify(fields))
+  }
+
+  #read(name: string): Readonly<Record<string, unknown>> | undefined {
+    try {
+      const fields: unknown = JSON.parse(readFileSync(this.#file(name), 'utf8'))
+      if (typeof fields === 'object' && fields !== null) return fields as Record<string, unknown>
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return undefined
+      if (!(error instanceof SyntaxError)) throw error
+    }
+    throw this.#corrupt(name)
+  }
+
+  #corrupt(name: string): StoreError {
+    const path = this.#file(name)
+    return new StoreError('STORE_CORRUPT', `${path} is not what was written there`, {
+      path,
+      hint: 'restore it from a backup; the thin device that it tells of is still in the pool',
+    })
+  }
+}
+
+function isNoDevice(name: string): boolean {
+  return (
+    name === SET_FILE || name === TRANSACTION_FILE || (name.endsWith(MIGRATED) && !name.startsWith(ESCAPE))
+  )
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return []
+    throw error
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}

@@ -1,0 +1,10 @@
+const UNITS = ['', 'k', 'm', 'g', 't', 'p']
+const SIZE = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i
+
+/** A size in bytes, as Docker reads it: `10g` is 10 GiB. Throws `TypeError` for what is none. */
+export function bytesOf(text: string): bigint {
+  const [, number = '', unit = ''] = SIZE.exec(text) ?? []
+  const size = Math.trunc(Number(number) * 1024 ** UNITS.indexOf(unit.toLowerCase()))
+  if (number !== '' && size > 0 && Number.isSafeInteger(size)) return BigInt(size)
+  throw new TypeError(`not a size: ${JSON.stringify(text)}`)
+}

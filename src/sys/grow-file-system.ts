@@ -1,0 +1,24 @@
+import { ioctl, request, withDirectory } from './ioctl.js'
+
+const EXT4_IOC_RESIZE_FS = request('write', 0x66, 16, 8)
+const XFS_IOC_FSGEOMETRY_V1 = request('read', 0x58, 100, 112)
+const XFS_IOC_FSGROWFSDATA = request('write', 0x58, 110, 16)
+
+/** Lets a mounted ext4 have this many blocks of its own size. */
+export function growExt4(mountPoint: string, blocks: bigint): void {
+  const argument = Buffer.alloc(8)
+  argument.writeBigUInt64LE(blocks)
+  withDirectory(mountPoint, (fd) => ioctl(fd, EXT4_IOC_RESIZE_FS, argument, 'EXT4_IOC_RESIZE_FS', mountPoint))
+}
+
+/** Lets a mounted XFS have this many blocks of its own size. */
+export function growXfs(mountPoint: string, blocks: bigint): void {
+  withDirectory(mountPoint, (fd) => {
+    const geometry = Buffer.alloc(112)
+    ioctl(fd, XFS_IOC_FSGEOMETRY_V1, geometry, 'XFS_IOC_FSGEOMETRY_V1', mountPoint)
+    const argument = Buffer.alloc(16)
+    argument.writeBigUInt64LE(blocks)
+    argument.writeUInt32LE(geometry.readUInt32LE(28), 8)
+    ioctl(fd, XFS_IOC_FSGROWFSDATA, argument, 'XFS_IOC_FSGROWFSDATA', mountPoint)
+  })
+}

@@ -1,0 +1,82 @@
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { isErrno } from '../errors.js'
+import { ioctl, ioctlNumber } from './ioctl.js'
+import { mknod } from './mknod.js'
+
+const CONTROL = '/dev/loop-control'
+const LOOP_MAJOR = 7
+const LOOP_SET_CAPACITY = 0x4c07
+const LOOP_CONFIGURE = 0x4c0a
+const LOOP_CTL_GET_FREE = 0x4c82
+const LO_FLAGS_READ_ONLY = 1
+const LO_FLAGS_AUTOCLEAR = 4
+const TRIES = 100
+
+/** A file as a block device. It is one until the last who has the device open closes it. */
+export interface LoopDevice {
+  readonly fd: number
+  readonly path: string
+  readonly major: number
+  readonly minor: number
+}
+
+/** The caller closes `fd`, when others have the device open or it is needed no more. */
+export function attachLoop(file: string, { readOnly = false } = {}): LoopDevice {
+  const backing = openSync(file, readOnly ? 'r' : 'r+')
+  try {
+    for (let tries = 1; ; tries++) {
+      const minor = freeLoop()
+      const path = `/dev/loop${minor}`
+      if (!existsSync(path)) mknod(path, 'block', 0o600, LOOP_MAJOR, minor)
+      const fd = openSync(path, readOnly ? 'r' : 'r+')
+      try {
+        ioctl(fd, LOOP_CONFIGURE, configuration(backing, file, readOnly), 'LOOP_CONFIGURE', path)
+        return { fd, path, major: LOOP_MAJOR, minor }
+      } catch (error) {
+        closeSync(fd)
+        // Somebody else was quicker.
+        if (!isErrno(error, 'EBUSY') || tries === TRIES) throw error
+      }
+    }
+  } finally {
+    closeSync(backing)
+  }
+}
+
+/** The file behind a loop device, if it is one. */
+export function fileOfLoop(major: number, minor: number): string | undefined {
+  try {
+    return readFileSync(`/sys/dev/block/${major}:${minor}/loop/backing_file`, 'utf8').trimEnd()
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENXIO')) return undefined
+    throw error
+  }
+}
+
+/** The device becomes as large as its file has become. */
+export function growLoop(path: string): void {
+  const fd = openSync(path, 'r+')
+  try {
+    ioctlNumber(fd, LOOP_SET_CAPACITY, 0, 'LOOP_SET_CAPACITY')
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function freeLoop(): number {
+  const fd = openSync(CONTROL, 'r+')
+  try {
+    return ioctlNumber(fd, LOOP_CTL_GET_FREE, 0, 'LOOP_CTL_GET_FREE')
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** `struct loop_config`, with a `struct loop_info64` in it. */
+function configuration(backing: number, file: string, readOnly: boolean): Buffer {
+  const configuration = Buffer.alloc(304)
+  configuration.writeUInt32LE(backing, 0)
+  configuration.writeUInt32LE(LO_FLAGS_AUTOCLEAR | (readOnly ? LO_FLAGS_READ_ONLY : 0), 60)
+  configuration.write(file, 64, 63)
+  return configuration
+}

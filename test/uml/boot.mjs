@@ -1,0 +1,100 @@
+#!/usr/bin/env node
+/**
+ * Runs a command in User-Mode Linux, a Linux kernel as an ordinary process, which has the device-mapper:
+ *
+ *     node test/uml/boot.mjs [--shared DIRECTORY] COMMAND ARGUMENT…
+ *
+ * The command sees the host's files, read-only, with memory at /run, where TMPDIR is; its directory and the
+ * rest of its environment are the caller's; it is root. It may write to the shared directory. This program ends as
+ * the command did. After LAYERSTACK_UML_MINUTES (15) the kernel is ended with all that runs in it.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const words = process.argv.slice(2)
+const given = words[0] === '--shared' ? words.splice(0, 2)[1] : undefined
+const minutes = Number(process.env.LAYERSTACK_UML_MINUTES ?? 15)
+const scratch = mkdtempSync(join(given ?? tmpdir(), 'layerstack-uml-'))
+const shared = given ?? scratch
+const status = join(scratch, 'status')
+try {
+  writeFileSync(join(scratch, 'command'), script())
+  await boot()
+  process.exitCode = existsSync(status) ? Number(readFileSync(status, 'utf8')) : 1
+} finally {
+  rmSync(scratch, { recursive: true, force: true })
+}
+
+async function boot() {
+  const kernel = spawn('linux.uml', kernelArguments(), {
+    stdio: ['ignore', 'inherit', 'ignore'],
+    env: { ...process.env, ...preload() },
+    detached: true,
+  })
+  const over = new Promise((resolve, reject) => kernel.once('close', resolve).once('error', reject))
+  const end = () => killGroup(kernel.pid)
+  const clock = setTimeout(() => {
+    console.log(`\nUser-Mode Linux was ended after ${minutes} minutes`)
+    end()
+  }, minutes * 60_000)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, end)
+  await over
+  clearTimeout(clock)
+  end()
+}
+
+function kernelArguments() {
+  const init = join(scratch, 'init')
+  writeFileSync(init, readFileSync(join(import.meta.dirname, 'init.sh')), { mode: 0o755 })
+  return [
+    'mem=4G',
+    'rootfstype=hostfs',
+    'rootflags=/',
+    'ro',
+    `init=${init}`,
+    `UML_SHARED=${shared}`,
+    `UML_SCRATCH=${scratch}`,
+    `uml_dir=${scratch}`,
+    'con=null',
+    'con0=null,fd:1',
+    'quiet',
+  ]
+}
+
+function script() {
+  const environment = { ...process.env, TMPDIR: '/run/tmp', DM_DISABLE_UDEV: '1' }
+  const exports = Object.entries(environment)
+    .filter(([name]) => /^\w+$/.test(name))
+    .map(([name, value]) => `export ${name}=${quoted(value)}`)
+  return [...exports, `cd ${quoted(process.cwd())}`, `exec ${words.map(quoted).join(' ')}`, ''].join('\n')
+}
+
+function quoted(word) {
+  return `'${word.replaceAll("'", String.raw`'\''`)}'`
+}
+
+/** See `wide-registers.c`. */
+function preload() {
+  if (!/\bamx_tile\b/.test(readFileSync('/proc/cpuinfo', 'utf8'))) return {}
+  const library = join(scratch, 'wide-registers.so')
+  execFileSync('cc', [
+    '-shared',
+    '-fPIC',
+    '-O2',
+    '-o',
+    library,
+    join(import.meta.dirname, 'wide-registers.c'),
+  ])
+  return { LD_PRELOAD: library }
+}
+
+/** Processes in User-Mode Linux are processes here, in the kernel's group. */
+function killGroup(group) {
+  try {
+    process.kill(-group, 'SIGKILL')
+  } catch {
+    // All have ended.
+  }
+}
