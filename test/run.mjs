@@ -2,7 +2,8 @@
 /**
  * What `npm test` runs: the whole suite as whoever calls it, and, for root on Linux, the parts that touch the system
  * again with less: as root without CAP_SYS_ADMIN, as an ordinary user, and as one without koffi, which has no system calls
- * but Node's own. Arguments name test files or folders.
+ * but Node's own. What needs the device-mapper runs in User-Mode Linux (`uml/boot.mjs`) where the kernel has none.
+ * Arguments name test files or folders.
  *
  * A test that cannot run here is skipped and listed at the end under its reason; with CI=true that is a failure, if it
  * was not run under another identity. The last line is `N passed, N failed`.
@@ -32,6 +33,12 @@ const FOLDERS_FOR_ALL = [
   'test/store',
   'test/sys',
 ]
+const NEEDS_DEVICE_MAPPER = [
+  'test/conformance/devicemapper.test.ts',
+  'test/drivers/devicemapper',
+  'test/judges/devicemapper.test.ts',
+  'test/sys/dm.test.ts',
+]
 const project = resolve(import.meta.dirname, '..')
 const scratch = mkdtempSync(join(tmpdir(), 'layerstack-test-'))
 const filters = process.argv.slice(2)
@@ -54,20 +61,36 @@ function identities() {
     filters.length > 0
       ? filters.filter(isForAll)
       : FOLDERS_FOR_ALL.filter((folder) => existsSync(join(project, folder)))
+  const uml = inUserModeLinux()
   const drops = process.platform === 'linux' && process.getuid?.() === 0 && onPath('setpriv')
-  if (!drops || folders.length === 0) return [whole]
+  if (!drops || folders.length === 0) return [whole, ...uml]
   const user = ordinary(folders)
   const withoutCalls = {
     ...user,
     name: 'as an ordinary user without koffi',
     environment: { ...user.environment, LAYERSTACK_NO_KOFFI: '1' },
   }
-  return [whole, withoutAdmin(folders), user, withoutCalls]
+  return [whole, withoutAdmin(folders), user, withoutCalls, ...uml]
 }
 
 function withoutAdmin(folders) {
   const command = ['setpriv', '--bounding-set=-sys_admin', '--inh-caps=-sys_admin']
   return { name: 'as root without CAP_SYS_ADMIN', command, directory: project, folders, environment: {} }
+}
+
+function inUserModeLinux() {
+  const folders =
+    filters.length === 0
+      ? NEEDS_DEVICE_MAPPER
+      : NEEDS_DEVICE_MAPPER.flatMap((wanted) =>
+          filters.some((filter) => wanted.startsWith(filter))
+            ? [wanted]
+            : filters.filter((filter) => filter.startsWith(wanted)),
+        )
+  const works = process.platform === 'linux' && process.arch === 'x64' && onPath('linux.uml')
+  if (!works || existsSync('/dev/mapper/control') || folders.length === 0) return []
+  const command = [process.execPath, join(project, 'test/uml/boot.mjs'), '--shared', scratch]
+  return [{ name: 'in User-Mode Linux', command, directory: project, folders, environment: {} }]
 }
 
 function ordinary(folders) {

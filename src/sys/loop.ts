@@ -74,9 +74,9 @@ function freeLoop(): number {
 
 /** `struct loop_config`, with a `struct loop_info64` in it. */
 function configuration(backing: number, file: string, readOnly: boolean): Buffer {
-  const configuration = Buffer.alloc(304)
-  configuration.writeUInt32LE(backing, 0)
-  configuration.writeUInt32LE(LO_FLAGS_AUTOCLEAR | (readOnly ? LO_FLAGS_READ_ONLY : 0), 60)
-  configuration.write(file, 64, 63)
-  return configuration
+  const config = Buffer.alloc(304)
+  config.writeUInt32LE(backing, 0)
+  config.writeUInt32LE(LO_FLAGS_AUTOCLEAR | (readOnly ? LO_FLAGS_READ_ONLY : 0), 60)
+  config.write(file, 64, 63)
+  return config
 }

@@ -5,6 +5,7 @@ import { expect, it } from 'vitest'
 import type { DriverCapabilities, Engine } from '#layerstack/drivers/driver.js'
 import type { DriverFactory } from '#layerstack/drivers/factory.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+import { DEVICEMAPPER_CAPABILITIES } from '#layerstack/drivers/devicemapper/devicemapper-driver.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import { vfs } from '#layerstack/drivers/vfs/index.js'
 import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
@@ -20,6 +21,7 @@ it('has the capabilities of the drivers in the docs as they are', unless(noMount
     await column(overlay2, 'kernel'),
     await column(overlay2, 'userspace'),
     await columnOfBtrfs(),
+    { title: 'devicemapper, kernel', capabilities: DEVICEMAPPER_CAPABILITIES },
     await column(vfs, 'userspace'),
   ]
   const text = readFileSync(page, 'utf8')

@@ -24,6 +24,17 @@ export interface DeviceMapperSettings {
   readonly readOnly: boolean
 }
 
+/** The same on all machines. */
+export const DEVICEMAPPER_CAPABILITIES: DriverCapabilities = {
+  hostPath: true,
+  cheapSnapshots: true,
+  sharesBlocks: true,
+  nativeDiff: false,
+  quota: true,
+  maxDepth: Infinity,
+  nativeAttributes: true,
+}
+
 /**
  * Docker's devicemapper: every layer is a thin device with a file system of its own, a snapshot of its parent's. Parent
  * and child share all blocks that neither has written since.
@@ -31,15 +42,7 @@ export interface DeviceMapperSettings {
 export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   readonly name = 'devicemapper'
   readonly engine = 'kernel'
-  readonly capabilities: DriverCapabilities = {
-    hostPath: true,
-    cheapSnapshots: true,
-    sharesBlocks: true,
-    nativeDiff: false,
-    quota: true,
-    maxDepth: Infinity,
-    nativeAttributes: true,
-  }
+  readonly capabilities = DEVICEMAPPER_CAPABILITIES
   readonly #layout: DeviceMapperLayout
   readonly #devices: DeviceSet
   readonly #pool: ThinPool
