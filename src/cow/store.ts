@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { StoreError } from '../errors.js'
 import type { ByteString } from '../fs/bytes.js'
 import { BLOCK, type BlockDevice } from './block.js'
@@ -23,8 +23,8 @@ import { decodeRecord, encodeRecord, ROOT_INODE, Volume, type VolumeRecord } fro
 
 /** Keeps other processes from changing the store. */
 export interface Guard {
-  /** Returns once nobody else may. Blocks for as long as it takes, or throws. */
-  acquire(): void
+  /** Whether nobody else may, from now on until `release`. Not asked again before that. */
+  tryAcquire(): boolean
   release(): void
 }
 
@@ -50,6 +50,10 @@ const CACHE = 32 << 20
 /** Changes are committed after this long at the latest, in ms; then others may change the store. */
 const LATEST_COMMIT = 1000
 const SLICE = 8
+/** For others that change the store, in ms. */
+const PATIENCE = 60_000
+const WAIT = 2
+const NEVER = new Int32Array(new SharedArrayBuffer(4))
 const VOLUME = 'L'
 const REMOVED = 'R'
 
@@ -215,9 +219,9 @@ export class CowStore implements Ground {
   async reap(): Promise<void> {
     const damaged = new Set<ByteString>()
     for (let next = this.#removed(damaged); next !== undefined; next = this.#removed(damaged)) {
-      const [key, record] = next
+      const key = next
       try {
-        this.change(() => this.#reapSlice(key, record))
+        await this.changeLater(() => this.#reapSlice(key))
       } catch (error) {
         if (!(error instanceof DamagedBlock)) throw error
         damaged.add(key)
@@ -261,15 +265,23 @@ export class CowStore implements Ground {
     if (this.#failure !== undefined) throw this.#failure
     if (this.readOnly) throw new StoreError('STORE_READ_ONLY', `${this.device.name} is open read-only`)
     if (this.space.pinned > this.space.free) this.commitNow()
-    if (!this.#guarded) {
-      this.#guard?.acquire()
-      this.#guarded = true
-      if (this.#guard !== undefined && newestGeneration(this.device) !== this.#newest.superblock.generation) {
-        this.#reload()
-      }
+    const end = Date.now() + PATIENCE
+    while (!this.#tryGuard()) {
+      if (Date.now() >= end) throw locked(this.device.name)
+      Atomics.wait(NEVER, 0, 0, WAIT)
     }
     this.#dirty = true
     this.#timer ??= setTimeout(() => void this.commit().catch(() => undefined), LATEST_COMMIT)
+  }
+
+  /** As `change`, but waits without holding up this thread. */
+  async changeLater<T>(work: () => T): Promise<T> {
+    const end = Date.now() + PATIENCE
+    while (this.#failure === undefined && !this.readOnly && !this.#tryGuard()) {
+      if (Date.now() >= end) throw locked(this.device.name)
+      await sleep(WAIT)
+    }
+    return this.change(work)
   }
 
   /** Resolves when all that was changed before is on disk. */
@@ -374,6 +386,16 @@ export class CowStore implements Ground {
     this.#guarded = false
   }
 
+  /** Nobody else changes the store from now on, and this is its latest state; false while somebody else does. */
+  #tryGuard(): boolean {
+    if (this.#guarded) return true
+    if (this.#guard === undefined) return (this.#guarded = true)
+    if (!this.#guard.tryAcquire()) return false
+    this.#guarded = true
+    if (newestGeneration(this.device) !== this.#newest.superblock.generation) this.#reload()
+    return true
+  }
+
   #reload(): void {
     const found = findSuperblock(this.device, this.checksum)
     if (found.kind !== 'superblock') throw notAStore(this.device.name, found)
@@ -396,15 +418,17 @@ export class CowStore implements Ground {
     }
   }
 
-  #removed(except: ReadonlySet<ByteString>): readonly [ByteString, VolumeRecord] | undefined {
-    for (const [key, value] of this.#volumeTree.range(REMOVED as ByteString, 'S' as ByteString)) {
-      if (!except.has(key)) return [key, decodeRecord(value)]
+  #removed(except: ReadonlySet<ByteString>): ByteString | undefined {
+    for (const [key] of this.#volumeTree.range(REMOVED as ByteString, 'S' as ByteString)) {
+      if (!except.has(key)) return key
     }
     return undefined
   }
 
-  #reapSlice(key: ByteString, record: VolumeRecord): void {
-    const volume = new Volume('', record, this)
+  #reapSlice(key: ByteString): void {
+    const value = this.#volumeTree.get(key)
+    if (value === undefined) return
+    const volume = new Volume('', decodeRecord(value), this)
     const end = performance.now() + SLICE
     try {
       while (performance.now() < end) {
@@ -449,6 +473,13 @@ function rootDirectory(mode: number): Inode {
     ctimeNs: time,
     birthtimeNs: time,
   }
+}
+
+function locked(name: string): StoreError {
+  return new StoreError('STORE_LOCKED', `another process is changing ${name}`, {
+    path: name,
+    hint: 'wait until it is done, or end it',
+  })
 }
 
 function notAStore(

@@ -1,4 +1,5 @@
 import type { ConformanceOptions } from '#layerstack/conformance/index.js'
+import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import { vfs } from '#layerstack/drivers/vfs/index.js'
 import { noKernel } from '../drivers/openers.js'
@@ -25,5 +26,6 @@ export const contenders: readonly Contender[] = [
     depth: 128,
     reason: noCalls,
   },
+  { name: 'btrfs in userspace', factory: btrfs, engine: 'userspace', depth: 500 },
   { name: 'overlay2 of the kernel', factory: overlay2, engine: 'kernel', reason: noKernel },
 ]

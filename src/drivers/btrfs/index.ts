@@ -5,29 +5,33 @@ import { quotaEnabled } from '../../sys/btrfs-quota.js'
 import { fileSystemOf } from '../../sys/file-system.js'
 import { libcAvailable } from '../../sys/libc.js'
 import { probe } from '../../sys/probe.js'
-import type { Driver } from '../driver.js'
+import type { Driver, Engine } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
 import { keepingOf } from '../keeping.js'
+import { LayerHolds } from '../layer-holds.js'
 import { naiveDiff } from '../naive-diff.js'
+import { VolumeDriver } from '../volume-driver.js'
 import { BtrfsDriver } from './btrfs-driver.js'
 import { BtrfsLayout } from './layout.js'
 import { btrfsOptions } from './options.js'
-
-const NO_USERSPACE = 'btrfs has no userspace engine'
+import { BtrfsVolumes, holdsVolumes } from './userspace.js'
 
 /** Docker's btrfs: every layer is a subvolume, a snapshot of its parent. */
 export const btrfs: DriverFactory = {
   name: 'btrfs',
 
-  async open({ root, engine, readOnly, driverOptions }: DriverOpenOptions): Promise<Driver> {
-    const { attributes } = btrfsOptions(driverOptions)
-    const reason = engine === 'userspace' ? NO_USERSPACE : whyNot(root)
-    if (reason !== undefined) {
-      throw new StoreError('ENGINE_UNSUPPORTED', reason, {
-        hint: 'put the root on a btrfs file system, or use another driver',
-      })
+  async open(options: DriverOpenOptions): Promise<Driver> {
+    const { root, readOnly, driverOptions } = options
+    const { attributes, cache } = btrfsOptions(driverOptions)
+    const home = join(root, 'btrfs')
+    const layout = new BtrfsLayout(home)
+    if ((await engineFor(options, layout)) === 'userspace') {
+      if (attributes !== undefined && attributes !== 'native') throw keptAside(attributes)
+      const volumes = new BtrfsVolumes({ home, readOnly, cache })
+      await volumes.recover()
+      const holds = new LayerHolds(join(root, 'layerstack', 'holds', 'btrfs'))
+      return naiveDiff(new VolumeDriver({ name: 'btrfs', volumes, holds, readOnly }))
     }
-    const layout = new BtrfsLayout(join(root, 'btrfs'))
     if (!readOnly) await layout.make()
     const keeping = await keepingOf({
       root,
@@ -44,7 +48,8 @@ export const btrfs: DriverFactory = {
   },
 
   async holdsLayers(root: string): Promise<boolean> {
-    return new BtrfsLayout(join(root, 'btrfs')).list().length > 0
+    const home = join(root, 'btrfs')
+    return new BtrfsLayout(home).list().length > 0 || (await holdsVolumes(home))
   },
 
   async supported(root: string): Promise<DriverSupport> {
@@ -52,10 +57,38 @@ export const btrfs: DriverFactory = {
     return {
       engines: [
         { engine: 'kernel', works: reason === undefined, reason },
-        { engine: 'userspace', works: false, reason: NO_USERSPACE },
+        { engine: 'userspace', works: true },
       ],
     }
   },
+}
+
+/** The one that made the layers of this root; in a new root the kernel's, where it works. */
+async function engineFor({ root, engine }: DriverOpenOptions, layout: BtrfsLayout): Promise<Engine> {
+  const made = (await holdsVolumes(join(root, 'btrfs')))
+    ? 'userspace'
+    : layout.list().length > 0
+      ? 'kernel'
+      : undefined
+  const reason = whyNot(root)
+  const chosen = engine === 'auto' ? (made ?? (reason === undefined ? 'kernel' : 'userspace')) : engine
+  if (made !== undefined && chosen !== made) {
+    throw new StoreError('ENGINE_UNSUPPORTED', `the layers of this root were made by the ${made} engine`, {
+      hint: `open it with engine '${made}', or make a new root`,
+    })
+  }
+  if (chosen === 'kernel' && reason !== undefined) {
+    throw new StoreError('ENGINE_UNSUPPORTED', reason, {
+      hint: "put the root on a btrfs file system, or use engine 'userspace'",
+    })
+  }
+  return chosen
+}
+
+function keptAside(attributes: string): StoreError {
+  return new StoreError('ENGINE_UNSUPPORTED', `the userspace engine keeps no attributes as '${attributes}'`, {
+    hint: 'leave the option out: its layers have inodes of their own',
+  })
 }
 
 function whyNot(root: string): string | undefined {

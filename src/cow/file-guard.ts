@@ -1,0 +1,55 @@
+import { closeSync, constants, openSync } from 'node:fs'
+import { Lock } from '../durable/lock.js'
+import { tryFlock, unlockFlock } from '../sys/flock.js'
+import { libcAvailable } from '../sys/libc.js'
+import type { Guard } from './store.js'
+
+export interface FileGuard extends Guard {
+  close(): Promise<void>
+}
+
+const OPEN = constants.O_RDWR | constants.O_CREAT
+/** How long a process without system calls waits for another one to close the store, in ms. */
+const PATIENCE = 10_000
+
+/**
+ * Lets one process at a time change a store. Without system calls that is whoever opened it first, until it closes it;
+ * for others it is `STORE_LOCKED`.
+ */
+export async function openGuard(path: string): Promise<FileGuard> {
+  if (libcAvailable().works) return new FlockGuard(path)
+  const lock = await Lock.acquire(path, { patience: PATIENCE })
+  return { tryAcquire: () => true, release: () => undefined, close: () => lock.release() }
+}
+
+/**
+ * Two locks: one for who is next, one for who changes the store. Whoever is next keeps that lock until it has the other,
+ * so one that changes the store all the time lets everybody in, in turn.
+ */
+class FlockGuard implements FileGuard {
+  readonly #turn: number
+  readonly #next: number
+  #isNext = false
+
+  constructor(path: string) {
+    this.#turn = openSync(path, OPEN, 0o600)
+    this.#next = openSync(`${path}.next`, OPEN, 0o600)
+  }
+
+  tryAcquire(): boolean {
+    this.#isNext ||= tryFlock(this.#next, 'exclusive')
+    if (!this.#isNext || !tryFlock(this.#turn, 'exclusive')) return false
+    unlockFlock(this.#next)
+    this.#isNext = false
+    return true
+  }
+
+  release(): void {
+    unlockFlock(this.#turn)
+  }
+
+  async close(): Promise<void> {
+    closeSync(this.#turn)
+    closeSync(this.#next)
+  }
+}

@@ -1,0 +1,99 @@
+import { realpathSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { loadChecksum } from './checksum.js'
+import { FileDevice } from './file-device.js'
+import { openGuard, type FileGuard } from './file-guard.js'
+import { CowStore } from './store.js'
+
+export interface SharedStoreOptions {
+  /** The file must be there. @default false */
+  readonly readOnly?: boolean
+  /** Of the first who opens it; see `StoreOptions`. */
+  readonly cache?: number | undefined
+}
+
+/** The store in a file, as one of those in this process that use it. */
+export interface SharedStore {
+  readonly store: CowStore
+  /** The last one closes the store. May be called twice. */
+  close(): Promise<void>
+}
+
+interface Entry {
+  users: number
+  readonly opening: Promise<{ readonly store: CowStore; readonly guard: FileGuard | undefined }>
+}
+
+const entries = new Map<string, Entry>()
+const closing = new Map<string, Promise<void>>()
+
+/** Opens the store in a file; an empty or missing file becomes one. All who open it in this process have the same. */
+export async function openSharedStore(path: string, options: SharedStoreOptions = {}): Promise<SharedStore> {
+  const { readOnly = false } = options
+  const key = `${readOnly ? 'r' : 'w'}:${join(realpathSync(dirname(path)), basename(path))}`
+  let entry = entries.get(key)
+  if (entry === undefined) {
+    const before = closing.get(key) ?? Promise.resolve()
+    entry = { users: 0, opening: before.then(() => open(path, options)) }
+    entries.set(key, entry)
+  }
+  entry.users++
+  const leave = leaving(key, entry)
+  try {
+    return { store: (await entry.opening).store, close: leave }
+  } catch (error) {
+    if (entries.get(key) === entry) entries.delete(key)
+    throw error
+  }
+}
+
+async function open(path: string, { readOnly = false, cache }: SharedStoreOptions) {
+  const checksum = await loadChecksum()
+  const guard = readOnly ? undefined : await openGuard(`${path}.lock`)
+  const device = openOr(() => guard?.close(), () => new FileDevice(path, { readOnly }))
+  try {
+    return { store: CowStore.open(device, { checksum, cache, readOnly, guard: guard ?? NOBODY }), guard }
+  } catch (error) {
+    device.close()
+    await guard?.close()
+    throw error
+  }
+}
+
+function leaving(key: string, entry: Entry): () => Promise<void> {
+  let left: Promise<void> | undefined
+  return () => (left ??= leave(key, entry))
+}
+
+async function leave(key: string, entry: Entry): Promise<void> {
+  if (--entry.users > 0) return
+  if (entries.get(key) === entry) entries.delete(key)
+  const work = entry.opening
+    .then(async ({ store, guard }) => {
+      try {
+        await store.close()
+      } finally {
+        await guard?.close()
+      }
+    })
+    .finally(() => {
+      if (closing.get(key) === work) closing.delete(key)
+    })
+  closing.set(
+    key,
+    work.catch(() => undefined),
+  )
+  await work
+}
+
+function openOr<T>(undo: () => unknown, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    undo()
+    throw error
+  }
+}
+
+/** A store that is open read-only is never changed by this process; others may. */
+const NOBODY = { tryAcquire: () => false, release: () => undefined }

@@ -1,0 +1,153 @@
+import { existsSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { BLOCK } from '../../cow/block.js'
+import { openSharedStore, type SharedStore } from '../../cow/shared-store.js'
+import type { CowStore } from '../../cow/store.js'
+import { VolumeFs } from '../../cow/volume-fs.js'
+import { StoreError } from '../../errors.js'
+import type { RawFs } from '../../fs/raw-fs.js'
+import type { CreateOptions, DriverCapabilities } from '../driver.js'
+import type { LayerVolumes } from '../volume-driver.js'
+import { sizeOfQuota } from './quota.js'
+
+export interface PoolSettings {
+  /** The driver's directory. */
+  readonly home: string
+  readonly readOnly: boolean
+  /** Bytes of the trees that are kept in memory. */
+  readonly cache?: number | undefined
+}
+
+/** The file that holds all layers; see docs/cow-format.md. */
+export function poolFile(home: string): string {
+  return join(home, 'layers.cow')
+}
+
+/** Layers as volumes of one store; a layer is a snapshot of its parent. */
+export class BtrfsVolumes implements LayerVolumes {
+  readonly capabilities: DriverCapabilities = {
+    hostPath: false,
+    cheapSnapshots: true,
+    sharesBlocks: true,
+    nativeDiff: true,
+    quota: true,
+    maxDepth: Infinity,
+    nativeAttributes: true,
+  }
+  readonly #home: string
+  readonly #readOnly: boolean
+  readonly #cache: number | undefined
+  #shared: Promise<SharedStore> | undefined
+
+  constructor({ home, readOnly, cache }: PoolSettings) {
+    this.#home = home
+    this.#readOnly = readOnly
+    this.#cache = cache
+  }
+
+  /** Takes apart what was being removed when a process ended. */
+  async recover(): Promise<void> {
+    if (this.#readOnly) return
+    const store = await this.#store()
+    await store.reap()
+    await store.commit()
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return this.#isMissing() ? false : (await this.#store()).has(id)
+  }
+
+  async list(): Promise<string[]> {
+    return this.#isMissing() ? [] : (await this.#store()).names()
+  }
+
+  async create(id: string, parent: string | undefined, options: CreateOptions): Promise<void> {
+    const limit = sizeOfQuota(options, true)
+    const store = await this.#store()
+    await store.changeLater(() => {
+      if (store.has(id)) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+      if (parent !== undefined && !store.has(parent)) {
+        throw new StoreError('LAYER_NOT_FOUND', `btrfs has no layer ${parent}`)
+      }
+      store.create(id, { from: parent, limit })
+    })
+    await store.commit()
+  }
+
+  async open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<RawFs> {
+    const store = await this.#store()
+    const volume = store.volume(id)
+    if (volume === undefined) throw new StoreError('LAYER_NOT_FOUND', `btrfs has no layer ${id}`)
+    return new VolumeFs(store, volume, options)
+  }
+
+  async remove(id: string): Promise<void> {
+    const store = await this.#store()
+    await store.changeLater(() => store.remove(id))
+    await store.commit()
+    await store.reap()
+    await store.commit()
+  }
+
+  async rename(id: string, newId: string): Promise<void> {
+    const store = await this.#store()
+    await store.changeLater(() => store.rename(id, newId))
+    await store.commit()
+  }
+
+  async settle(): Promise<void> {
+    if (this.#shared !== undefined) await (await this.#store()).commit()
+  }
+
+  async status(): Promise<[key: string, value: string][]> {
+    const rows: [string, string][] = [['Pool', poolFile(this.#home)]]
+    if (this.#isMissing()) return rows
+    const { used } = (await this.#store()).space.state
+    return [...rows, ['Space Used', `${used * BLOCK} B`], ['Quota', 'true']]
+  }
+
+  async metadata(id: string): Promise<Record<string, string>> {
+    const volume = (await this.#store()).volume(id)
+    return { Pool: poolFile(this.#home), Volume: String(volume?.number) }
+  }
+
+  async close(): Promise<void> {
+    const shared = this.#shared
+    this.#shared = undefined
+    await (await shared)?.close()
+  }
+
+  #isMissing(): boolean {
+    return this.#readOnly && !existsSync(poolFile(this.#home))
+  }
+
+  async #store(): Promise<CowStore> {
+    this.#shared ??= this.#openPool()
+    const opening = this.#shared
+    try {
+      return (await opening).store
+    } catch (error) {
+      if (this.#shared === opening) this.#shared = undefined
+      throw error
+    }
+  }
+
+  async #openPool(): Promise<SharedStore> {
+    if (!this.#readOnly) await mkdir(this.#home, { recursive: true, mode: 0o710 })
+    return openSharedStore(poolFile(this.#home), { readOnly: this.#readOnly, cache: this.#cache })
+  }
+}
+
+/** Whether layers are kept so in this root; a file that cannot be read counts, so that nobody makes others beside it. */
+export async function holdsVolumes(home: string): Promise<boolean> {
+  if (!existsSync(poolFile(home))) return false
+  const volumes = new BtrfsVolumes({ home, readOnly: true })
+  try {
+    return (await volumes.list()).length > 0
+  } catch {
+    return true
+  } finally {
+    await volumes.close().catch(() => undefined)
+  }
+}

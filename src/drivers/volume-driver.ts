@@ -1,0 +1,152 @@
+import { StoreError, storeError } from '../errors.js'
+import { layerFs } from '../fs/rooted-fs.js'
+import type { RawFs } from '../fs/raw-fs.js'
+import type { CreateOptions, DriverCapabilities, GetOptions, LayerView, ProtoDriver } from './driver.js'
+import { HeldViews, type OpenedView } from './held-views.js'
+import type { LayerHolds } from './layer-holds.js'
+import { checkLayerId } from './layer-id.js'
+import type { FastPaths } from './naive-diff.js'
+
+/** Where layers are kept as filesystems of our own. A resolved call is on disk. */
+export interface LayerVolumes {
+  readonly capabilities: DriverCapabilities
+  exists(id: string): Promise<boolean>
+  list(): Promise<string[]>
+  /** `NAME_CONFLICT` for an id that is there, `LAYER_NOT_FOUND` for a parent that is not. */
+  create(id: string, parent: string | undefined, options: CreateOptions): Promise<void>
+  /** The layer is there. */
+  open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<RawFs>
+  /** Nobody has it open. */
+  remove(id: string): Promise<void>
+  rename(id: string, newId: string): Promise<void>
+  /** What was written through views is on disk. */
+  settle(): Promise<void>
+  status(): Promise<[key: string, value: string][]>
+  metadata(id: string): Promise<Record<string, string>>
+  /** Gives back what is open; the next call opens it again. */
+  close(): Promise<void>
+}
+
+export interface VolumeDriverSettings {
+  readonly name: string
+  readonly volumes: LayerVolumes
+  readonly holds: LayerHolds
+  readonly readOnly: boolean
+}
+
+/** A driver whose layers are filesystems of our own: no mount, no privilege, any system. */
+export class VolumeDriver implements ProtoDriver, FastPaths {
+  readonly name: string
+  readonly engine = 'userspace'
+  readonly #volumes: LayerVolumes
+  readonly #holds: LayerHolds
+  readonly #readOnly: boolean
+  readonly #views = new HeldViews()
+
+  constructor({ name, volumes, holds, readOnly }: VolumeDriverSettings) {
+    this.name = name
+    this.#volumes = volumes
+    this.#holds = holds
+    this.#readOnly = readOnly
+  }
+
+  get capabilities(): DriverCapabilities {
+    return this.#volumes.capabilities
+  }
+
+  async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    try {
+      await this.#volumes.create(id, parent, options)
+    } catch (error) {
+      throw storeError(error, 'SYSTEM', `could not create layer ${id}`)
+    }
+  }
+
+  createReadWrite(id: string, parent?: string, options?: CreateOptions): Promise<void> {
+    return this.create(id, parent, options)
+  }
+
+  get(id: string, options: GetOptions = {}): Promise<LayerView> {
+    return this.#views.get(id, () => this.#open(id, options))
+  }
+
+  /** What was written through the view is on disk, also while others have it open. */
+  async put(id: string): Promise<void> {
+    await this.#views.put(id)
+    if (!this.#readOnly) await this.#volumes.settle()
+  }
+
+  async remove(id: string): Promise<void> {
+    checkLayerId(id)
+    this.#mayWrite()
+    await this.#views.whileUnused(id, this.#holds, async () => {
+      if (await this.#volumes.exists(id)) await this.#volumes.remove(id)
+    })
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return this.#volumes.exists(checkLayerId(id))
+  }
+
+  list(): Promise<string[]> {
+    return this.#volumes.list()
+  }
+
+  status(): Promise<[key: string, value: string][]> {
+    return this.#volumes.status()
+  }
+
+  async metadata(id: string): Promise<Record<string, string>> {
+    await this.#mustExist(id)
+    return this.#volumes.metadata(id)
+  }
+
+  async cleanup(): Promise<void> {
+    try {
+      await this.#views.closeAll()
+    } finally {
+      await this.#volumes.close()
+    }
+  }
+
+  async adopt(id: string, newId: string): Promise<void> {
+    checkLayerId(newId)
+    this.#mayWrite()
+    await this.#mustExist(id)
+    if (await this.#volumes.exists(newId)) {
+      throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
+    }
+    await this.#views.whileUnused(id, this.#holds, () => this.#volumes.rename(id, newId))
+  }
+
+  async #open(id: string, { volatile = false }: GetOptions): Promise<OpenedView> {
+    await this.#mustExist(id)
+    if (this.#readOnly) {
+      const raw = await this.#volumes.open(id, { readOnly: true, volatile })
+      return { fs: layerFs(raw), close: async () => raw.close() }
+    }
+    const { hold, result: raw } = await this.#holds.take(id, 'shared', () =>
+      this.#volumes.open(id, { readOnly: false, volatile }),
+    )
+    const close = async (): Promise<void> => {
+      raw.close()
+      try {
+        await this.#volumes.settle()
+      } finally {
+        await hold.release()
+      }
+    }
+    return { fs: layerFs(raw), close }
+  }
+
+  async #mustExist(id: string): Promise<void> {
+    if (await this.#volumes.exists(checkLayerId(id))) return
+    throw new StoreError('LAYER_NOT_FOUND', `${this.name} has no layer ${id}`)
+  }
+
+  #mayWrite(): void {
+    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+  }
+}
