@@ -1,3 +1,4 @@
+import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
 import { BLOCK, type Address } from './block.js'
 import { DamagedBlock } from './damage.js'
@@ -53,21 +54,18 @@ export class Content {
 
   /** Writes all of it. On `ENOSPC` and `EDQUOT` what was written so far counts, if anything was. */
   write(inode: Inode, bytes: Uint8Array, position: number): number {
-    for (let done = 0; done < bytes.length;) {
+    let done = 0
+    while (done < bytes.length) {
       const at = position + done
       const block = Math.floor(at / BLOCK)
       const length = Math.min(bytes.length - done, (block + LARGEST_EXTENT) * BLOCK - at)
-      try {
-        this.#writePiece(inode, block, bytes.subarray(done, done + length), at - block * BLOCK)
-      } catch (error) {
-        if (done > 0 && ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? ''))
-          return done
-        throw error
-      }
-      done += length
-      inode.size = Math.max(inode.size, at + length)
+      const piece = bytes.subarray(done, done + length)
+      const written = orNothing(done, () => this.#writePiece(inode, block, piece, at - block * BLOCK))
+      done += written
+      inode.size = Math.max(inode.size, position + done)
+      if (written < length) break
     }
-    return bytes.length
+    return done
   }
 
   resize(inode: Inode, size: number): void {
@@ -84,8 +82,8 @@ export class Content {
     inode.size = size
   }
 
-  /** Up to an extent's blocks, from a place in the first one. */
-  #writePiece(inode: Inode, block: number, piece: Uint8Array, inside: number): void {
+  /** Up to an extent's blocks, from a place in the first one. Tells how many bytes of it were written. */
+  #writePiece(inode: Inode, block: number, piece: Uint8Array, inside: number): number {
     const count = Math.ceil((inside + piece.length) / BLOCK)
     const bytes = scratch.subarray(0, count * BLOCK)
     this.#fillEdges(inode, bytes, block, inside, piece.length)
@@ -93,8 +91,13 @@ export class Content {
     const sums = Array.from({ length: count }, (_, at) =>
       this.#store.checksum(bytes.subarray(at * BLOCK, (at + 1) * BLOCK)),
     )
-    if (this.#rewrite(block, bytes, sums)) return
-    for (let done = 0; done < count;) done += this.#place(inode, block + done, bytes, sums, done)
+    if (this.#rewrite(block, bytes, sums)) return piece.length
+    for (let done = 0; done < count;) {
+      const placed = orNothing(done, () => this.#place(inode, block + done, bytes, sums, done))
+      if (placed === 0) return done * BLOCK - inside
+      done += placed
+    }
+    return piece.length
   }
 
   /** What the piece does not cover of its first and its last block is as it was. */
@@ -133,7 +136,7 @@ export class Content {
     try {
       device.write(bytes.subarray(done * BLOCK, (done + length) * BLOCK), address * BLOCK)
     } catch (error) {
-      space.giveBack(address, length)
+      space.refuse({ address, length })
       throw error
     }
     this.#remove(inode, block, block + length)
@@ -154,7 +157,7 @@ export class Content {
       }
       if (blocks + wanted - replaced > limit) throw systemError('EDQUOT', 'write')
     }
-    return this.#store.space.allocate('content', wanted)
+    return this.#store.space.allocate(wanted)
   }
 
   #insert(block: number, value: Buffer): void {
@@ -213,5 +216,15 @@ export class Content {
 
   #key(block: number): ByteString {
     return keyOf(this.#number, ITEM.extent, u48(block))
+  }
+}
+
+/** What was done before counts, if the room ends now. */
+function orNothing(done: number, work: () => number): number {
+  try {
+    return work()
+  } catch (error) {
+    if (done > 0 && isErrno(error, 'ENOSPC', 'EDQUOT')) return 0
+    throw error
   }
 }

@@ -1,8 +1,11 @@
 import { closeSync, constants, fdatasync, fdatasyncSync, openSync, readSync, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
+import { libcAvailable } from '../sys/libc.js'
+import { punchHole } from '../sys/punch-hole.js'
 import type { BlockDevice } from './block.js'
 
 const sync = promisify(fdatasync)
+const WORTHWHILE = 64 << 10
 
 export interface FileDeviceOptions {
   /** The file must be there, and is not written. @default false */
@@ -49,8 +52,10 @@ export class FileDevice implements BlockDevice {
     await sync(this.#fd)
   }
 
-  /** Blocks that are free are written again before the file grows. */
-  discard(): void {}
+  /** Gives longer pieces back to the file system; short ones are soon written again. */
+  discard(offset: number, length: number): void {
+    if (length >= WORTHWHILE && libcAvailable().works) punchHole(this.#fd, offset, length)
+  }
 
   close(): void {
     if (!this.#open) return

@@ -38,9 +38,9 @@ export async function openSharedStore(path: string, options: SharedStoreOptions 
     entries.set(key, entry)
   }
   entry.users++
-  const leave = leaving(key, entry)
+  const close = leaving(key, entry)
   try {
-    return { store: (await entry.opening).store, close: leave }
+    return { store: (await entry.opening).store, close }
   } catch (error) {
     if (entries.get(key) === entry) entries.delete(key)
     throw error
@@ -50,11 +50,12 @@ export async function openSharedStore(path: string, options: SharedStoreOptions 
 async function open(path: string, { readOnly = false, cache }: SharedStoreOptions) {
   const checksum = await loadChecksum()
   const guard = readOnly ? undefined : await openGuard(`${path}.lock`)
-  const device = openOr(() => guard?.close(), () => new FileDevice(path, { readOnly }))
+  let device: FileDevice | undefined
   try {
+    device = new FileDevice(path, { readOnly })
     return { store: CowStore.open(device, { checksum, cache, readOnly, guard: guard ?? NOBODY }), guard }
   } catch (error) {
-    device.close()
+    device?.close()
     await guard?.close()
     throw error
   }
@@ -84,15 +85,6 @@ async function leave(key: string, entry: Entry): Promise<void> {
     work.catch(() => undefined),
   )
   await work
-}
-
-function openOr<T>(undo: () => unknown, work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    undo()
-    throw error
-  }
 }
 
 /** A store that is open read-only is never changed by this process; others may. */

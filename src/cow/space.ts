@@ -1,5 +1,6 @@
 import { systemError } from '../sys/errno.js'
-import type { Address } from './block.js'
+import { isErrno } from '../errors.js'
+import { BLOCK, type Address, type BlockDevice } from './block.js'
 import { DamagedBlock } from './damage.js'
 import { decodeGroup, encodeGroup, GROUP } from './group.js'
 import { u48 } from './key.js'
@@ -12,14 +13,11 @@ export interface Run {
   readonly length: number
 }
 
-/** Nodes are kept near one another, and so is content. */
-export type Purpose = 'node' | 'content'
-
 interface Group {
   readonly counts: Uint32Array
-  /** Pinned blocks are 1. */
-  pins: Uint8Array | undefined
-  /** Neither counted nor pinned. */
+  /** Of each block, 0 or why it is not free though it has no count. */
+  readonly pins: Uint8Array
+  /** Neither counted, pinned nor ready. */
   free: number
   dirty: boolean
 }
@@ -35,6 +33,12 @@ const LOOKED_AT = 8
 const NODES_AT_ONCE = 16
 /** Less in a group is not worth going there. */
 const WORTHWHILE = 32
+/** Blocks that are kept ready for the nodes of changes and their commit, and how many are made ready at once. */
+const READY = 128
+const READY_AT_ONCE = 32
+const ZEROS = Buffer.alloc(READY_AT_ONCE * BLOCK)
+const PINNED = 1
+const IS_READY = 2
 const KEPT_GROUPS = 4096
 
 export interface SpaceState {
@@ -48,22 +52,28 @@ export interface SpaceState {
  */
 export class Space {
   readonly #tree: Tree
-  readonly #device: string
+  readonly #device: BlockDevice
   /** Groups that the device has room for. */
   readonly #roomFor: number
   readonly #loaded = new Map<number, Group>()
   readonly #dirty = new Set<number>()
   readonly #reclaimed = new Set<number>()
-  readonly #cursors: Record<Purpose, number> = { node: -1, content: -1 }
+  /** Groups that nodes and content are taken from. */
+  #nodeGroup = -1
+  #contentGroup = -1
+  /** Free blocks for nodes that are surely there on the device, and the place in their group where more are looked for. */
+  readonly #ready: Address[] = []
+  #readyTo = GROUP
+  #isFull = false
   #pins: Pin[] = []
   #pinned = 0
   #scan = 0
   #groups: number
   #used: number
 
-  constructor(tree: Tree, device: { readonly name: string; readonly capacity: number }, state: SpaceState) {
+  constructor(tree: Tree, device: BlockDevice, state: SpaceState) {
     this.#tree = tree
-    this.#device = device.name
+    this.#device = device
     this.#roomFor = Math.floor(device.capacity / GROUP)
     this.#groups = state.groups
     this.#used = state.used
@@ -84,7 +94,21 @@ export class Space {
 
   /** What is left is kept for removals. */
   get isShort(): boolean {
-    return this.free <= RESERVE
+    return this.#isFull || this.free <= RESERVE
+  }
+
+  /**
+   * Before a change: makes sure that its nodes, and those of its commit, can be written even if the disk below is full. If
+   * they cannot, changes that take room must not be made any more.
+   */
+  reserve(): void {
+    this.#isFull = false
+    try {
+      this.#makeReady(READY)
+    } catch (error) {
+      if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error
+      this.#isFull = true
+    }
   }
 
   /** Blocks that a commit would give back. */
@@ -101,20 +125,35 @@ export class Space {
    * changed.
    */
   prepare(): void {
-    const index = this.#cursors.node
-    if (index >= 0 && this.#groupAt(index).free >= NODES_AT_ONCE) return
-    this.#cursors.node = this.#nextGroup('node')
+    if (this.#ready.length < NODES_AT_ONCE) this.#makeReady(NODES_AT_ONCE)
   }
 
-  /** Takes free blocks in a row, as many as there are up to `wanted`. `ENOSPC` when there are none. */
-  allocate(purpose: Purpose, wanted: number): Run {
-    if (purpose === 'content' && this.isShort) throw noSpace()
+  /** Takes a free block for a node. `ENOSPC` when there is none. */
+  allocateNode(): Address {
+    this.prepare()
+    const address = this.#ready.shift() as Address
+    const group = this.#group(address)
+    group.pins[address % GROUP] = 0
+    group.counts[address % GROUP] = 1
+    this.#used++
+    this.#changed(address, group)
+    return address
+  }
+
+  /** Takes free blocks in a row for content, as many as there are up to `wanted`. `ENOSPC` when there are none. */
+  allocate(wanted: number): Run {
+    if (this.isShort) throw noSpace()
     for (;;) {
-      const index = this.#cursors[purpose]
-      const run = index < 0 ? undefined : this.#take(index, wanted)
+      const run = this.#contentGroup < 0 ? undefined : this.#take(this.#contentGroup, wanted)
       if (run !== undefined) return run
-      this.#cursors[purpose] = this.#nextGroup(purpose)
+      this.#contentGroup = this.#nextGroup()
     }
+  }
+
+  /** What was allocated could not be written: takes it back, and looks for other places. */
+  refuse({ address, length }: Run): void {
+    this.giveBack(address, length)
+    this.#contentGroup = -1
   }
 
   /** One user more for each of the blocks. */
@@ -122,7 +161,7 @@ export class Space {
     for (let at = address; at < address + length; at++) {
       const group = this.#group(at)
       const count = group.counts[at % GROUP] as number
-      if (count === 0) throw new DamagedBlock(this.#device, at, 'it is in use, and is counted as free')
+      if (count === 0) throw new DamagedBlock(this.#device.name, at, 'it is in use, and is counted as free')
       group.counts[at % GROUP] = count + 1
       this.#changed(at, group)
     }
@@ -136,7 +175,8 @@ export class Space {
     const group = this.#group(address)
     const at = address % GROUP
     const count = group.counts[at] as number
-    if (count === 0) throw new DamagedBlock(this.#device, address, 'it is in use, and is counted as free')
+    if (count === 0)
+      throw new DamagedBlock(this.#device.name, address, 'it is in use, and is counted as free')
     group.counts[at] = count - 1
     this.#changed(address, group)
     if (count === 1) this.#pin(address, group, generation)
@@ -189,7 +229,7 @@ export class Space {
     const group = this.#groupAt(index)
     if (group.free === 0) return undefined
     const { counts, pins } = group
-    const isFree = (at: number): boolean => counts[at] === 0 && pins?.[at] !== 1
+    const isFree = (at: number): boolean => counts[at] === 0 && pins[at] === 0
     let start = 0
     while (!isFree(start)) start++
     let end = start
@@ -201,36 +241,79 @@ export class Space {
     return run
   }
 
-  /** Another group to take from: where something was freed, a new one, or any that has room. */
-  #nextGroup(purpose: Purpose): number {
-    const taken = this.#cursors[purpose === 'node' ? 'content' : 'node']
-    for (const index of this.#reclaimed) {
-      this.#reclaimed.delete(index)
-      if (index !== taken && this.#groupAt(index).free >= WORTHWHILE) return index
-    }
-    const found = this.#lookAround(taken)
+  /** Another group to take content from. */
+  #nextGroup(): number {
+    const found = this.#roomyGroup() ?? this.#newGroup()
     if (found !== undefined) return found
-    if (this.#groups < this.#roomFor) return this.#groups++
-    const enough = purpose === 'node' ? NODES_AT_ONCE : 1
+    for (let index = 0; index < this.#groups; index++) if (this.#groupAt(index).free > 0) return index
+    throw noSpace()
+  }
+
+  #makeReady(wanted: number): void {
+    while (this.#ready.length < wanted) {
+      if (this.#readyTo === GROUP) {
+        this.#nodeGroup = this.#roomyGroup() ?? this.#newGroup() ?? this.#anyGroupForNodes()
+        this.#readyTo = 0
+      }
+      this.#readyMore()
+    }
+  }
+
+  /** Free blocks are written once, so that it shows now whether there is room for them. */
+  #readyMore(): void {
+    const group = this.#groupAt(this.#nodeGroup)
+    const { counts, pins } = group
+    const end = Math.min(GROUP, this.#readyTo + READY_AT_ONCE)
+    for (let at = this.#readyTo; at < end;) {
+      const start = at
+      while (at < end && counts[at] === 0 && pins[at] === 0) at++
+      const address = this.#nodeGroup * GROUP + start
+      this.#device.write(ZEROS.subarray(0, (at - start) * BLOCK), address * BLOCK)
+      for (let index = start; index < at; index++) {
+        pins[index] = IS_READY
+        group.free--
+        this.#ready.push(this.#nodeGroup * GROUP + index)
+      }
+      this.#readyTo = ++at
+    }
+    this.#readyTo = end
+  }
+
+  #anyGroupForNodes(): number {
     for (let index = 0; index < this.#groups; index++) {
-      if (this.#groupAt(index).free >= enough) return index
+      if (this.#groupAt(index).free >= NODES_AT_ONCE) return index
     }
     throw noSpace()
   }
 
-  /** Groups that were half empty before this store was opened are found little by little. */
-  #lookAround(taken: number): number | undefined {
+  #newGroup(): number | undefined {
+    return this.#groups < this.#roomFor ? this.#groups++ : undefined
+  }
+
+  /** Where something was freed; groups that were half empty before this store was opened are found little by little. */
+  #roomyGroup(): number | undefined {
+    for (const index of this.#reclaimed) {
+      this.#reclaimed.delete(index)
+      if (this.#isRoomy(index)) return index
+    }
     if (this.#groups * GROUP - this.#used - this.#pinned < this.#groups * WORTHWHILE) return undefined
     for (let looked = 0; looked < Math.min(LOOKED_AT, this.#groups); looked++) {
       const index = this.#scan++ % this.#groups
-      if (index !== taken && this.#groupAt(index).free >= WORTHWHILE) return index
+      if (this.#isRoomy(index)) return index
     }
     return undefined
   }
 
+  #isRoomy(index: number): boolean {
+    return !this.#isTaken(index) && this.#groupAt(index).free >= WORTHWHILE
+  }
+
+  #isTaken(index: number): boolean {
+    return index === this.#nodeGroup || index === this.#contentGroup
+  }
+
   #pin(address: Address, group: Group, generation: number): void {
-    group.pins ??= new Uint8Array(GROUP)
-    group.pins[address % GROUP] = 1
+    group.pins[address % GROUP] = PINNED
     this.#pinned++
     this.#used--
     const last = this.#pins.at(-1)
@@ -243,7 +326,7 @@ export class Space {
 
   #unpin(address: Address): void {
     const group = this.#group(address)
-    if (group.pins !== undefined) group.pins[address % GROUP] = 0
+    group.pins[address % GROUP] = 0
     group.free++
     this.#pinned--
     this.#reclaimed.add(Math.floor(address / GROUP))
@@ -263,7 +346,7 @@ export class Space {
     const loaded = this.#loaded.get(index)
     if (loaded !== undefined) return loaded
     const counts = this.#read(index)
-    const group: Group = { counts, pins: undefined, free: freeIn(counts), dirty: false }
+    const group: Group = { counts, pins: new Uint8Array(GROUP), free: freeIn(counts), dirty: false }
     if (this.#loaded.size >= KEPT_GROUPS) this.#evict()
     this.#loaded.set(index, group)
     return group
@@ -274,13 +357,16 @@ export class Space {
     if (item === undefined) return new Uint32Array(GROUP)
     const counts = decodeGroup(item)
     if (counts !== undefined) return counts
-    throw new DamagedBlock(this.#device, this.#tree.root.address, `the counts of group ${index} are none`)
+    throw new DamagedBlock(
+      this.#device.name,
+      this.#tree.root.address,
+      `the counts of group ${index} are none`,
+    )
   }
 
   #evict(): void {
-    const cursors = Object.values(this.#cursors)
     for (const [index, { dirty, pins }] of this.#loaded) {
-      if (dirty || pins?.includes(1) === true || cursors.includes(index)) continue
+      if (dirty || this.#isTaken(index) || pins.some((pin) => pin !== 0)) continue
       this.#loaded.delete(index)
       if (this.#loaded.size < KEPT_GROUPS / 2) return
     }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { StoreError } from '../errors.js'
 import type { ByteString } from '../fs/bytes.js'
+import { systemError } from '../sys/errno.js'
 import { BLOCK, type BlockDevice } from './block.js'
 import type { Checksum } from './checksum.js'
 import { now } from './clock.js'
@@ -133,7 +134,8 @@ export class CowStore implements Ground {
     }
     const store = new CowStore(device, { superblock, slot: 1 }, options)
     store.begin()
-    store.space.allocate('node', SUPERBLOCKS)
+    // They are the first ones that are free.
+    for (let slot = 0; slot < SUPERBLOCKS; slot++) store.space.allocateNode()
     store.commitNow()
     return store
   }
@@ -144,7 +146,7 @@ export class CowStore implements Ground {
   }
 
   names(): string[] {
-    this.latest()
+    this.latest(true)
     const names: string[] = []
     for (const [key] of this.#volumeTree.range(VOLUME as ByteString, REMOVED as ByteString)) {
       names.push(key.slice(VOLUME.length))
@@ -153,13 +155,13 @@ export class CowStore implements Ground {
   }
 
   has(name: string): boolean {
-    this.latest()
+    this.latest(true)
     return this.#volumeTree.get(volumeKey(name)) !== undefined
   }
 
   /** The volume of this name, the same object for all that ask; `undefined` where there is none. */
   volume(name: string): Volume | undefined {
-    this.latest()
+    this.latest(true)
     const open = this.#volumes.get(name)
     if (open !== undefined) return open
     const value = this.#volumeTree.get(volumeKey(name))
@@ -173,6 +175,7 @@ export class CowStore implements Ground {
   create(name: string, { from, limit = 0n, mode = 0o755 }: CreateVolumeOptions = {}): Volume {
     return this.change(() => {
       const origin = from === undefined ? undefined : this.#existing(from)
+      if (this.space.isShort) throw systemError('ENOSPC', 'write')
       const made = {
         number: this.#nextVolume++,
         limit: Number((limit + BigInt(BLOCK) - 1n) / BigInt(BLOCK)),
@@ -226,7 +229,8 @@ export class CowStore implements Ground {
         if (!(error instanceof DamagedBlock)) throw error
         damaged.add(key)
       }
-      await setImmediate()
+      if (this.space.isShort) await this.commit()
+      else await setImmediate()
     }
   }
 
@@ -264,12 +268,13 @@ export class CowStore implements Ground {
   begin(): void {
     if (this.#failure !== undefined) throw this.#failure
     if (this.readOnly) throw new StoreError('STORE_READ_ONLY', `${this.device.name} is open read-only`)
-    if (this.space.pinned > this.space.free) this.commitNow()
+    if (this.space.isShort && this.space.pinned > 0) this.commitNow()
     const end = Date.now() + PATIENCE
     while (!this.#tryGuard()) {
       if (Date.now() >= end) throw locked(this.device.name)
       Atomics.wait(NEVER, 0, 0, WAIT)
     }
+    this.space.reserve()
     this.#dirty = true
     this.#timer ??= setTimeout(() => void this.commit().catch(() => undefined), LATEST_COMMIT)
   }

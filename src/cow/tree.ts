@@ -285,7 +285,7 @@ export class Tree {
       nodes.changed(node)
       return node
     }
-    const { address } = space.allocate('node', 1)
+    const address = space.allocateNode()
     const shadow =
       space.count(pointer.address) > 1
         ? this.#copied(node, address)
@@ -315,7 +315,7 @@ export class Tree {
 
   #newNode(level: number): Node {
     const { nodes, space, generation } = this.#ground
-    const node = new Node(level, { address: space.allocate('node', 1).address, generation })
+    const node = new Node(level, { address: space.allocateNode(), generation })
     nodes.changed(node)
     return node
   }

@@ -1,4 +1,4 @@
-import { StoreError } from '../errors.js'
+import { isErrno, StoreError } from '../errors.js'
 import { baseOf, bytesToBuffer, parentOf, type ByteString } from '../fs/bytes.js'
 import type { TreeChange } from '../fs/compare.js'
 import { compareWritten } from '../fs/compare-written.js'
@@ -126,6 +126,7 @@ export class VolumeFs implements RawFs {
         if (!this.#names.isEmpty(replaced.inode)) throw failure('ENOTEMPTY', 'rename', to)
       } else if (replaced !== undefined && directory) throw failure('ENOTDIR', 'rename', to)
       checkName('rename', to)
+      this.#mustHaveRoom('rename', to)
       if (replaced !== undefined) this.#unlink('rename', to)
       const [source, target] = [
         this.#directory('rename', parentOf(from)),
@@ -145,6 +146,7 @@ export class VolumeFs implements RawFs {
       const { inode, type } = this.#entry('link', existing)
       if (type === 'directory') throw failure('EPERM', 'link', existing)
       const parent = this.#room('link', path)
+      this.#mustHaveRoom('link', path)
       if (this.inode(inode).links >= MOST_LINKS) throw failure('EMLINK', 'link', existing)
       this.#names.add(parent, baseOf(path), { inode, type })
       this.#update(inode, (node) => node.links++)
@@ -218,6 +220,7 @@ export class VolumeFs implements RawFs {
         throw failure('ERANGE', 'lsetxattr', path)
       }
       if (value.length > LONGEST_VALUE) throw failure('E2BIG', 'lsetxattr', path)
+      this.#mustHaveRoom('lsetxattr', path)
       setParts(this.volume.tree, key, value)
       this.#update(inode, (node) => {
         node.hasXattrs = true
@@ -289,6 +292,17 @@ export class VolumeFs implements RawFs {
   /** Without a position, at the end. */
   writeContent(number: number, bytes: Uint8Array, position: number | undefined): number {
     if (bytes.length === 0) return 0
+    try {
+      return this.#writeContent(number, bytes, position)
+    } catch (error) {
+      // What was freed can be used when that is on disk.
+      if (!isErrno(error, 'ENOSPC') || this.#store.space.pinned === 0) throw error
+      this.#store.commitNow()
+      return this.#writeContent(number, bytes, position)
+    }
+  }
+
+  #writeContent(number: number, bytes: Uint8Array, position: number | undefined): number {
     return this.write(() => {
       const inode = this.inode(number)
       const written = this.#content(number).write(inode, bytes, position ?? inode.size)
@@ -367,7 +381,7 @@ export class VolumeFs implements RawFs {
   ): Entry {
     return this.write(() => {
       const parent = this.#room(syscall, path)
-      if (this.#store.space.isShort) throw failure('ENOSPC', syscall, path)
+      this.#mustHaveRoom(syscall, path)
       const inode = this.volume.nextInode++
       const time = now()
       this.volume.setInode(inode, {
@@ -390,6 +404,10 @@ export class VolumeFs implements RawFs {
       this.#touchDirectory(parent, type === 'directory' ? 1 : 0)
       return { inode, type }
     })
+  }
+
+  #mustHaveRoom(syscall: string, path: ByteString): void {
+    if (this.#store.space.isShort) throw failure('ENOSPC', syscall, path)
   }
 
   /** The directory in which a new name may stand. */

@@ -74,8 +74,12 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
 
   /** What was written through the view is on disk, also while others have it open. */
   async put(id: string): Promise<void> {
-    await this.#views.put(id)
-    if (!this.#readOnly) await this.#volumes.settle()
+    try {
+      await this.#views.put(id)
+      if (!this.#readOnly) await this.#volumes.settle()
+    } catch (error) {
+      throw storeError(error, 'SYSTEM', `could not write all of layer ${id} to disk`)
+    }
   }
 
   async remove(id: string): Promise<void> {

@@ -474,7 +474,9 @@ class RootedFs implements LayerFs {
     } catch (error) {
       const { code, errno } = namedError(error, syscall) as NodeJS.ErrnoException
       if (code === undefined || errno === undefined) throw error
-      throw this.#error(code, syscall, path, dest)
+      const named = this.#error(code, syscall, path, dest)
+      // What is damaged is told by the filesystem beneath.
+      throw code === 'EIO' ? Object.assign(named, { cause: error }) : named
     }
   }
 

@@ -21,6 +21,7 @@ it('has the capabilities of the drivers in the docs as they are', unless(noMount
     await column(overlay2, 'kernel'),
     await column(overlay2, 'userspace'),
     await columnOfBtrfs(),
+    await column(btrfs, 'userspace'),
     { title: 'devicemapper, kernel', capabilities: DEVICEMAPPER_CAPABILITIES },
     await column(vfs, 'userspace'),
   ]

@@ -12,6 +12,7 @@ const MB = 1 << 20
 const variants = [
   { driver: 'vfs', engine: 'userspace' },
   { driver: 'overlay2', engine: 'userspace' },
+  { driver: 'btrfs', engine: 'userspace' },
   { driver: 'overlay2', engine: 'kernel' },
 ] as const
 

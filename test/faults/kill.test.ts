@@ -16,6 +16,7 @@ const { overlay } = probe(tmpdir())
 const variants = [
   { driver: 'vfs', engine: 'userspace' },
   { driver: 'overlay2', engine: 'userspace' },
+  { driver: 'btrfs', engine: 'userspace' },
   { driver: 'overlay2', engine: 'kernel' },
 ] as const
 

@@ -30,6 +30,7 @@ const { overlay } = probe(tmpdir())
 const engines = [
   { driver: 'vfs', engine: 'auto' },
   { driver: 'overlay2', engine: 'userspace' },
+  { driver: 'btrfs', engine: 'userspace' },
   { driver: 'overlay2', engine: 'kernel' },
 ] as const
 

@@ -107,9 +107,8 @@ export class BtrfsVolumes implements LayerVolumes {
     return [...rows, ['Space Used', `${used * BLOCK} B`], ['Quota', 'true']]
   }
 
-  async metadata(id: string): Promise<Record<string, string>> {
-    const volume = (await this.#store()).volume(id)
-    return { Pool: poolFile(this.#home), Volume: String(volume?.number) }
+  async metadata(): Promise<Record<string, string>> {
+    return { Pool: poolFile(this.#home) }
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,152 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { BLOCK } from '#layerstack/cow/block.js'
+import type { Driver } from '#layerstack/drivers/driver.js'
+import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+
+let root: string
+let pool: string
+let drivers: Driver[]
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'layerstack-cow-'))
+  pool = join(root, 'btrfs/layers.cow')
+  drivers = []
+})
+
+afterEach(async () => {
+  for (const driver of drivers) await driver.cleanup().catch(() => undefined)
+  rmSync(root, { recursive: true, force: true })
+})
+
+describe('btrfs in userspace', () => {
+  it('is not opened by the other engine, and opens nothing of the other', async () => {
+    await (await open()).create('base')
+    await expect(btrfs.open({ root, engine: 'kernel', readOnly: false })).rejects.toMatchObject({
+      code: 'ENGINE_UNSUPPORTED',
+      message: expect.stringContaining('userspace'),
+      hint: expect.any(String),
+    })
+    expect(await btrfs.holdsLayers(root)).toBe(true)
+    expect((await open('auto')).engine).toBe('userspace')
+  })
+
+  it.each([
+    ['a foreign file', (path: string) => writeFileSync(path, 'not one of ours, whatever its name may say')],
+    ['a file of zeros and more', (path: string) => writeFileSync(path, Buffer.alloc(9000, 0).fill(1, 600))],
+  ])('refuses %s, and leaves it as it is', async (_what, make) => {
+    mkdirSync(join(root, 'btrfs'))
+    make(pool)
+    const before = readFileSync(pool)
+    await expect(open()).rejects.toMatchObject({ code: 'STORE_FOREIGN', path: pool })
+    expect(readFileSync(pool).equals(before)).toBe(true)
+  })
+
+  it('says what is missing in a file that was cut short, and shows the layers that are whole', async () => {
+    const driver = await open()
+    await driver.create('first')
+    await write(driver, 'first', '/small', Buffer.from('small'))
+    await driver.create('second')
+    await write(driver, 'second', '/large', Buffer.alloc(8 << 20, 7))
+    await driver.cleanup()
+    truncateSync(pool, statSync(pool).size - (2 << 20))
+    const again = await open()
+    const { fs } = await again.get('second')
+    await expect(fs.readFile('/large')).rejects.toMatchObject({
+      code: 'EIO',
+      message: /block \d+ of .*layers\.cow/,
+    })
+    expect(await (await again.get('first')).fs.readFile('/small', 'utf8')).toBe('small')
+  })
+
+  it('takes of a large file no more than the block that is written', async () => {
+    const driver = await open()
+    await driver.create('base')
+    await write(driver, 'base', '/large', Buffer.alloc(64 << 20, 1))
+    await driver.createReadWrite('container', 'base')
+    const before = await spaceUsed(driver)
+    const { fs } = await driver.get('container')
+    await using file = await fs.open('/large', 'r+')
+    await file.write(Buffer.alloc(BLOCK, 2), 0, BLOCK, 20 << 20)
+    await file.close()
+    await driver.put('container')
+    const taken = (await spaceUsed(driver)) - before
+    expect(taken).toBeGreaterThanOrEqual(BLOCK)
+    expect(taken).toBeLessThan(20 * BLOCK)
+  })
+
+  it('takes the same room for a layer on any parent', async () => {
+    const driver = await open()
+    const costs: number[] = []
+    for (const [name, files] of [
+      ['few', 10],
+      ['many', 5000],
+    ] as const) {
+      await driver.create(name)
+      const { fs } = await driver.get(name)
+      for (let index = 0; index < files; index++) await fs.writeFile(`/file${index}`, 'x')
+      await driver.put(name)
+      const before = await spaceUsed(driver)
+      await driver.create(`on-${name}`, name)
+      costs.push((await spaceUsed(driver)) - before)
+    }
+    expect(costs[1]).toBeLessThanOrEqual(Math.max(2 * BLOCK, 2 * (costs[0] as number)))
+  })
+
+  it('gives back what a layer alone had, to the next one and to the host', async () => {
+    const driver = await open()
+    await driver.create('kept')
+    const before = await spaceUsed(driver)
+    for (let round = 0; round < 5; round++) {
+      await driver.create('passing')
+      await write(driver, 'passing', '/large', Buffer.alloc(8 << 20, round))
+      await driver.remove('passing')
+    }
+    expect((await spaceUsed(driver)) - before).toBeLessThan(8 * BLOCK)
+    expect(statSync(pool).size).toBeLessThan(28 << 20)
+  })
+
+  it('shows a store that is open read-only, and changes nothing', async () => {
+    const reader = await btrfs.open({ root, engine: 'userspace', readOnly: true })
+    drivers.push(reader)
+    expect(await reader.list()).toEqual([])
+    const driver = await open()
+    await driver.create('base')
+    await write(driver, 'base', '/file', Buffer.from('first'))
+    expect(await reader.list()).toEqual(['base'])
+    const { fs } = await reader.get('base')
+    expect(await fs.readFile('/file', 'utf8')).toBe('first')
+    await write(driver, 'base', '/file', Buffer.from('second'))
+    expect(await fs.readFile('/file', 'utf8')).toBe('second')
+    await expect(fs.writeFile('/file', 'third')).rejects.toMatchObject({ code: 'EROFS' })
+    await expect(reader.remove('base')).rejects.toMatchObject({ code: 'STORE_READ_ONLY' })
+  })
+
+  it('refuses options that it does not have', async () => {
+    await expect(open('userspace', { cache: -1 })).rejects.toThrow(TypeError)
+    await expect(open('userspace', { attributes: 'override' })).rejects.toMatchObject({
+      code: 'ENGINE_UNSUPPORTED',
+    })
+  })
+})
+
+async function open(
+  engine: 'userspace' | 'auto' = 'userspace',
+  driverOptions: Record<string, unknown> = {},
+): Promise<Driver> {
+  const driver = await btrfs.open({ root, engine, readOnly: false, driverOptions })
+  drivers.push(driver)
+  return driver
+}
+
+async function write(driver: Driver, id: string, path: string, content: Buffer): Promise<void> {
+  const { fs } = await driver.get(id)
+  await fs.writeFile(path, content)
+  await driver.put(id)
+}
+
+async function spaceUsed(driver: Driver): Promise<number> {
+  return Number.parseInt(new Map(await driver.status()).get('Space Used') ?? '', 10)
+}
