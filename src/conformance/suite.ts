@@ -11,6 +11,7 @@ import { diffing } from './cases/diffing.js'
 import { editing } from './cases/editing.js'
 import { knownBugs } from './cases/known-bugs.js'
 import { lifecycle } from './cases/lifecycle.js'
+import { oddities } from './cases/oddities.js'
 import { quota } from './cases/quota.js'
 import { views } from './cases/views.js'
 import { Subject, type SubjectOptions } from './subject.js'
@@ -72,6 +73,7 @@ function sorted(
     ...quota,
     ...depth(deepest),
     ...knownBugs,
+    ...oddities,
   ]
   const reasons = new Map(cases.map((each) => [each, each.unless?.(driver)]))
   return {

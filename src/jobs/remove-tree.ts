@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, readdirSync, rmdirSync, unlinkSync, type Dirent } from 'node:fs'
+import { chmodSync, lstatSync, readdirSync, renameSync, rmdirSync, unlinkSync, type Dirent } from 'node:fs'
 import { isErrno, storeError } from '../errors.js'
 import type { Pace } from './pace.js'
 
@@ -16,23 +16,38 @@ export async function removeTreeAt(job: RemoveTreeJob, pace: Pace): Promise<void
     const top = Buffer.from(job.path)
     const stat = lstatSync(top, { throwIfNoEntry: false })
     if (stat === undefined) return
-    if (stat.isDirectory()) await removeDirectory(top, stat.dev, pace)
+    if (stat.isDirectory()) await removeDirectory(top, { top, device: stat.dev, pace, count: 0 })
     else gone(() => unlinkSync(top))
   } catch (error) {
     throw storeError(error, 'SYSTEM', `could not remove ${job.path}`)
   }
 }
 
-async function removeDirectory(directory: Buffer, device: number, pace: Pace): Promise<void> {
+interface Removal {
+  readonly top: Buffer
+  readonly device: number
+  readonly pace: Pace
+  /** Directories that were moved. */
+  count: number
+}
+
+async function removeDirectory(directory: Buffer, removal: Removal): Promise<void> {
   for (const entry of gone(() => entriesOf(directory)) ?? []) {
-    const turn = pace.breathe()
+    const turn = removal.pace.breathe()
     if (turn !== undefined) await turn
     const path = Buffer.concat([directory, SLASH, entry.name])
     if (!entry.isDirectory()) gone(() => unlinkSync(path))
-    else if (gone(() => lstatSync(path))?.dev === device) await removeDirectory(path, device, pace)
-    else gone(() => rmdirSync(path))
+    else if (gone(() => lstatSync(path))?.dev !== removal.device) gone(() => rmdirSync(path))
+    else await removeDirectory(path.length < FAR ? path : (gone(() => moved(path, removal)) ?? path), removal)
   }
   gone(() => rmdirSync(directory))
+}
+
+/** What lies so deep that the system could not reach the names below it is brought up. */
+function moved(path: Buffer, removal: Removal): Buffer {
+  const place = Buffer.concat([removal.top, Buffer.from(`/far-${process.pid}-${removal.count++}`)])
+  renameSync(path, place)
+  return place
 }
 
 function entriesOf(directory: Buffer): Dirent<Buffer>[] {
@@ -59,3 +74,5 @@ function gone<T>(call: () => T): T | undefined {
 }
 
 const SLASH = Buffer.from('/')
+/** Linux takes paths of 4095 bytes, and names of 255. */
+const FAR = 3800

@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { isErrno, StoreError, storeError } from '../errors.js'
+import { isXattrName } from '../fs/attributes.js'
 import { baseOf, bytesToText, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
 import { copyContent } from '../fs/copy-content.js'
 import { ModelFs, type FileReference } from '../fs/model-fs.js'
@@ -14,7 +16,7 @@ import { MergedGround } from './merged-ground.js'
 import { OverlayGround } from './overlay-ground.js'
 import type { TarHeader, TarPart } from './part.js'
 import { SparseContent } from './sparse.js'
-import { meaningOf } from './whiteout.js'
+import { meaningOf, pseudoLinkOf } from './whiteout.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 const MAX_LINKS = 40
@@ -65,7 +67,9 @@ interface Own {
  * - What exists is replaced, but a directory on a directory merges: it takes the entry's attributes.
  * - A parent without an entry takes the lower directory's attributes, else it is root's, 0755, of 1970. A lower symlink
  *   there is shadowed, never followed; a symlink of this layer is followed, inside the root.
- * - Hard links point at entries that stand before them, or at lower files.
+ * - Hard links point at entries that stand before them, or at lower files, all names of which they join; or at what
+ *   AUFS kept for them.
+ * - What is taken from lower layers for that is theirs, and hidden like it.
  * - Attributes are set in the order owner, xattrs, mode, times, since each of the first clears one that follows; times
  *   of directories at the end.
  */
@@ -81,6 +85,10 @@ export class LayerApplier {
   readonly #directoryTimes = new Map<ByteString, Times>()
   /** Names of the inodes of a `ModelFs` that this layer linked. */
   readonly #names = new Map<bigint, ByteString[]>()
+  /** What was taken from lower layers to be linked to. */
+  readonly #lifted = new Set<ByteString>()
+  readonly #lowerInodes = new Set<bigint>()
+  #pseudoLinks: ByteString | undefined
   #writing: Writing | undefined
   #closed = false
   #entry = -1
@@ -111,6 +119,8 @@ export class LayerApplier {
   finish(): { readonly size: number } {
     try {
       this.#endFile()
+      if (this.#pseudoLinks !== undefined && this.#own.has(this.#pseudoLinks))
+        this.#takeAway(this.#pseudoLinks, 'directory')
       for (const [path, times] of [...this.#directoryTimes].toReversed()) {
         if (this.#own.get(path)?.type === 'directory') this.#fs.utimes(path, times.atimeNs, times.mtimeNs)
       }
@@ -156,6 +166,9 @@ export class LayerApplier {
     switch (meaning.kind) {
       case 'skip':
         return false
+      case 'pseudo-link':
+        if (header.type === 'file') this.#create(header, this.#pseudoLink(meaning.name))
+        return false
       case 'whiteout':
         this.#whiteout(meaning.path)
         return false
@@ -172,15 +185,33 @@ export class LayerApplier {
     if (directory === undefined) return
     const path = joinBytes(directory, baseOf(clean))
     this.#implyDirectory(directory)
-    this.#ground.whiteout(path)
     const own = this.#own.get(path)
-    if (own?.type === 'directory' && own.entry < 0) this.#resetImplied(path)
+    const isLower = own !== undefined && own.entry < 0
+    if (isLower && !this.#holdsEntries(path, own.type)) this.#takeAway(path, own.type)
+    this.#ground.whiteout(path)
+    if (isLower && this.#own.has(path)) this.#resetImplied(path)
   }
 
   #opaque(clean: ByteString): void {
     const path = this.#followedDirectory(clean, false) as ByteString
     this.#implyDirectory(path)
+    for (const lifted of this.#lifted) {
+      if (!lifted.startsWith(path === '' ? '' : `${path}/`)) continue
+      if (this.#own.get(lifted)?.entry === -1) this.#takeAway(lifted, this.#fs.lstat(lifted).type)
+      this.#lifted.delete(lifted)
+    }
     this.#ground.opaque(path)
+  }
+
+  /** Whether this layer has an entry for something below a path, and not only what was taken from lower layers. */
+  #holdsEntries(path: ByteString, type: FileType): boolean {
+    return (
+      type === 'directory' &&
+      this.#fs.readdir(path).some(({ name }) => {
+        const own = this.#own.get(joinBytes(path, name))
+        return own !== undefined && (own.entry >= 0 || this.#holdsEntries(joinBytes(path, name), own.type))
+      })
+    )
   }
 
   #create(header: TarHeader, clean: ByteString): boolean {
@@ -246,11 +277,7 @@ export class LayerApplier {
     if (target === path && this.#own.has(path)) return stored
     const own = this.#own.get(target)
     if (own?.type === 'directory') throw invalid(header.name, 'it is a hard link to a directory')
-    if (own === undefined) {
-      if (!this.#ground.bringUp(target))
-        throw invalid(header.name, `it is a hard link to ${text(header.linkName)}, which is not there`)
-      this.#own.set(target, { type: this.#fs.lstat(target).type, entry: -1, stored: false })
-    }
+    if (own === undefined) this.#bringUp(header, target)
     if (target === path) return stored
     this.#clear(path, false)
     const { type } = this.#own.get(target) ?? {}
@@ -259,6 +286,25 @@ export class LayerApplier {
     this.#own.set(path, { type, entry: this.#entry, stored: false })
     if (this.#fs instanceof ModelFs) this.#noteNames(this.#fs.lstat(path).ino, target, path)
     return stored
+  }
+
+  #bringUp(header: TarHeader, target: ByteString): void {
+    const names = this.#ground.bringUp(target)
+    if (names === undefined)
+      throw invalid(header.name, `it is a hard link to ${text(header.linkName)}, which is not there`)
+    const { type, ino } = this.#fs.lstat(target)
+    this.#lowerInodes.add(ino)
+    this.#ownLifted(target, type)
+    for (const name of names.filter((other) => !this.#own.has(other))) {
+      this.#implyDirectory(parentOf(name))
+      this.#fs.link(target, name)
+      this.#ownLifted(name, type)
+    }
+  }
+
+  #ownLifted(path: ByteString, type: FileType): void {
+    this.#own.set(path, { type, entry: -1, stored: false })
+    this.#lifted.add(path)
   }
 
   #noteNames(inode: bigint, target: ByteString, path: ByteString): void {
@@ -271,10 +317,18 @@ export class LayerApplier {
     const clean = cleanName(header.linkName)
     if (clean === undefined || clean === '')
       throw invalid(header.name, 'it is a hard link to outside the root')
+    const pseudoLink = pseudoLinkOf(clean)
+    if (pseudoLink !== undefined) return this.#pseudoLink(pseudoLink)
     const directory = this.#followedDirectory(parentOf(clean), false) as ByteString
     const target = joinBytes(directory, baseOf(clean))
     if (!this.#own.has(target)) this.#implyDirectory(directory)
     return target
+  }
+
+  /** Where a file is kept until the end of the layer, out of the way of all names. */
+  #pseudoLink(name: ByteString): ByteString {
+    this.#pseudoLinks ??= `.pseudo-links-${randomBytes(8).toString('hex')}` as ByteString
+    return joinBytes(this.#pseudoLinks, name)
   }
 
   /** Makes room for an entry. @returns whether a directory is there that the entry merges with */
@@ -303,7 +357,7 @@ export class LayerApplier {
   /** In the layer's files, too, content goes on under the names that are left. */
   #keepReference(model: ModelFs, path: ByteString): void {
     const { ino, nlink } = model.lstat(path)
-    const names = nlink > 1 ? this.#names.get(ino) : undefined
+    const names = nlink > 1 && !this.#lowerInodes.has(ino) ? this.#names.get(ino) : undefined
     const reference = names && model.referenceOf(path)
     if (names === undefined || reference?.path !== path) return
     for (let other = names.pop(); other !== undefined; other = names.pop()) {
@@ -355,6 +409,7 @@ export class LayerApplier {
 
   /** A directory that was implied from a lower one which now is hidden. */
   #resetImplied(path: ByteString): void {
+    this.#own.set(path, { type: 'directory', entry: this.#entry, stored: false })
     this.#fs.chown(path, IMPLIED.uid, IMPLIED.gid)
     for (const name of this.#fs.listxattr(path)) if (!isOverlayXattr(name)) this.#fs.removexattr(path, name)
     this.#fs.chmod(path, IMPLIED.mode)
@@ -379,7 +434,7 @@ export class LayerApplier {
       }
     }
     for (const [name, value] of header.xattrs) {
-      if (isOverlayXattr(name) || name === OVERRIDE_STAT) continue
+      if (isOverlayXattr(name) || name === OVERRIDE_STAT || !canHave(header.type, name)) continue
       setXattrIfTaken(this.#fs, path, name, value)
     }
   }
@@ -447,6 +502,11 @@ function groundOf(target: ApplyTarget | { readonly raw: RawFs }, ownType: OwnTyp
 /** In an overlay it would be taken for a whiteout; no device has this number. */
 function isWhiteoutDevice({ type, device }: TarHeader): boolean {
   return type === 'char' && device.major === 0 && device.minor === 0
+}
+
+/** As on Linux, wherever it is kept: users have xattrs on files and directories alone. */
+function canHave(type: TarHeader['type'], name: ByteString): boolean {
+  return isXattrName(name) && (!name.startsWith('user.') || type === 'file' || type === 'directory')
 }
 
 /** As Docker: what the file system does not keep, or not for us, does not fail the layer. */

@@ -33,8 +33,12 @@ export interface Ground {
   opaque(path: ByteString): void
   /** Whether lower layers show a directory at `path`. */
   isLowerDirectory(path: ByteString): boolean
-  /** Makes a lower layer's object at `path`, no directory, one that this layer can link to; false if there is none. */
-  bringUp(path: ByteString): boolean
+  /**
+   * Makes a lower layer's object at `path`, no directory, one that this layer can link to.
+   * @returns names that lower layers have for it and that are to be linked, too, so that they stay together; `undefined`
+   *   if there is no such object
+   */
+  bringUp(path: ByteString): readonly ByteString[] | undefined
 
   finish(): void
 }

@@ -58,9 +58,9 @@ export class MergedGround implements Ground {
     return this.#lower(path)?.type === 'directory'
   }
 
-  bringUp(path: ByteString): boolean {
+  bringUp(path: ByteString): readonly ByteString[] | undefined {
     const stat = this.#lower(path)
-    return stat !== undefined && stat.type !== 'directory'
+    return stat === undefined || stat.type === 'directory' ? undefined : []
   }
 
   finish(): void {}

@@ -6,6 +6,7 @@ import { isOverlayXattr, makeOpaque, makeWhiteout, removeWhiteout } from '../fs/
 import type { FileType, RawFs, RawStat } from '../fs/raw-fs.js'
 import type { HostFsSpec } from '../fs/spec.js'
 import { UnionFs } from '../fs/union-fs.js'
+import { walk } from '../fs/walk.js'
 import { makeImplied, statOrNothing, type Ground, type OwnType, type Times } from './ground.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
@@ -20,6 +21,7 @@ export class OverlayGround implements Ground {
   readonly #opaque = new Set<ByteString>()
   /** Directories that are to be opaque as soon as they are made. */
   readonly #pendingOpaque = new Set<ByteString>()
+  #names: Map<string, ByteString[]> | undefined
 
   /** @param files an empty directory */
   constructor(files: HostFs, lowers: readonly HostFsSpec[], ownType: OwnType) {
@@ -71,15 +73,30 @@ export class OverlayGround implements Ground {
     return this.#lower(path)?.type === 'directory'
   }
 
-  bringUp(path: ByteString): boolean {
+  bringUp(path: ByteString): readonly ByteString[] | undefined {
     const stat = this.#lower(path)
-    if (stat === undefined || stat.type === 'directory') return false
+    if (stat === undefined || stat.type === 'directory') return undefined
     this.#copyUp(path, stat)
-    return true
+    if (stat.nlink < 2) return []
+    const names = this.#lowerNames().get(inodeOf(stat)) ?? []
+    return names.filter((name) => name !== path && this.#lower(name) !== undefined)
   }
 
   finish(): void {
     this.#below?.close()
+  }
+
+  /** Of all files that have several, by inode. Looked for once, when the first of them is linked. */
+  #lowerNames(): ReadonlyMap<string, ByteString[]> {
+    if (this.#names !== undefined) return this.#names
+    this.#names = new Map()
+    for (const { path, stat } of walk(this.#below as RawFs)) {
+      if (stat.type === 'directory' || stat.nlink < 2) continue
+      const names = this.#names.get(inodeOf(stat))
+      if (names === undefined) this.#names.set(inodeOf(stat), [path])
+      else names.push(path)
+    }
+    return this.#names
   }
 
   /** What lower layers show at `path`, seen from this layer. */
@@ -144,4 +161,8 @@ export class OverlayGround implements Ground {
       from.close()
     }
   }
+}
+
+function inodeOf({ dev, ino }: RawStat): string {
+  return `${dev}:${ino}`
 }

@@ -34,7 +34,7 @@ export class TarSplitWriter implements Disposable {
   #entry: { readonly name: ByteString; readonly size: number } | undefined
   /** Number of the entry that the last header part began. */
   #number = -1
-  readonly #latest = new Map<ByteString, { number: number; position: number }>()
+  readonly #latest = new Map<ByteString, { readonly position: number; readonly size: number }>()
   readonly #positions: number[] = []
   /** Lines to take away at the end, or to put raw content in the place of, by position. */
   readonly #replaced = new Map<number, Displaced>()
@@ -109,19 +109,24 @@ export class TarSplitWriter implements Disposable {
     const { name, size } = this.#entry
     this.#entry = undefined
     this.#flushRaw()
-    this.#supersede(name)
+    if (!this.#supersede(name, size)) return
     this.#positions[this.#number] = this.#position
     this.#line(formatFile(name, size, size === 0 ? undefined : this.#crc.digest(), this.#position++))
   }
 
-  /** An earlier line of this name goes; its content, if it had any, was handed over to `displace`. */
-  #supersede(name: ByteString): void {
+  /**
+   * An earlier line of this name goes; its content, if it had any, was handed over to `displace`.
+   * @returns false where it was not: the earlier entry is still what the file holds, and this one needs no line
+   */
+  #supersede(name: ByteString, size: number): boolean {
     const clean = cleanName(name) ?? name
     const earlier = this.#latest.get(clean)
     if (earlier !== undefined && !this.#replaced.has(earlier.position)) {
+      if (earlier.size > 0) return false
       this.#replaced.set(earlier.position, NOTHING)
     }
-    this.#latest.set(clean, { number: this.#number, position: this.#position })
+    this.#latest.set(clean, { position: this.#position, size })
+    return true
   }
 
   #addRaw(bytes: Uint8Array): void {

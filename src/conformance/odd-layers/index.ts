@@ -1,0 +1,25 @@
+import { oddAttributes } from './attributes.js'
+import { oddFraming } from './framing.js'
+import { oddLinks } from './links.js'
+import { oddNames } from './names.js'
+import type { OddLayer } from './odd-layer.js'
+import { oddParents } from './parents.js'
+import { oddSparse } from './sparse.js'
+import { oddTypes } from './types.js'
+import { oddWhiteouts } from './whiteouts.js'
+
+export type { OddLayer, RefusedLayer } from './odd-layer.js'
+export { outlineOf, type OutlineOptions } from './outline.js'
+export { refusedLayers } from './refused.js'
+
+/** What real layers hold, and worse, in images of a few files each. */
+export const oddLayers: readonly OddLayer[] = [
+  ...oddNames,
+  ...oddWhiteouts,
+  ...oddLinks,
+  ...oddParents,
+  ...oddTypes,
+  ...oddAttributes,
+  ...oddSparse,
+  ...oddFraming,
+]

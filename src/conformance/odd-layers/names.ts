@@ -1,0 +1,203 @@
+import type { OddLayer } from './odd-layer.js'
+import { block, directory, file, gnuLong, pax, symlink, tar } from './raw-tar.js'
+
+const LONG = 'long-'.repeat(50)
+const DEEP = Array.from({ length: 100 }, (_, index) => `d${index}`)
+/** `ü`, as one character and as two; `Å` likewise. */
+const NFC = ['\xc3\xbc', '\xc3\x85']
+const NFD = ['u\xcc\x88', 'A\xcc\x8a']
+
+export const oddNames: readonly OddLayer[] = [
+  {
+    name: 'GNU long names',
+    note: 'GNU tar writes what has no place in the block as files `././@LongLink` of the types L and K.',
+    layers: [
+      tar(
+        gnuLong('L', LONG),
+        file(LONG.slice(0, 100), 'x', { magic: 'gnu' }),
+        gnuLong('K', `to/${LONG}`),
+        gnuLong('L', `${LONG}-link`),
+        symlink('short', 'short', { magic: 'gnu' }),
+      ),
+    ],
+    tree: [`${LONG} "x"`, `${LONG}-link -> to/${LONG}`],
+  },
+  {
+    name: 'a chain of long names',
+    note: 'Of several long names for one entry the last counts (Go, GNU tar).',
+    layers: [tar(gnuLong('L', 'first'), gnuLong('L', 'second'), file('third', 'x', { magic: 'gnu' }))],
+    tree: ['second "x"'],
+  },
+  {
+    name: 'a long name and a PAX path',
+    note: 'Of both the long name counts, as in Go.',
+    layers: [tar(pax([['path', 'of-pax']]), gnuLong('L', 'of-gnu'), file('of-block', 'x', { magic: 'gnu' }))],
+    tree: ['of-gnu "x"'],
+  },
+  {
+    name: 'PAX long names',
+    note: 'POSIX: path and linkpath stand for the name and the link of the block.',
+    layers: [
+      tar(
+        pax([['path', `d/${LONG}`]]),
+        file('short', 'x'),
+        pax([
+          ['path', `d/${LONG}-link`],
+          ['linkpath', LONG],
+        ]),
+        symlink('short', 'short'),
+      ),
+    ],
+    tree: ['d/ at 0', `d/${LONG} "x"`, `d/${LONG}-link -> ${LONG}`],
+  },
+  {
+    name: 'a name parted in two',
+    note: 'ustar: up to 155 bytes of prefix, a slash, up to 100 of name.',
+    layers: [tar(file('n'.repeat(100), 'x', { prefix: `${'p'.repeat(77)}/${'q'.repeat(77)}` }))],
+    tree: [
+      `${'p'.repeat(77)}/ at 0`,
+      `${'p'.repeat(77)}/${'q'.repeat(77)}/ at 0`,
+      `${'p'.repeat(77)}/${'q'.repeat(77)}/${'n'.repeat(100)} "x"`,
+    ],
+  },
+  {
+    name: 'a prefix in a GNU header',
+    note: 'Written by Go before 1.8 (golang/go#12594); GNU keeps times there.',
+    layers: [tar(file('name', 'x', { magic: 'gnu', prefix: 'prefix/of/go' }))],
+    tree: ['prefix/ at 0', 'prefix/of/ at 0', 'prefix/of/go/ at 0', 'prefix/of/go/name "x"'],
+  },
+  {
+    name: 'names that are not UTF-8',
+    note: 'Names are bytes, in blocks and in PAX records alike.',
+    layers: [
+      tar(
+        file('\xff\xfe', '1'),
+        directory('\xe4'),
+        symlink('\xe4/\xfc', '\xf6'),
+        pax([['path', '\xc3\x28/\xa0']]),
+        file('o', '2'),
+      ),
+    ],
+    tree: ['\\xc3(/ at 0', '\\xc3(/\\xa0 "2"', '\\xe4/', '\\xe4/\\xfc -> \\xf6', '\\xff\\xfe "1"'],
+  },
+  {
+    name: 'names of control characters and signs',
+    note: 'Every byte but NUL and the slash may be in a name.',
+    layers: [
+      tar(
+        ...['a\nb', 'a\\b', 'a\tb', ' ', '-rf', '*', '"', "'", '\x7f', '\x01', '%2e', 'C:'].map((name) =>
+          file(name),
+        ),
+      ),
+    ],
+    tree: [
+      ...['\\x01 ""', '  ""', '" ""', '%2e ""', '\' ""', '* ""', '-rf ""'],
+      ...['C: ""', 'a\\x09b ""', 'a\\x0ab ""', 'a\\x5cb ""', '\\x7f ""'],
+    ],
+  },
+  {
+    name: 'names that are nearly special',
+    note: 'Only `.`, `..` and what begins with `.wh.` mean something.',
+    layers: [
+      tar(...['...', '..a', 'a..', '.a.', '.wh', '.whx', 'x.wh.y', '.WH.a'].map((name) => file(name))),
+    ],
+    tree: ['... ""', '..a ""', '.WH.a ""', '.a. ""', '.wh ""', '.whx ""', 'a.. ""', 'x.wh.y ""'],
+  },
+  {
+    name: 'names that begin with ./ and /',
+    note: 'Names are cleaned: no leading slash, no `.`, no empty component; `..` steps back.',
+    layers: [
+      tar(directory('.'), file('/a', '1'), file('./b', '2'), file('.//c', '3'), file('d/./e/../f', '4')),
+    ],
+    tree: ['a "1"', 'b "2"', 'c "3"', 'd/ at 0', 'd/f "4"'],
+  },
+  {
+    name: 'entries for the root',
+    note: 'The root is not part of a layer: its entries are passed over.',
+    layers: [
+      tar(
+        block({ name: './', flag: '5', mode: 0o700, uid: 7 }),
+        block({ name: '/', flag: '5', mode: 0o711, uid: 8 }),
+        block({ name: '.', flag: '5', mode: 0o722, uid: 9 }),
+        file('a'),
+      ),
+    ],
+    tree: ['a ""'],
+  },
+  {
+    name: 'slashes behind names',
+    note: 'The type decides: a directory may lack the slash, and a file have one. In v7 the slash makes the directory.',
+    layers: [
+      tar(
+        block({ name: 'directory', flag: '5', mode: 0o755 }),
+        block({ name: 'directory/sub//', flag: '5', mode: 0o755 }),
+        symlink('link/', 'directory/'),
+        block({ name: 'v7/', flag: '\0', magic: 'v7', mode: 0o755 }),
+        file('v7/in', 'x', { flag: '\0', magic: 'v7' }),
+      ),
+    ],
+    tree: ['directory/', 'directory/sub/', 'link -> directory/', 'v7/', 'v7/in "x"'],
+  },
+  {
+    name: 'a file with a slash behind its name',
+    note: 'POSIX keeps the slash for directories of v7; type 0 says file.',
+    layers: [tar(file('file/', 'x'))],
+    tree: ['file "x"'],
+  },
+  {
+    name: 'names of 255 bytes',
+    note: 'The longest that Linux takes, in plain letters and in UTF-8.',
+    layers: [
+      tar(
+        pax([['path', 'n'.repeat(255)]]),
+        file('short', '1'),
+        pax([['path', `${'\xc3\xbc'.repeat(127)}n`]]),
+        file('short', '2'),
+      ),
+    ],
+    tree: [`${'n'.repeat(255)} "1"`, `${'\\xc3\\xbc'.repeat(127)}n "2"`],
+  },
+  {
+    name: 'a whiteout of a name of 251 bytes',
+    note: 'The longest that can be hidden: `.wh.` takes four.',
+    layers: [
+      tar(file('kept'), pax([['path', 'n'.repeat(251)]]), file('short')),
+      tar(pax([['path', `.wh.${'n'.repeat(251)}`]]), file('short')),
+    ],
+    tree: ['kept ""'],
+  },
+  {
+    name: 'a path of 100 directories',
+    note: 'Far longer than the 256 bytes of a block.',
+    layers: [tar(pax([['path', `${DEEP.join('/')}/file`]]), file('short', 'x'))],
+    tree: [
+      ...DEEP.map((_, index) => `${DEEP.slice(0, index + 1).join('/')}/ at 0`),
+      `${DEEP.join('/')}/file "x"`,
+    ],
+  },
+  {
+    name: 'names that differ in case alone',
+    note: "Linux tells them apart; Debian's manual pages have such pairs.",
+    layers: [
+      tar(
+        file('PAM.7.gz', '1'),
+        file('pam.7.gz', '2'),
+        directory('D'),
+        directory('d'),
+        file('D/a'),
+        file('d/A'),
+      ),
+      tar(file('.wh.pam.7.gz'), file('d/.wh.A')),
+    ],
+    tree: ['D/', 'D/a ""', 'PAM.7.gz "1"', 'd/'],
+  },
+  {
+    name: 'names in both forms of Unicode',
+    note: 'Composed and decomposed letters are different bytes, and so different names.',
+    layers: [
+      tar(...[...NFC, ...NFD].map((name, index) => file(name, `${index}`))),
+      tar(file(`.wh.${NFC[0]}`), file(`.wh.${NFD[1]}`)),
+    ],
+    tree: ['u\\xcc\\x88 "2"', '\\xc3\\x85 "1"'],
+  },
+]

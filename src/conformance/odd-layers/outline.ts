@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import type { ByteString } from '../../fs/bytes.js'
+import { xattrsOf } from '../../fs/compare.js'
+import type { RawFs, RawStat } from '../../fs/raw-fs.js'
+import { walk } from '../../fs/walk.js'
+import { MTIME } from './raw-tar.js'
+
+export interface OutlineOptions {
+  /** Times from then on are told as `now`: those that a program took from the clock. In nanoseconds since 1970. */
+  readonly nowFrom?: bigint
+}
+
+/**
+ * A tree in lines, one a path, that leave out what is usual: root's, of 2001, 0644, or 0755 for directories. Bytes that
+ * do not print are `\xNN`.
+ *
+ *     d/ mode 700               a directory
+ *     d/a owner 1:2 "content"   a file
+ *     d/b = d/a                 another name of it
+ *     d/s -> a                  a symlink
+ *     null char 1:3 at 0        a device of 1970
+ *
+ * The root has a line, `/`, if its mode or owner is unusual.
+ */
+export function outlineOf(fs: RawFs, options: OutlineOptions = {}): string[] {
+  const names = new Map<string, ByteString>()
+  const root = ['/', ...attributesOf(fs, ROOT, fs.lstat(ROOT))]
+  const lines = root.length > 1 ? [root.join(' ')] : []
+  for (const { path, stat } of walk(fs)) {
+    const inode = `${stat.dev}:${stat.ino}`
+    const first = stat.type === 'directory' ? undefined : names.get(inode)
+    names.set(inode, first ?? path)
+    const words =
+      first === undefined
+        ? [...attributesOf(fs, path, stat), ...timeOf(stat, options), ...substanceOf(fs, path, stat)]
+        : ['=', shown(first)]
+    lines.push([stat.type === 'directory' ? `${shown(path)}/` : shown(path), ...words].join(' '))
+  }
+  return lines
+}
+
+function attributesOf(fs: RawFs, path: ByteString, { type, mode, uid, gid }: RawStat): string[] {
+  const usual = type === 'directory' ? 0o755 : 0o644
+  return [
+    ...(mode === usual || type === 'symlink' ? [] : [`mode ${mode.toString(8)}`]),
+    ...(uid === 0 && gid === 0 ? [] : [`owner ${uid}:${gid}`]),
+    ...[...xattrsOf(fs, path)].map(([name, value]) => `${shown(name)}=${shown(value.toString('latin1'))}`),
+  ]
+}
+
+function timeOf({ mtimeNs }: RawStat, { nowFrom }: OutlineOptions): string[] {
+  if (mtimeNs === BigInt(MTIME) * BILLION) return []
+  return [nowFrom !== undefined && mtimeNs >= nowFrom ? 'at now' : `at ${seconds(mtimeNs)}`]
+}
+
+/** Seconds with nine digits behind the point, or without any. */
+function seconds(ns: bigint): string {
+  const size = ns < 0n ? -ns : ns
+  const fraction = size % BILLION === 0n ? '' : `.${(size % BILLION).toString().padStart(9, '0')}`
+  return `${ns < 0n ? '-' : ''}${size / BILLION}${fraction}`
+}
+
+function substanceOf(fs: RawFs, path: ByteString, stat: RawStat): string[] {
+  switch (stat.type) {
+    case 'file':
+      return [contentOf(fs, path, stat)]
+    case 'symlink':
+      return ['->', shown(fs.readlink(path))]
+    case 'char':
+    case 'block':
+      return [stat.type, `${stat.device.major}:${stat.device.minor}`]
+    case 'directory':
+      return []
+    default:
+      return [stat.type]
+  }
+}
+
+function contentOf(fs: RawFs, path: ByteString, { size }: RawStat): string {
+  const file = fs.open(path, constants.O_RDONLY)
+  try {
+    const buffer = Buffer.alloc(size)
+    for (let at = 0; at < size;) {
+      const count = file.read(buffer.subarray(at), at)
+      if (count === 0) break
+      at += count
+    }
+    if (size <= SHOWN) return `"${shown(buffer.toString('latin1'))}"`
+    return `${size} bytes ${createHash('sha256').update(buffer).digest('hex').slice(0, 8)}`
+  } finally {
+    file.close()
+  }
+}
+
+function shown(text: string): string {
+  return text.replaceAll(/[^ -[\]-~]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, '0')}`)
+}
+
+const ROOT = '' as ByteString
+const BILLION = 1_000_000_000n
+const SHOWN = 60

@@ -1,0 +1,22 @@
+import { outlineOf } from '#layerstack/conformance/index.js'
+import { ModelFs } from '#layerstack/fs/model-fs.js'
+import { LayerApplier } from '#layerstack/tar/apply.js'
+import { TarReader } from '#layerstack/tar/reader.js'
+import { imageOf, writeArchive } from '../store/archive.js'
+
+/** A docker-archive of an image of these layers; of the same layers the same image. */
+export function writeImage(path: string, layers: readonly Buffer[], reference: string): Promise<void> {
+  return writeArchive(path, imageOf(layers, reference))
+}
+
+/** The outline of what tars make, in memory, one on the other. */
+export async function outlineOfTars(tars: Iterable<AsyncIterable<Uint8Array>>): Promise<string[]> {
+  const raw = new ModelFs()
+  for (const tar of tars) {
+    const [reader, applier] = [new TarReader(), new LayerApplier({ raw })]
+    for await (const chunk of tar) for (const part of reader.push(chunk)) applier.part(part)
+    for (const part of reader.end()) applier.part(part)
+    applier.finish()
+  }
+  return outlineOf(raw)
+}

@@ -1,0 +1,37 @@
+import type { OpenStoreOptions } from '#layerstack/index.js'
+import { noBtrfs } from '../drivers/btrfs-place.js'
+import { noKernel } from '../drivers/openers.js'
+import { noCalls, type Reason } from '../support/needs.js'
+
+export interface Place {
+  readonly name: string
+  readonly options: Omit<OpenStoreOptions, 'root'>
+  /** Why it cannot be tried here. */
+  readonly reason?: Reason
+  readonly onBtrfs?: true
+}
+
+const noRoot: Reason = process.getuid?.() === 0 ? undefined : 'an ordinary user cannot give files away'
+const USERSPACE = { driver: 'overlay2', engine: 'userspace' } as const
+
+/** Each driver, each engine, and each way of keeping attributes. */
+export const places: readonly Place[] = [
+  { name: 'vfs', options: { driver: 'vfs' }, reason: noRoot },
+  {
+    name: 'vfs, attributes beside',
+    options: { driver: 'vfs', driverOptions: { attributes: 'sidecar' } },
+  },
+  { name: 'overlay2, userspace', options: USERSPACE, reason: noRoot },
+  {
+    name: 'overlay2, userspace, attributes in xattrs',
+    options: { ...USERSPACE, driverOptions: { attributes: 'override' } },
+    reason: noCalls,
+  },
+  { name: 'overlay2, kernel', options: { driver: 'overlay2', engine: 'kernel' }, reason: noKernel },
+  {
+    name: 'btrfs, kernel',
+    options: { driver: 'btrfs', engine: 'kernel' },
+    reason: noBtrfs,
+    onBtrfs: true,
+  },
+]

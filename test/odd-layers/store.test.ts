@@ -1,0 +1,126 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { oddLayers, outlineOf, refusedLayers } from '#layerstack/conformance/index.js'
+import { chainIds } from '#layerstack/digest.js'
+import { openStore, type Container, type Image, type Store } from '#layerstack/index.js'
+import { btrfsPlace, type BtrfsPlace } from '../drivers/btrfs-place.js'
+import { digestOf } from '../store/archive.js'
+import { enterDirectory } from '../support/ledger.js'
+import { removeTree } from '../support/mounts.js'
+import { unless } from '../support/needs.js'
+import { outlineOfTars, writeImage } from './odd-image.js'
+import { places } from './places.js'
+
+const FIRST = oddLayers[0]?.layers ?? []
+/** In memory where it may be: all that is loaded is synced to disk. */
+const HOME = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+
+describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
+  let scratch: string
+  let btrfs: BtrfsPlace | undefined
+  let store: Store
+
+  beforeAll(async () => {
+    if (reason !== undefined) return
+    scratch = mkdtempSync(join(HOME, 'layerstack-odd-'))
+    enterDirectory(scratch)
+    if (onBtrfs === true) btrfs = await btrfsPlace()
+    store = await openStore({ root: join(btrfs?.path ?? scratch, 'root'), ...options })
+    await load(FIRST)
+  })
+
+  afterAll(async () => {
+    if (reason !== undefined) return
+    await store.close()
+    await btrfs?.[Symbol.asyncDispose]()
+    await removeTree(scratch)
+  })
+
+  it.each(oddLayers)(
+    '$name: one tree however it is read, saved byte for byte',
+    unless(reason),
+    async (odd) => {
+      const image = await load(odd.layers)
+      await expectSaved(image, odd.layers)
+      await inContainer(image, async (container) => {
+        expect(outlineOf(container.fs.raw)).toEqual(odd.tree)
+        expect(await outlineOfTars([container.export()])).toEqual(odd.tree)
+        await expectCommitted(container)
+      })
+      const flat = await store.flatten(image.id)
+      expect(await outlineOfTars(tarsOf(flat))).toEqual(odd.tree)
+      await inContainer(flat, async (container) => expect(outlineOf(container.fs.raw)).toEqual(odd.tree))
+      await store.remove(flat.id)
+    },
+  )
+
+  it.each(refusedLayers)('$name: refused, and nothing of it stays', unless(reason), async (layer) => {
+    const before = state()
+    await expect(load(layer.layers)).rejects.toMatchObject({ code: layer.code })
+    expect(state()).toEqual(before)
+  })
+
+  it('nothing is damaged by all that', unless(reason), async () => {
+    expect((await store.check()).problems).toEqual([])
+  })
+
+  async function load(layers: readonly Buffer[]): Promise<Image> {
+    const archive = join(scratch, 'image.tar')
+    await writeImage(archive, layers, 'odd:layer')
+    const [image] = await store.load(archive)
+    expect(image?.layers).toEqual(layers.map(digestOf))
+    return image as Image
+  }
+
+  async function expectSaved(image: Image, layers: readonly Buffer[]): Promise<void> {
+    const layout = join(scratch, 'layout')
+    await store.save(image.id, layout, { format: 'oci-layout' })
+    for (const layer of layers) {
+      const blob = join(layout, 'blobs', digestOf(layer).replace(':', '/'))
+      expect(readFileSync(blob).equals(layer)).toBe(true)
+    }
+    rmSync(layout, { recursive: true })
+  }
+
+  /** Changes of all sorts are a layer that makes the same tree elsewhere. */
+  async function expectCommitted(container: Container): Promise<void> {
+    await change(container)
+    const committed = await container.commit()
+    expect(await outlineOfTars(tarsOf(committed))).toEqual(outlineOf(container.fs.raw))
+    await store.remove(committed.id)
+  }
+
+  function tarsOf({ layers }: Image): AsyncIterable<Uint8Array>[] {
+    return chainIds(layers).map((id) => store.layers.tarStream(id))
+  }
+
+  async function inContainer(image: Image, work: (container: Container) => Promise<void>): Promise<void> {
+    await using container = await store.createContainer(image.id)
+    try {
+      await work(container)
+    } finally {
+      await container.remove()
+    }
+  }
+
+  /** Every name below the store's root. */
+  function state(): string[] {
+    return readdirSync(store.root, { recursive: true, encoding: 'latin1' }).toSorted()
+  }
+})
+
+/** What is in the root gets another name, another mode, or goes: so all sorts of objects are copied up or hidden. */
+async function change({ fs }: Container): Promise<void> {
+  for (const { name, type } of fs.raw.readdir(ROOT)) {
+    const path = Buffer.from(name, 'latin1')
+    if (type === 'directory') await fs.chmod(path, 0o701)
+    else if (type === 'symlink' || name.length > 200) await fs.rm(path)
+    else await fs.link(path, Buffer.concat([path, Buffer.from('~')]))
+  }
+  await fs.mkdir('made')
+  await fs.writeFile('made/file', 'made')
+}
+
+const ROOT = '' as Parameters<Container['fs']['raw']['readdir']>[0]
