@@ -13,8 +13,8 @@ export interface BtrfsPlace extends AsyncDisposable {
   readonly path: string
 }
 
-export async function btrfsPlace(options = 'loop'): Promise<BtrfsPlace> {
-  const base = mkdtempSync(join(tmpdir(), 'layerstack-btrfs-'))
+export async function btrfsPlace(options = 'loop', directory = tmpdir()): Promise<BtrfsPlace> {
+  const base = mkdtempSync(join(directory, 'layerstack-btrfs-'))
   enterDirectory(base)
   const [image, path] = [join(base, 'image'), join(base, 'mount')]
   writeFileSync(image, '')

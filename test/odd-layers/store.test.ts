@@ -26,7 +26,7 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
     if (reason !== undefined) return
     scratch = mkdtempSync(join(HOME, 'layerstack-odd-'))
     enterDirectory(scratch)
-    if (onBtrfs === true) btrfs = await btrfsPlace()
+    if (onBtrfs === true) btrfs = await btrfsPlace('loop', HOME)
     store = await openStore({ root: join(btrfs?.path ?? scratch, 'root'), ...options })
     await load(FIRST)
   })
