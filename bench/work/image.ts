@@ -9,7 +9,7 @@ import { dockerPeer } from '../peers/docker.js'
 import { podmanPeer } from '../peers/podman.js'
 import { syncDisk } from '../peers/program.js'
 import { task, type DriverSide, type Place, type Workload } from '../workload.js'
-import { ofFlatTree, ofLayerTrees, referenceIn, unpackLayers } from './image-floors.js'
+import { ofFlatTree, ofLayerTrees, referenceIn, unpackEach, unpackLayers } from './image-floors.js'
 
 /** All work on the same archive of a real image, as `docker save` wrote it. */
 const common = { heavy: true, onImage: true, space: 1500 * MIB }
@@ -33,12 +33,12 @@ const load: Workload = {
   floors: {
     'tar -x + sha256sum': (place) =>
       unpackLayers(place, {
-        'tar -x': 'for l in $(cat order); do tar -xf "$l" -C "$1"; done',
+        'tar -x': unpackEach,
         sha256sum: 'sha256sum $(cat order)',
       }),
     'tar -x & sha256sum': (place) =>
       unpackLayers(place, {
-        both: 'sha256sum $(cat order) & for l in $(cat order); do tar -xf "$l" -C "$1"; done; wait',
+        both: `sha256sum $(cat order) & ${unpackEach}; wait`,
       }),
   },
   peers: {

@@ -1,7 +1,8 @@
-import { lstatSync } from 'node:fs'
-import { readdir, rename } from 'node:fs/promises'
+import { lstatSync, renameSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isErrno } from '../errors.js'
+import { removeSmallTree } from '../jobs/remove-tree.js'
 import { runJob } from '../jobs/run-job.js'
 
 const SUFFIX = '-removing'
@@ -19,7 +20,7 @@ export async function trash(directory: string, name: string): Promise<void> {
   const path = join(directory, `${name}${SUFFIX}`)
   await discard(path)
   try {
-    await rename(join(directory, name), path)
+    renameSync(join(directory, name), path)
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return
     throw error
@@ -27,9 +28,10 @@ export async function trash(directory: string, name: string): Promise<void> {
   await discard(path)
 }
 
-/** Removes a tree, in a worker thread if there is one. */
+/** Removes a tree; one that takes its time in a worker thread. */
 export async function discard(path: string): Promise<void> {
-  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) await runJob({ kind: 'removeTree', path })
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return
+  if (!removeSmallTree(path)) await runJob({ kind: 'removeTree', path })
 }
 
 /** Clears what a crash left of layers that were being removed. */

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
+import { closeSync, fchmodSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { makeDirectory } from './make-directory.js'
 import { syncDirectory } from './sync-directory.js'
+import { syncFile } from './sync-file.js'
 
 export interface AtomicFileOptions {
   /** Set as given, whatever the umask. @default 0o600 */
@@ -26,18 +27,27 @@ export async function writeFileAtomic(
   await makeDirectory(directory)
   const temporary = join(directory, `.tmp-${basename(path)}-${randomBytes(6).toString('hex')}`)
   try {
-    const file = await open(temporary, 'wx', mode)
-    try {
-      await file.writeFile(data)
-      await file.chmod(mode)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, path)
+    await writeFileSynced(temporary, data, { mode })
+    renameSync(temporary, path)
   } catch (error) {
-    await rm(temporary, { force: true })
+    rmSync(temporary, { force: true })
     throw error
   }
   await syncDirectory(directory)
+}
+
+/** Writes a new file. When this resolves its content is on disk; its name is when the directory is. */
+export async function writeFileSynced(
+  path: string,
+  data: string | Uint8Array,
+  { mode = 0o600 }: AtomicFileOptions = {},
+): Promise<void> {
+  const fd = openSync(path, 'wx', mode)
+  try {
+    writeFileSync(fd, data)
+    fchmodSync(fd, mode)
+    await syncFile(fd)
+  } finally {
+    closeSync(fd)
+  }
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isErrno, StoreError } from '../errors.js'
@@ -52,8 +53,7 @@ export class Lease implements AsyncDisposable {
   }
 
   async end(): Promise<void> {
-    await rm(this.#path + SUFFIX, { force: true })
-    await rm(this.#path + LOCK_SUFFIX, { force: true })
+    for (const suffix of [SUFFIX, LOCK_SUFFIX]) rmSync(this.#path + suffix, { force: true })
     await this.#lock.release()
   }
 

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { syncDirectory } from './sync-directory.js'
 
@@ -12,7 +12,7 @@ export async function makeDirectory(
   path: string,
   { mode = 0o777 }: MakeDirectoryOptions = {},
 ): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode })
+  const first = mkdirSync(path, { recursive: true, mode })
   if (first === undefined) return
   const above = dirname(resolve(first))
   for (let made = resolve(path); made !== above; made = dirname(made)) await syncDirectory(dirname(made))

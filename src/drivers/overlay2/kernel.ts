@@ -46,12 +46,20 @@ export function mountLayer(layer: OpenedLayer, keeping: Keeping, sole: boolean):
 
 /** Undoes `mountLayer`, whoever called it; harmless when nothing is mounted. */
 export function unmountLayer(merged: string): void {
-  if (isMountPoint(merged)) unmountIfMounted(merged)
+  if (removed(merged)) return
+  unmountIfMounted(merged)
+  removed(merged)
+}
+
+/** False where it is mounted on here. Gone, it is unmounted in other mount namespaces too. */
+function removed(directory: string): boolean {
   try {
-    // Gone, it is unmounted in other mount namespaces too.
-    rmdirSync(merged)
+    rmdirSync(directory)
+    return true
   } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw error
+    if (isErrno(error, 'ENOENT')) return true
+    if (isErrno(error, 'EBUSY')) return false
+    throw error
   }
 }
 

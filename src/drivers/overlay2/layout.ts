@@ -1,8 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { mkdir, rename, rm, symlink } from 'node:fs/promises'
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { writeFileAtomic } from '../../durable/atomic-file.js'
+import { writeFileAtomic, writeFileSynced } from '../../durable/atomic-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno, StoreError } from '../../errors.js'
 import { isTrash, trash } from '../trash.js'
@@ -20,7 +29,9 @@ import { isTrash, trash } from '../trash.js'
  *
  * 1. A layer is there when its `link` is: that is written last. What else is found is a create or a remove that a crash
  *    cut short, and counts as nothing.
- * 2. `link`, `lower` and `committed` are written aside, synced and renamed; directories are synced before a call resolves.
+ * 2. `link` and `committed` are written aside, synced and renamed, and `lower` is synced before there is a `link`;
+ *    directories are synced before a call resolves. What can be done before the first sync is: a journal is then written
+ *    once for all of it.
  * 3. `l/<link>` can be made again from `link`, and is, where it is missing or points elsewhere (a crash during `adopt`);
  *    an empty `link`, as a crash left Docker (moby#35747), is made again from `l/`.
  * 4. `adopt` turns the symlink first and renames the layer's directory then. After a crash in between, the layer is still
@@ -77,17 +88,17 @@ export class Overlay2Layout {
     // What a crash left half made has no link, and is in the way.
     await trash(this.home, id)
     const directory = this.directory(id)
+    const link = newLink()
     try {
-      await mkdir(directory, { mode: 0o710 })
-      await mkdir(this.diff(id), { mode: 0o755 })
-      if (parent !== undefined) await mkdir(this.work(id), { mode: 0o700 })
+      mkdirSync(directory, { mode: 0o710 })
+      mkdirSync(this.diff(id), { mode: 0o755 })
+      if (parent !== undefined) mkdirSync(this.work(id), { mode: 0o700 })
       prepare()
+      symlinkSync(join('..', id, 'diff'), join(this.#links, link))
       if (parent !== undefined) {
         await this.#commit(parent)
-        await writeFileAtomic(join(directory, 'lower'), lowers.join(':'), { mode: 0o644 })
+        await writeFileSynced(join(directory, 'lower'), lowers.join(':'), { mode: 0o644 })
       }
-      const link = newLink()
-      await symlink(join('..', id, 'diff'), join(this.#links, link))
       await syncDirectory(this.#links)
       await writeFileAtomic(join(directory, 'link'), link, { mode: 0o644 })
       await syncDirectory(this.home)
@@ -99,7 +110,7 @@ export class Overlay2Layout {
 
   async remove(id: string): Promise<void> {
     const link = this.#readLink(id)
-    if (link) await rm(join(this.#links, link), { force: true })
+    if (link) rmSync(join(this.#links, link), { force: true })
     await trash(this.home, id)
   }
 
@@ -107,7 +118,7 @@ export class Overlay2Layout {
     const link = await this.link(id)
     await trash(this.home, newId)
     await this.#pointLink(link, newId)
-    await rename(this.directory(id), this.directory(newId))
+    renameSync(this.directory(id), this.directory(newId))
     await syncDirectory(this.home)
   }
 
@@ -169,8 +180,8 @@ export class Overlay2Layout {
 
   async #pointLink(link: string, id: string): Promise<void> {
     const aside = join(this.#links, `${link}.${newLink()}`)
-    await symlink(join('..', id, 'diff'), aside)
-    await rename(aside, join(this.#links, link))
+    symlinkSync(join('..', id, 'diff'), aside)
+    renameSync(aside, join(this.#links, link))
     await syncDirectory(this.#links)
   }
 
