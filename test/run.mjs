@@ -30,6 +30,7 @@ const FOLDERS_FOR_ALL = [
   'test/conformance',
   'test/drivers',
   'test/fs',
+  'test/fuzz',
   'test/store',
   'test/sys',
 ]

@@ -213,7 +213,7 @@ export class HostFs implements RawFs {
   setxattr(path: ByteString, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void {
     this.#mayWrite('setxattr', path)
     this.#at('setxattr', path, (host) => {
-      if (this.#attributes !== undefined) this.#attributes.set({ path, host }, name, value, flag)
+      if (this.#attributes !== undefined) this.#keepXattr(this.#attributes, host, path, name, value, flag)
       else if (libcAvailable().works) lsetxattr(host, bytesToHost(name), value, flag)
       else throw systemError('ENOTSUP', 'setxattr', host)
     })
@@ -222,8 +222,10 @@ export class HostFs implements RawFs {
   removexattr(path: ByteString, name: ByteString): void {
     this.#mayWrite('removexattr', path)
     this.#at('removexattr', path, (host) => {
-      if (this.#attributes !== undefined) this.#attributes.remove({ path, host }, name)
-      else if (libcAvailable().works) lremovexattr(host, bytesToHost(name))
+      if (this.#attributes !== undefined) {
+        mustHold('removexattr', host, this.#stat(host, path), name)
+        this.#attributes.remove({ path, host }, name)
+      } else if (libcAvailable().works) lremovexattr(host, bytesToHost(name))
       else throw systemError('ENOTSUP', 'removexattr', host)
     })
   }
@@ -313,6 +315,21 @@ export class HostFs implements RawFs {
     })
   }
 
+  #keepXattr(
+    attributes: Attributes,
+    host: HostPath,
+    path: ByteString,
+    name: ByteString,
+    value: Uint8Array,
+    flag: 'create' | 'replace' | undefined,
+  ): void {
+    const inode = rawStat(lstatSync(host, { bigint: true }))
+    const stat = attributes.seen({ path, host }, inode)
+    mustHold('setxattr', host, stat, name)
+    if (inode.type === 'symlink' && !attributes.marksSymlinks) replaceSymlink(attributes, host, path, stat)
+    attributes.set({ path, host }, name, value, flag)
+  }
+
   #keepOwner(attributes: Attributes, host: HostPath, path: ByteString, uid: number, gid: number): void {
     const inode = rawStat(lstatSync(host, { bigint: true }))
     const stat = attributes.seen({ path, host }, inode)
@@ -336,6 +353,13 @@ function attributesOf(spec: HostFsSpec): Attributes | undefined {
 
 function created(type: FileType, mode: number): KeptStat {
   return { type, mode, uid: 0, gid: 0, device: NO_DEVICE }
+}
+
+/** As the kernel has it: only files and directories have xattrs of users. */
+function mustHold(syscall: string, host: HostPath, { type }: RawStat, name: ByteString): void {
+  if (name.startsWith('user.') && type !== 'file' && type !== 'directory') {
+    throw systemError('EPERM', syscall, host)
+  }
 }
 
 /** Puts a regular file that stands for the symlink in its place, by one rename. */

@@ -64,7 +64,8 @@ export class OverrideStat implements Attributes {
   }
 
   keep(subject: Subject, kept: KeptStat): void {
-    if (showsByItself(kept) && subject.path !== '') drop(subject)
+    const isMark = kept.type === 'symlink' || subject.path === ''
+    if (showsByItself(kept) && !isMark) drop(subject)
     else set(subject, STAT, Buffer.from(textOf(kept)))
   }
 
@@ -80,14 +81,18 @@ export class OverrideStat implements Attributes {
   }
 
   get(subject: Subject, name: ByteString): Buffer | undefined {
-    return isXattrName(name) ? get(subject, hostName(name)) : undefined
+    return get(subject, isXattrName(name) ? hostName(name) : bytesToHost(name))
   }
 
   set(subject: Subject, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void {
     set(subject, hostName(name), value, flag)
   }
 
-  remove({ host }: Subject, name: ByteString): void {
+  remove(subject: Subject, name: ByteString): void {
+    const { host } = subject
+    if (get(subject, hostName(name)) === undefined) {
+      throw systemError('ENODATA', 'removexattr', bytesToHost(name))
+    }
     if (typeof host === 'number') fremovexattr(host, hostName(name))
     else lremovexattr(host, hostName(name))
   }

@@ -1,4 +1,5 @@
 import { constants } from 'node:fs'
+import { isXattrName } from './attributes.js'
 import type { ByteString } from './bytes.js'
 import { CopyUp } from './copy-up.js'
 import { HostFs } from './host-fs.js'
@@ -171,7 +172,9 @@ export class UnionFs implements RawFs {
   removexattr(path: ByteString, name: ByteString): void {
     const kept = this.#keptXattr('removexattr', path, name)
     const { fs, inUpper } = this.#lookup.require('removexattr', path)
-    if (!inUpper && fs.getxattr(path, kept) === undefined) throw failure('ENODATA', 'removexattr', path)
+    if (!inUpper && fs.getxattr(path, kept) === undefined) {
+      throw failure(isXattrName(name) ? 'ENODATA' : 'ENOTSUP', 'removexattr', path)
+    }
     this.#lift('removexattr', path).removexattr(path, kept)
   }
 
@@ -235,6 +238,7 @@ export class UnionFs implements RawFs {
     const writes = (flags & (O_WRONLY | O_RDWR | O_TRUNC)) !== 0
     if (type === 'symlink') throw failure('ELOOP', 'open', path)
     if (type === 'directory' && writes) throw failure('EISDIR', 'open', path)
+    if (type !== 'directory') throw failure('ENXIO', 'open', path)
     const file = fs.open(path, flags & ~O_CREAT)
     return inUpper ? file : this.#lowerFiles.add(path, file, (at) => this.#lift('open', at))
   }

@@ -1,0 +1,141 @@
+import { constants } from 'node:fs'
+import type { Tree } from '#layerstack/conformance/index.js'
+import { baseOf, type ByteString } from '#layerstack/fs/bytes.js'
+import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import { walk } from '#layerstack/fs/walk.js'
+import type { Entry } from './entries.js'
+import type { Step } from './step.js'
+import type { Look, World } from './world.js'
+
+/**
+ * Where two drivers may differ, each with its reason. Everything else is a failure.
+ */
+
+/** What two drivers promise to have in common, beside their trees. */
+export interface Rules {
+  /** Diffs have the same entries, and links are counted alike: either both copy up, or both do not. */
+  readonly sameDiffs: boolean
+  /** Neither makes its diffs by comparing trees, which passes over times of directories and names of lower files. */
+  readonly copiesUp: boolean
+  /** Each can go on in the other's root. */
+  readonly interchange: boolean
+  /** What the kernel does to set-id bits by itself is not done where they are not in the inode. */
+  readonly keptAside: boolean
+}
+
+/** Of two paths that lead nowhere either may be complained of first. */
+export function sameResult(one: string, other: string, step: Step): boolean {
+  const plain = (result: string) =>
+    step.do === 'rename' || step.do === 'link' ? result.replace('ENOTDIR', 'ENOENT') : result
+  return plain(one) === plain(other)
+}
+
+/** A name that only a union refuses becomes a mark elsewhere, for whoever reads the layer as a diff or an overlay. */
+export function cannotBeTaken(step: Step, ranks: readonly number[]): boolean {
+  return makesName(step, '.wh.') && !ranks.includes(UNION)
+}
+
+/** A step as it is taken under these rules. */
+export function underRules(step: Step, { keptAside }: Rules): Step {
+  if (!keptAside || !('mode' in step)) return step
+  return { ...step, mode: step.mode & ~SET_ID }
+}
+
+const SET_ID = 0o6000
+
+/** How much a driver may refuse that others do: a whole tree nothing, a kernel's overlay some, a union some more. */
+export function rankOf({ driver }: World): number {
+  if (driver.name !== 'overlay2') return WHOLE
+  return driver.engine === 'kernel' ? OVERLAY : UNION
+}
+
+const [WHOLE, OVERLAY, UNION] = [0, 1, 2]
+
+/** Who may refuse more is asked first; when it refuses so, the other is not asked. */
+export function isRefused(step: Step, result: string, rank: number, otherRank: number): boolean {
+  const code = /^\w+/.exec(result)?.[0] ?? ''
+  return REFUSALS.some(
+    (each) => rank >= each.rank && otherRank < each.rank && each.code === code && each.of(step),
+  )
+}
+
+const REFUSALS: readonly Refusal[] = [
+  // Without redirect_dir, which would make diffs that nobody else can read.
+  { rank: OVERLAY, code: 'EXDEV', of: (step) => step.do === 'rename' || step.do === 'fs.rename' },
+  // The names of marks, in one of the forms that are read.
+  { rank: UNION, code: 'EINVAL', of: (step) => makesName(step, '.wh.') },
+]
+
+function makesName(step: Step, beginning: string): boolean {
+  const place = 'to' in step ? step.to : 'path' in step ? step.path : ''
+  return baseOf(place as ByteString).startsWith(beginning)
+}
+
+interface Refusal {
+  /** From this one on. */
+  readonly rank: number
+  readonly code: string
+  readonly of: (step: Step) => boolean
+}
+
+/**
+ * Copy-up breaks hard links of a lower file, and a whole copy does not; a comparison does not see which names of a lower
+ * file are gone. So that both go on from the same, what has more than one name becomes one file for each in a new
+ * container.
+ */
+export function partLinks(raw: RawFs): void {
+  const names = new Map<string, ByteString[]>()
+  for (const { path, stat } of walk(raw)) {
+    const inode = `${stat.dev}:${stat.ino}`
+    if (stat.type !== 'directory' && stat.nlink > 1) names.set(inode, [...(names.get(inode) ?? []), path])
+  }
+  for (const paths of names.values()) if (paths.length > 1) for (const path of paths) makeAnew(raw, path)
+}
+
+/** Without what was copied up though it did not change: a comparison of trees does not see it, and need not. */
+export function withoutUnchanged({ changes, entries, tree, below }: Look): {
+  changes: string[]
+  entries: Entry[]
+} {
+  const kept: string[] = []
+  for (const change of changes.toReversed()) {
+    const path = change.slice(change.indexOf(' ') + 1)
+    const isUnchanged = change.startsWith('modify ') && lineAt(tree, path) === lineAt(below, path)
+    if (!isUnchanged || kept.some((each) => each.includes(` ${path}/`))) kept.push(change)
+  }
+  const paths = new Set(
+    kept.filter((each) => !each.startsWith('delete ')).map((each) => each.slice(each.indexOf(' ') + 1)),
+  )
+  return { changes: kept.toReversed(), entries: entries.filter(({ path }) => paths.has(path)) }
+}
+
+/** Times of directories are not compared. */
+function lineAt(tree: Tree, path: string): string | undefined {
+  const line = tree.get(`/${path}`)
+  return line?.startsWith('directory ') === true ? line.replace(/ mtime=-?\d+/, '') : line
+}
+
+function makeAnew(raw: RawFs, path: ByteString): void {
+  const { type, mode, uid, gid, size, device } = raw.lstat(path)
+  const target = type === 'symlink' ? raw.readlink(path) : ('' as ByteString)
+  const content = type === 'file' ? contentAt(raw, path, size) : undefined
+  const xattrs = raw.listxattr(path).map((name) => [name, raw.getxattr(path, name)] as const)
+  raw.unlink(path)
+  if (content !== undefined) {
+    const file = raw.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode)
+    file.write(content, 0)
+    file.close()
+  } else if (type === 'symlink') raw.symlink(target, path)
+  else if (type !== 'file' && type !== 'directory') raw.mknod(path, type, mode, device)
+  raw.chown(path, uid, gid)
+  for (const [name, value] of xattrs) if (value !== undefined) raw.setxattr(path, name, value)
+  if (type !== 'symlink') raw.chmod(path, mode)
+}
+
+function contentAt(raw: RawFs, path: ByteString, size: number): Buffer {
+  const file = raw.open(path, constants.O_RDONLY)
+  const content = Buffer.alloc(size)
+  file.read(content, 0)
+  file.close()
+  return content
+}

@@ -1,0 +1,52 @@
+import { describe, it } from 'vitest'
+import { unless } from '../support/needs.js'
+import { mustAgree } from './fuzz.js'
+import { pairNamed } from './pairs.js'
+import type { Step } from './step.js'
+
+/** What random steps have brought to light, on the pair that disagreed. */
+const found: Readonly<Record<string, readonly { readonly of: string; readonly steps: readonly Step[] }[]>> = {
+  'overlay2 in userspace and overlay2 of the kernel': [
+    {
+      of: 'opening a device or a FIFO of a lower layer to write',
+      steps: [
+        { do: 'fs.appendFile', path: 'd/d', content: 'x' },
+        { do: 'write', path: 'd/c', flags: '', mode: 0o644, at: 0, content: 'x' },
+      ],
+    },
+    {
+      of: 'removing an xattr that no namespace has from an object of a lower layer',
+      steps: [{ do: 'removexattr', path: 'c', name: 'none' }],
+    },
+  ],
+  'vfs and vfs with attributes kept aside': [
+    {
+      of: 'an xattr of a symlink',
+      steps: [
+        { do: 'removexattr', path: 'c', name: 'trusted.three' },
+        { do: 'setxattr', path: 'c', name: 'trusted.three', value: 'x', flag: 'create' },
+        { do: 'readlink', path: 'c' },
+        { do: 'setxattr', path: 'c', name: 'user.one', value: 'x' },
+      ],
+    },
+    {
+      of: 'a symlink that is given away and back',
+      steps: [
+        { do: 'chown', path: 'c', uid: 1000, gid: 1000 },
+        { do: 'chown', path: 'c', uid: 0, gid: 0 },
+        { do: 'readlink', path: 'c' },
+      ],
+    },
+    {
+      of: 'an xattr of nothing',
+      steps: [{ do: 'getxattr', path: 'a/none', name: 'none' }],
+    },
+  ],
+}
+
+for (const [name, cases] of Object.entries(found)) {
+  const pair = pairNamed(name)
+  describe(`${name} agree on`, unless(pair.reason), () => {
+    for (const { of, steps } of cases) it(of, () => mustAgree(pair, steps))
+  })
+}

@@ -1,0 +1,26 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import { unless } from '../support/needs.js'
+import { KINDS } from './arbitrary.js'
+import { fuzz, showFound } from './fuzz.js'
+import { pairs } from './pairs.js'
+
+const SEED = Number(process.env['LAYERSTACK_FUZZ_SEED'] ?? 1)
+/** Of each pair, in each identity that can run it. */
+const STEPS = 1000
+
+describe('random steps', () => {
+  let taken = 0
+  for (const pair of pairs) {
+    it(
+      `do the same on ${pair.name} (seed ${SEED})`,
+      { timeout: 600_000, ...unless(pair.reason) },
+      async () => {
+        const { steps, found } = await fuzz(pair, SEED, ({ steps: so }) => so < STEPS)
+        taken += steps
+        if (found !== undefined) expect.fail(showFound(pair, found))
+      },
+    )
+  }
+  it('are of many kinds', () => expect(KINDS).toBeGreaterThan(40))
+  afterAll(() => console.log(`fuzz: ${taken} steps from seed ${SEED}`))
+})

@@ -1,0 +1,126 @@
+import { mkdirSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as fc from 'fast-check'
+import { enterDirectory } from '../support/ledger.js'
+import { removeTree } from '../support/mounts.js'
+import { stepsOf } from './arbitrary.js'
+import { Match } from './match.js'
+import type { Pair } from './pairs.js'
+import { showStep, showSteps, type Step } from './step.js'
+import { World } from './world.js'
+
+const LENGTH = 120
+
+export interface Found {
+  readonly seed: number
+  readonly steps: readonly Step[]
+  readonly error: string
+  readonly tries: number
+}
+
+/**
+ * Takes random sequences on both sides of a pair, one for each seed, until `goesOn` says no, or a step is found that they
+ * do not agree on. The same seed gives the same sequence.
+ */
+export async function fuzz(
+  pair: Pair,
+  seed: number,
+  goesOn: (taken: { readonly steps: number; readonly sequences: number }) => boolean,
+): Promise<{ steps: number; found: Found | undefined }> {
+  const failed = new WeakMap<readonly Step[], number>()
+  const sequences = stepsOf(LENGTH, (steps) => failed.get(steps))
+  await using arena = await Arena.open(pair)
+  let steps = 0
+  for (let count = 0; goesOn({ steps, sequences: count }); count += 1) {
+    let tries = 0
+    let taken = 0
+    const property = fc.asyncProperty(sequences, async (sequence) => {
+      tries += 1
+      taken = 0
+      try {
+        for await (const _ of arena.steps(sequence)) taken += 1
+      } catch (error) {
+        failed.set(sequence, taken)
+        throw error
+      }
+    })
+    const options = { seed: seed + count, numRuns: 1, unbiased: true } as const
+    const details = await fc.check(property, options)
+    steps += taken
+    if (details.failed) {
+      const [shrunk] = details.counterexample as [Step[]]
+      const error = details.errorInstance as Error
+      return {
+        steps,
+        found: { seed: seed + count, steps: shrunk, error: error.stack ?? String(error), tries },
+      }
+    }
+  }
+  return { steps, found: undefined }
+}
+
+/** Takes the same steps on both sides, and throws where they do not agree. */
+export async function mustAgree(pair: Pair, steps: readonly Step[]): Promise<void> {
+  await using arena = await Arena.open(pair)
+  for await (const _ of arena.steps(steps));
+}
+
+/** As a report, and a test to be. */
+export function showFound(pair: Pair, { seed, steps, error, tries }: Found): string {
+  return `${pair.name}, seed ${seed}, ${steps.length} steps left after ${tries} tries:\n${showSteps(steps)}\n${error}`
+}
+
+/** Both drivers of a pair, opened once for many sequences; anew after a failure. */
+class Arena implements AsyncDisposable {
+  readonly #pair: Pair
+  #match: Match | undefined
+  #worlds: World[] = []
+  #place = ''
+
+  private constructor(pair: Pair) {
+    this.#pair = pair
+  }
+
+  static async open(pair: Pair): Promise<Arena> {
+    const arena = new Arena(pair)
+    arena.#match = await arena.#open()
+    return arena
+  }
+
+  async *steps(steps: readonly Step[]): AsyncGenerator<string, void, void> {
+    const match = (this.#match ??= await this.#open())
+    try {
+      await match.begin()
+      for (const step of steps) {
+        try {
+          yield await match.take(step)
+        } catch (error) {
+          throw new Error(`${showStep(step)}\n${(error as Error).message}`, { cause: error })
+        }
+      }
+      await match.end()
+    } catch (error) {
+      await this[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  async #open(): Promise<Match> {
+    this.#place = mkdtempSync(join(this.#pair.sides[0].directory ?? tmpdir(), 'layerstack-fuzz-'))
+    enterDirectory(this.#place)
+    const { rules, sides } = this.#pair
+    for (const [index, side] of sides.entries()) {
+      const root = join(this.#place, String(index))
+      mkdirSync(root)
+      this.#worlds.push(await World.open(side, root, rules))
+    }
+    return new Match(this.#worlds as unknown as [World, World], rules)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#match = undefined
+    for (const world of this.#worlds.splice(0)) await world.close()
+    await removeTree(this.#place)
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * One step of a random sequence, as data: it is drawn, made smaller, printed and pasted into a test as it stands.
+ *
+ * Steps without a dot call the synchronous `RawFs`, on resolved paths; `fs.` calls `LayerFs`, on paths that follow
+ * symlinks; `file.` works on one of three open files; `layer.` asks the driver. Paths are bytes, one a character.
+ */
+export type Step = RawStep | FsStep | FileStep | LayerStep
+
+export type RawStep =
+  | {
+      readonly do: 'write'
+      readonly path: string
+      readonly flags: string
+      readonly mode: number
+      readonly at: number
+      readonly content: string
+    }
+  | {
+      readonly do: 'read' | 'lstat' | 'readdir' | 'readlink' | 'listxattr' | 'rmdir' | 'unlink'
+      readonly path: string
+    }
+  | { readonly do: 'mkdir' | 'chmod'; readonly path: string; readonly mode: number }
+  | { readonly do: 'rename' | 'link'; readonly path: string; readonly to: string }
+  | { readonly do: 'symlink'; readonly path: string; readonly target: string }
+  | {
+      readonly do: 'mknod'
+      readonly path: string
+      readonly type: 'fifo' | 'socket' | 'char' | 'block'
+      readonly mode: number
+      readonly minor: number
+    }
+  | { readonly do: 'chown'; readonly path: string; readonly uid: number; readonly gid: number }
+  | { readonly do: 'utimes'; readonly path: string; readonly mtimeNs: bigint }
+  | { readonly do: 'truncate'; readonly path: string; readonly size: number }
+  | {
+      readonly do: 'setxattr'
+      readonly path: string
+      readonly name: string
+      readonly value: string
+      readonly flag?: 'create' | 'replace'
+    }
+  | { readonly do: 'getxattr' | 'removexattr'; readonly path: string; readonly name: string }
+
+export type FsStep =
+  | { readonly do: 'fs.writeFile' | 'fs.appendFile'; readonly path: string; readonly content: string }
+  | {
+      readonly do: 'fs.writeStream'
+      readonly path: string
+      readonly start?: number
+      readonly content: string
+    }
+  | { readonly do: 'fs.readStream'; readonly path: string; readonly start: number; readonly end: number }
+  | {
+      readonly do:
+        | 'fs.readFile'
+        | 'fs.stat'
+        | 'fs.realpath'
+        | 'fs.readdir'
+        | 'fs.mkdirs'
+        | 'fs.rm'
+        | 'fs.unlink'
+        | 'fs.rmdir'
+        | 'fs.readlink'
+      readonly path: string
+    }
+  | { readonly do: 'fs.copyFile' | 'fs.rename' | 'fs.link'; readonly path: string; readonly to: string }
+  | { readonly do: 'fs.symlink'; readonly path: string; readonly target: string }
+  | { readonly do: 'fs.mkdir' | 'fs.chmod' | 'fs.access'; readonly path: string; readonly mode: number }
+  | {
+      readonly do: 'fs.chown' | 'fs.lchown'
+      readonly path: string
+      readonly uid: number
+      readonly gid: number
+    }
+  | { readonly do: 'fs.utimes' | 'fs.lutimes'; readonly path: string; readonly mtimeNs: bigint }
+  | { readonly do: 'fs.truncate'; readonly path: string; readonly size: number }
+  /** Two calls, the second made before the first has ended. */
+  | { readonly do: 'fs.both'; readonly steps: readonly [FsStep, FsStep] }
+
+export type FileStep =
+  | {
+      readonly do: 'file.open'
+      readonly file: number
+      readonly path: string
+      readonly flags: string
+    }
+  | { readonly do: 'file.read'; readonly file: number; readonly at?: number; readonly length: number }
+  | { readonly do: 'file.write'; readonly file: number; readonly at?: number; readonly content: string }
+  | { readonly do: 'file.writeFile'; readonly file: number; readonly content: string }
+  | { readonly do: 'file.truncate'; readonly file: number; readonly size: number }
+  | { readonly do: 'file.chmod'; readonly file: number; readonly mode: number }
+  | { readonly do: 'file.chown'; readonly file: number; readonly uid: number; readonly gid: number }
+  | { readonly do: 'file.utimes'; readonly file: number; readonly mtimeNs: bigint }
+  | { readonly do: 'file.readFile' | 'file.stat' | 'file.sync' | 'file.close'; readonly file: number }
+
+/** Layers are numbered as they were made, the two of the ground first. */
+export type LayerStep =
+  /**
+   * The container becomes a layer, and a new container on it is entered: `in place`, by `adopt`, by its diff applied to a
+   * new layer, or by the diff of the other side.
+   */
+  | { readonly do: 'layer.commit'; readonly how: 'in place' | 'adopt' | 'diff' | 'diff of the other' }
+  /** A new container on a layer. */
+  | { readonly do: 'layer.container'; readonly on: number }
+  | { readonly do: 'layer.enter' | 'layer.remove'; readonly layer: number }
+  /** What differs from a layer that is not the parent. */
+  | { readonly do: 'layer.compare'; readonly layer: number }
+  | { readonly do: 'layer.get'; readonly volatile: boolean }
+  /** The driver is given up and opened anew; of two engines for one form each goes on in the other's root. */
+  | { readonly do: 'layer.reopen' }
+
+/** As code that can be pasted. */
+export function showSteps(steps: readonly Step[]): string {
+  return `[\n${steps.map((step) => `  ${showStep(step)},`).join('\n')}\n]`
+}
+
+export function showStep(step: Step): string {
+  return `{ ${Object.entries(step)
+    .map(([key, value]) => `${key}: ${showValue(key, value)}`)
+    .join(', ')} }`
+}
+
+function showValue(key: string, value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map((each) => showStep(each as Step)).join(', ')}]`
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'number') return key === 'mode' ? `0o${value.toString(8)}` : String(value)
+  if (typeof value !== 'string') return String(value)
+  const escaped = JSON.stringify(value).slice(1, -1).replaceAll("'", "\\'").replaceAll('\\"', '"')
+  // oxlint-disable-next-line no-control-regex
+  return `'${escaped.replaceAll(/[^\x20-\x7e]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)}'`
+}

@@ -1,0 +1,322 @@
+import { treeOf, treesDiffer, type ConformanceOptions, type Tree } from '#layerstack/conformance/index.js'
+import { chunksOf } from '#layerstack/conformance/tar-of.js'
+import type { Driver, LayerView } from '#layerstack/drivers/driver.js'
+import type { ByteString } from '#layerstack/fs/bytes.js'
+import type { LayerFileHandle, LayerFs, LayerStats } from '#layerstack/fs/layer-fs.js'
+import type { RawFs, RawStat } from '#layerstack/fs/raw-fs.js'
+import { walk } from '#layerstack/fs/walk.js'
+import { entriesOf, type Entry } from './entries.js'
+import { outcome, pathOf, takeFile, takeFs } from './fs-steps.js'
+import { partLinks, type Rules } from './differences.js'
+import { GROUND } from './ground.js'
+import { takeRaw } from './raw-steps.js'
+import type { FileStep, FsStep, RawStep } from './step.js'
+
+const ROOT = '' as ByteString
+const SECOND = 1_000_000_000n
+/** Earlier than any clock here. */
+const SETTLED = 1_000_000_000n * SECOND
+
+export type Contestant = Pick<ConformanceOptions, 'factory' | 'engine' | 'driverOptions'>
+
+export interface Layer {
+  readonly id: string
+  readonly parent: Layer | undefined
+  /** What it held when it became read-only. */
+  frozen?: Tree
+}
+
+/** What is compared after each step. */
+export interface Look {
+  readonly tree: Tree
+  readonly changes: readonly string[]
+  readonly entries: readonly Entry[]
+  /** The diff itself, where no time in it is a clock's, or has to be passed over. */
+  readonly diff: Buffer | undefined
+  /** What the container's parent holds. */
+  readonly below: Tree
+}
+
+/** One driver on a root of its own, with what a sequence has made of it so far. */
+export class World {
+  contestant: Contestant
+  driver: Driver
+  readonly root: string
+  readonly #rules: Rules
+  readonly #nowNs = BigInt(Date.now() - 1000) * 1_000_000n
+  readonly #ground: readonly Layer[]
+  #layers: Layer[] = []
+  #made = 0
+  #entered: { readonly layer: Layer; readonly view: LayerView } | undefined
+  readonly #files = new Map<number, LayerFileHandle>()
+
+  private constructor(
+    contestant: Contestant,
+    root: string,
+    driver: Driver,
+    ground: readonly Layer[],
+    rules: Rules,
+  ) {
+    this.contestant = contestant
+    this.root = root
+    this.driver = driver
+    this.#ground = ground
+    this.#rules = rules
+  }
+
+  static async open(contestant: Contestant, root: string, rules: Rules): Promise<World> {
+    const driver = await openOn(contestant, root)
+    const ground: Layer[] = []
+    for (const [index, tar] of GROUND.entries()) {
+      const parent = ground.at(-1)
+      const layer: Layer = { id: `ground-${index}`, parent }
+      await driver.create(layer.id, parent?.id)
+      await driver.applyDiff(layer.id, parent?.id, chunksOf(tar))
+      ground.push(layer)
+    }
+    const world = new World(contestant, root, driver, ground, rules)
+    for (const layer of ground) layer.frozen = await world.#treeOf(layer)
+    return world
+  }
+
+  async close(): Promise<void> {
+    await this.driver.cleanup()
+  }
+
+  /** A new sequence, in a container on the ground. */
+  async begin(): Promise<void> {
+    this.#layers = [...this.#ground]
+    await this.container(this.#ground.at(-1) as Layer)
+  }
+
+  /** Looks whether any layer changed that must not, and removes what the sequence has made. */
+  async end(): Promise<void> {
+    await this.#leave()
+    for (const layer of this.#layers) {
+      if (layer.frozen !== undefined)
+        mustBe(await this.#treeOf(layer), layer.frozen, `layer ${layer.id} at the end`)
+    }
+    for (const { id } of this.#layers.splice(this.#ground.length).toReversed()) await this.driver.remove(id)
+  }
+
+  takeRaw(step: RawStep): Promise<string> {
+    return outcome(() => takeRaw(this.#fs.raw, step, (stat) => this.#shown(stat)), false)
+  }
+
+  takeFs(step: FsStep): Promise<string> {
+    return outcome(() => takeFs(this.#fs, step, (stat) => this.#shownStats(stat)))
+  }
+
+  takeFile(step: FileStep): Promise<string> {
+    return outcome(async () => {
+      const open = this.#files.get(step.file)
+      if (step.do === 'file.open') {
+        this.#files.set(step.file, await this.#fs.open(pathOf(step.path), step.flags, 0o644))
+        await open?.close()
+        return undefined
+      }
+      if (open === undefined) return 'no such file'
+      if (step.do === 'file.close') this.#files.delete(step.file)
+      return takeFile(open, step, (stat) => this.#shownStats(stat))
+    })
+  }
+
+  async look(): Promise<Look> {
+    const { id, parent } = this.#current
+    const raw = this.#fs.raw
+    const diff = await this.diff()
+    let clocked = !this.#rules.copiesUp
+    const entries = entriesOf(diff, ({ type, mtimeNs }) => {
+      if (type === 'directory' && !this.#rules.copiesUp) return ''
+      if (mtimeNs < this.#nowNs) return String(mtimeNs)
+      clocked = true
+      return 'now'
+    })
+    const changes: string[] = []
+    for await (const { kind, pathBytes } of this.driver.changes(id, parent?.id)) {
+      changes.push(`${kind} ${pathBytes.toString('latin1').slice(1)}`)
+    }
+    return {
+      tree: this.#tree(raw),
+      changes,
+      entries,
+      diff: clocked ? undefined : diff,
+      below: parent?.frozen as Tree,
+    }
+  }
+
+  /** Layers that a container can be made on. */
+  get frozen(): Layer[] {
+    return this.#layers.filter(({ frozen }) => frozen !== undefined)
+  }
+
+  get containers(): Layer[] {
+    return this.#layers.filter(({ frozen }) => frozen === undefined)
+  }
+
+  /** Those that may go. */
+  get loose(): Layer[] {
+    const parents = new Set(this.#layers.map(({ parent }) => parent))
+    return this.#layers
+      .slice(this.#ground.length)
+      .filter((layer) => layer !== this.#current && !parents.has(layer))
+  }
+
+  /** Makes a container and enters it. */
+  async container(on: Layer): Promise<void> {
+    await this.#leave()
+    const layer: Layer = { id: this.#newId(), parent: on }
+    await this.driver.createReadWrite(layer.id, on.id)
+    this.#layers.push(layer)
+    await this.enter(layer)
+    mustBe(this.#tree(this.#fs.raw), on.frozen as Tree, `a new container on ${on.id}`)
+    if (!this.#rules.copiesUp) partLinks(this.#fs.raw)
+  }
+
+  async enter(layer: Layer, options: { volatile?: boolean } = {}): Promise<void> {
+    await this.#leave()
+    this.#entered = { layer, view: await this.driver.get(layer.id, options) }
+  }
+
+  async get(volatile: boolean): Promise<void> {
+    await this.enter(this.#current, { volatile })
+  }
+
+  async remove(layer: Layer): Promise<void> {
+    await this.driver.remove(layer.id)
+    this.#layers = this.#layers.filter((each) => each !== layer)
+  }
+
+  async compare(layer: Layer): Promise<string> {
+    const { id } = this.#current
+    const changes: string[] = []
+    for await (const { kind, path } of this.driver.changes(id, layer.id)) changes.push(`${kind} ${path}`)
+    return changes.join('\n')
+  }
+
+  diffSize(): Promise<number> {
+    return this.driver.diffSize(this.#current.id, this.#current.parent?.id)
+  }
+
+  diff(): Promise<Buffer> {
+    return collect(this.driver.diff(this.#current.id, this.#current.parent?.id))
+  }
+
+  /** Gives all that a clock has timed a time that is the same everywhere. */
+  settle(): void {
+    const { raw } = this.#fs
+    const time = SETTLED + BigInt(this.#layers.length) * (SECOND + 1n)
+    for (const { path, stat } of [{ path: ROOT, stat: raw.lstat(ROOT) }, ...walk(raw)]) {
+      if (stat.mtimeNs >= this.#nowNs) raw.utimes(path, time, time)
+    }
+  }
+
+  /** The container as it is becomes a layer, or, with a `diff`, a layer that this tar makes. */
+  async commit(how: 'in place' | 'adopt' | 'diff', diff?: Buffer): Promise<void> {
+    const container = this.#current
+    const tree = this.#tree(this.#fs.raw)
+    await this.#leave()
+    let layer = container
+    if (how === 'adopt' && this.driver.adopt !== undefined) {
+      layer = { id: this.#newId(), parent: container.parent }
+      await this.driver.adopt(container.id, layer.id)
+      this.#layers.splice(this.#layers.indexOf(container), 1, layer)
+    } else if (how === 'diff') {
+      layer = { id: this.#newId(), parent: container.parent }
+      await this.driver.create(layer.id, container.parent?.id)
+      await this.driver.applyDiff(layer.id, container.parent?.id, chunksOf(diff as Buffer))
+      this.#layers.push(layer)
+      layer.frozen = asTarsHold(tree, container.parent?.frozen as Tree)
+      mustBe(await this.#treeOf(layer), layer.frozen, 'what a diff makes')
+    }
+    layer.frozen ??= tree
+    await this.container(layer)
+  }
+
+  /** Goes on with another driver on this root, or with this one, opened anew. */
+  async reopen(contestant = this.contestant): Promise<void> {
+    const current = this.#current
+    await this.#leave()
+    await this.driver.cleanup()
+    this.contestant = contestant
+    this.driver = await openOn(contestant, this.root)
+    await this.enter(current)
+  }
+
+  async #leave(): Promise<void> {
+    for (const file of this.#files.values()) await file.close()
+    this.#files.clear()
+    const left = this.#entered
+    this.#entered = undefined
+    if (left !== undefined) await this.driver.put(left.layer.id)
+  }
+
+  get #current(): Layer {
+    if (this.#entered === undefined) throw new Error('no container is entered')
+    return this.#entered.layer
+  }
+
+  get #fs(): LayerFs {
+    if (this.#entered === undefined) throw new Error('no container is entered')
+    return this.#entered.view.fs
+  }
+
+  async #treeOf(layer: Layer): Promise<Tree> {
+    const { fs } = await this.driver.get(layer.id)
+    try {
+      return this.#tree(fs.raw)
+    } finally {
+      await this.driver.put(layer.id)
+    }
+  }
+
+  #tree(raw: RawFs): Tree {
+    const { copiesUp } = this.#rules
+    return treeOf(raw, {
+      times: (path, { type, mtimeNs }) =>
+        mtimeNs < this.#nowNs && (type !== 'directory' || (copiesUp && path !== '/')),
+    })
+  }
+
+  #shown(stat: RawStat): string {
+    const { type, mode, uid, gid, size, nlink, mtimeNs } = stat
+    const words = [type, mode.toString(8), `${uid}:${gid}`]
+    if (this.#rules.sameDiffs) words.push(`links=${nlink}`)
+    if (type === 'file' || type === 'symlink') words.push(String(size))
+    if (type !== 'directory') words.push(mtimeNs >= this.#nowNs ? 'now' : String(mtimeNs))
+    return words.join(' ')
+  }
+
+  #shownStats(stat: LayerStats): string {
+    const { mode, uid, gid, size, nlink } = stat
+    const words = [mode.toString(8), `${uid}:${gid}`]
+    if (this.#rules.sameDiffs) words.push(`links=${nlink}`)
+    if (stat.isFile() || stat.isSymbolicLink()) words.push(String(size))
+    return words.join(' ')
+  }
+
+  #newId(): string {
+    return `layer-${(this.#made += 1)}`
+  }
+}
+
+function openOn({ factory, engine = 'auto', driverOptions }: Contestant, root: string): Promise<Driver> {
+  return factory.open({ root, engine, readOnly: false, driverOptions })
+}
+
+async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const collected: Uint8Array[] = []
+  for await (const chunk of chunks) collected.push(chunk)
+  return Buffer.concat(collected)
+}
+
+function mustBe(actual: Tree, expected: Tree, what: string): void {
+  const difference = treesDiffer(actual, expected)
+  if (difference !== undefined) throw new Error(`${what} is not as it should be:\n${difference}`)
+}
+
+/** No sockets; and the root directory is the parent's. */
+function asTarsHold(tree: Tree, below: Tree): Tree {
+  const held = [...tree].filter(([path, line]) => path !== '/' && !line.startsWith('socket '))
+  return new Map([['/', below.get('/') as string], ...held])
+}
