@@ -1,3 +1,4 @@
+import { O_ACCMODE, O_APPEND, O_RDONLY, O_WRONLY } from '../fs/open-flags.js'
 import type { RawFile, RawStat } from '../fs/raw-fs.js'
 import { systemError } from '../sys/errno.js'
 import { setOwner, setTimes } from './inode.js'
@@ -7,19 +8,23 @@ import type { VolumeFs } from './volume-fs.js'
 export class VolumeFile implements RawFile {
   readonly #fs: VolumeFs
   readonly #inode: number
+  readonly #reads: boolean
   readonly #writes: boolean
   readonly #appends: boolean
   #open = true
 
-  constructor(fs: VolumeFs, inode: number, writes: boolean, appends: boolean) {
+  constructor(fs: VolumeFs, inode: number, flags: number) {
     this.#fs = fs
     this.#inode = inode
-    this.#writes = writes
-    this.#appends = appends
+    this.#reads = (flags & O_ACCMODE) !== O_WRONLY
+    this.#writes = (flags & O_ACCMODE) !== O_RDONLY
+    this.#appends = (flags & O_APPEND) !== 0
     fs.opened(inode)
   }
 
   read(buffer: Uint8Array, position: number): number {
+    if (buffer.length === 0) return 0
+    if (!this.#reads) throw systemError('EBADF', 'read')
     return this.#fs.readContent(this.#inode, buffer, position)
   }
 

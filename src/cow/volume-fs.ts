@@ -1,8 +1,9 @@
 import { isErrno, StoreError } from '../errors.js'
+import { xattrRefusal } from '../fs/attributes.js'
 import { baseOf, bytesToBuffer, parentOf, type ByteString } from '../fs/bytes.js'
 import type { TreeChange } from '../fs/compare.js'
 import { compareWritten } from '../fs/compare-written.js'
-import { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from '../fs/open-flags.js'
+import { O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from '../fs/open-flags.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
 import { systemError } from '../sys/errno.js'
 import { now } from './clock.js'
@@ -87,10 +88,10 @@ export class VolumeFs implements RawFs {
       throw failure('EEXIST', 'open', path)
     }
     if (entry.type === 'symlink') throw failure('ELOOP', 'open', path)
-    if (entry.type !== 'file') {
-      throw failure(entry.type === 'directory' ? 'EISDIR' : 'ENXIO', 'open', path)
-    }
-    const file = new VolumeFile(this, entry.inode, writes, (flags & O_APPEND) !== 0)
+    const isDirectory = entry.type === 'directory'
+    if (isDirectory && (writes || creates || (flags & O_TRUNC) !== 0)) throw failure('EISDIR', 'open', path)
+    if (entry.type !== 'file' && !isDirectory) throw failure('ENXIO', 'open', path)
+    const file = new VolumeFile(this, entry.inode, flags)
     if ((flags & O_TRUNC) !== 0) file.truncate(0)
     return file
   }
@@ -144,8 +145,8 @@ export class VolumeFs implements RawFs {
   link(existing: ByteString, path: ByteString): void {
     this.write(() => {
       const { inode, type } = this.#entry('link', existing)
-      if (type === 'directory') throw failure('EPERM', 'link', existing)
       const parent = this.#room('link', path)
+      if (type === 'directory') throw failure('EPERM', 'link', existing)
       this.#mustHaveRoom('link', path)
       if (this.inode(inode).links >= MOST_LINKS) throw failure('EMLINK', 'link', existing)
       this.#names.add(parent, baseOf(path), { inode, type })
@@ -186,6 +187,7 @@ export class VolumeFs implements RawFs {
 
   truncate(path: ByteString, size: number): void {
     const { inode, type } = this.#read(() => this.#entry('truncate', path))
+    if (type === 'symlink') throw failure('ELOOP', 'truncate', path)
     if (type !== 'file') throw failure(type === 'directory' ? 'EISDIR' : 'EINVAL', 'truncate', path)
     this.resize(inode, size)
   }
@@ -211,7 +213,9 @@ export class VolumeFs implements RawFs {
 
   setxattr(path: ByteString, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void {
     this.write(() => {
-      const { inode } = this.#entry('lsetxattr', path)
+      const { inode, type } = this.#entry('lsetxattr', path)
+      const refusal = xattrRefusal(type, name)
+      if (refusal !== undefined) throw failure(refusal, 'lsetxattr', path)
       const key = xattrKey(inode, name)
       const exists = getParts(this.volume.tree, key) !== undefined
       if (flag === 'create' && exists) throw failure('EEXIST', 'lsetxattr', path)
@@ -230,7 +234,9 @@ export class VolumeFs implements RawFs {
 
   removexattr(path: ByteString, name: ByteString): void {
     this.write(() => {
-      const { inode } = this.#entry('lremovexattr', path)
+      const { inode, type } = this.#entry('lremovexattr', path)
+      const refusal = xattrRefusal(type, name)
+      if (refusal !== undefined) throw failure(refusal, 'lremovexattr', path)
       if (!deleteParts(this.volume.tree, xattrKey(inode, name))) {
         throw failure('ENODATA', 'lremovexattr', path)
       }
@@ -286,7 +292,11 @@ export class VolumeFs implements RawFs {
   }
 
   readContent(number: number, buffer: Uint8Array, position: number): number {
-    return this.#read(() => this.#content(number).read(this.inode(number), buffer, position))
+    return this.#read(() => {
+      const inode = this.inode(number)
+      if (inode.type === 'directory') throw systemError('EISDIR', 'read')
+      return this.#content(number).read(inode, buffer, position)
+    })
   }
 
   /** Without a position, at the end. */

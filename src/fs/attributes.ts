@@ -87,3 +87,9 @@ export function showsByItself(kept: KeptStat): boolean {
 export function isXattrName(name: ByteString): boolean {
   return /^(user|trusted|security|system)\../s.test(name)
 }
+
+/** As the kernel has it: what may not be set on an object of this type, or removed from it. */
+export function xattrRefusal(type: FileType, name: ByteString): 'EPERM' | 'ENOTSUP' | undefined {
+  if (!isXattrName(name)) return 'ENOTSUP'
+  return name.startsWith('user.') && type !== 'file' && type !== 'directory' ? 'EPERM' : undefined
+}

@@ -25,7 +25,7 @@ import { libcAvailable } from '../sys/libc.js'
 import { mknod } from '../sys/mknod.js'
 import { utimensat } from '../sys/times.js'
 import { lgetxattr, llistxattr, lremovexattr, lsetxattr } from '../sys/xattr.js'
-import type { Attributes, KeptStat } from './attributes.js'
+import { xattrRefusal, type Attributes, type KeptStat } from './attributes.js'
 import { bytesToHost, joinBytes, toBytes, type ByteString } from './bytes.js'
 import { HostFile, seconds } from './host-file.js'
 import { hostPathOf, openHostPaths, type HostPath, type HostPaths } from './host-path.js'
@@ -355,11 +355,9 @@ function created(type: FileType, mode: number): KeptStat {
   return { type, mode, uid: 0, gid: 0, device: NO_DEVICE }
 }
 
-/** As the kernel has it: only files and directories have xattrs of users. */
 function mustHold(syscall: string, host: HostPath, { type }: RawStat, name: ByteString): void {
-  if (name.startsWith('user.') && type !== 'file' && type !== 'directory') {
-    throw systemError('EPERM', syscall, host)
-  }
+  const refusal = xattrRefusal(type, name)
+  if (refusal !== undefined) throw systemError(refusal, syscall, host)
 }
 
 /** Puts a regular file that stands for the symlink in its place, by one rename. */

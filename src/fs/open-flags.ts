@@ -1,10 +1,10 @@
 import { constants } from 'node:fs'
 
-export const { O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } = constants
+export const { O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY } = constants
 /** The bits that say reading, writing or both. */
 export const O_ACCMODE = 3
 
-const { O_RDWR, O_SYNC, O_WRONLY } = constants
+const { O_RDWR, O_SYNC } = constants
 const NAMED: Readonly<Record<string, number>> = {
   r: O_RDONLY,
   rs: O_RDONLY | O_SYNC,

@@ -2,7 +2,6 @@ import { realpathSync } from 'node:fs'
 import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
 import {
-  isXattrName,
   ownersMode,
   showsByItself,
   TreeOwner,
@@ -85,7 +84,6 @@ export class Sidecar implements Attributes {
   }
 
   set(subject: Subject, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void {
-    if (!isXattrName(name)) throw systemError('ENOTSUP', 'setxattr', bytesToHost(name))
     const exists = this.#find(subject)?.xattrs.has(name) === true
     if (exists && flag === 'create') throw systemError('EEXIST', 'setxattr', bytesToHost(name))
     if (!exists && flag === 'replace') throw systemError('ENODATA', 'setxattr', bytesToHost(name))

@@ -36,8 +36,11 @@ export function cannotBeTaken(step: Step, ranks: readonly number[]): boolean {
 }
 
 /** A step as it is taken under these rules. */
-export function underRules(step: Step, { keptAside }: Rules): Step {
-  if (!keptAside || !('mode' in step)) return step
+export function underRules<T extends Step>(step: T, rules: Rules): T {
+  if (step.do === 'fs.both') {
+    return { ...step, steps: [underRules(step.steps[0], rules), underRules(step.steps[1], rules)] }
+  }
+  if (!rules.keptAside || !('mode' in step)) return step
   return { ...step, mode: step.mode & ~SET_ID }
 }
 

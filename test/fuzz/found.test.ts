@@ -19,6 +19,27 @@ const found: Readonly<Record<string, readonly { readonly of: string; readonly st
       steps: [{ do: 'removexattr', path: 'c', name: 'none' }],
     },
   ],
+  'vfs and btrfs in userspace': [
+    { of: 'an xattr of users on a symlink', steps: [{ do: 'removexattr', path: 'c', name: 'user.one' }] },
+    {
+      of: 'a directory that is opened to read',
+      steps: [
+        { do: 'file.open', file: 0, path: 'a', flags: 'r' },
+        { do: 'file.stat', file: 0 },
+        { do: 'file.read', file: 0, length: 0, at: 0 },
+        { do: 'file.read', file: 0, length: 1, at: 0 },
+      ],
+    },
+    { of: 'truncating a symlink', steps: [{ do: 'truncate', path: 'd/b', size: 0 }] },
+    { of: 'linking a directory to a name that is taken', steps: [{ do: 'link', path: 'a', to: 'a' }] },
+    {
+      of: 'reading a file that is open to write',
+      steps: [
+        { do: 'file.open', file: 0, path: 'b', flags: 'a' },
+        { do: 'file.read', file: 0, length: 3, at: 0 },
+      ],
+    },
+  ],
   'vfs and vfs with attributes kept aside': [
     {
       of: 'an xattr of a symlink',

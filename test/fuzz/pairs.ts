@@ -35,7 +35,7 @@ function pair(one: string, other: string): Pair {
       sameDiffs: overlays !== 1,
       copiesUp: overlays === 2,
       interchange: overlays === 2 && sides[0].driverOptions === sides[1].driverOptions,
-      keptAside: sides.some(({ driverOptions }) => driverOptions !== undefined),
+      keptAside: sides.some(({ name }) => /kept aside|^btrfs in userspace/.test(name)),
     },
     reason: noCalls ?? sides[0].reason ?? sides[1].reason,
   }
