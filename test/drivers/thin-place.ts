@@ -1,8 +1,118 @@
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'vitest'
+import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
+import type { Driver } from '#layerstack/drivers/driver.js'
+import { enterDirectory } from '../support/ledger.js'
+import { removeTree } from '../support/mounts.js'
 import { noMounts, notInstalled, type Reason } from '../support/needs.js'
+import { run } from '../support/program.js'
 
 /** `test/run.mjs` runs what is skipped for this in User-Mode Linux, where that is installed. */
 export const noThinPools: Reason =
   noMounts ??
   (existsSync('/dev/mapper/control') ? undefined : 'this kernel has no device-mapper') ??
-  notInstalled('dmsetup', 'thin_check', 'mkfs.xfs', 'mkfs.ext4')
+  notInstalled('dmsetup', 'thin_check', 'mkfs.xfs', 'xfs_repair', 'mkfs.ext4', 'e2fsck')
+
+/** The smallest file systems that there can be, so that tests are quick. */
+export const SMALL = {
+  xfs: { 'dm.fs': 'xfs', 'dm.basesize': '48M', 'dm.mkfsarg': '--unsupported' },
+  ext4: { 'dm.fs': 'ext4', 'dm.basesize': '48M' },
+} as const
+
+/** A root for devicemapper. When it is given back, its pool and the file systems in it are checked. */
+export interface ThinPlace extends AsyncDisposable {
+  readonly base: string
+  readonly root: string
+  open(driverOptions?: Readonly<Record<string, unknown>>): Promise<Driver>
+}
+
+export function thinPlace(): ThinPlace {
+  const base = mkdtempSync(join(tmpdir(), 'layerstack-thin-'))
+  enterDirectory(base)
+  const root = join(base, 'root')
+  mkdirSync(root)
+  const opened: Driver[] = []
+  return {
+    base,
+    root,
+    open: async (driverOptions = SMALL.ext4) => {
+      const driver = await devicemapper.open({ root, engine: 'auto', readOnly: false, driverOptions })
+      opened.push(driver)
+      return driver
+    },
+    [Symbol.asyncDispose]: async () => {
+      try {
+        for (const driver of opened) await driver.cleanup()
+        await expectSound(root)
+      } finally {
+        await removeTree(base)
+      }
+    },
+  }
+}
+
+/** The pool's metadata is what `thin_check` takes for whole, and every layer's file system what its fsck does. */
+export async function expectSound(root: string): Promise<void> {
+  const metadata = join(root, 'devicemapper/devicemapper/metadata')
+  if (!existsSync(metadata)) return
+  await thinTool('thin_check', metadata)
+  const driver = await devicemapper.open({ root, engine: 'auto', readOnly: false })
+  try {
+    const pool = (await driver.status())[0]?.[1] ?? ''
+    for (const id of await driver.list()) {
+      // Lets the log of a snapshot of a mounted layer be written to its places.
+      await driver.get(id)
+      await driver.put(id)
+      await checkFileSystem(pool, await driver.metadata(id))
+    }
+  } finally {
+    await driver.cleanup()
+  }
+  await thinTool('thin_check', metadata)
+  expect((await run('losetup', ['--associated', metadata])).toString()).toBe('')
+}
+
+/** On a loop device: the tools read past the page cache, which not every file lets them. */
+export async function thinTool(program: 'thin_check' | 'thin_dump', metadata: string): Promise<string> {
+  const loop = (await run('losetup', ['--find', '--show', '--read-only', metadata])).toString().trim()
+  try {
+    return (await run(program, [loop])).toString()
+  } finally {
+    await run('losetup', ['--detach', loop])
+  }
+}
+
+async function checkFileSystem(
+  pool: string,
+  { DeviceId, DeviceSize }: Record<string, string>,
+): Promise<void> {
+  const name = 'layerstack-test-fsck'
+  const [{ major, minor }] = [await numbersOf(pool)]
+  const table = `0 ${Number(DeviceSize) / 512} thin ${major}:${minor} ${DeviceId}`
+  await run('dmsetup', ['create', name, '--table', table])
+  try {
+    const path = `/dev/mapper/${name}`
+    const type = (await run('blkid', ['-p', '-s', 'TYPE', '-o', 'value', path])).toString().trim()
+    if (type === 'xfs') await run('xfs_repair', ['-n', path])
+    else await run('e2fsck', ['-fn', path])
+  } finally {
+    await run('dmsetup', ['remove', '--retry', name])
+  }
+}
+
+async function numbersOf(name: string): Promise<{ major: string; minor: string }> {
+  const said = await run('dmsetup', [
+    'info',
+    '-c',
+    '--noheadings',
+    '-o',
+    'major,minor',
+    '--separator',
+    ':',
+    name,
+  ])
+  const [major = '', minor = ''] = said.toString().trim().split(':')
+  return { major, minor }
+}

@@ -15,7 +15,7 @@ const LAST_DEVICE_ID = 0xffffff
 const LONGEST_NAME = 127
 const DISCARD_STEP = 1n << 30n
 /** How long a device may stay busy by what looks at every new device, udev's programs above all. */
-const PATIENCE = 10_000
+const PATIENCE = 3000
 const SHORT_PATIENCE = 1000
 const PAUSE = 50
 

@@ -151,7 +151,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     this.#mustExist(id)
     if (this.#readOnly) {
       await this.#devices.mount(id)
-      return { ...this.#view(id), close: () => this.#devices.unmount(id) }
+      return this.#closing(this.#view(id), () => this.#devices.unmount(id))
     }
     const { hold, result: view } = await this.#holds.take(id, 'shared', async (sole) => {
       // What is mounted though nobody holds it was left behind by a process that died.
@@ -160,9 +160,13 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
       this.#prepare(id)
       return this.#view(id)
     })
+    return this.#closing(view, () => hold.release(() => this.#devices.unmount(id)))
+  }
+
+  #closing(view: LayerView, unmount: () => Promise<void>): OpenedView {
     const close = async (): Promise<void> => {
       view.fs.raw.close()
-      await hold.release(() => this.#devices.unmount(id))
+      await unmount()
     }
     return { ...view, close }
   }
