@@ -37,7 +37,6 @@ const FOLDERS_FOR_ALL = [
 const NEEDS_DEVICE_MAPPER = [
   'test/conformance/devicemapper.test.ts',
   'test/drivers/devicemapper',
-  'test/judges/devicemapper.test.ts',
   'test/sys/dm.test.ts',
 ]
 const project = resolve(import.meta.dirname, '..')

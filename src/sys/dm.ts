@@ -13,6 +13,7 @@ export interface DmDevice {
   /** How many have it open; devices above it count. */
   readonly openCount: number
   readonly suspended: boolean
+  readonly readOnly: boolean
   /** It goes when its last user is gone. */
   readonly removedWhenUnused: boolean
 }
@@ -54,10 +55,11 @@ export function dmDevice(name: string): DmDevice | undefined {
 }
 
 /** Makes a device with one target, ready for use. `EBUSY` if there is one of the name. */
-export function createDmDevice(name: string, target: DmTarget): DmDevice {
+export function createDmDevice(name: string, target: DmTarget, { readOnly = false } = {}): DmDevice {
   command('DM_DEV_CREATE', { name })
   try {
-    command('DM_TABLE_LOAD', { name, payload: encodeTarget(target), targets: 1 })
+    const flags = readOnly ? DM_READONLY : 0
+    command('DM_TABLE_LOAD', { name, payload: encodeTarget(target), targets: 1, flags })
     return deviceOf(command('DM_DEV_SUSPEND', { name, udev: true }).answer)
   } catch (error) {
     command('DM_DEV_REMOVE', { name, udev: true })
@@ -126,6 +128,7 @@ const ROOM = 16 << 10
 const NAME = { at: 48, length: 128 }
 const TARGET = 40
 
+const DM_READONLY = 1
 const DM_SUSPEND = 1 << 1
 const DM_STATUS_TABLE = 1 << 4
 const DM_NOFLUSH = 1 << 11
@@ -189,6 +192,7 @@ function deviceOf(answer: Buffer): DmDevice {
     minor: (device & 0xff) | ((device >>> 12) & 0xfff00),
     openCount: answer.readInt32LE(24),
     suspended: (flags & DM_SUSPEND) !== 0,
+    readOnly: (flags & DM_READONLY) !== 0,
     removedWhenUnused: (flags & DM_DEFERRED_REMOVE) !== 0,
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readSync, statSync, writeSync } from 'node:fs'
+import { closeSync, constants, fsyncSync, openSync, readSync, statSync, writeSync } from 'node:fs'
 import { isErrno, StoreError } from '../../errors.js'
 import { blockDeviceSize } from '../../sys/block-device.js'
 import { createDmDevice, dmDevice, removeDmDevice, replaceDmTable, type DmTarget } from '../../sys/dm.js'
@@ -42,6 +42,7 @@ export class BlockDevice implements Backing {
         )
       }
       writeSync(fd, Buffer.alloc(EDGE), 0, EDGE, 0)
+      fsyncSync(fd)
       return metadataSize
     } finally {
       closeSync(fd)

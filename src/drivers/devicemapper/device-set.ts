@@ -6,7 +6,14 @@ import { blockDevicePath, blockDeviceSize, discardBlocks } from '../../sys/block
 import { dmDevice, keepDmDevice, removeDmDevice, resumeDmDevice, suspendDmDevice } from '../../sys/dm.js'
 import { unmountIfMounted } from '../../sys/mount.js'
 import { isMountPoint } from '../mount-point.js'
-import { growFileSystem, makeFileSystem, mountFileSystem, readSuperblock } from './file-system.js'
+import {
+  growFileSystem,
+  makeFileSystem,
+  mountFileSystem,
+  readSuperblock,
+  repairFileSystem,
+  type Superblock,
+} from './file-system.js'
 import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
 import { DEFAULT_BASE_SIZE, type Resolved } from './options.js'
 import type { PoolStatus, ThinPool } from './thin-pool.js'
@@ -142,13 +149,27 @@ export class DeviceSet {
       if (isMountPoint(target)) return
       mkdirSync(target, { recursive: true, mode: 0o755 })
       try {
-        this.#mountAt(target, this.#activate(nameOf(id), record))
+        await this.#mountIfRoom(target, nameOf(id), record)
       } catch (error) {
         rmdirSync(target)
         await this.#deactivate(nameOf(id), record, true)
         throw error
       }
     })
+  }
+
+  /** Mounting writes. Where the pool has no room for that, what is there can still be read. */
+  async #mountIfRoom(target: string, name: string, record: DeviceRecord): Promise<void> {
+    try {
+      const path = this.#activate(name, record)
+      const isUnused = dmDevice(this.#deviceName(name, record))?.openCount === 0
+      if (isUnused && !this.#readOnly && !this.#pool.status().isFull) await repairFileSystem(path)
+      this.#mountAt(target, path)
+    } catch (error) {
+      if (!isErrno(error, 'ENOSPC', 'EIO') || !this.#pool.status().isFull) throw error
+      await this.#deactivate(name, record, false)
+      this.#mountAt(target, this.#activate(name, record, true), true)
+    }
   }
 
   /** Harmless where nothing is mounted. */
@@ -310,11 +331,11 @@ export class DeviceSet {
   }
 
   /** @returns where to open the device */
-  #activate(name: string, record: DeviceRecord): string {
+  #activate(name: string, record: DeviceRecord, readOnly = this.#readOnly): string {
     const deviceName = this.#deviceName(name, record)
     let device = dmDevice(deviceName)
     if (device?.removedWhenUnused === true && !keepDmDevice(deviceName)) device = undefined
-    const { major, minor } = device ?? this.#pool.activate(deviceName, record.deviceId, record.size)
+    const { major, minor } = device ?? this.#pool.activate(deviceName, record.deviceId, record.size, readOnly)
     return blockDevicePath(major, minor)
   }
 
@@ -357,9 +378,9 @@ export class DeviceSet {
     }
   }
 
-  #mountAt(target: string, path: string): ReturnType<typeof mountFileSystem> {
+  #mountAt(target: string, path: string, readOnly = this.#readOnly): Superblock {
     const { mountOptions, xfsRetries } = this.#options
-    return mountFileSystem(path, target, { options: mountOptions, xfsRetries, readOnly: this.#readOnly })
+    return mountFileSystem(path, target, { options: mountOptions, xfsRetries, readOnly })
   }
 
   async #growFileSystem(name: string, record: DeviceRecord, target: string): Promise<void> {

@@ -13,8 +13,13 @@ export interface Superblock {
   readonly uuid: string
   readonly blockSize: number
   readonly blocks: bigint
+  /** Its last user met an error and said so: ext4 wants to be checked. */
+  readonly hasErrors: boolean
 }
 
+const EXT4_ERROR_FS = 2
+/** From this exit code on e2fsck left errors; below it, it mended what there was. */
+const FSCK_FAILED = 4
 const execute = promisify(execFile)
 const PROGRAMS = { xfs: 'mkfs.xfs', ext4: 'mkfs.ext4' } as const
 const PACKAGES = { xfs: 'xfsprogs', ext4: 'e2fsprogs' } as const
@@ -66,6 +71,7 @@ export function readSuperblock(path: string): Superblock | undefined {
       uuid: uuidAt(bytes, 32),
       blockSize: bytes.readUInt32BE(4),
       blocks: bytes.readBigUInt64BE(8),
+      hasErrors: false,
     }
   }
   if (bytes.readUInt16LE(0x438) === 0xef53) {
@@ -75,9 +81,29 @@ export function readSuperblock(path: string): Superblock | undefined {
       uuid: uuidAt(bytes, 0x468),
       blockSize: 1024 << bytes.readUInt32LE(0x418),
       blocks: (BigInt(high) << 32n) | BigInt(bytes.readUInt32LE(0x404)),
+      hasErrors: (bytes.readUInt16LE(0x43a) & EXT4_ERROR_FS) !== 0,
     }
   }
   return undefined
+}
+
+/** What is left of an ext4 that could not write everything, as where the pool was full. Harmless for a sound one. */
+export async function repairFileSystem(path: string): Promise<void> {
+  if (readSuperblock(path)?.hasErrors !== true) return
+  try {
+    await execute('e2fsck', ['-fy', path], { env: withSbin() })
+  } catch (error) {
+    const { code } = error as { code?: unknown }
+    if (typeof code === 'number' && code < FSCK_FAILED) return
+    throw new StoreError(
+      'STORE_CORRUPT',
+      `the file system on ${path} is damaged, and e2fsck does not mend it`,
+      {
+        cause: error,
+        hint: 'install e2fsprogs, or remove the layer',
+      },
+    )
+  }
 }
 
 export interface MountSettings {
@@ -86,7 +112,10 @@ export interface MountSettings {
   readonly readOnly: boolean
 }
 
-/** Mounts the device's file system; `nouuid`, as all of them have the base's. */
+/**
+ * Mounts the device's file system. XFS is told that all of them have the base's UUID; ext4 to stop at a write that failed,
+ * while its journal still tells what should be there, and not to go on.
+ */
 export function mountFileSystem(path: string, target: string, settings: MountSettings): Superblock {
   const superblock = readSuperblock(path)
   if (superblock === undefined) {
@@ -96,10 +125,9 @@ export function mountFileSystem(path: string, target: string, settings: MountSet
     })
   }
   const { type } = superblock
-  const own = type === 'xfs' ? ['nouuid'] : []
-  if (settings.readOnly) own.push(type === 'xfs' ? 'norecovery' : 'noload')
+  const own = [type === 'xfs' ? 'nouuid' : 'errors=remount-ro']
   const { flags, data } = mountFlags([...own, ...settings.options.split(',').filter((word) => word !== '')])
-  mount(target, { source: path, type, flags: flags | (settings.readOnly ? MS_RDONLY : 0), data })
+  mount(target, { source: path, type, flags: settings.readOnly ? flags | MS_RDONLY : flags, data })
   if (type === 'xfs') limitRetries(path, settings.xfsRetries)
   return superblock
 }

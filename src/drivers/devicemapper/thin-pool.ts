@@ -25,8 +25,8 @@ export interface PoolStatus {
   readonly data: { readonly used: bigint; readonly total: bigint }
   /** In bytes. */
   readonly blockSize: bigint
-  /** Anything but `rw`: the pool takes no changes, or, for `out_of_data_space`, no more data. */
-  readonly mode: string
+  /** No block of data is left: writes fail, until the pool grows or something is removed. */
+  readonly isFull: boolean
 }
 
 /**
@@ -61,7 +61,7 @@ export class ThinPool {
       createDmDevice(this.name, this.#target(open, this.#blockSectors))
     } catch (error) {
       this.#backing.retire()
-      throw isErrno(error, 'EINVAL', 'EIO', 'EILSEQ', 'ENODATA') ? damaged(error) : error
+      throw isErrno(error, 'EINVAL', 'EIO', 'EILSEQ', 'ENODATA', 'ENOTBLK') ? damaged(error) : error
     } finally {
       open.close()
     }
@@ -94,7 +94,7 @@ export class ThinPool {
       metadata: { used: BigInt(metadataUsed), total: BigInt(metadataTotal) },
       data: { used: BigInt(used), total: BigInt(total) },
       blockSize: BigInt(this.table().blockSectors) * SECTOR,
-      mode,
+      isFull: mode !== 'rw' || used === total,
     }
   }
 
@@ -138,12 +138,13 @@ export class ThinPool {
   }
 
   /** Makes a device of a thin one. */
-  activate(name: string, deviceId: number, size: number): DeviceNumbers {
+  activate(name: string, deviceId: number, size: number, readOnly: boolean): DeviceNumbers {
     const pool = dmDevice(this.name)
     if (pool === undefined) throw missing(this.name)
     const parameters = `${pool.major}:${pool.minor} ${deviceId}`
     try {
-      return createDmDevice(name, { start: 0n, sectors: BigInt(size) / SECTOR, type: 'thin', parameters })
+      const target = { start: 0n, sectors: BigInt(size) / SECTOR, type: 'thin', parameters }
+      return createDmDevice(name, target, { readOnly })
     } catch (error) {
       if (!isErrno(error, 'EINVAL', 'ENODATA')) throw error
       throw new StoreError('STORE_FOREIGN', `the pool ${this.name} has no device ${deviceId}`, {

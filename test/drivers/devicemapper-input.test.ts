@@ -1,0 +1,158 @@
+import { existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
+import { hasCapability } from '#layerstack/sys/capabilities.js'
+import { unless } from '../support/needs.js'
+import { run } from '../support/program.js'
+import { noThinPools, thinPlace, type ThinPlace } from './thin-place.js'
+
+describe('devicemapper, given what cannot be', unless(noThinPools), () => {
+  let place: ThinPlace
+
+  beforeEach(() => {
+    place = thinPlace()
+  })
+  afterEach(() => place[Symbol.asyncDispose]())
+
+  const inMetadata = (name: string): string => join(place.root, 'devicemapper/metadata', name)
+
+  async function withLayer(): Promise<void> {
+    const driver = await place.open()
+    await driver.create('layer')
+    await driver.cleanup()
+  }
+
+  it('refuses options that are none', async () => {
+    for (const wrong of [
+      { 'dm.flavour': 'mint' },
+      { 'dm.basesize': 'much' },
+      { 'dm.blocksize': '100K' },
+      { 'dm.fs': 'btrfs' },
+      { 'dm.min_free_space': '10' },
+      { 'dm.min_free_space': '100%' },
+      { 'dm.use_deferred_removal': 'perhaps' },
+      { 'dm.use_deferred_removal': false, 'dm.use_deferred_deletion': true },
+      { 'dm.thinpooldev': 'a', 'dm.directlvm_device': '/dev/b' },
+    ]) {
+      await expect(place.open(wrong), JSON.stringify(wrong)).rejects.toThrow(TypeError)
+    }
+    expect(existsSync(join(place.root, 'devicemapper'))).toBe(false)
+  })
+
+  it('tells of a base device with another UUID', async () => {
+    await withLayer()
+    const file = inMetadata('deviceset-metadata')
+    const kept = readFileSync(file, 'utf8')
+    writeFileSync(file, kept.replace(/"BaseDeviceUUID":"../, '"BaseDeviceUUID":"zz'))
+    await expect(place.open()).rejects.toMatchObject({
+      code: 'STORE_FOREIGN',
+      hint: expect.stringContaining('thin pool'),
+    })
+    writeFileSync(file, kept)
+  })
+
+  it('tells of a base device with another file system than it had, or than is wanted', async () => {
+    await withLayer()
+    const file = inMetadata('deviceset-metadata')
+    const kept = readFileSync(file, 'utf8')
+    writeFileSync(file, kept.replace('"ext4"', '"xfs"'))
+    await expect(place.open()).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
+    writeFileSync(file, kept)
+    await expect(place.open({ 'dm.fs': 'xfs' })).rejects.toMatchObject({
+      code: 'ENGINE_UNSUPPORTED',
+      hint: expect.stringContaining('dm.fs'),
+    })
+  })
+
+  it('tells of a file of a device that is cut short', async () => {
+    await withLayer()
+    const kept = readFileSync(inMetadata('layer'), 'utf8')
+    for (const torn of ['', kept.slice(0, 20), '{}']) {
+      writeFileSync(inMetadata('layer'), torn)
+      await expect(place.open()).rejects.toMatchObject({
+        code: 'STORE_CORRUPT',
+        path: inMetadata('layer'),
+        hint: expect.any(String),
+      })
+    }
+    writeFileSync(inMetadata('layer'), kept)
+  })
+
+  it('tells of metadata or data of the pool that is cut short or missing, and makes none anew', async () => {
+    await withLayer()
+    for (const name of ['metadata', 'data']) {
+      const file = join(place.root, 'devicemapper/devicemapper', name)
+      const copy = join(place.base, 'copy')
+      await run('cp', ['--sparse=always', file, copy])
+      for (const size of [4096 * 64, 0]) {
+        truncateSync(file, size)
+        await expect(place.open(), `${name} of ${size} bytes`).rejects.toMatchObject({
+          code: 'STORE_CORRUPT',
+          hint: expect.any(String),
+        })
+        expect(statSync(file).size).toBe(size)
+      }
+      rmSync(file)
+      await expect(place.open()).rejects.toMatchObject({ code: 'STORE_CORRUPT', path: file })
+      expect(existsSync(file)).toBe(false)
+      await run('mv', [copy, file])
+    }
+    expect(await (await place.open()).list()).toEqual(['layer'])
+  })
+
+  it('tells which program is missing', async () => {
+    const { PATH } = process.env
+    process.env['PATH'] = '/nowhere'
+    try {
+      const hidden = join(place.base, 'empty')
+      await run('/bin/mkdir', [hidden])
+      await run('/bin/mount', ['--bind', hidden, '/usr/sbin'])
+      try {
+        await expect(place.open({ 'dm.fs': 'xfs' })).rejects.toMatchObject({
+          code: 'ENGINE_UNSUPPORTED',
+          hint: expect.stringContaining('install xfsprogs'),
+        })
+      } finally {
+        await run('/bin/umount', ['/usr/sbin'])
+      }
+    } finally {
+      process.env['PATH'] = PATH
+    }
+    await withLayer()
+  })
+
+  it('tells that there is no loop device', async () => {
+    await run('mount', ['--bind', '/dev/null', '/dev/loop-control'])
+    try {
+      await expect(place.open()).rejects.toMatchObject({
+        code: 'ENGINE_UNSUPPORTED',
+        message: expect.stringContaining('no loop device'),
+        hint: expect.stringContaining('dm.thinpooldev'),
+      })
+    } finally {
+      await run('umount', ['/dev/loop-control'])
+    }
+    await withLayer()
+  })
+})
+
+describe('devicemapper elsewhere', () => {
+  it(
+    'says what it needs',
+    unless(noThinPools === undefined ? 'thin pools work here' : undefined),
+    async () => {
+      await using place = thinPlace()
+      await expect(place.open()).rejects.toMatchObject({
+        code: 'ENGINE_UNSUPPORTED',
+        hint: expect.stringContaining('as root, load the kernel modules'),
+      })
+      const { engines } = await devicemapper.supported(place.root)
+      expect(engines).toContainEqual(
+        hasCapability('CAP_SYS_ADMIN')
+          ? { engine: 'kernel', works: false, reason: expect.stringContaining('device-mapper') }
+          : { engine: 'kernel', works: false, reason: expect.any(String) },
+      )
+    },
+  )
+})

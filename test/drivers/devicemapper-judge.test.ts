@@ -1,0 +1,79 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { expect, it } from 'vitest'
+import { openStore } from '#layerstack/index.js'
+import { startDockerd, type Dockerd } from '../support/dockerd.js'
+import { noDaemon, notInstalled, unless } from '../support/needs.js'
+import { run } from '../support/program.js'
+import { noThinPools, thinPlace } from './thin-place.js'
+
+const reason = noThinPools ?? noDaemon ?? notInstalled('dockerd', 'docker', 'tar')
+/** Where there is no udev, Docker wants to be told that it knows. */
+const storageOptions = ['dm.override_udev_sync_check=true']
+
+it.each(['xfs', 'ext4'] as const)(
+  'shares its data root with dockerd, on %s: what one wrote the other lists and exports',
+  { ...unless(reason), timeout: 300_000 },
+  async (type) => {
+    await using place = thinPlace()
+    const { root, base } = place
+    const files = join(base, 'files')
+    mkdirSync(join(files, 'etc'), { recursive: true })
+    await run('sh', ['-c', 'echo base > etc/base'], { cwd: files })
+    const tar = await run('tar', ['-C', files, '-c', 'etc'])
+    const exported = join(base, 'export.tar')
+    const docker = (): Promise<Dockerd> =>
+      startDockerd({
+        root,
+        driver: 'devicemapper',
+        storageOptions: [...storageOptions, `dm.fs=${type}`],
+      })
+    {
+      await using theirs = await docker()
+      await theirs.fromBytes(tar, 'import', '-', 'theirs:1')
+    }
+    {
+      await using store = await openStore({ root })
+      expect(store.driver.name).toBe('devicemapper')
+      await using container = await store.createContainer('theirs:1')
+      expect(await container.fs.readFile('/etc/base', 'utf8')).toBe('base\n')
+      await container.fs.writeFile('/marker', 'ours')
+      await container.commit({ reference: 'ours:1', consume: true })
+      expect(await store.check()).toMatchObject({ clean: true, problems: [] })
+    }
+    await using again = await docker()
+    expect(await again.imageIds()).toHaveLength(2)
+    await again.exportImage('ours:1', exported)
+    const names = (await run('tar', ['-tf', exported])).toString().split('\n')
+    expect(names).toEqual(expect.arrayContaining(['etc/base', 'marker']))
+    await again.stop()
+  },
+)
+
+it(
+  'makes a root that dockerd takes for its own, and shows the rows that dockerd shows',
+  { ...unless(reason), timeout: 300_000 },
+  async () => {
+    await using place = thinPlace()
+    const { root } = place
+    const ours = await openStore({ root, driver: 'devicemapper', driverOptions: { 'dm.basesize': '1G' } })
+    const tar = await run('tar', ['-c', '--files-from=/dev/null'])
+    await ours.import(Readable.from([tar]), { reference: 'ours:1' })
+    const rows = await ours.driver.status()
+    await ours.close()
+    await using docker = await startDockerd({ root, driver: 'devicemapper', storageOptions })
+    expect(await docker.imageIds()).toHaveLength(1)
+    const info = JSON.parse(await docker.text('info', '--format', '{{json .DriverStatus}}')) as [
+      string,
+      string,
+    ][]
+    const keys = (pairs: readonly (readonly [string, string])[]): string[] => pairs.map(([key]) => key)
+    expect(keys(rows).slice(0, -1)).toEqual(keys(info).filter((key) => key !== 'Library Version'))
+    const changing = /Space (Used|Available)|Udev/
+    const still = (pairs: readonly (readonly [string, string])[]): unknown[] =>
+      pairs.filter(([key]) => !changing.test(key) && !/Version|(Data|Metadata) file/.test(key))
+    expect(still(rows)).toEqual(still(info))
+    await docker.stop()
+  },
+)
