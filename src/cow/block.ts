@@ -17,6 +17,11 @@ export interface BlockDevice {
   /** Fills the buffer; what was never written reads as zeros. */
   read(buffer: Uint8Array, offset: number): void
   write(bytes: Uint8Array, offset: number): void
+  /**
+   * For devices that know whether they have room without being written to: `ENOSPC` if some MiB might not fit. Others are
+   * written zeros to, where nodes shall be, so that it shows in time.
+   */
+  makeRoom?(): void
   flush(): void
   flushLater(): Promise<void>
   /** The content of these bytes is not needed any more. A hint. */

@@ -104,6 +104,7 @@ export class Space {
   reserve(): void {
     this.#isFull = false
     try {
+      this.#device.makeRoom?.()
       this.#makeReady(READY)
     } catch (error) {
       if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error
@@ -268,7 +269,9 @@ export class Space {
       const start = at
       while (at < end && counts[at] === 0 && pins[at] === 0) at++
       const address = this.#nodeGroup * GROUP + start
-      this.#device.write(ZEROS.subarray(0, (at - start) * BLOCK), address * BLOCK)
+      if (this.#device.makeRoom === undefined) {
+        this.#device.write(ZEROS.subarray(0, (at - start) * BLOCK), address * BLOCK)
+      }
       for (let index = start; index < at; index++) {
         pins[index] = IS_READY
         group.free--

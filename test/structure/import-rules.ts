@@ -9,7 +9,7 @@ const FLOORS = [
   ['errors', 'digest', 'progress', 'operation'],
   ['sys', 'durable', 'compression'],
   ['fs'],
-  ['tar', 'cow'],
+  ['tar', 'cow', 'thin'],
   ['jobs'],
   ['drivers'],
   ['conformance'],

@@ -1,0 +1,109 @@
+import { BLOCK } from '../cow/block.js'
+import { crc32c } from './crc32c.js'
+
+/**
+ * The blocks of a thin pool's metadata as the kernel has them (drivers/md/dm-thin-metadata.c and
+ * drivers/md/persistent-data). Each begins with a checksum of the rest, and has its own number in it.
+ */
+
+/** The salt of each kind of block. */
+export const SALT = { superblock: 160_774, node: 121_107, bitmap: 240_779, index: 160_478 } as const
+export type BlockKind = keyof typeof SALT
+
+const NUMBER_AT = 8
+
+/** Fills in the block's number and its checksum. */
+export function seal(block: Buffer, address: number, kind: BlockKind): Buffer {
+  block.writeBigUInt64LE(BigInt(address), NUMBER_AT)
+  block.writeUInt32LE(crc32c(block.subarray(4), SALT[kind]), 0)
+  return block
+}
+
+/** Why a block is not what should be there; undefined for one that is. */
+export function complaint(block: Buffer, address: number, kind: BlockKind): string | undefined {
+  if (block.readUInt32LE(0) !== crc32c(block.subarray(4), SALT[kind])) return 'its checksum is another one'
+  if (Number(block.readBigUInt64LE(NUMBER_AT)) !== address) return 'it holds another block'
+  return undefined
+}
+
+export interface ThinSuperblock {
+  readonly flags: number
+  readonly time: number
+  readonly transactionId: number
+  readonly dataSpace: SpaceRoot
+  readonly metadataSpace: SpaceRoot
+  /** The tree of mapping trees, by device. */
+  readonly mappings: number
+  readonly details: number
+  /** In sectors. */
+  readonly dataBlockSize: number
+  readonly metadataBlocks: number
+}
+
+export interface SpaceRoot {
+  readonly blocks: number
+  readonly allocated: number
+  readonly bitmaps: number
+  readonly counts: number
+}
+
+const MAGIC = 27_022_010n
+const VERSION = 2
+const SECTORS = BLOCK / 512
+
+export function encodeSuperblock(superblock: ThinSuperblock): Buffer {
+  const block = Buffer.alloc(BLOCK)
+  block.writeUInt32LE(superblock.flags, 4)
+  block.writeBigUInt64LE(MAGIC, 32)
+  block.writeUInt32LE(VERSION, 40)
+  block.writeUInt32LE(superblock.time, 44)
+  block.writeBigUInt64LE(BigInt(superblock.transactionId), 48)
+  writeSpaceRoot(block, 64, superblock.dataSpace)
+  writeSpaceRoot(block, 192, superblock.metadataSpace)
+  block.writeBigUInt64LE(BigInt(superblock.mappings), 320)
+  block.writeBigUInt64LE(BigInt(superblock.details), 328)
+  block.writeUInt32LE(superblock.dataBlockSize, 336)
+  block.writeUInt32LE(SECTORS, 340)
+  block.writeBigUInt64LE(BigInt(superblock.metadataBlocks), 344)
+  return seal(block, 0, 'superblock')
+}
+
+/** Why it is none that we can use, as a sentence; else what it says. */
+export function decodeSuperblock(block: Buffer): ThinSuperblock | string {
+  if (block.readBigUInt64LE(32) !== MAGIC) return 'it does not begin as the metadata of a thin pool'
+  const damage = complaint(block, 0, 'superblock')
+  if (damage !== undefined) return `its superblock is damaged: ${damage}`
+  const version = block.readUInt32LE(40)
+  if (version < 1 || version > VERSION) return `it is of version ${version}`
+  if (block.readUInt32LE(360) !== 0) return 'it has features that are not known here'
+  return {
+    flags: block.readUInt32LE(4),
+    time: block.readUInt32LE(44),
+    transactionId: number(block, 48),
+    dataSpace: readSpaceRoot(block, 64),
+    metadataSpace: readSpaceRoot(block, 192),
+    mappings: number(block, 320),
+    details: number(block, 328),
+    dataBlockSize: block.readUInt32LE(336),
+    metadataBlocks: number(block, 344),
+  }
+}
+
+function writeSpaceRoot(block: Buffer, at: number, root: SpaceRoot): void {
+  for (const [index, value] of [root.blocks, root.allocated, root.bitmaps, root.counts].entries()) {
+    block.writeBigUInt64LE(BigInt(value), at + 8 * index)
+  }
+}
+
+function readSpaceRoot(block: Buffer, at: number): SpaceRoot {
+  return {
+    blocks: number(block, at),
+    allocated: number(block, at + 8),
+    bitmaps: number(block, at + 16),
+    counts: number(block, at + 24),
+  }
+}
+
+export function number(block: Buffer, at: number): number {
+  return Number(block.readBigUInt64LE(at))
+}

@@ -1,0 +1,477 @@
+import { BLOCK, type BlockDevice } from '../cow/block.js'
+import { DamagedBlock } from '../cow/damage.js'
+import { StoreError } from '../errors.js'
+import { systemError } from '../sys/errno.js'
+import {
+  complaint,
+  decodeSuperblock,
+  encodeSuperblock,
+  number,
+  seal,
+  type BlockKind,
+  type SpaceRoot,
+  type ThinSuperblock,
+} from './format.js'
+import { PER_BITMAP, SpaceMap } from './space-map.js'
+import { decodeThinNode, encodeThinNode, type ThinNode } from './thin-node.js'
+import { ThinTree, type ThinNodes, type ThinValues } from './thin-tree.js'
+
+export interface PoolGeometry {
+  /** Blocks of 4 KiB for the pool's own trees. */
+  readonly metadataBlocks: number
+  readonly dataBlocks: number
+  /** Bytes of a data block. */
+  readonly blockSize: number
+}
+
+/** Where a block of a thin device is. */
+export interface Mapping {
+  readonly block: number
+  /** A snapshot has it too: it must not be written. */
+  readonly shared: boolean
+}
+
+interface Details {
+  mapped: number
+  readonly transactionId: number
+  readonly created: number
+  snapshotted: number
+}
+
+const INDEX_HEADER = 16
+const INDEX_ENTRY = 16
+const MOST_BITMAPS = 255
+const KEPT_NODES = 4096
+const COUNTS: ThinValues = { size: 4 }
+const INDEX: ThinValues = { size: INDEX_ENTRY }
+const DETAILS: ThinValues = { size: 24 }
+const ROOTS: ThinValues = { size: 8 }
+const MAPPING_SIZE = 8
+
+/**
+ * What a thin pool knows of its devices: which data block each of their blocks is in. On disk it is what the kernel's
+ * dm-thin writes, so that its programs judge it.
+ *
+ * A commit writes blocks that the last commit does not reach, then the superblock, which is one sector: it is there or
+ * not. A crash leaves the last commit.
+ */
+export class ThinMetadata implements ThinNodes {
+  readonly blockSize: number
+  transactionId: number
+  readonly #device: BlockDevice
+  readonly #space: SpaceMap
+  readonly #data: SpaceMap
+  readonly #spaceCounts: ThinTree
+  readonly #dataIndex: ThinTree
+  readonly #dataCounts: ThinTree
+  readonly #roots: ThinTree
+  readonly #detailsTree: ThinTree
+  readonly #mappingValues: ThinValues
+  readonly #trees = new Map<number, ThinTree>()
+  readonly #details = new Map<number, Details>()
+  readonly #changedDetails = new Set<number>()
+  readonly #nodes = new Map<number, ThinNode>()
+  readonly #dirty = new Map<number, { readonly node: ThinNode; readonly valueSize: number }>()
+  /** Blocks of this transaction. */
+  readonly #fresh = new Set<number>()
+  #indexBlock: number
+  #time: number
+  #changed = false
+
+  private constructor(device: BlockDevice, geometry: PoolGeometry, found: ThinSuperblock | undefined) {
+    this.#device = device
+    this.blockSize = geometry.blockSize
+    this.#space = new SpaceMap(found?.metadataBlocks ?? geometry.metadataBlocks)
+    this.#data = new SpaceMap(Math.max(geometry.dataBlocks, found?.dataSpace.blocks ?? 0))
+    this.transactionId = found?.transactionId ?? 0
+    this.#time = found?.time ?? 0
+    this.#indexBlock = found?.metadataSpace.bitmaps ?? 0
+    this.#mappingValues = {
+      size: MAPPING_SIZE,
+      increment: (value) => this.#data.increment(blockOf(value)),
+      decrement: (value) => this.#data.decrement(blockOf(value)),
+    }
+    if (found === undefined) this.#space.allocate()
+    this.#spaceCounts = new ThinTree(this, COUNTS, found?.metadataSpace.counts)
+    this.#dataIndex = new ThinTree(this, INDEX, found?.dataSpace.bitmaps)
+    this.#dataCounts = new ThinTree(this, COUNTS, found?.dataSpace.counts)
+    this.#roots = new ThinTree(this, ROOTS, found?.mappings)
+    this.#detailsTree = new ThinTree(this, DETAILS, found?.details)
+    if (found !== undefined) this.#loadSpace(found)
+    for (let index = 0; index < this.#data.bitmaps.length; index++) {
+      if (this.#data.bitmaps[index] === 0) this.#data.changedBitmaps.add(index)
+    }
+    this.#changed = found === undefined || this.#data.changedBitmaps.size > 0
+  }
+
+  /** Opens the metadata that a device holds; an empty one becomes a pool's. `STORE_FOREIGN` for something else. */
+  static open(device: BlockDevice, geometry: PoolGeometry, readOnly: boolean): ThinMetadata {
+    const block = Buffer.alloc(BLOCK)
+    device.read(block, 0)
+    if (block.every((byte) => byte === 0) && !readOnly) {
+      const made = new ThinMetadata(device, geometry, undefined)
+      for (let index = 0; index < made.#space.bitmaps.length; index++) made.#space.changedBitmaps.add(index)
+      made.commit()
+      return made
+    }
+    const found = decodeSuperblock(block)
+    if (typeof found === 'string') {
+      throw new StoreError('STORE_FOREIGN', `${device.name} is no thin pool of ours: ${found}`, {
+        path: device.name,
+        hint: 'see what thin_check says of it; thin_repair writes what can be saved into a new file',
+      })
+    }
+    return new ThinMetadata(device, { ...geometry, blockSize: found.dataBlockSize * 512 }, found)
+  }
+
+  get isChanged(): boolean {
+    return this.#changed
+  }
+
+  get status() {
+    const [metadata, data] = [this.#space, this.#data]
+    return {
+      metadata: { used: metadata.allocated, total: metadata.blocks },
+      data: { used: data.allocated, total: data.blocks, freed: data.freed },
+    }
+  }
+
+  has(device: number): boolean {
+    return this.#detailsOf(device) !== undefined
+  }
+
+  /** `EEXIST` if there is one of the number. */
+  createThin(device: number): void {
+    if (this.has(device)) throw systemError('EEXIST', 'create_thin')
+    this.#trees.set(device, new ThinTree(this, this.#mappingValues))
+    this.#addDetails(device, 0)
+  }
+
+  createSnapshot(device: number, origin: number): void {
+    if (this.has(device)) throw systemError('EEXIST', 'create_snap')
+    const from = this.#detailsOf(origin)
+    if (from === undefined) throw systemError('ENODATA', 'create_snap')
+    const { root } = this.#tree(origin)
+    this.increment(root)
+    this.#trees.set(device, new ThinTree(this, this.#mappingValues, root))
+    this.#time++
+    from.snapshotted = this.#time
+    this.#changedDetails.add(origin)
+    this.#addDetails(device, from.mapped)
+  }
+
+  /** Harmless if there is none. */
+  deleteThin(device: number): void {
+    if (!this.has(device)) return
+    this.#tree(device).drop()
+    this.#trees.delete(device)
+    this.#details.delete(device)
+    this.#changedDetails.delete(device)
+    this.#roots.delete(device)
+    this.#detailsTree.delete(device)
+    this.#changed = true
+  }
+
+  mapping(device: number, block: number): Mapping | undefined {
+    const value = this.#tree(device).get(block)
+    const details = this.#detailsOf(device)
+    if (value === undefined || details === undefined) return undefined
+    return { block: blockOf(value), shared: details.snapshotted > value.readUIntLE(0, 3) }
+  }
+
+  /** Gives a block of a device another data block, and lets go of the one that it had. `ENOSPC` when there is none. */
+  map(device: number, block: number): number {
+    const tree = this.#tree(device)
+    const made = this.#data.allocate()
+    const value = Buffer.alloc(MAPPING_SIZE)
+    value.writeUIntLE(this.#time, 0, 3)
+    value.writeUIntLE(made, 3, 5)
+    const before = tree.get(block)
+    tree.set(block, value)
+    if (before !== undefined) this.#data.decrement(blockOf(before))
+    else this.#countMapped(device, 1)
+    this.#changed = true
+    return made
+  }
+
+  /** Harmless where nothing is mapped. */
+  unmap(device: number, block: number): void {
+    const tree = this.#tree(device)
+    const before = tree.get(block)
+    if (before === undefined) return
+    tree.delete(block)
+    this.#data.decrement(blockOf(before))
+    this.#countMapped(device, -1)
+    this.#changed = true
+  }
+
+  /** @returns data blocks that nothing uses any more */
+  commit(): Iterable<number> {
+    if (!this.#changed) return []
+    for (const [device, tree] of this.#trees) {
+      const root = Buffer.alloc(8)
+      root.writeBigUInt64LE(BigInt(tree.root))
+      if (this.#roots.get(device)?.equals(root) !== true) this.#roots.set(device, root)
+    }
+    for (const device of this.#changedDetails) {
+      this.#detailsTree.set(device, encodeDetails(this.#details.get(device) as Details))
+    }
+    this.#saveDataSpace()
+    this.#saveOwnSpace()
+    this.#write()
+    this.#changedDetails.clear()
+    this.#fresh.clear()
+    this.#dirty.clear()
+    for (const map of [this.#space, this.#data]) {
+      map.changedBitmaps.clear()
+      map.changedCounts.clear()
+    }
+    this.#changed = false
+    this.#space.settle()
+    return this.#data.settle()
+  }
+
+  load(address: number, valueSize: number): ThinNode {
+    const kept = this.#dirty.get(address)?.node ?? this.#nodes.get(address)
+    if (kept !== undefined) return kept
+    const node = decodeThinNode(this.#read(address, 'node'), address, valueSize)
+    if (typeof node === 'string') throw new DamagedBlock(this.#device.name, address, node)
+    return this.#keep(node)
+  }
+
+  add(leaf: boolean, valueSize: number): ThinNode {
+    const address = this.#allocate()
+    const node: ThinNode = { address, leaf, keys: [], values: [], children: [] }
+    this.#dirty.set(address, { node, valueSize })
+    return this.#keep(node)
+  }
+
+  writable(address: number, valueSize: number, shared: (node: ThinNode) => void): ThinNode {
+    const node = this.load(address, valueSize)
+    this.#changed = true
+    if (this.#fresh.has(address) && this.#space.counts[address] === 1) {
+      this.#dirty.set(address, { node, valueSize })
+      return node
+    }
+    const shadow: ThinNode = {
+      address: this.#allocate(),
+      leaf: node.leaf,
+      keys: [...node.keys],
+      values: [...node.values],
+      children: [...node.children],
+    }
+    if (this.release(address)) shared(node)
+    this.#dirty.set(shadow.address, { node: shadow, valueSize })
+    return this.#keep(shadow)
+  }
+
+  release(address: number): boolean {
+    if (this.#space.decrement(address) > 0) return true
+    this.#nodes.delete(address)
+    this.#dirty.delete(address)
+    this.#fresh.delete(address)
+    return false
+  }
+
+  increment(address: number): void {
+    this.#space.increment(address)
+  }
+
+  #addDetails(device: number, mapped: number): void {
+    const [created, snapshotted] = [this.#time, this.#time]
+    this.#details.set(device, { mapped, transactionId: this.transactionId, created, snapshotted })
+    this.#changedDetails.add(device)
+    this.#changed = true
+  }
+
+  #countMapped(device: number, more: number): void {
+    const details = this.#detailsOf(device) as Details
+    details.mapped += more
+    this.#changedDetails.add(device)
+  }
+
+  #detailsOf(device: number): Details | undefined {
+    const known = this.#details.get(device)
+    if (known !== undefined) return known
+    const value = this.#detailsTree.get(device)
+    if (value === undefined) return undefined
+    const details = decodeDetails(value)
+    this.#details.set(device, details)
+    return details
+  }
+
+  #tree(device: number): ThinTree {
+    const open = this.#trees.get(device)
+    if (open !== undefined) return open
+    const root = this.#roots.get(device)
+    if (root === undefined) throw systemError('ENODATA', 'thin')
+    const tree = new ThinTree(this, this.#mappingValues, number(root, 0))
+    this.#trees.set(device, tree)
+    return tree
+  }
+
+  /** The data blocks' counts; their bitmaps and trees are blocks of ours. */
+  #saveDataSpace(): void {
+    this.#saveCounts(this.#data, this.#dataCounts)
+    for (const index of this.#data.changedBitmaps) {
+      this.#moveBitmap(this.#data, index)
+      this.#dataIndex.set(index, encodeEntry(this.#data, index))
+    }
+  }
+
+  /** The counts of our own blocks change as they are saved, until all that tells of them is of this transaction. */
+  #saveOwnSpace(): void {
+    const space = this.#space
+    const saved = new Map<number, number>()
+    for (let again = true; again;) {
+      again = false
+      for (const block of space.changedCounts) {
+        const count = space.counts[block] as number
+        if (saved.get(block) === count) continue
+        saved.set(block, count)
+        saveCount(this.#spaceCounts, block, count)
+        again = true
+      }
+      for (const index of space.changedBitmaps) again = this.#moveBitmap(space, index) || again
+      if (!this.#fresh.has(this.#indexBlock)) {
+        if (this.#indexBlock !== 0) this.release(this.#indexBlock)
+        this.#indexBlock = this.#allocate()
+        again = true
+      }
+    }
+  }
+
+  #saveCounts(space: SpaceMap, tree: ThinTree): void {
+    for (const block of space.changedCounts) saveCount(tree, block, space.counts[block] as number)
+  }
+
+  /** Gives a bitmap a place of this transaction; tells whether it had none. */
+  #moveBitmap(space: SpaceMap, index: number): boolean {
+    const before = space.bitmaps[index] as number
+    if (this.#fresh.has(before)) return false
+    space.bitmaps[index] = this.#allocate()
+    if (before !== 0) this.release(before)
+    return true
+  }
+
+  #write(): void {
+    const blocks = new Map<number, Buffer>()
+    for (const { node, valueSize } of this.#dirty.values()) {
+      blocks.set(node.address, encodeThinNode(node, valueSize))
+    }
+    for (const space of [this.#data, this.#space]) {
+      for (const index of space.changedBitmaps) {
+        blocks.set(space.bitmaps[index] as number, space.encodeBitmap(index))
+      }
+    }
+    const index = Buffer.alloc(BLOCK)
+    for (let at = 0; at < this.#space.bitmaps.length; at++) {
+      encodeEntry(this.#space, at).copy(index, INDEX_HEADER + INDEX_ENTRY * at)
+    }
+    blocks.set(this.#indexBlock, seal(index, this.#indexBlock, 'index'))
+    for (const [address, block] of [...blocks].toSorted(([a], [b]) => a - b)) {
+      this.#device.write(block, address * BLOCK)
+    }
+    this.#device.flush()
+    this.#device.write(encodeSuperblock(this.#superblock()), 0)
+    this.#device.flush()
+  }
+
+  #superblock(): ThinSuperblock {
+    return {
+      flags: 0,
+      time: this.#time,
+      transactionId: this.transactionId,
+      dataSpace: spaceRoot(this.#data, this.#dataIndex.root, this.#dataCounts),
+      metadataSpace: spaceRoot(this.#space, this.#indexBlock, this.#spaceCounts),
+      mappings: this.#roots.root,
+      details: this.#detailsTree.root,
+      dataBlockSize: this.blockSize / 512,
+      metadataBlocks: this.#space.blocks,
+    }
+  }
+
+  #loadSpace({ metadataSpace, dataSpace }: ThinSuperblock): void {
+    const index = this.#read(metadataSpace.bitmaps, 'index')
+    for (let at = 0; at < Math.min(MOST_BITMAPS, Math.ceil(metadataSpace.blocks / PER_BITMAP)); at++) {
+      this.#loadBitmap(this.#space, at, number(index, INDEX_HEADER + INDEX_ENTRY * at))
+    }
+    for (const [at, entry] of this.#dataIndex.items()) this.#loadBitmap(this.#data, at, number(entry, 0))
+    for (const [block, count] of this.#spaceCounts.items()) {
+      this.#space.setCount(block, count.readUInt32LE(0))
+    }
+    for (const [block, count] of this.#dataCounts.items()) this.#data.setCount(block, count.readUInt32LE(0))
+    if (this.#data.allocated === dataSpace.allocated) return
+    throw new DamagedBlock(this.#device.name, 0, 'its counts of used blocks contradict one another')
+  }
+
+  #loadBitmap(space: SpaceMap, index: number, address: number): void {
+    space.decodeBitmap(index, address, this.#read(address, 'bitmap'))
+  }
+
+  #read(address: number, kind: BlockKind): Buffer {
+    const block = Buffer.allocUnsafeSlow(BLOCK)
+    this.#device.read(block, address * BLOCK)
+    const damage = complaint(block, address, kind)
+    if (damage !== undefined) throw new DamagedBlock(this.#device.name, address, damage)
+    return block
+  }
+
+  #allocate(): number {
+    const address = this.#space.allocate()
+    this.#fresh.add(address)
+    return address
+  }
+
+  #keep(node: ThinNode): ThinNode {
+    if (this.#nodes.size >= KEPT_NODES) this.#nodes.clear()
+    this.#nodes.set(node.address, node)
+    return node
+  }
+}
+
+function saveCount(tree: ThinTree, block: number, count: number): void {
+  if (count <= 2) {
+    tree.delete(block)
+    return
+  }
+  const value = Buffer.alloc(4)
+  value.writeUInt32LE(count)
+  tree.set(block, value)
+}
+
+function encodeEntry(space: SpaceMap, index: number): Buffer {
+  const { bitmap, free, noneFreeBefore } = space.entry(index)
+  const value = Buffer.alloc(INDEX_ENTRY)
+  value.writeBigUInt64LE(BigInt(bitmap))
+  value.writeUInt32LE(free, 8)
+  value.writeUInt32LE(noneFreeBefore, 12)
+  return value
+}
+
+function spaceRoot(space: SpaceMap, bitmaps: number, counts: ThinTree): SpaceRoot {
+  return { blocks: space.blocks, allocated: space.allocated, bitmaps, counts: counts.root }
+}
+
+function encodeDetails({ mapped, transactionId, created, snapshotted }: Details): Buffer {
+  const value = Buffer.alloc(24)
+  value.writeBigUInt64LE(BigInt(mapped))
+  value.writeBigUInt64LE(BigInt(transactionId), 8)
+  value.writeUInt32LE(created, 16)
+  value.writeUInt32LE(snapshotted, 20)
+  return value
+}
+
+function decodeDetails(value: Buffer): Details {
+  return {
+    mapped: number(value, 0),
+    transactionId: number(value, 8),
+    created: value.readUInt32LE(16),
+    snapshotted: value.readUInt32LE(20),
+  }
+}
+
+/** The data block that a mapping leads to; the time of its making is below it. */
+function blockOf(value: Buffer): number {
+  return value.readUIntLE(3, 5)
+}

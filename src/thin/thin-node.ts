@@ -1,0 +1,58 @@
+import { BLOCK } from '../cow/block.js'
+import { number, seal } from './format.js'
+
+const HEADER = 32
+const INTERNAL = 1
+const LEAF = 2
+const POINTER = 8
+
+/** A node of a tree with numbers for keys and values of one size: keys ascending. */
+export interface ThinNode {
+  address: number
+  readonly leaf: boolean
+  readonly keys: number[]
+  /** Of a leaf. */
+  readonly values: Buffer[]
+  /** Above the leaves. */
+  readonly children: number[]
+}
+
+/** How many keys a node has room for; a third of them is the least but for a root. */
+export function roomIn(leaf: boolean, valueSize: number): number {
+  return 3 * Math.floor((BLOCK - HEADER) / (8 + (leaf ? valueSize : POINTER)) / 3)
+}
+
+export function encodeThinNode(node: ThinNode, valueSize: number): Buffer {
+  const block = Buffer.alloc(BLOCK)
+  const room = roomIn(node.leaf, valueSize)
+  const size = node.leaf ? valueSize : POINTER
+  block.writeUInt32LE(node.leaf ? LEAF : INTERNAL, 4)
+  block.writeUInt32LE(node.keys.length, 16)
+  block.writeUInt32LE(room, 20)
+  block.writeUInt32LE(size, 24)
+  const valuesAt = HEADER + 8 * room
+  for (const [at, key] of node.keys.entries()) {
+    block.writeBigUInt64LE(BigInt(key), HEADER + 8 * at)
+    if (node.leaf) (node.values[at] as Buffer).copy(block, valuesAt + size * at)
+    else block.writeBigUInt64LE(BigInt(node.children[at] as number), valuesAt + size * at)
+  }
+  return seal(block, node.address, 'node')
+}
+
+/** Why it is no node of such a tree, or the node; the checksum was looked at before. */
+export function decodeThinNode(block: Buffer, address: number, valueSize: number): ThinNode | string {
+  const leaf = (block.readUInt32LE(4) & LEAF) !== 0
+  const size = leaf ? valueSize : POINTER
+  const [count, room] = [block.readUInt32LE(16), block.readUInt32LE(20)]
+  if (room !== roomIn(leaf, valueSize) || block.readUInt32LE(24) !== size || count > room) {
+    return 'it is a node of another tree'
+  }
+  const node: ThinNode = { address, leaf, keys: [], values: [], children: [] }
+  for (let at = 0; at < count; at++) {
+    node.keys.push(number(block, HEADER + 8 * at))
+    const valueAt = HEADER + 8 * room + size * at
+    if (leaf) node.values.push(block.subarray(valueAt, valueAt + size))
+    else node.children.push(number(block, valueAt))
+  }
+  return node
+}

@@ -1,0 +1,193 @@
+import { roomIn, type ThinNode } from './thin-node.js'
+
+/** Where the nodes of trees are kept. */
+export interface ThinNodes {
+  load(address: number, valueSize: number): ThinNode
+  /** A new node, which may be changed until the commit. */
+  add(leaf: boolean, valueSize: number): ThinNode
+  /** The node that may be changed in the place of this one; `shared` is told of one whose children others have too. */
+  writable(address: number, valueSize: number, shared: (node: ThinNode) => void): ThinNode
+  /** Nothing leads to it any more. @returns whether others have it still */
+  release(address: number): boolean
+  increment(address: number): void
+}
+
+/** What values lead to. */
+export interface ThinValues {
+  readonly size: number
+  increment?(value: Buffer): void
+  decrement?(value: Buffer): void
+}
+
+/**
+ * A B-tree of the persistent-data library: shadowed, counted, nodes at least a third full but for the root. Values that are
+ * replaced or deleted are the caller's to release.
+ */
+export class ThinTree {
+  readonly #nodes: ThinNodes
+  readonly #values: ThinValues
+  root: number
+
+  constructor(nodes: ThinNodes, values: ThinValues, root?: number) {
+    this.#nodes = nodes
+    this.#values = values
+    this.root = root ?? nodes.add(true, values.size).address
+  }
+
+  get(key: number): Buffer | undefined {
+    let node = this.#load(this.root)
+    while (!node.leaf) node = this.#load(node.children[childAt(node, key)] as number)
+    const at = lowerBound(node, key)
+    return node.keys[at] === key ? node.values[at] : undefined
+  }
+
+  *items(): Generator<readonly [key: number, value: Buffer]> {
+    yield* this.#items(this.root)
+  }
+
+  set(key: number, value: Buffer): void {
+    const root = this.#writable(this.root)
+    this.root = root.address
+    const split = this.#insert(root, key, value)
+    if (split === undefined) return
+    const above = this.#nodes.add(false, this.#values.size)
+    above.keys.push(root.keys[0] as number, split.keys[0] as number)
+    above.children.push(root.address, split.address)
+    this.root = above.address
+  }
+
+  delete(key: number): boolean {
+    if (this.get(key) === undefined) return false
+    let root = this.#writable(this.root)
+    this.#remove(root, key)
+    while (!root.leaf && root.children.length === 1) {
+      const [child] = root.children as [number]
+      this.#nodes.release(root.address)
+      root = this.#writable(child)
+    }
+    this.root = root.address
+    return true
+  }
+
+  /** Releases the whole tree, but for what others have too. */
+  drop(): void {
+    this.#drop(this.root)
+  }
+
+  *#items(address: number): Generator<readonly [number, Buffer]> {
+    const node = this.#load(address)
+    for (const [at, key] of node.keys.entries()) {
+      if (node.leaf) yield [key, node.values[at] as Buffer]
+      else yield* this.#items(node.children[at] as number)
+    }
+  }
+
+  #drop(address: number): void {
+    const node = this.#load(address)
+    if (this.#nodes.release(address)) return
+    for (const child of node.children) this.#drop(child)
+    for (const value of node.values) this.#values.decrement?.(value)
+  }
+
+  #insert(node: ThinNode, key: number, value: Buffer): ThinNode | undefined {
+    if (node.leaf) {
+      const at = lowerBound(node, key)
+      if (node.keys[at] === key) {
+        node.values[at] = value
+        return undefined
+      }
+      node.keys.splice(at, 0, key)
+      node.values.splice(at, 0, value)
+    } else {
+      const at = childAt(node, key)
+      if (key < (node.keys[at] as number)) node.keys[at] = key
+      const split = this.#insert(this.#writableChild(node, at), key, value)
+      if (split === undefined) return undefined
+      node.keys.splice(at + 1, 0, split.keys[0] as number)
+      node.children.splice(at + 1, 0, split.address)
+    }
+    return node.keys.length > this.#room(node) ? this.#split(node) : undefined
+  }
+
+  #split(node: ThinNode): ThinNode {
+    const right = this.#nodes.add(node.leaf, this.#values.size)
+    move(node, right, Math.floor(node.keys.length / 2))
+    return right
+  }
+
+  #remove(node: ThinNode, key: number): void {
+    if (node.leaf) return removeAt(node, lowerBound(node, key))
+    const at = childAt(node, key)
+    const child = this.#writableChild(node, at)
+    this.#remove(child, key)
+    if (child.keys.length < this.#room(child) / 3) this.#rebalance(node, at)
+  }
+
+  /** Makes one node of two, or shares their items evenly. */
+  #rebalance(node: ThinNode, at: number): void {
+    if (node.children.length < 2) return
+    const first = at + 1 < node.children.length ? at : at - 1
+    const left = this.#writableChild(node, first)
+    const right = this.#writableChild(node, first + 1)
+    const total = left.keys.length + right.keys.length
+    left.keys.push(...right.keys.splice(0))
+    left.values.push(...right.values.splice(0))
+    left.children.push(...right.children.splice(0))
+    if (total <= this.#room(left)) {
+      removeAt(node, first + 1)
+      this.#nodes.release(right.address)
+    } else {
+      move(left, right, Math.floor(total / 2))
+      node.keys[first + 1] = right.keys[0] as number
+    }
+  }
+
+  #writableChild(parent: ThinNode, at: number): ThinNode {
+    const child = this.#writable(parent.children[at] as number)
+    parent.children[at] = child.address
+    return child
+  }
+
+  #writable(address: number): ThinNode {
+    return this.#nodes.writable(address, this.#values.size, (node) => {
+      for (const child of node.children) this.#nodes.increment(child)
+      for (const value of node.values) this.#values.increment?.(value)
+    })
+  }
+
+  #load(address: number): ThinNode {
+    return this.#nodes.load(address, this.#values.size)
+  }
+
+  #room(node: ThinNode): number {
+    return roomIn(node.leaf, this.#values.size)
+  }
+}
+
+/** The place of the first key that is not below this one. */
+function lowerBound({ keys }: ThinNode, key: number): number {
+  let [low, high] = [0, keys.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((keys[middle] as number) < key) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function childAt(node: ThinNode, key: number): number {
+  const at = lowerBound(node, key)
+  return at > 0 && node.keys[at] !== key ? at - 1 : at
+}
+
+function move(from: ThinNode, to: ThinNode, start: number): void {
+  to.keys.push(...from.keys.splice(start))
+  to.values.push(...from.values.splice(start))
+  to.children.push(...from.children.splice(start))
+}
+
+function removeAt(node: ThinNode, at: number): void {
+  node.keys.splice(at, 1)
+  if (node.leaf) node.values.splice(at, 1)
+  else node.children.splice(at, 1)
+}

@@ -1,0 +1,145 @@
+import { readFileSync } from 'node:fs'
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { BLOCK } from '#layerstack/cow/block.js'
+import { ThinMetadata } from '#layerstack/thin/thin-metadata.js'
+import { MemoryDevice } from '../cow/memory-device.js'
+import { notInstalled, unless } from '../support/needs.js'
+import { run } from '../support/program.js'
+import {
+  asFile,
+  dumped,
+  GEOMETRY,
+  mappingsOf,
+  mustBeClean,
+  stepPool,
+  type PoolModel,
+  type PoolStep,
+} from './pool-model.js'
+
+const noTools = notInstalled('thin_check', 'thin_dump', 'thin_ls', 'thin_restore')
+const step: fc.Arbitrary<PoolStep> = fc.tuple(
+  fc.integer({ min: 0, max: 20 }),
+  fc.integer({ min: 1, max: 6 }),
+  fc.integer({ min: 1, max: 6 }),
+  fc.integer({ min: 0, max: 3000 }),
+  fc.constantFrom(1, 1, 7, 300, 900),
+)
+
+const open = (device: MemoryDevice): ThinMetadata => ThinMetadata.open(device, GEOMETRY, false)
+
+describe('the metadata of a thin pool', () => {
+  it(
+    'has what was mapped, also after it was opened anew, and is clean to thin_check',
+    unless(noTools),
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 150 }), async (steps) => {
+          const device = new MemoryDevice()
+          let pool = open(device)
+          const model: PoolModel = new Map()
+          for (const [index, each] of steps.entries()) {
+            stepPool(pool, model, each)
+            if (index % 25 === 24) pool.commit()
+            if (index % 50 === 49) pool = open(device)
+          }
+          expect(mappingsOf(pool, model)).toEqual(model)
+          pool.commit()
+          await mustBeClean(device)
+          expect(await dumped(device)).toEqual(new Map([...model].toSorted(([a], [b]) => a - b)))
+          expect(mappingsOf(open(device), model)).toEqual(model)
+          const used = new Set([...model.values()].flatMap((blocks) => [...blocks.values()]))
+          expect(open(device).status.data.used).toBe(used.size)
+        }),
+        { numRuns: 25 },
+      )
+    },
+  )
+
+  it('is listed by thin_ls, and what thin_restore writes opens', unless(noTools), async () => {
+    const { device, model } = filled()
+    await asFile(device, async (path) => {
+      const listed = (await run('thin_ls', ['--no-headers', '-o', 'DEV', path])).toString()
+      expect(listed.split('\n').flatMap((line) => (line.trim() === '' ? [] : [Number(line)]))).toEqual(
+        [...model.keys()].toSorted((a, b) => a - b),
+      )
+      await run('thin_dump', [path, '-o', `${path}.xml`])
+      await run('cp', [path, `${path}.restored`])
+      await run('thin_restore', ['-i', `${path}.xml`, '-o', `${path}.restored`])
+      const restored = new MemoryDevice()
+      restored.write(readFileSync(`${path}.restored`), 0)
+      const pool = open(restored)
+      expect(mappingsOf(pool, model)).toEqual(model)
+      stepPool(pool, model, [10, 1, 1, 5000, 20])
+      pool.commit()
+      await mustBeClean(restored)
+    })
+  })
+
+  it('is the last commit after a crash at any write', unless(noTools), async () => {
+    const { device, commits } = filled()
+    const crashed = new MemoryDevice()
+    let cuts = 0
+    for (const [index, each] of device.log.entries()) {
+      if (each.do === 'write') {
+        // The superblock is one sector; of the rest of its block nothing but the first writing changes anything.
+        const torn = crashed.copy()
+        torn.write(each.bytes.subarray(0, each.offset === 0 ? 0 : 700), each.offset)
+        mustBeCommitted(torn, index)
+        crashed.write(each.bytes, each.offset)
+      }
+      mustBeCommitted(crashed.copy(), index + 1)
+      if (index % 150 === 0 && index > (commits[0]?.at ?? 0)) await mustBeClean(crashed)
+      cuts += 2
+    }
+    console.log(`${cuts} points cut, in a log of ${device.log.length} writes and flushes`)
+
+    function mustBeCommitted(found: MemoryDevice, at: number): void {
+      const known = commits.findLastIndex((commit) => commit.at <= at)
+      if (known < 0) return
+      const pool = open(found)
+      const possible = commits.slice(known, known + 2)
+      const { transactionId } = pool
+      const commit = possible.find((each) => each.transactionId === transactionId)
+      expect(commit, `transaction ${transactionId} after ${at} steps`).toBeDefined()
+      expect(mappingsOf(pool, commit?.model ?? new Map())).toEqual(commit?.model)
+    }
+  })
+
+  it('says of a damaged block which one it is, and takes nothing else for a pool', () => {
+    const { device } = filled()
+    const used = new Set(device.log.flatMap((each) => (each.do === 'write' ? [each.offset / BLOCK] : [])))
+    let found = 0
+    for (const block of used) {
+      const damaged = device.copy()
+      damaged.flip(block * BLOCK + 100)
+      try {
+        const pool = open(damaged)
+        for (let id = 1; id < 7; id++) if (pool.has(id)) pool.deleteThin(id)
+      } catch (error) {
+        expect(error).toMatchObject(block === 0 ? { code: 'STORE_FOREIGN' } : { code: 'EIO', block })
+        found++
+      }
+    }
+    expect(found).toBeGreaterThan(10)
+    const foreign = new MemoryDevice()
+    foreign.write(Buffer.alloc(9000, 'not a pool'), 0)
+    expect(() => open(foreign)).toThrow(expect.objectContaining({ code: 'STORE_FOREIGN' }))
+  })
+})
+
+function filled() {
+  const device = new MemoryDevice()
+  const pool = open(device)
+  const model: PoolModel = new Map()
+  const commits: { at: number; transactionId: number; model: PoolModel }[] = []
+  for (const [index, each] of fc.sample(step, { numRuns: 240, seed: 11 }).entries()) {
+    stepPool(pool, model, each)
+    if (index % 12 !== 11) continue
+    pool.transactionId++
+    pool.commit()
+    const copy = new Map([...model].map(([id, blocks]) => [id, new Map(blocks)] as const))
+    commits.push({ at: device.log.length, transactionId: pool.transactionId, model: copy })
+  }
+  return { device, model, commits }
+}
