@@ -83,11 +83,11 @@ function perform(fs: RawFs, name: string, at: ByteString, rest: readonly (string
     case 'setxattr':
       return fs.setxattr(
         at,
-        `user.${text(0).slice(0, 9)}` as ByteString,
+        `trusted.${text(0).slice(0, 9)}` as ByteString,
         bytes(Math.min(number(1), 65_536), number(2)),
       )
     case 'removexattr':
-      return fs.removexattr(at, `user.${text(0).slice(0, 9)}` as ByteString)
+      return fs.removexattr(at, `trusted.${text(0).slice(0, 9)}` as ByteString)
     default:
       throw new TypeError(name)
   }
