@@ -70,6 +70,27 @@ export class TreeOwner {
   }
 }
 
+/**
+ * As chown(2) by root: -1 leaves that id alone, and set-ID bits go, of everything but directories; that of the group stays
+ * where the group may not execute.
+ */
+export function ownedBy<T extends KeptStat>(stat: T, uid: number, gid: number): T {
+  const taken = stat.type === 'directory' ? 0 : (stat.mode & 0o010) === 0 ? 0o4000 : 0o6000
+  return {
+    ...stat,
+    mode: stat.mode & ~taken,
+    uid: uid === -1 ? stat.uid : uid,
+    gid: gid === -1 ? stat.gid : gid,
+  }
+}
+
+/** What a chown takes from a file besides. */
+export function dropCapability(attributes: Attributes, subject: Subject): void {
+  if (attributes.get(subject, CAPABILITY) !== undefined) attributes.remove(subject, CAPABILITY)
+}
+
+const CAPABILITY = 'security.capability' as ByteString
+
 /** Whoever runs this can always read and write, and nobody gets the set-id bits of a file that is not theirs. */
 export function ownersMode(type: FileType, mode: number): number {
   return (mode & 0o777) | (type === 'directory' ? 0o700 : 0o600)

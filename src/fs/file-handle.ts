@@ -88,6 +88,11 @@ export class FileHandle implements LayerFileHandle {
     }
   }
 
+  async isSameFile(other: FileHandle): Promise<boolean> {
+    const [one, two] = [this.#file.stat(), other.#file.stat()]
+    return one.ino === two.ino && one.dev === two.dev
+  }
+
   async stat(): Promise<LayerStats> {
     return this.#do('fstat', () => statsOf(this.#file.stat()))
   }

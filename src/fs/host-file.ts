@@ -12,7 +12,7 @@ import {
 import { systemError } from '../sys/errno.js'
 import { libcAvailable } from '../sys/libc.js'
 import { futimens } from '../sys/times.js'
-import type { Attributes, Subject } from './attributes.js'
+import { dropCapability, ownedBy, type Attributes, type Subject } from './attributes.js'
 import type { ByteString } from './bytes.js'
 import { rawStat } from './host-stat.js'
 import type { RawFile, RawStat } from './raw-fs.js'
@@ -66,11 +66,8 @@ export class HostFile implements RawFile {
   chown(uid: number, gid: number): void {
     if (this.#attributes === undefined) return fchownSync(this.fd, uid, gid)
     const stat = this.stat()
-    this.#attributes.keep(this.#subject, {
-      ...stat,
-      uid: uid === -1 ? stat.uid : uid,
-      gid: gid === -1 ? stat.gid : gid,
-    })
+    if (stat.type === 'file') dropCapability(this.#attributes, this.#subject)
+    this.#attributes.keep(this.#subject, ownedBy(stat, uid, gid))
   }
 
   utimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {

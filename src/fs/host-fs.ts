@@ -25,8 +25,8 @@ import { libcAvailable } from '../sys/libc.js'
 import { mknod } from '../sys/mknod.js'
 import { utimensat } from '../sys/times.js'
 import { lgetxattr, llistxattr, lremovexattr, lsetxattr } from '../sys/xattr.js'
-import { xattrRefusal, type Attributes, type KeptStat } from './attributes.js'
-import { bytesToHost, joinBytes, toBytes, type ByteString } from './bytes.js'
+import { dropCapability, ownedBy, xattrRefusal, type Attributes, type KeptStat } from './attributes.js'
+import { bytesToHost, joinBytes, parentOf, toBytes, type ByteString } from './bytes.js'
 import { HostFile, seconds } from './host-file.js'
 import { hostPathOf, openHostPaths, type HostPath, type HostPaths } from './host-path.js'
 import { NO_DEVICE, rawStat, typeOfEntry } from './host-stat.js'
@@ -99,7 +99,7 @@ export class HostFs implements RawFs {
       const hostMode = this.#hostMode('directory', mode)
       mkdirSync(host, hostMode)
       if ((hostMode & ~SAFE_MODE) !== 0) this.#correctMode(host, hostMode)
-      this.#attributes?.keep({ path, host }, created('directory', mode))
+      this.#keepCreated(host, path, 'directory', mode)
     })
   }
 
@@ -133,7 +133,11 @@ export class HostFs implements RawFs {
 
   symlink(target: ByteString, path: ByteString): void {
     this.#mayWrite('symlink', path)
-    this.#at('symlink', path, (host) => symlinkSync(bytesToHost(target), host))
+    this.#at('symlink', path, (host) => {
+      symlinkSync(bytesToHost(target), host)
+      const gid = this.#attributes === undefined ? 0 : this.#inheritedGroup(path)
+      if (this.#attributes !== undefined && gid > 0) this.#keepOwner(this.#attributes, host, path, -1, gid)
+    })
   }
 
   mknod(
@@ -150,7 +154,7 @@ export class HostFs implements RawFs {
         if ((mode & ~SAFE_MODE) !== 0) this.#correctMode(host, mode)
       } else {
         writeFileSync(host, '', { flag: 'wx', mode: 0o600 })
-        this.#attributes.keep({ path, host }, { ...created(type, mode), device })
+        this.#keepCreated(host, path, type, mode, device)
       }
     })
   }
@@ -287,7 +291,7 @@ export class HostFs implements RawFs {
     try {
       const fd = openSync(host as string, flags | O_EXCL | O_NOFOLLOW, hostMode)
       if ((hostMode & ~SAFE_MODE) !== 0) fchmodSync(fd, hostMode)
-      this.#attributes?.keep({ path, host }, created('file', mode))
+      this.#keepCreated(host, path, 'file', mode)
       return fd
     } catch (error) {
       if ((flags & O_EXCL) !== 0 || !isErrno(error, 'EEXIST')) throw error
@@ -330,10 +334,25 @@ export class HostFs implements RawFs {
     attributes.set({ path, host }, name, value, flag)
   }
 
+  /** As the system does for inodes: what is made in a set-group-ID directory has its group, and directories the bit. */
+  #keepCreated(host: HostPath, path: ByteString, type: FileType, mode: number, device = NO_DEVICE): void {
+    if (this.#attributes === undefined) return
+    const gid = this.#inheritedGroup(path)
+    const bits = gid >= 0 && type === 'directory' ? mode | SET_GROUP_ID : mode
+    this.#attributes.keep({ path, host }, { type, mode: bits, uid: 0, gid: Math.max(0, gid), device })
+  }
+
+  /** -1 where none is inherited. */
+  #inheritedGroup(path: ByteString): number {
+    const { mode, gid } = this.lstat(parentOf(path))
+    return (mode & SET_GROUP_ID) === 0 ? -1 : gid
+  }
+
   #keepOwner(attributes: Attributes, host: HostPath, path: ByteString, uid: number, gid: number): void {
     const inode = rawStat(lstatSync(host, { bigint: true }))
     const stat = attributes.seen({ path, host }, inode)
-    const kept = { ...stat, uid: uid === -1 ? stat.uid : uid, gid: gid === -1 ? stat.gid : gid }
+    const kept = ownedBy(stat, uid, gid)
+    if (stat.type === 'file') dropCapability(attributes, { path, host })
     if (inode.type !== 'symlink' || attributes.marksSymlinks) attributes.keep({ path, host }, kept)
     else if (kept.uid !== stat.uid || kept.gid !== stat.gid) replaceSymlink(attributes, host, path, kept)
   }
@@ -349,10 +368,6 @@ function attributesOf(spec: HostFsSpec): Attributes | undefined {
     case 'sidecar':
       return new Sidecar(spec.root)
   }
-}
-
-function created(type: FileType, mode: number): KeptStat {
-  return { type, mode, uid: 0, gid: 0, device: NO_DEVICE }
 }
 
 function mustHold(syscall: string, host: HostPath, { type }: RawStat, name: ByteString): void {

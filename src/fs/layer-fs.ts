@@ -60,6 +60,7 @@ export interface LayerFs {
   readlink(path: PathLike, options: { encoding: 'buffer' }): Promise<Buffer>
   /** The path that is left when every symlink is followed, from the root. */
   realpath(path: PathLike): Promise<string>
+  /** A character device 0:0 is a whiteout, and no file of a layer: `EPERM`. */
   mknod(
     path: PathLike,
     type: 'fifo' | 'socket' | 'char' | 'block',

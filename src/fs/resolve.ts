@@ -5,7 +5,8 @@ import type { RawFs, RawStat } from './raw-fs.js'
 
 const MAX_LINKS = 40
 const NAME_MAX = 255
-const PATH_MAX = 4096
+/** With the zero byte at the end. */
+export const PATH_MAX = 4096
 const ROOT = '' as ByteString
 
 /**

@@ -25,13 +25,17 @@ import type {
 import { parseFlags } from './open-flags.js'
 import type { RawFs, RawStat } from './raw-fs.js'
 import { removeTree } from './remove-tree.js'
-import { resolve, resolveEntry, type Entry, type Resolved } from './resolve.js'
+import { PATH_MAX, resolve, resolveEntry, type Entry, type Resolved } from './resolve.js'
 import { bigIntStatsOf, direntOf, statsOf } from './stats.js'
 import { nanoseconds } from './times.js'
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, O_RDWR, O_TRUNC, O_APPEND, O_DIRECTORY } = constants
 const CHUNK = 256 * 1024
 const WRITES = O_WRONLY | O_RDWR
+/** mkdir(2) sets no others. */
+const MKDIR_MODE = 0o1777
+const XATTR_NAME_MAX = 255
+const XATTR_SIZE_MAX = 65_536
 
 /** The filesystem that callers use, over one that was written for this library. */
 export function layerFs(raw: RawFs): LayerFs {
@@ -81,13 +85,14 @@ class RootedFs implements LayerFs {
     try {
       await using source = await this.#open(from, 'r')
       const stat = await source.stat()
-      if (stat.isDirectory()) throw this.#error('EISDIR', 'copyfile', from, to)
-      const { mode, ino, dev } = stat
-      const there = this.#resolveOrNothing(to, true)?.stat
-      if (there !== undefined && Number(there.ino) === ino && Number(there.dev) === dev) return
-      await using target = await this.#open(to, O_WRONLY | O_CREAT, mode)
+      if (stat.isDirectory()) {
+        if (!this.#namesDirectory(to)) this.#resolve(to, true, 'open')
+        throw this.#error('EISDIR', 'copyfile', from, to)
+      }
+      await using target = await this.#open(to, O_WRONLY | O_CREAT, stat.mode)
+      if (await source.isSameFile(target)) return
       await source.copyTo(target)
-      await target.chmod(mode & 0o7777)
+      await target.chmod(stat.mode & 0o7777)
     } catch (error) {
       throw this.#again(error, 'copyfile', from, to)
     }
@@ -102,12 +107,14 @@ class RootedFs implements LayerFs {
     const created = (bits & O_CREAT) !== 0
     const follow = (bits & O_NOFOLLOW) === 0 && !(created && (bits & O_EXCL) !== 0)
     if (created && (bits & O_DIRECTORY) !== 0) throw this.#error('EINVAL', 'open', path)
-    if (created && endsInSlash(path)) throw this.#error('EISDIR', 'open', path)
+    if (created && this.#namesDirectory(path)) throw this.#error('EISDIR', 'open', path)
     const found = this.#resolve(path, follow, 'open')
     const { stat } = found
     if (stat === undefined && !created) throw this.#error('ENOENT', 'open', path)
     if (stat !== undefined && created && (bits & O_EXCL) !== 0) throw this.#error('EEXIST', 'open', path)
-    if (stat?.type === 'symlink') throw this.#error('ELOOP', 'open', path)
+    if (stat?.type === 'symlink') {
+      throw this.#error((bits & O_DIRECTORY) === 0 ? 'ELOOP' : 'ENOTDIR', 'open', path)
+    }
     if (stat?.type === 'directory' && ((bits & WRITES) !== 0 || created))
       throw this.#error('EISDIR', 'open', path)
     if ((bits & O_DIRECTORY) !== 0 && stat?.type !== 'directory') throw this.#error('ENOTDIR', 'open', path)
@@ -191,7 +198,7 @@ class RootedFs implements LayerFs {
     options: number | { recursive?: boolean; mode?: number } = {},
   ): Promise<string | undefined> {
     const { recursive = false, mode = 0o777 } = typeof options === 'number' ? { mode: options } : options
-    const bits = mode & ~process.umask() & 0o7777
+    const bits = mode & ~process.umask() & MKDIR_MODE
     if (recursive) return this.#mkdirs(toBytes(path), bits)
     this.#mkdir(path, bits)
     return undefined
@@ -216,6 +223,8 @@ class RootedFs implements LayerFs {
       throw Object.assign(this.#error('EISDIR', 'rm', path), { code: 'ERR_FS_EISDIR' })
     }
     const { type } = found.stat
+    // What is meant is a symlink, and what its target is stays, as in Node.
+    if (endsInSlash(path) && this.#entry(path, 'rm').stat?.type === 'symlink') return
     this.#do('rm', path, () => removeTree(this.raw, found.path, type))
   }
 
@@ -254,8 +263,11 @@ class RootedFs implements LayerFs {
   }
 
   async symlink(target: PathLike, path: PathLike): Promise<void> {
-    const place = this.#both('symlink', target, path, () => resolveEntry(this.raw, path, 'symlink'))
     const fail = (code: string) => this.#error(code, 'symlink', target, path)
+    const { length } = toBytes(target)
+    if (length === 0) throw fail('ENOENT')
+    if (length >= PATH_MAX) throw fail('ENAMETOOLONG')
+    const place = this.#both('symlink', target, path, () => resolveEntry(this.raw, path, 'symlink'))
     if (place.special !== undefined || place.stat !== undefined) throw fail('EEXIST')
     if (place.slash) throw fail('ENOENT')
     this.#do('symlink', target, () => this.raw.symlink(toBytes(target), place.path), path)
@@ -286,6 +298,7 @@ class RootedFs implements LayerFs {
     const place = this.#entry(path, 'mknod')
     if (place.special !== undefined || place.stat !== undefined) throw this.#error('EEXIST', 'mknod', path)
     if (place.slash) throw this.#error('ENOENT', 'mknod', path)
+    if (type === 'char' && major === 0 && minor === 0) throw this.#error('EPERM', 'mknod', path)
     this.#do('mknod', path, () => this.raw.mknod(place.path, type, mode & ~process.umask(), { major, minor }))
   }
 
@@ -338,7 +351,8 @@ class RootedFs implements LayerFs {
     await this.#change(path, false, 'lutime', (real) => this.raw.utimes(real, a, m))
   }
 
-  async truncate(path: PathLike, size = 0): Promise<void> {
+  async truncate(path: PathLike, length = 0): Promise<void> {
+    const size = Math.max(0, length)
     const { stat } = this.#existing(path, true, 'open')
     if (stat.type === 'directory') throw this.#error('EISDIR', 'open', path)
     await this.#change(path, true, 'truncate', (real) => this.raw.truncate(real, size))
@@ -350,6 +364,7 @@ class RootedFs implements LayerFs {
   }
 
   async getxattr(path: PathLike, name: string): Promise<Buffer | undefined> {
+    this.#checkXattrName('getxattr', path, name)
     const { path: real } = this.#existing(path, false, 'getxattr')
     return this.#do('getxattr', path, () => this.raw.getxattr(real, toBytes(name)))
   }
@@ -361,10 +376,13 @@ class RootedFs implements LayerFs {
     flag?: 'create' | 'replace',
   ): Promise<void> {
     const bytes = typeof value === 'string' ? Buffer.from(value) : value
+    this.#checkXattrName('setxattr', path, name)
+    if (bytes.length > XATTR_SIZE_MAX) throw this.#error('E2BIG', 'setxattr', path)
     await this.#change(path, false, 'setxattr', (real) => this.raw.setxattr(real, toBytes(name), bytes, flag))
   }
 
   async removexattr(path: PathLike, name: string): Promise<void> {
+    this.#checkXattrName('removexattr', path, name)
     await this.#change(path, false, 'removexattr', (real) => this.raw.removexattr(real, toBytes(name)))
   }
 
@@ -377,6 +395,12 @@ class RootedFs implements LayerFs {
     const found = this.#existing(path, follow, syscall)
     if (found.stat.type === 'file') await this.raw.prepareWrite?.(found.path)
     this.#do(syscall, path, () => work(found.path))
+  }
+
+  /** As the kernel does before it looks at the path. */
+  #checkXattrName(syscall: string, path: PathLike, name: string): void {
+    const { length } = toBytes(name)
+    if (length === 0 || length > XATTR_NAME_MAX) throw this.#error('ERANGE', syscall, path)
   }
 
   async *#chunks(path: PathLike, start: number, end: number, size: number): AsyncGenerator<Buffer> {
@@ -433,6 +457,11 @@ class RootedFs implements LayerFs {
     if (found?.stat?.type === 'directory') return
     if (isParent) throw this.#error('ENOTDIR', 'mkdir', shownPath)
     throw this.#error(found?.stat === undefined ? 'ENOENT' : 'EEXIST', 'mkdir', shownPath)
+  }
+
+  /** By a slash at its end, behind a name: `open` makes no such thing. */
+  #namesDirectory(path: PathLike): boolean {
+    return endsInSlash(path) && this.#entry(path, 'open').special === undefined
   }
 
   #entry(path: PathLike, syscall: string): Entry {

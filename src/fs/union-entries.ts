@@ -198,7 +198,8 @@ export class UnionEntries {
     const { fs } = this.#workspace
     const { uid, mode } = fs.lstat(name)
     fs.chown(name, uid, parent.gid)
-    if (type === 'directory') fs.chmod(name, mode | SET_GID)
+    // A chown takes set-id bits away.
+    if (type !== 'symlink') fs.chmod(name, type === 'directory' ? mode | SET_GID : mode)
   }
 
   #placeDirectory(name: ByteString, path: ByteString): void {

@@ -125,6 +125,7 @@ export class UnionFs implements RawFs {
 
   rmdir(path: ByteString): void {
     this.#forWriting('rmdir', path).entries.rmdir(path)
+    this.#lowerFiles.detach(path)
   }
 
   rename(from: ByteString, to: ByteString): void {

@@ -11,6 +11,7 @@ import { vfs } from '#layerstack/drivers/vfs/index.js'
 import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
 import { noMounts, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
+import { markdownTable } from './markdown-table.js'
 
 const page = resolve(import.meta.dirname, '../../docs/drivers.md')
 const MARKED = /(?<=<!-- drivers: [^\n]*-->\n)[\s\S]*?(?=<!-- \/drivers -->)/
@@ -70,14 +71,7 @@ function table(columns: readonly Column[]): string {
     `\`${name}\`: ${meaning}`,
     ...columns.map(({ capabilities }) => shown(capabilities[name as keyof DriverCapabilities])),
   ])
-  const lines = [['', ...columns.map(({ title }) => title)], ...rows]
-  const widths =
-    lines[0]?.map((_, index) => Math.max(3, ...lines.map((line) => line[index]?.length ?? 0))) ?? []
-  const drawn = lines.map(
-    (line) => `| ${line.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join(' | ')} |`,
-  )
-  const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`
-  return [drawn[0], rule, ...drawn.slice(1)].join('\n')
+  return markdownTable([['', ...columns.map(({ title }) => title)], ...rows])
 }
 
 function shown(value: boolean | number): string {

@@ -10,7 +10,7 @@ import type { AttributeKeeping, UnionFsSpec } from '#layerstack/fs/spec.js'
 import { UnionFs } from '#layerstack/fs/union-fs.js'
 import { enterDirectory } from '../support/ledger.js'
 import { noCalls } from '../support/needs.js'
-import { LAYER_NAMES, OLD_NS, type LayerName } from './union-objects.js'
+import { LAYER_NAMES, OLD_NS, type LayerName } from './union-layers.js'
 
 const isRoot = process.getuid?.() === 0
 /** As an ordinary user, owners and devices are kept in xattrs, or beside where there are no system calls. */
@@ -65,11 +65,11 @@ export class Bench {
     return new UnionFs({ kind: 'union', lowers: layer === 'upper' ? lowers : lowers.slice(1) })
   }
 
-  /** The kernel's view, as Docker mounts it. */
-  mount(): HostFs {
+  /** The kernel's view, as Docker mounts it; what is `volatile` is not synced, and cannot be mounted again. */
+  mount({ volatile = false } = {}): HostFs {
     const at = (name: string) => join(this.root, name)
     const layers = `lowerdir=${at('mid')}:${at('low')},upperdir=${at('upper')},workdir=${at('work')}`
-    const options = `${layers},index=off,redirect_dir=off,metacopy=off`
+    const options = `${layers},index=off,redirect_dir=off,metacopy=off${volatile ? ',volatile' : ''}`
     execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, at('merged')], { stdio: 'pipe' })
     this.#mounted = true
     return new HostFs({ kind: 'host', root: at('merged') })
@@ -83,6 +83,10 @@ export class Bench {
   remove(): void {
     this.unmount()
     rmSync(this.root, { recursive: true, force: true })
+  }
+
+  [Symbol.dispose](): void {
+    this.remove()
   }
 
   /**

@@ -9,7 +9,7 @@ import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import { UnionFs } from '#layerstack/fs/union-fs.js'
 import { unless } from '../support/needs.js'
 import { Bench, noOracle } from './union-bench.js'
-import { bytes, OLD_NS } from './union-objects.js'
+import { bytes, OLD_NS } from './union-layers.js'
 
 const { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY } = constants
 const MIB = 1024 * 1024

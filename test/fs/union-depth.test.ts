@@ -7,7 +7,7 @@ import { makeWhiteout } from '#layerstack/fs/overlay-marks.js'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import { UnionFs } from '#layerstack/fs/union-fs.js'
 import { ATTRIBUTES, Bench } from './union-bench.js'
-import { bytes } from './union-objects.js'
+import { bytes } from './union-layers.js'
 
 const { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY } = constants
 const LAYERS = 500

@@ -2,10 +2,9 @@ import { expect } from 'vitest'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import { ATTRIBUTES, Bench } from './union-bench.js'
 import type { AttributeKeeping } from '#layerstack/fs/spec.js'
-import { bytes, LAYER_NAMES, OLD_NS, sprinkleMarks } from './union-objects.js'
-import { outcome } from './union-operations.js'
+import { bytes, LAYER_NAMES, OLD_NS, sprinkleMarks } from './union-layers.js'
 import { randomNumbers, randomStep } from './union-random.js'
-import { describeTree } from './union-tree.js'
+import { describeTree } from './tree-lines.js'
 
 const STEPS_BETWEEN_LOOKS = 50
 
@@ -56,6 +55,18 @@ export function driveAlike(
 
 export function treeOf(fs: RawFs): string[] {
   return describeTree(fs, { nowNs: 1_500_000_000_000_000_000n, directoryTimes: false })
+}
+
+/** `ok` and what came back, or the error's name. */
+export function outcome(run: () => unknown): string {
+  try {
+    const result = run()
+    return result === undefined ? 'ok' : `ok: ${String(result)}`
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === undefined) throw error
+    return code
+  }
 }
 
 /** Of two paths that lead nowhere, either may be complained of first. */

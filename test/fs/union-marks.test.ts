@@ -17,7 +17,7 @@ import {
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import { noCalls, unless } from '../support/needs.js'
 import { Bench, noOracle } from './union-bench.js'
-import { bytes } from './union-objects.js'
+import { bytes } from './union-layers.js'
 
 const { O_CREAT, O_RDONLY, O_WRONLY } = constants
 const reason = noOracle()

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { unless } from '../support/unless.js'
 import { Bench, noOracle } from './union-bench.js'
 import { driveAlike, randomBench, treeOf } from './union-drive.js'
-import { bytes } from './union-objects.js'
+import { bytes } from './union-layers.js'
 import { randomNumbers } from './union-random.js'
 
 const SEEDS = [11, 12, 13]

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { unless } from '../support/needs.js'
 import { Bench, noOracle } from './union-bench.js'
 import { driveAlike, randomBench, treeOf } from './union-drive.js'
-import { bytes } from './union-objects.js'
+import { bytes } from './union-layers.js'
 import { randomNumbers } from './union-random.js'
 
 const SEEDS = (process.env['LAYERSTACK_SEEDS'] ?? '1 2 3 4').split(' ').map(Number)

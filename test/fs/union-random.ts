@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { joinBytes, type ByteString } from '#layerstack/fs/bytes.js'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
-import { bytes } from './union-objects.js'
+import { bytes } from './union-layers.js'
 
 export type Step = { readonly text: string; readonly run: (fs: RawFs) => string | undefined | void }
 

@@ -1,0 +1,186 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { HostFs } from '#layerstack/fs/host-fs.js'
+import type { AttributeKeeping } from '#layerstack/fs/spec.js'
+import { btrfsPlace, noBtrfs } from '../../drivers/btrfs-place.js'
+import { enterDirectory } from '../../support/ledger.js'
+import { noMounts, unless, type Reason } from '../../support/needs.js'
+import { ATTRIBUTES, noOracle } from '../union-bench.js'
+import {
+  directoryAnswers,
+  kernelAnswers,
+  mountAnswers,
+  unionAnswers,
+  type Answer,
+  type Answers,
+} from './answers.js'
+import { DIFFERENCES, expectedOf, type Subject } from './differences.js'
+import { brief, readRecord, recordedFor, recordOf, withoutLinks, writeRecord } from './record.js'
+import { TABLE, untouched, type Case } from './table.js'
+
+/**
+ * Every operation on every object in every place (`table.ts`), asked of a `LayerFs` on what drivers give out. The judge is
+ * the kernel: a process whose root is an overlay of the same directories. Where we mean to differ, `differences.ts` says
+ * how, to the letter. Where nothing can be mounted, what the kernel said elsewhere is the judge (`kernel.json`).
+ */
+interface Asked {
+  readonly name: string
+  readonly subject: Subject
+  readonly reason?: Reason
+  readonly answers: (cases: readonly Case[]) => Promise<Answers>
+}
+
+const noKernel = noOracle()
+if (noKernel !== undefined) console.warn(`posix: judged by what the kernel said elsewhere, since ${noKernel}`)
+const [keptInodes, keptAside] =
+  ATTRIBUTES === 'native'
+    ? [undefined, 'root’s attributes are kept in inodes']
+    : ['an ordinary user’s attributes are kept aside', undefined]
+
+const ASKED: readonly Asked[] = [
+  { name: 'the kernel’s overlay', subject: 'mount', reason: noKernel, answers: mountAnswers },
+  {
+    name: 'a union',
+    subject: 'union',
+    reason: keptInodes,
+    answers: (cases) => unionAnswers(cases, 'native'),
+  },
+  {
+    name: 'a union that keeps attributes aside',
+    subject: 'union, kept aside',
+    reason: keptAside,
+    answers: (cases) => unionAnswers(cases, ATTRIBUTES),
+  },
+  { name: 'a directory', subject: 'directory', reason: keptInodes, answers: inDirectory('native') },
+  {
+    name: 'a directory that keeps attributes aside',
+    subject: 'directory, kept aside',
+    reason: keptAside,
+    answers: inDirectory(ATTRIBUTES),
+  },
+  { name: 'a directory of btrfs', subject: 'directory', reason: noBtrfs ?? keptInodes, answers: onBtrfs },
+]
+
+let kernel: Answers | undefined
+
+beforeAll(async () => {
+  if (noKernel !== undefined) return
+  kernel = await kernelAnswers(TABLE.flatMap(({ cases }) => cases))
+  const subjects = [...new Set(ASKED.map(({ subject }) => subject))]
+  if (process.env['LAYERSTACK_RECORD'] !== undefined) writeRecord(recordOf(TABLE, subjects, kernel))
+}, 600_000)
+
+for (const { name, subject, reason, answers } of ASKED) {
+  describe(`LayerFs on ${name} does what the kernel does:`, unless(reason), () => {
+    const table = TABLE.map(({ name: group, cases }) => ({ group, cases: cases.filter(isFor(subject)) }))
+    let actual: Answers
+    beforeAll(async () => {
+      actual = await answers(table.flatMap(({ cases }) => cases))
+    }, 600_000)
+
+    it.each(table)('$group', ({ cases }) => {
+      const told =
+        kernel === undefined ? againstRecord(subject, cases, actual) : asMeant(subject, cases, actual, kernel)
+      expect(cases.length).toBeGreaterThan(0)
+      expect(told.slice(0, 20).join('\n\n'), `${told.length} of ${cases.length}`).toBe('')
+    })
+  })
+}
+
+describe('the kernel', unless(noKernel), () => {
+  it('says what it said when it was recorded', () => {
+    const recorded = readRecord()
+    const now = recordOf(TABLE, [...new Set(ASKED.map(({ subject }) => subject))], kernel as Answers)
+    const differ = Object.keys({ ...recorded.kernel, ...now.kernel }).filter(
+      (key) => recorded.kernel[key]?.join() !== now.kernel[key]?.join(),
+    )
+    expect(differ).toEqual([])
+    expect(recorded.otherwise).toEqual(now.otherwise)
+  })
+
+  it.each(DIFFERENCES)('does otherwise: $what', (difference) => {
+    for (const subject of difference.subjects) {
+      const cases = TABLE.flatMap(({ cases: all }) => all.filter(isFor(subject))).filter((each) =>
+        difference.covers(each, answerOf(each), before(each)),
+      )
+      expect(cases.length, subject).toBeGreaterThan(0)
+      for (const each of cases) {
+        const instead = difference.instead(answerOf(each), before(each), each)
+        expect(linesOf(subject, instead), each.name).not.toEqual(linesOf(subject, answerOf(each)))
+      }
+    }
+  })
+})
+
+function asMeant(subject: Subject, cases: readonly Case[], actual: Answers, said: Answers): string[] {
+  return cases.flatMap((each) => {
+    const judge = said.get(each.name) as Answer
+    const expected = expectedOf(subject, each, judge, said.get(untouched(each)) as Answer)
+    const [ours, meant] = [actual.get(each.name) as Answer, expected.answer].map((answer) =>
+      linesOf(subject, answer),
+    )
+    return compared(each, ours as string[], meant as string[])
+  })
+}
+
+function againstRecord(subject: Subject, cases: readonly Case[], actual: Answers): string[] {
+  const recorded = recordedFor(subject, TABLE, readRecord())
+  return cases.flatMap((each) => {
+    const answer = actual.get(each.name) as Answer
+    const [ours, meant] = [brief(answer), recorded.get(each.name) as string]
+    const marksCount = subject.startsWith('union')
+    const short = (text: string) => (marksCount ? text : text.slice(0, text.lastIndexOf(' ')))
+    if (short(ours) === short(meant)) return []
+    return [`${each.name}: ${ours}, and not as recorded ${meant}\n${linesOf(subject, answer).join('\n')}`]
+  })
+}
+
+function compared({ name }: Case, ours: readonly string[], meant: readonly string[]): string[] {
+  if (ours.join('\n') === meant.join('\n')) return []
+  const missing = meant.filter((line) => !ours.includes(line)).map((line) => `  - ${line}`)
+  const extra = ours.filter((line) => !meant.includes(line)).map((line) => `  + ${line}`)
+  return [[name, ...missing, ...extra].join('\n')]
+}
+
+/** Of what counts for a subject: marks for overlays; links of directories where both are on one file system. */
+function linesOf(subject: Subject, { outcome, tree, marks }: Answer): string[] {
+  if (subject === 'mount' || subject === 'union') return [outcome, ...tree, ...marks]
+  return [outcome, ...tree.map(withoutLinks), ...(subject.startsWith('union') ? marks : [])]
+}
+
+function isFor(subject: Subject): (each: Case) => boolean {
+  return ({ operation, withoutLayers }) => {
+    if (operation.trusted === true && noMounts !== undefined && !subject.endsWith('aside')) return false
+    return withoutLayers || !subject.startsWith('directory')
+  }
+}
+
+function answerOf({ name }: Case): Answer {
+  return kernel?.get(name) as Answer
+}
+
+function before(each: Case): Answer {
+  return kernel?.get(untouched(each)) as Answer
+}
+
+const roots: string[] = []
+afterAll(() => {
+  for (const root of roots) rmSync(root, { recursive: true, force: true })
+})
+
+function inDirectory(attributes: AttributeKeeping) {
+  return (cases: readonly Case[]) => {
+    const root = mkdtempSync(join(tmpdir(), 'layerstack-posix-'))
+    chmodSync(root, 0o755)
+    enterDirectory(root)
+    roots.push(root)
+    return directoryAnswers(cases, new HostFs({ kind: 'host', root, attributes, shared: true }))
+  }
+}
+
+async function onBtrfs(cases: readonly Case[]): Promise<Answers> {
+  await using place = await btrfsPlace()
+  return await directoryAnswers(cases, new HostFs({ kind: 'host', root: place.path, shared: true }))
+}
