@@ -1,6 +1,7 @@
 import { ioctl, request, withDirectory } from './ioctl.js'
 
 const EXT4_IOC_RESIZE_FS = request('write', 0x66, 16, 8)
+const BTRFS_IOC_RESIZE = request('write', 0x94, 3, 4096)
 const XFS_IOC_FSGEOMETRY_V1 = request('read', 0x58, 100, 112)
 const XFS_IOC_FSGROWFSDATA = request('write', 0x58, 110, 16)
 
@@ -21,4 +22,11 @@ export function growXfs(mountPoint: string, blocks: bigint): void {
     argument.writeUInt32LE(geometry.readUInt32LE(28), 8)
     ioctl(fd, XFS_IOC_FSGROWFSDATA, argument, 'XFS_IOC_FSGROWFSDATA', mountPoint)
   })
+}
+
+/** Lets a mounted btrfs fill its device. */
+export function growBtrfs(mountPoint: string): void {
+  const argument = Buffer.alloc(4096)
+  argument.write('max', 8)
+  withDirectory(mountPoint, (fd) => ioctl(fd, BTRFS_IOC_RESIZE, argument, 'BTRFS_IOC_RESIZE', mountPoint))
 }

@@ -6,6 +6,19 @@ import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 
+describe('btrfs in a file of the root', async () => {
+  if (noBtrfs === undefined) {
+    await driverConformance({
+      test: it,
+      factory: btrfs,
+      driverOptions: { loopback: { size: '256M' } },
+      depth: 16,
+      removeRoot: removeTree,
+    })
+  }
+  it('can be asked', unless(noBtrfs), () => {})
+})
+
 describe('btrfs', async () => {
   const report = noBtrfs === undefined ? await asked() : undefined
   it('is asked all that it claims, its quota too', unless(noBtrfs), () => {

@@ -16,6 +16,7 @@ import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
 import type { FastPaths } from '../naive-diff.js'
 import type { BtrfsLayout } from './layout.js'
+import type { Loopback } from './loopback.js'
 import { sizeOfQuota } from './quota.js'
 
 const ROOT = '' as ByteString
@@ -25,6 +26,8 @@ export interface BtrfsSettings {
   readonly layout: BtrfsLayout
   readonly keeping: Keeping
   readonly readOnly: boolean
+  /** What the layout is mounted from, if it is the driver's own. */
+  readonly loopback: Loopback | undefined
   /** This process may search B-trees, and so find what changed. */
   readonly searches: boolean
   /** The file system counts what subvolumes take, and this process may set limits. */
@@ -42,13 +45,15 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   readonly #layout: BtrfsLayout
   readonly #keeping: Keeping
   readonly #readOnly: boolean
+  readonly #loopback: Loopback | undefined
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
 
-  constructor({ root, layout, keeping, readOnly, searches, quota }: BtrfsSettings) {
+  constructor({ root, layout, keeping, readOnly, loopback, searches, quota }: BtrfsSettings) {
     this.#layout = layout
     this.#keeping = keeping
     this.#readOnly = readOnly
+    this.#loopback = loopback
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'btrfs'))
     const native = keeping.attributes === 'native'
     this.capabilities = {
@@ -63,6 +68,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   }
 
   async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {
+    await this.#loopback?.attach()
     checkLayerId(id)
     this.#mayWrite()
     const quota = sizeOfQuota(options, this.capabilities.quota)
@@ -91,20 +97,24 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   }
 
   async remove(id: string): Promise<void> {
+    await this.#loopback?.attach()
     checkLayerId(id)
     this.#mayWrite()
     await this.#views.whileUnused(id, this.#holds, () => this.#layout.remove(id))
   }
 
   async exists(id: string): Promise<boolean> {
+    await this.#loopback?.attach()
     return this.#layout.exists(checkLayerId(id))
   }
 
   async list(): Promise<string[]> {
+    await this.#loopback?.attach()
     return this.#layout.list()
   }
 
   async status(): Promise<[key: string, value: string][]> {
+    await this.#loopback?.attach()
     return [
       ['Backing Filesystem', fileSystemOf(this.#layout.home).name],
       ['Quota', String(this.capabilities.quota)],
@@ -113,15 +123,18 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   }
 
   async metadata(id: string): Promise<Record<string, string>> {
+    await this.#loopback?.attach()
     this.#mustExist(id)
     return { SourceDir: this.#layout.directory(id) }
   }
 
-  cleanup(): Promise<void> {
-    return this.#views.closeAll()
+  async cleanup(): Promise<void> {
+    await this.#views.closeAll()
+    await this.#loopback?.detach()
   }
 
   async applyTarget(id: string): Promise<ApplyTarget> {
+    await this.#loopback?.attach()
     this.#mustExist(id)
     return { files: this.#spec(id), form: 'merged', lowers: [] }
   }
@@ -139,11 +152,13 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   }
 
   async contents(id: string): Promise<HostFsSpec> {
+    await this.#loopback?.attach()
     this.#mustExist(id)
     return { ...this.#spec(id), readOnly: true }
   }
 
   async adopt(id: string, newId: string): Promise<void> {
+    await this.#loopback?.attach()
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
@@ -158,6 +173,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   }
 
   async #open(id: string): Promise<OpenedView> {
+    await this.#loopback?.attach()
     this.#mustExist(id)
     const raw = new HostFs({ ...this.#spec(id), readOnly: this.#readOnly, shared: true })
     const hostPath = this.capabilities.hostPath ? { hostPath: this.#layout.directory(id) } : {}

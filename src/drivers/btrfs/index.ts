@@ -7,12 +7,13 @@ import { libcAvailable } from '../../sys/libc.js'
 import { probe } from '../../sys/probe.js'
 import type { Driver, Engine } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
-import { keepingOf } from '../keeping.js'
+import { keepingOf, type KeepingOptions } from '../keeping.js'
 import { LayerHolds } from '../layer-holds.js'
 import { naiveDiff } from '../naive-diff.js'
 import { VolumeDriver } from '../volume-driver.js'
-import { BtrfsDriver } from './btrfs-driver.js'
+import { BtrfsDriver, type BtrfsSettings } from './btrfs-driver.js'
 import { BtrfsLayout } from './layout.js'
+import { Loopback } from './loopback.js'
 import { btrfsOptions } from './options.js'
 import { BtrfsVolumes, holdsVolumes } from './userspace.js'
 
@@ -22,38 +23,32 @@ export const btrfs: DriverFactory = {
 
   async open(options: DriverOpenOptions): Promise<Driver> {
     const { root, readOnly, driverOptions } = options
-    const { attributes, cache } = btrfsOptions(driverOptions)
+    const { attributes, cache, loopbackSize } = btrfsOptions(driverOptions)
     const home = join(root, 'btrfs')
-    const layout = new BtrfsLayout(home)
-    if ((await engineFor(options, layout)) === 'userspace') {
+    const isLoopback = loopbackSize !== undefined || Loopback.isIn(root)
+    if ((await engineFor(options, isLoopback)) === 'userspace') {
       if (attributes !== undefined && attributes !== 'native') throw keptAside(attributes)
       const volumes = new BtrfsVolumes({ home, readOnly, cache })
       await volumes.recover()
       const holds = new LayerHolds(join(root, 'layerstack', 'holds', 'btrfs'))
       return naiveDiff(new VolumeDriver({ name: 'btrfs', volumes, holds, readOnly }))
     }
-    if (!readOnly) await layout.make()
-    const keeping = await keepingOf({
-      root,
-      driver: 'btrfs',
-      holdsLayers: layout.list().length > 0,
-      probe: readOnly ? undefined : probe(layout.home),
-      wanted: attributes,
-      overlay: false,
-    })
-    if (!readOnly) await layout.emptyTrash()
-    const privileged = hasCapability('CAP_SYS_ADMIN')
-    const quota = privileged && quotaEnabled(root)
-    return naiveDiff(new BtrfsDriver({ root, layout, keeping, readOnly, searches: privileged, quota }))
+    const loopback = isLoopback ? new Loopback({ root, readOnly, size: loopbackSize }) : undefined
+    await loopback?.attach()
+    try {
+      return naiveDiff(await openKernel({ root, readOnly, attributes, loopback }))
+    } catch (error) {
+      await loopback?.detach()
+      throw error
+    }
   },
 
   async holdsLayers(root: string): Promise<boolean> {
-    const home = join(root, 'btrfs')
-    return new BtrfsLayout(home).list().length > 0 || (await holdsVolumes(home))
+    return (await madeBy(root)) !== undefined
   },
 
   async supported(root: string): Promise<DriverSupport> {
-    const reason = whyNot(root)
+    const reason = Loopback.isIn(root) ? Loopback.whyNot() : whyNot(root)
     return {
       engines: [
         { engine: 'kernel', works: reason === undefined, reason },
@@ -63,27 +58,57 @@ export const btrfs: DriverFactory = {
   },
 }
 
-/** The one that made the layers of this root; in a new root the kernel's, where it works. */
-async function engineFor({ root, engine }: DriverOpenOptions, layout: BtrfsLayout): Promise<Engine> {
-  const made = (await holdsVolumes(join(root, 'btrfs')))
-    ? 'userspace'
-    : layout.list().length > 0
-      ? 'kernel'
-      : undefined
-  const reason = whyNot(root)
-  const chosen = engine === 'auto' ? (made ?? (reason === undefined ? 'kernel' : 'userspace')) : engine
+interface KernelSettings extends Pick<BtrfsSettings, 'root' | 'readOnly' | 'loopback'> {
+  readonly attributes: KeepingOptions['attributes']
+}
+
+async function openKernel({ root, readOnly, attributes, loopback }: KernelSettings): Promise<BtrfsDriver> {
+  const layout = new BtrfsLayout(join(root, 'btrfs'))
+  if (!readOnly) await layout.make()
+  const keeping = await keepingOf({
+    root,
+    driver: 'btrfs',
+    holdsLayers: layout.list().length > 0,
+    probe: readOnly ? undefined : probe(layout.home),
+    wanted: attributes,
+    overlay: false,
+  })
+  if (!readOnly) await layout.emptyTrash()
+  const searches = hasCapability('CAP_SYS_ADMIN')
+  const quota = searches && quotaEnabled(loopback === undefined ? root : layout.home)
+  return new BtrfsDriver({ root, layout, keeping, readOnly, loopback, searches, quota })
+}
+
+/** The engine that made the layers of this root. */
+async function madeBy(root: string): Promise<Engine | undefined> {
+  const home = join(root, 'btrfs')
+  if (await holdsVolumes(home)) return 'userspace'
+  return Loopback.isIn(root) || new BtrfsLayout(home).list().length > 0 ? 'kernel' : undefined
+}
+
+/** The one that made the layers of this root; in a new root the kernel's, where it works or a loopback is asked for. */
+async function engineFor({ root, engine }: DriverOpenOptions, isLoopback: boolean): Promise<Engine> {
+  const made = await madeBy(root)
+  const reason = isLoopback ? Loopback.whyNot() : whyNot(root)
+  const best = made ?? (isLoopback || reason === undefined ? 'kernel' : 'userspace')
+  const chosen = engine === 'auto' ? best : engine
   if (made !== undefined && chosen !== made) {
     throw new StoreError('ENGINE_UNSUPPORTED', `the layers of this root were made by the ${made} engine`, {
       hint: `open it with engine '${made}', or make a new root`,
     })
   }
-  if (chosen === 'kernel' && reason !== undefined) {
-    throw new StoreError('ENGINE_UNSUPPORTED', reason, {
-      hint: "put the root on a btrfs file system, or use engine 'userspace'",
+  if (chosen === 'userspace' && isLoopback) {
+    throw new StoreError('ENGINE_UNSUPPORTED', 'the userspace engine has no loopback', {
+      hint: "leave the option out: it keeps its layers in one file anyway; or use engine 'kernel'",
     })
   }
+  if (chosen === 'kernel' && reason !== undefined)
+    throw new StoreError('ENGINE_UNSUPPORTED', reason, { hint: KERNEL_HINT })
   return chosen
 }
+
+const KERNEL_HINT =
+  "put the root on a btrfs file system; or, as root, use driverOptions: { loopback: { size: '20G' } }; or engine 'userspace'"
 
 function keptAside(attributes: string): StoreError {
   return new StoreError('ENGINE_UNSUPPORTED', `the userspace engine keeps no attributes as '${attributes}'`, {

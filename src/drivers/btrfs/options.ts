@@ -1,3 +1,4 @@
+import { bytesOf } from '../size.js'
 import { keepingOptions, type KeepingOptions } from '../keeping.js'
 
 /** The driver's own options (`driverOptions`). */
@@ -8,18 +9,39 @@ export interface BtrfsOptions extends KeepingOptions {
    * @default 32 MiB
    */
   readonly cache?: number
+  /**
+   * Of the kernel engine, as root: a btrfs of its own in a sparse file of the root, for a root on another file system. It
+   * is made, with `size` as in `20G`, at the first open, and mounted while the store is open; a larger size lets it grow.
+   * Later opens need no option.
+   */
+  readonly loopback?: { readonly size: string }
+}
+
+interface Resolved extends KeepingOptions {
+  readonly cache?: number
+  /** In bytes. */
+  readonly loopbackSize?: bigint
 }
 
 /** Throws `TypeError` for what is no option. */
-export function btrfsOptions(given: Readonly<Record<string, unknown>> = {}): BtrfsOptions {
-  const { cache, ...rest } = given
+export function btrfsOptions(given: Readonly<Record<string, unknown>> = {}): Resolved {
+  const { cache, loopback, ...rest } = given
   const options = keepingOptions('btrfs', rest)
   if (options.attributes === 'sidecar') {
     throw new TypeError('btrfs: attributes can be native or override; every btrfs has xattrs')
   }
-  if (cache === undefined) return options
-  if (typeof cache !== 'number' || !(cache > 0)) {
+  if (cache !== undefined && (typeof cache !== 'number' || !(cache > 0))) {
     throw new TypeError('btrfs: cache is a number of bytes')
   }
-  return { ...options, cache }
+  return {
+    ...options,
+    ...(cache !== undefined && { cache }),
+    ...(loopback !== undefined && { loopbackSize: sizeOf(loopback) }),
+  }
+}
+
+function sizeOf(loopback: unknown): bigint {
+  const size = (loopback as { size?: unknown } | null)?.size
+  if (typeof size === 'string') return bytesOf(size)
+  throw new TypeError("btrfs: loopback is { size: '20G' }")
 }

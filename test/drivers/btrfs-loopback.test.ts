@@ -1,0 +1,147 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+import type { Driver } from '#layerstack/drivers/driver.js'
+import { fileSystemOf } from '#layerstack/sys/file-system.js'
+import { enterDirectory } from '../support/ledger.js'
+import { mountsBelow, removeTree } from '../support/mounts.js'
+import { unless } from '../support/needs.js'
+import { noBtrfs } from './btrfs-place.js'
+
+const SIZE = 256 << 20
+
+describe('a btrfs in a file of the root', unless(noBtrfs), () => {
+  let root: string
+  const opened: Driver[] = []
+  const image = (): string => join(root, 'layerstack/btrfs.img')
+  const open = async (driverOptions?: object, readOnly = false): Promise<Driver> => {
+    const driver = await btrfs.open({ root, engine: 'auto', readOnly, driverOptions: { ...driverOptions } })
+    opened.push(driver)
+    return driver
+  }
+  const loopback = { loopback: { size: '256M' } }
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'layerstack-loopback-'))
+    enterDirectory(root)
+  })
+  afterEach(async () => {
+    for (const driver of opened.splice(0)) await driver.cleanup()
+    expect(mountsBelow(root)).toEqual([])
+    await removeTree(root)
+  })
+
+  it('is made, sparse, mounted while the driver is open, and found again without the option', async () => {
+    const driver = await open(loopback)
+    expect(driver.engine).toBe('kernel')
+    await driver.create('base')
+    const { fs, hostPath } = await driver.get('base')
+    expect(hostPath).toBe(join(root, 'btrfs/subvolumes/base'))
+    await fs.writeFile('/file', 'kept')
+    await driver.put('base')
+    expect(statSync(image())).toMatchObject({ size: SIZE })
+    expect(statSync(image()).blocks * 512).toBeLessThan(SIZE / 2)
+    await driver.cleanup()
+    expect(mountsBelow(root)).toEqual([])
+    expect(await btrfs.holdsLayers(root)).toBe(true)
+    const again = await open()
+    expect(await again.list()).toEqual(['base'])
+    expect(await (await again.get('base')).fs.readFile('/file', 'utf8')).toBe('kept')
+  })
+
+  it('stays mounted until the last one who has it open is done', async () => {
+    const first = await open(loopback)
+    const second = await open()
+    await first.create('base')
+    await first.cleanup()
+    expect(await second.exists('base')).toBe(true)
+    await second.cleanup()
+    expect(mountsBelow(root)).toEqual([])
+  })
+
+  it('that a killed process left mounted is taken over, with whole layers', async () => {
+    await (await open(loopback)).cleanup()
+    const child = spawn(process.execPath, [join(import.meta.dirname, 'btrfs-churner.mjs'), root], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let said = ''
+    for await (const chunk of child.stdout) {
+      said += String(chunk)
+      if (said.split('\n').length > 12) child.kill('SIGKILL')
+    }
+    await once(child, 'close').catch(() => undefined)
+    expect(mountsBelow(root)).toEqual([join(root, 'btrfs')])
+    const made = said.split('\n').slice(0, -1)
+    const driver = await open()
+    const there = await driver.list()
+    expect(there).toEqual(expect.arrayContaining(made))
+    for (const id of there) await driver.remove(id)
+    expect(await driver.list()).toEqual([])
+  })
+
+  it('grows with a larger size, and never shrinks', async () => {
+    await (await open(loopback)).cleanup()
+    const larger = await open({ loopback: { size: '512M' } })
+    expect(statSync(image()).size).toBe(2 * SIZE)
+    const { free } = fileSystemOf(join(root, 'btrfs'))
+    expect(free).toBeGreaterThan(BigInt(SIZE))
+    await larger.cleanup()
+    await open(loopback)
+    expect(statSync(image()).size).toBe(2 * SIZE)
+  })
+
+  it('is not made anew, nor formatted, where the file holds something else', async () => {
+    mkdirSync(join(root, 'layerstack'))
+    writeFileSync(image(), 'x'.repeat(1 << 20))
+    await expect(open(loopback)).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
+    expect(statSync(image()).size).toBe(1 << 20)
+    expect(readFileSync(image(), 'utf8')).toBe('x'.repeat(1 << 20))
+    expect(mountsBelow(root)).toEqual([])
+  })
+
+  it('without mkfs.btrfs, or too small for it, leaves nothing behind', async () => {
+    const path = process.env['PATH']
+    try {
+      process.env['PATH'] = '/nowhere'
+      // Root's directories are looked through, too: where it is there, it is found.
+      await (await open(loopback)).cleanup()
+    } finally {
+      process.env['PATH'] = path
+    }
+    await removeTree(join(root, 'layerstack'))
+    await expect(open({ loopback: { size: '1M' } })).rejects.toMatchObject({
+      code: 'SYSTEM',
+      message: expect.stringContaining('mkfs.btrfs'),
+      hint: expect.stringContaining('loopback.size'),
+    })
+    expect(existsSync(image())).toBe(false)
+    expect(existsSync(`${image()}.making`)).toBe(false)
+  })
+
+  it('is not for a root that the userspace engine made, nor for that engine', async () => {
+    const driver = await btrfs.open({ root, engine: 'userspace', readOnly: false })
+    await driver.create('base')
+    await driver.cleanup()
+    await expect(open(loopback)).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' })
+    expect(existsSync(image())).toBe(false)
+  })
+
+  it('is not mounted by a store that is opened read-only, which reads it while it is', async () => {
+    const driver = await open(loopback)
+    await driver.create('base')
+    const reader = await open({}, true)
+    expect(await reader.list()).toEqual(['base'])
+    await reader.cleanup()
+    await driver.cleanup()
+    await expect(open({}, true)).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' })
+  })
+
+  it.each([{}, '20G', { size: 20 }, { size: 'x' }])('is no %j', async (size) => {
+    await expect(open({ loopback: size })).rejects.toThrow(TypeError)
+    expect(existsSync(image())).toBe(false)
+  })
+})
