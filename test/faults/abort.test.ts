@@ -5,17 +5,11 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openStore, type OperationOptions, type Store } from '#layerstack/index.js'
-import { probe } from '#layerstack/sys/probe.js'
+import { optionsOf, storeSettings } from '../store/settings.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 import { unless } from '../support/needs.js'
 
 const TIMES = 12
-const { overlay } = probe(tmpdir())
-const variants = [
-  { driver: 'vfs', engine: 'userspace' },
-  { driver: 'overlay2', engine: 'userspace' },
-  { driver: 'overlay2', engine: 'kernel' },
-] as const
 const many = (from: number) =>
   Array.from({ length: 400 }, (_, index) => ({
     name: `dir/file-${from + index}`,
@@ -27,13 +21,11 @@ const upper = await layerTar(many(200))
 let scratch: string
 let store: Store
 
-describe.each(variants)('aborted at any moment, on $driver, $engine,', ({ driver, engine }) => {
-  const reason = engine === 'kernel' && !overlay.works ? overlay.reason : undefined
-
+describe.each(storeSettings)('aborted at any moment, on $name,', ({ reason, ...settings }) => {
   beforeEach(async () => {
     scratch = mkdtempSync(join(tmpdir(), 'layerstack-abort-'))
     await writeArchive(join(scratch, 'image.tar'), imageOf([lower, upper], 'app:1'))
-    store = await openStore({ root: join(scratch, 'root'), driver, engine })
+    store = await openStore({ root: join(scratch, 'root'), ...optionsOf(settings) })
   })
 
   afterEach(async () => {

@@ -6,19 +6,12 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openStore, type Store } from '#layerstack/index.js'
-import { probe } from '#layerstack/sys/probe.js'
+import { optionsOf, storeSettings } from '../store/settings.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 import { unmountBelow } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 
 const ROUNDS = 25
-const { overlay } = probe(tmpdir())
-const variants = [
-  { driver: 'vfs', engine: 'userspace' },
-  { driver: 'overlay2', engine: 'userspace' },
-  { driver: 'btrfs', engine: 'userspace' },
-  { driver: 'overlay2', engine: 'kernel' },
-] as const
 
 let scratch: string
 let archives: string[]
@@ -50,8 +43,8 @@ afterEach(async () => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-describe.each(variants)('on $driver, $engine', ({ driver, engine }) => {
-  const reason = engine === 'kernel' && !overlay.works ? overlay.reason : undefined
+describe.each(storeSettings)('on $name', ({ reason, ...settings }) => {
+  const options = optionsOf(settings)
 
   it(
     `a process killed ${ROUNDS} times at any moment leaves a store that is whole at the next open`,
@@ -63,7 +56,7 @@ describe.each(variants)('on $driver, $engine', ({ driver, engine }) => {
         await sleep(Math.random() * 250)
         expect(worker.exitCode, 'the worker failed').toBe(null)
         await kill(worker)
-        await using store = await openStore({ root, driver, engine })
+        await using store = await openStore({ root, ...options })
         await expectWhole(store)
       }
     },
@@ -83,14 +76,14 @@ describe.each(variants)('on $driver, $engine', ({ driver, engine }) => {
       }
       for (const other of others) expect(other.exitCode, 'a worker failed').toBe(null)
       await Promise.all(others.map(kill))
-      await using store = await openStore({ root, driver, engine })
+      await using store = await openStore({ root, ...options })
       await expectWhole(store)
     },
   )
 
   async function start(root: string): Promise<ChildProcess> {
     const script = join(import.meta.dirname, 'worker.mjs')
-    const worker = spawn(process.execPath, [script, root, driver, engine, ...archives], {
+    const worker = spawn(process.execPath, [script, root, JSON.stringify(options), ...archives], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     workers.push(worker)

@@ -1,8 +1,8 @@
 // Works on the store below the directory that it is given, for ever: whatever a caller may do, in random order.
 import { openStore } from '#layerstack/index.js'
 
-const [root, driver, engine, ...archives] = process.argv.slice(2)
-const store = await openStore({ root, driver, engine })
+const [root, options, ...archives] = process.argv.slice(2)
+const store = await openStore({ root, ...JSON.parse(options) })
 console.log('works')
 
 const pick = (items) => items[Math.floor(Math.random() * items.length)]

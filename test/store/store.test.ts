@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { builtInDrivers, openStore, type Store } from '#layerstack/index.js'
-import { probe } from '#layerstack/sys/probe.js'
 import { unless } from '../support/needs.js'
+import { optionsOf, storeSettings } from './settings.js'
 import { digestOf, imageOf, layerTar, writeArchive, type ArchiveParts } from './archive.js'
 
 const base = await layerTar([
@@ -26,14 +26,6 @@ const upper = await layerTar([
 ])
 const parts = imageOf([base, upper])
 
-const { overlay } = probe(tmpdir())
-const engines = [
-  { driver: 'vfs', engine: 'auto' },
-  { driver: 'overlay2', engine: 'userspace' },
-  { driver: 'btrfs', engine: 'userspace' },
-  { driver: 'overlay2', engine: 'kernel' },
-] as const
-
 let scratch: string
 let store: Store | undefined
 
@@ -47,18 +39,18 @@ afterEach(async () => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-for (const { driver, engine } of engines) {
-  const reason = engine === 'kernel' && !overlay.works ? overlay.reason : undefined
-  describe(`a store on ${driver} (${engine})`, unless(reason), () => {
+for (const settings of storeSettings) {
+  const options = optionsOf(settings)
+  describe(`a store on ${settings.name}`, unless(settings.reason), () => {
     it('loads an image under the IDs that its bytes have', async () => {
-      const image = await loaded(driver, engine)
+      const image = await loaded(options)
       expect(image.id).toBe(digestOf(parts.config))
       expect(image.layers).toEqual([digestOf(base), digestOf(upper)])
       expect(image.references).toEqual(['test/app:1'])
     })
 
     it('shows a container the merged tree', async () => {
-      await loaded(driver, engine)
+      await loaded(options)
       await using container = await (store as Store).createContainer('test/app:1')
       expect((await container.fs.readdir('/')).toSorted()).toEqual(['dir', 'etc', 'link'])
       expect(await container.fs.readdir('/etc')).toEqual(['motd'])
@@ -68,7 +60,7 @@ for (const { driver, engine } of engines) {
     })
 
     it('tells what a container changed', async () => {
-      await loaded(driver, engine)
+      await loaded(options)
       await using container = await (store as Store).createContainer('test/app:1')
       await container.fs.appendFile('/etc/motd', 'more\n')
       await container.fs.rm('/dir/twin')
@@ -84,7 +76,7 @@ for (const { driver, engine } of engines) {
     })
 
     it('commits to the same image whether or not the container is given up with it', async () => {
-      await loaded(driver, engine)
+      await loaded(options)
       const ids = []
       for (const consume of [false, true]) {
         const container = await (store as Store).createContainer('test/app:1')
@@ -104,7 +96,7 @@ for (const { driver, engine } of engines) {
     })
 
     it('flattens an image to one layer with the same tree', async () => {
-      await loaded(driver, engine)
+      await loaded(options)
       const flat = await (store as Store).flatten('test/app:1', { reference: 'test/flat' })
       expect(flat.layers.length).toBe(1)
       await using container = await (store as Store).createContainer('test/flat')
@@ -116,10 +108,10 @@ for (const { driver, engine } of engines) {
     it.each(['docker-archive', 'oci-archive', 'oci-layout'] as const)(
       'saves a %s that loads as the same image',
       async (format) => {
-        const image = await loaded(driver, engine)
+        const image = await loaded(options)
         const path = join(scratch, 'saved')
         await (store as Store).save('test/app:1', path, { format })
-        await using second = await openStore({ root: join(scratch, 'second'), driver, engine })
+        await using second = await openStore({ root: join(scratch, 'second'), ...options })
         const [again] = await second.load(path)
         expect(again?.id).toBe(image.id)
         expect(again?.references).toEqual(['test/app:1'])
@@ -127,20 +119,24 @@ for (const { driver, engine } of engines) {
     )
 
     it('inspects an image down to where its driver keeps it', async () => {
-      const image = await loaded(driver, engine)
+      const image = await loaded(options)
       const container = await (store as Store).createContainer(image.id)
       await container.fs.writeFile('/new', '')
       const child = await container.commit()
       await container.remove()
       const inspected = await (store as Store).inspect(child.id)
-      expect(inspected).toMatchObject({ id: child.id, parent: image.id, graphDriver: { name: driver } })
+      expect(inspected).toMatchObject({
+        id: child.id,
+        parent: image.id,
+        graphDriver: { name: settings.driver },
+      })
       for (const path of Object.values(inspected.graphDriver.data).flatMap((value) => value.split(':'))) {
         expect(path).toContain((store as Store).root)
       }
     })
 
     it('unmounts a container, and mounts it again', async () => {
-      const image = await loaded(driver, engine)
+      const image = await loaded(options)
       await using container = await (store as Store).createContainer(image.id, { name: 'sleeper' })
       await container.fs.writeFile('/kept', 'kept')
       await container.unmount()
@@ -155,8 +151,8 @@ for (const { driver, engine } of engines) {
     })
 
     it('keeps a container that another store has mounted', async () => {
-      const image = await loaded(driver, engine)
-      await using other = await openStore({ root: join(scratch, 'root'), driver, engine })
+      const image = await loaded(options)
+      await using other = await openStore({ root: join(scratch, 'root'), ...options })
       await using mounted = await (store as Store).createContainer(image.id, { name: 'shared' })
       await mounted.unmount()
       await using _there = await other.container('shared')
@@ -164,8 +160,8 @@ for (const { driver, engine } of engines) {
     })
 
     it('does not consume a container that another store has mounted', async () => {
-      const image = await loaded(driver, engine)
-      await using other = await openStore({ root: join(scratch, 'root'), driver, engine })
+      const image = await loaded(options)
+      await using other = await openStore({ root: join(scratch, 'root'), ...options })
       await using container = await (store as Store).createContainer(image.id, { name: 'shared' })
       await container.fs.writeFile('/new', 'new')
       await container.unmount()
@@ -177,11 +173,11 @@ for (const { driver, engine } of engines) {
     })
 
     it('does not remove a container while it is committed', async () => {
-      const image = await loaded(driver, engine)
+      const image = await loaded(options)
       const container = await (store as Store).createContainer(image.id)
       for (let index = 0; index < 200; index++) await container.fs.writeFile(`/new-${index}`, 'new')
       const commit = container.commit()
-      await using other = await openStore({ root: join(scratch, 'root'), driver, engine })
+      await using other = await openStore({ root: join(scratch, 'root'), ...options })
       const removal = other.layers.removeWritable(container.id)
       await expect(removal).rejects.toMatchObject({ code: 'LAYER_IN_USE' })
       expect((await commit).layers.length).toBe(image.layers.length + 1)
@@ -189,7 +185,7 @@ for (const { driver, engine } of engines) {
     })
 
     it('leaves nothing of an image that is removed', async () => {
-      await loaded(driver, engine)
+      await loaded(options)
       await (store as Store).remove('test/app:1')
       expect(await (store as Store).images()).toEqual([])
       expect(await (store as Store).driver.list()).toEqual([])
@@ -197,7 +193,7 @@ for (const { driver, engine } of engines) {
     })
 
     it('keeps an image that a container stands on', async () => {
-      await loaded(driver, engine)
+      await loaded(options)
       await using _container = await (store as Store).createContainer('test/app:1', { name: 'keeper' })
       await expect((store as Store).remove('test/app:1')).rejects.toMatchObject({ code: 'IMAGE_IN_USE' })
     })
@@ -303,7 +299,7 @@ describe('a load', () => {
   })
 
   it('of what is here skips its layers', async () => {
-    await loaded('vfs', 'auto')
+    await loaded({ driver: 'vfs' })
     const seen: string[] = []
     await (store as Store).load(join(scratch, 'app.tar'), { onProgress: ({ type }) => void seen.push(type) })
     expect(seen).toEqual(['layer:exists', 'layer:exists', 'image:stored'])
@@ -315,10 +311,10 @@ it('auto takes the first driver that works', async () => {
   expect([...builtInDrivers()].map(({ name }) => name)).toContain(store.driver.name)
 })
 
-async function loaded(driver: string, engine: 'auto' | 'kernel' | 'userspace') {
+async function loaded(options: ReturnType<typeof optionsOf>) {
   const path = join(scratch, 'app.tar')
   await writeArchive(path, parts)
-  store = await openStore({ root: join(scratch, 'root'), driver, engine })
+  store = await openStore({ root: join(scratch, 'root'), ...options })
   const [image] = await store.load(path)
   if (image === undefined) throw new Error('nothing was loaded')
   return image

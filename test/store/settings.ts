@@ -1,0 +1,36 @@
+import { tmpdir } from 'node:os'
+import type { OpenStoreOptions } from '#layerstack/index.js'
+import { probe } from '#layerstack/sys/probe.js'
+import { noBtrfs } from '../drivers/btrfs-place.js'
+import type { Reason } from '../support/needs.js'
+
+export interface StoreSettings extends Pick<OpenStoreOptions, 'driver' | 'engine' | 'driverOptions'> {
+  readonly name: string
+  /** Why it cannot be tried here. */
+  readonly reason?: Reason
+}
+
+/** Every driver and engine that a store can be opened with on any file system. */
+export const storeSettings: readonly StoreSettings[] = [
+  { name: 'vfs', driver: 'vfs' },
+  { name: 'overlay2 in userspace', driver: 'overlay2', engine: 'userspace' },
+  { name: 'btrfs in userspace', driver: 'btrfs', engine: 'userspace' },
+  { name: 'overlay2 of the kernel', driver: 'overlay2', engine: 'kernel', reason: noOverlay() },
+  {
+    name: 'btrfs of the kernel, in a file',
+    driver: 'btrfs',
+    engine: 'kernel',
+    driverOptions: { loopback: { size: '1G' } },
+    reason: noBtrfs,
+  },
+]
+
+/** What `openStore` takes of it. */
+export function optionsOf({ driver, engine, driverOptions }: StoreSettings): Omit<OpenStoreOptions, 'root'> {
+  return { driver, engine, driverOptions }
+}
+
+function noOverlay(): Reason {
+  const { overlay } = probe(tmpdir())
+  return overlay.works ? undefined : overlay.reason
+}
