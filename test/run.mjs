@@ -19,6 +19,8 @@ import {
   readFileSync,
   rmSync,
   chmodSync,
+  truncateSync,
+  writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
@@ -49,6 +51,7 @@ try {
   process.exitCode = report(identities().map(runAs))
 } finally {
   sweep(ledger)
+  spawnSync('umount', ['-l', join(scratch, 'btrfs')])
   rmSync(scratch, { recursive: true, force: true })
 }
 
@@ -111,8 +114,22 @@ function ordinary(folders) {
     command,
     directory: readable(command),
     folders,
-    environment: { HOME: home, TMPDIR: home },
+    environment: { HOME: home, TMPDIR: home, ...btrfsOfTheUser() },
   }
+}
+
+/** A directory on btrfs that the ordinary user owns, if one can be had. */
+function btrfsOfTheUser() {
+  const [image, path] = [join(scratch, 'btrfs.img'), join(scratch, 'btrfs')]
+  mkdirSync(path)
+  writeFileSync(image, '')
+  truncateSync(image, 2 ** 30)
+  const isThere = [
+    ['mkfs.btrfs', '-q', image],
+    ['mount', '-o', 'loop', image, path],
+    ['chown', ORDINARY_USER, path],
+  ].every(([program, ...rest]) => spawnSync(program, rest).status === 0)
+  return isThere ? { LAYERSTACK_TEST_BTRFS: path } : {}
 }
 
 /** The project, or a copy of it where an ordinary user may not read it. */

@@ -3,8 +3,27 @@ import { driverConformance } from '#layerstack/conformance/index.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
 import { removeTree } from '../support/mounts.js'
-import { unless } from '../support/needs.js'
+import { noCalls, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
+
+/** On a btrfs that this user owns and did not mount (`test/run.mjs`). */
+describe('btrfs of an ordinary user', async () => {
+  const directory = process.env['LAYERSTACK_TEST_BTRFS']
+  const reason =
+    noCalls ?? (directory === undefined ? 'no directory on btrfs is given to an ordinary user' : undefined)
+  const report =
+    reason === undefined && directory !== undefined
+      ? await driverConformance({
+          test: it,
+          factory: btrfs,
+          engine: 'kernel',
+          directory,
+          depth: 40,
+          removeRoot: removeTree,
+        })
+      : undefined
+  it('is asked all that it claims', unless(reason), () => expect(report?.cases.length).toBeGreaterThan(80))
+})
 
 describe('btrfs in a file of the root', async () => {
   if (noBtrfs === undefined) {
