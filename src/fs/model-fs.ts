@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { xattrRefusal } from './attributes.js'
 import { baseOf, parentOf, type ByteString } from './bytes.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from './raw-fs.js'
 import { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from './open-flags.js'
@@ -116,7 +117,9 @@ export class ModelFs implements RawFs {
 
   link(existing: ByteString, path: ByteString): void {
     const node = this.#node('link', existing)
-    if (node instanceof DirectoryNode) throw failure('EPERM', 'link', existing)
+    if (node instanceof DirectoryNode) {
+      throw failure(this.#find('link', path) === undefined ? 'EPERM' : 'EEXIST', 'link', existing)
+    }
     this.#insert('link', path, node)
     node.nlink++
   }
@@ -165,6 +168,8 @@ export class ModelFs implements RawFs {
 
   setxattr(path: ByteString, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void {
     const node = this.#node('lsetxattr', path)
+    const refusal = xattrRefusal(node.type, name)
+    if (refusal !== undefined) throw failure(refusal, 'lsetxattr', path)
     const exists = node.xattrs?.has(name) ?? false
     if (flag === 'create' && exists) throw failure('EEXIST', 'lsetxattr', path)
     if (flag === 'replace' && !exists) throw failure('ENODATA', 'lsetxattr', path)
@@ -173,7 +178,9 @@ export class ModelFs implements RawFs {
   }
 
   removexattr(path: ByteString, name: ByteString): void {
-    const { xattrs } = this.#node('lremovexattr', path)
+    const { type, xattrs } = this.#node('lremovexattr', path)
+    const refusal = xattrRefusal(type, name)
+    if (refusal !== undefined) throw failure(refusal, 'lremovexattr', path)
     if (!xattrs?.delete(name)) throw failure('ENODATA', 'lremovexattr', path)
   }
 
@@ -193,7 +200,8 @@ export class ModelFs implements RawFs {
   #file(syscall: string, path: ByteString): FileNode {
     const node = this.#node(syscall, path)
     if (node instanceof FileNode) return node
-    throw failure(node instanceof DirectoryNode ? 'EISDIR' : 'EINVAL', syscall, path)
+    const codes = { directory: 'EISDIR', symlink: 'ELOOP' } as Partial<Record<FileType, string>>
+    throw failure(codes[node.type] ?? 'EINVAL', syscall, path)
   }
 
   /** Work on a tree stays in one directory for a while: the last one that was found is kept at hand. */

@@ -111,7 +111,7 @@ describe('a filesystem in memory', () => {
 
   it('keeps xattrs as setxattr(2) does', () => {
     const fs = model()
-    const [path, name] = [bytes('d/s'), bytes('user.x')]
+    const [path, name] = [bytes('d/s'), bytes('trusted.x')]
     expect(fs.getxattr(path, name)).toBeUndefined()
     expect(() => fs.setxattr(path, name, Buffer.from('a'), 'replace')).toThrow(code('ENODATA'))
     fs.setxattr(path, name, Buffer.from('\0a'), 'create')
