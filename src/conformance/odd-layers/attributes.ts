@@ -53,14 +53,9 @@ export const oddAttributes: readonly OddLayer[] = [
           ['mtime', '1000000001.25'],
         ]),
         file('a', 'xxxxx', { size: 0, uid: 1, gid: 1 }),
-        pax([
-          ['SCHILY.devmajor', '300'],
-          ['SCHILY.devminor', '70000'],
-        ]),
-        block({ name: 'b', flag: '4' }),
       ),
     ],
-    tree: ['a owner 4294967294:2097152 at 1000000001.250000000 "xxxxx"', 'b block 300:70000'],
+    tree: ['a owner 4294967294:2097152 at 1000000001.250000000 "xxxxx"'],
   },
   {
     name: 'device numbers in PAX records',

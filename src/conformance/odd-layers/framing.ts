@@ -1,6 +1,12 @@
 import type { OddLayer } from './odd-layer.js'
 import { block, directory, END, file, gnuLong, MTIME, padded, pax, tar } from './raw-tar.js'
 
+const GLOBAL = [
+  ['comment', '0123456789'],
+  ['mtime', '5'],
+  ['uid', '7'],
+] as const
+
 export const oddFraming: readonly OddLayer[] = [
   {
     name: 'a layer of an end marker alone',
@@ -97,21 +103,14 @@ export const oddFraming: readonly OddLayer[] = [
   },
   {
     name: 'a global PAX header',
-    note: 'git archive writes one with the commit; passed over, as in Docker.',
-    layers: [
-      tar(
-        pax([['comment', '0123456789']], 'g'),
-        file('a', 'x'),
-        pax(
-          [
-            ['mtime', '5'],
-            ['uid', '7'],
-          ],
-          'g',
-        ),
-        file('b', 'y'),
-      ),
-    ],
+    note: 'git archive writes one with the commit; passed over, as Docker does, whatever it says.',
+    layers: [tar(pax(GLOBAL, 'g', 'pax_global_header'), file('a', 'x'), file('b', 'y'))],
+    tree: ['a "x"', 'b "y"'],
+  },
+  {
+    name: 'two global PAX headers',
+    note: "Passed over, both; their name is nobody's.",
+    layers: [tar(pax(GLOBAL, 'g'), file('a', 'x'), pax(GLOBAL, 'g'), file('b', 'y'))],
     tree: ['a "x"', 'b "y"'],
   },
   {

@@ -2,7 +2,10 @@ import type { OddLayer } from './odd-layer.js'
 import { block, directory, file, gnuLong, pax, symlink, tar } from './raw-tar.js'
 
 const LONG = 'long-'.repeat(50)
-const DEEP = Array.from({ length: 100 }, (_, index) => `d${index}`)
+const P = 'p'.repeat(77)
+const Q = 'q'.repeat(77)
+const STEPS = Array.from({ length: 100 }, (_, index) => `d${index}`)
+const DEEP = STEPS.map((_, index) => STEPS.slice(0, index + 1).join('/'))
 /** `ü`, as one character and as two; `Å` likewise. */
 const NFC = ['\xc3\xbc', '\xc3\x85']
 const NFD = ['u\xcc\x88', 'A\xcc\x8a']
@@ -39,6 +42,7 @@ export const oddNames: readonly OddLayer[] = [
     note: 'POSIX: path and linkpath stand for the name and the link of the block.',
     layers: [
       tar(
+        directory('d'),
         pax([['path', `d/${LONG}`]]),
         file('short', 'x'),
         pax([
@@ -48,23 +52,23 @@ export const oddNames: readonly OddLayer[] = [
         symlink('short', 'short'),
       ),
     ],
-    tree: ['d/ at 0', `d/${LONG} "x"`, `d/${LONG}-link -> ${LONG}`],
+    tree: ['d/', `d/${LONG} "x"`, `d/${LONG}-link -> ${LONG}`],
   },
   {
     name: 'a name parted in two',
     note: 'ustar: up to 155 bytes of prefix, a slash, up to 100 of name.',
-    layers: [tar(file('n'.repeat(100), 'x', { prefix: `${'p'.repeat(77)}/${'q'.repeat(77)}` }))],
-    tree: [
-      `${'p'.repeat(77)}/ at 0`,
-      `${'p'.repeat(77)}/${'q'.repeat(77)}/ at 0`,
-      `${'p'.repeat(77)}/${'q'.repeat(77)}/${'n'.repeat(100)} "x"`,
+    layers: [
+      tar(directory(P), directory(Q, { prefix: P }), file('n'.repeat(100), 'x', { prefix: `${P}/${Q}` })),
     ],
+    tree: [`${P}/`, `${P}/${Q}/`, `${P}/${Q}/${'n'.repeat(100)} "x"`],
   },
   {
     name: 'a prefix in a GNU header',
     note: 'Written by Go before 1.8 (golang/go#12594); GNU keeps times there.',
-    layers: [tar(file('name', 'x', { magic: 'gnu', prefix: 'prefix/of/go' }))],
-    tree: ['prefix/ at 0', 'prefix/of/ at 0', 'prefix/of/go/ at 0', 'prefix/of/go/name "x"'],
+    layers: [
+      tar(directory('go'), directory('go/old'), file('name', 'x', { magic: 'gnu', prefix: 'go/old' })),
+    ],
+    tree: ['go/', 'go/old/', 'go/old/name "x"'],
   },
   {
     name: 'names that are not UTF-8',
@@ -74,11 +78,12 @@ export const oddNames: readonly OddLayer[] = [
         file('\xff\xfe', '1'),
         directory('\xe4'),
         symlink('\xe4/\xfc', '\xf6'),
+        directory('\xc3\x28'),
         pax([['path', '\xc3\x28/\xa0']]),
         file('o', '2'),
       ),
     ],
-    tree: ['\\xc3(/ at 0', '\\xc3(/\\xa0 "2"', '\\xe4/', '\\xe4/\\xfc -> \\xf6', '\\xff\\xfe "1"'],
+    tree: ['\\xc3(/', '\\xc3(/\\xa0 "2"', '\\xe4/', '\\xe4/\\xfc -> \\xf6', '\\xff\\xfe "1"'],
   },
   {
     name: 'names of control characters and signs',
@@ -107,16 +112,21 @@ export const oddNames: readonly OddLayer[] = [
     name: 'names that begin with ./ and /',
     note: 'Names are cleaned: no leading slash, no `.`, no empty component; `..` steps back.',
     layers: [
-      tar(directory('.'), file('/a', '1'), file('./b', '2'), file('.//c', '3'), file('d/./e/../f', '4')),
+      tar(file('/a', '1'), file('./b', '2'), file('.//c', '3'), directory('./d'), file('d/./e/../f', '4')),
     ],
-    tree: ['a "1"', 'b "2"', 'c "3"', 'd/ at 0', 'd/f "4"'],
+    tree: ['a "1"', 'b "2"', 'c "3"', 'd/', 'd/f "4"'],
   },
   {
-    name: 'entries for the root',
+    name: 'an entry for the root',
+    note: 'The root is not part of a layer: its entry is passed over.',
+    layers: [tar(block({ name: './', flag: '5', mode: 0o700, uid: 7 }), file('a'))],
+    tree: ['a ""'],
+  },
+  {
+    name: 'entries for the root under all its names',
     note: 'The root is not part of a layer: its entries are passed over.',
     layers: [
       tar(
-        block({ name: './', flag: '5', mode: 0o700, uid: 7 }),
         block({ name: '/', flag: '5', mode: 0o711, uid: 8 }),
         block({ name: '.', flag: '5', mode: 0o722, uid: 9 }),
         file('a'),
@@ -169,11 +179,14 @@ export const oddNames: readonly OddLayer[] = [
   {
     name: 'a path of 100 directories',
     note: 'Far longer than the 256 bytes of a block.',
-    layers: [tar(pax([['path', `${DEEP.join('/')}/file`]]), file('short', 'x'))],
-    tree: [
-      ...DEEP.map((_, index) => `${DEEP.slice(0, index + 1).join('/')}/ at 0`),
-      `${DEEP.join('/')}/file "x"`,
+    layers: [
+      tar(
+        ...DEEP.flatMap((path) => [pax([['path', path]]), directory('short')]),
+        pax([['path', `${DEEP.at(-1)}/file`]]),
+        file('short', 'x'),
+      ),
     ],
+    tree: [...DEEP.map((path) => `${path}/`), `${DEEP.at(-1)}/file "x"`],
   },
   {
     name: 'names that differ in case alone',

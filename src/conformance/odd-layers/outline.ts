@@ -7,7 +7,10 @@ import { walk } from '../../fs/walk.js'
 import { MTIME } from './raw-tar.js'
 
 export interface OutlineOptions {
-  /** Times from then on are told as `now`: those that a program took from the clock. In nanoseconds since 1970. */
+  /**
+   * Times of that day, from then on, are told as `now`: those that a program took from the clock. In nanoseconds since
+   * 1970.
+   */
   readonly nowFrom?: bigint
 }
 
@@ -51,7 +54,8 @@ function attributesOf(fs: RawFs, path: ByteString, { type, mode, uid, gid }: Raw
 
 function timeOf({ mtimeNs }: RawStat, { nowFrom }: OutlineOptions): string[] {
   if (mtimeNs === BigInt(MTIME) * BILLION) return []
-  return [nowFrom !== undefined && mtimeNs >= nowFrom ? 'at now' : `at ${seconds(mtimeNs)}`]
+  const isNow = nowFrom !== undefined && mtimeNs >= nowFrom && mtimeNs < nowFrom + DAY
+  return [isNow ? 'at now' : `at ${seconds(mtimeNs)}`]
 }
 
 /** Seconds with nine digits behind the point, or without any. */
@@ -99,4 +103,5 @@ function shown(text: string): string {
 
 const ROOT = '' as ByteString
 const BILLION = 1_000_000_000n
+const DAY = 86_400n * BILLION
 const SHOWN = 60

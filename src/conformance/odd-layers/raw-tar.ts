@@ -89,8 +89,12 @@ export function gnuLong(flag: 'L' | 'K', text: string): Buffer {
 }
 
 /** A PAX header, for the block behind it; with `g` for all. */
-export function pax(records: readonly (readonly [key: string, value: string])[], flag = 'x'): Buffer {
-  return file('PaxHeaders/x', records.map((record) => paxRecord(...record)).join(''), { flag })
+export function pax(
+  records: readonly (readonly [key: string, value: string])[],
+  flag = 'x',
+  name = 'PaxHeaders/x',
+): Buffer {
+  return file(name, records.map((record) => paxRecord(...record)).join(''), { flag })
 }
 
 export function paxRecord(key: string, value: string): string {

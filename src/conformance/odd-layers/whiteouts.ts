@@ -186,7 +186,7 @@ export const oddWhiteouts: readonly OddLayer[] = [
     layers: [
       tar(
         ...[directory('.wh..wh.plnk'), file('.wh..wh.plnk/12.34', 'content', { mode: 0o600, uid: 5 })],
-        ...[hardLink('a', '.wh..wh.plnk/12.34'), hardLink('b', '/.wh..wh.plnk/12.34')],
+        ...[hardLink('a', '.wh..wh.plnk/12.34'), hardLink('b', '.wh..wh.plnk/12.34')],
       ),
     ],
     tree: ['a mode 600 owner 5:0 "content"', 'b = a'],

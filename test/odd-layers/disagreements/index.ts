@@ -1,0 +1,13 @@
+import type { Disagreement } from './disagreement.js'
+import { aboutFormats } from './formats.js'
+import { aboutLinksAndParents } from './links-and-parents.js'
+import { aboutWhiteouts } from './whiteouts.js'
+
+export { disagreement, type Disagreement } from './disagreement.js'
+export { reasons } from './reasons.js'
+
+export const disagreements: readonly Disagreement[] = [
+  ...aboutWhiteouts,
+  ...aboutLinksAndParents,
+  ...aboutFormats,
+]

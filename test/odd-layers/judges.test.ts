@@ -1,0 +1,44 @@
+import { existsSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { oddLayers } from '#layerstack/conformance/index.js'
+import { enterDirectory } from '../support/ledger.js'
+import { removeTree } from '../support/mounts.js'
+import { noDaemon, notInstalled, unless } from '../support/needs.js'
+import { disagreement, disagreements } from './disagreements/index.js'
+import { complaintOf, judges, type Judge, type JudgeName } from './judges.js'
+
+const HOME = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+const reason = noDaemon ?? notInstalled('dockerd', 'containerd', 'ctr', 'umoci', 'setpriv')
+
+describe.each(Object.keys(judges) as JudgeName[])('%s', (name) => {
+  let scratch: string
+  let judge: Judge
+
+  beforeAll(async () => {
+    if (reason !== undefined) return
+    scratch = mkdtempSync(join(HOME, 'layerstack-odd-'))
+    enterDirectory(scratch)
+    judge = await judges[name](scratch)
+  })
+
+  afterAll(async () => {
+    if (reason !== undefined) return
+    await judge[Symbol.asyncDispose]()
+    await removeTree(scratch)
+  })
+
+  it.each(oddLayers)('agrees on $name, or disagrees as is known', unless(reason), async (odd) => {
+    const theirs = await judge.look(odd.layers).catch((error: unknown) => [`refused: ${complaintOf(error)}`])
+    const known = disagreements.filter((each) => each.odd === odd.name && each.judges.includes(name))
+    expect(disagreement(odd.tree, theirs)).toEqual(known.flatMap(({ shows }) => shows))
+  })
+})
+
+it('every disagreement is about an odd layer that there is, and told once for each judge', () => {
+  const names = new Set(oddLayers.map(({ name }) => name))
+  const told = disagreements.flatMap(({ odd, judges: who }) => who.map((judge) => `${judge}: ${odd}`))
+  expect(disagreements.filter(({ odd }) => !names.has(odd))).toEqual([])
+  expect(told.filter((each, index) => told.indexOf(each) !== index)).toEqual([])
+})
