@@ -20,6 +20,8 @@ import { meaningOf, pseudoLinkOf } from './whiteout.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 const MAX_LINKS = 40
+/** PATH_MAX, without the NUL. */
+const MAX_PATH = 4095
 const CHUNK = 1 << 20
 
 /** Where and how a layer's tar is applied, as plain data. */
@@ -162,6 +164,7 @@ export class LayerApplier {
     }
     const clean = cleanName(header.name)
     if (clean === undefined) throw invalid(header.name, 'its name climbs out of the root')
+    if (clean.length > MAX_PATH) throw invalid(header.name, 'its name is longer than Linux takes')
     const meaning = meaningOf(clean)
     switch (meaning.kind) {
       case 'skip':

@@ -27,6 +27,7 @@ export const places: readonly Place[] = [
     options: { ...USERSPACE, driverOptions: { attributes: 'override' } },
     reason: noCalls,
   },
+  { name: 'btrfs, userspace', options: { driver: 'btrfs', engine: 'userspace' } },
   { name: 'overlay2, kernel', options: { driver: 'overlay2', engine: 'kernel' }, reason: noKernel },
   {
     name: 'btrfs, kernel',

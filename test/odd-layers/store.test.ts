@@ -28,7 +28,7 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
     enterDirectory(scratch)
     if (onBtrfs === true) btrfs = await btrfsPlace('loop', HOME)
     store = await openStore({ root: join(btrfs?.path ?? scratch, 'root'), ...options })
-    await load(FIRST)
+    await inContainer(await load(FIRST), async () => undefined)
   })
 
   afterAll(async () => {
