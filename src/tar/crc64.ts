@@ -1,31 +1,62 @@
-import { createCRC64, type IHasher } from 'hash-wasm'
+import { CRC64_MODULE } from './crc64-module.js'
 
-/** The ISO polynomial, as Go's hash/crc64 has it: what tar-split keeps of each file's content. */
-const ISO = 'd800000000000000'
+/** What `crc64.wat` exports. */
+interface Exports {
+  readonly memory: { readonly buffer: ArrayBuffer }
+  readonly crc: { value: bigint }
+  /** Takes the first bytes of the memory. */
+  update(length: number): void
+}
 
-/** CRC64-ISO of one content after another. */
+/** Which is in Node, but not in its types. */
+declare const WebAssembly: {
+  compile(bytes: Uint8Array): Promise<object>
+  instantiate(module: object): Promise<{ readonly exports: Exports }>
+}
+
+let compiled: Promise<object> | undefined
+
+/**
+ * CRC64-ISO of one content after another, as Go's hash/crc64 has it: what tar-split keeps of each file's content. A third
+ * of the time that the sha256 of the same bytes takes.
+ */
 export class Crc64 {
-  readonly #hasher: IHasher
+  readonly #exports: Exports
+  readonly #memory: Uint8Array
 
   /** Compiles the checksum's WebAssembly, hence not a constructor. */
   static async load(): Promise<Crc64> {
-    return new Crc64(await createCRC64(ISO))
+    compiled ??= WebAssembly.compile(Buffer.from(CRC64_MODULE, 'base64'))
+    const { exports } = await WebAssembly.instantiate(await compiled)
+    return new Crc64(exports)
   }
 
-  private constructor(hasher: IHasher) {
-    this.#hasher = hasher
+  private constructor(exports: Exports) {
+    this.#exports = exports
+    this.#memory = new Uint8Array(exports.memory.buffer)
   }
 
   begin(): void {
-    this.#hasher.init()
+    this.#exports.crc.value = ALL_ONES
   }
 
   update(bytes: Uint8Array): void {
-    this.#hasher.update(bytes)
+    const { length } = this.#memory
+    if (bytes.length <= length) return this.#take(bytes)
+    for (let at = 0; at < bytes.length; at += length) this.#take(bytes.subarray(at, at + length))
   }
 
   /** Eight bytes, big-endian. */
   digest(): Buffer {
-    return Buffer.from(this.#hasher.digest('binary'))
+    const digest = Buffer.alloc(8)
+    digest.writeBigUInt64BE(BigInt.asUintN(64, ~this.#exports.crc.value))
+    return digest
+  }
+
+  #take(bytes: Uint8Array): void {
+    this.#memory.set(bytes)
+    this.#exports.update(bytes.length)
   }
 }
+
+const ALL_ONES = -1n
