@@ -18,7 +18,7 @@ import { targetTable } from './target-table.js'
 import type { Workload } from './workload.js'
 import { workloads } from './workloads.js'
 
-const FULL: Effort = { warmUps: 2, rounds: 20, leastRounds: 5, patience: 20 }
+const FULL: Effort = { warmUps: 2, rounds: 20, leastRounds: 3, patience: 12 }
 const QUICK: Effort = { warmUps: 1, rounds: 5, leastRounds: 3, patience: 3 }
 
 // A pipe that nobody reads any more is no reason to leave mounts behind.

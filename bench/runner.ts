@@ -126,6 +126,9 @@ function placeOf(directory: string, image: string | undefined): Place {
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
+  // What failed while something was given back hides what failed before it.
+  if ('suppressed' in error && 'error' in error)
+    return `${reasonOf(error.suppressed)}; ${reasonOf(error.error)}`
   const cause = error.cause instanceof Error ? ` (${error.cause.message})` : ''
   return `${error.message}${cause}`.trim()
 }

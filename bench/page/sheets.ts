@@ -18,7 +18,7 @@ export function targetSheet(run: Run): Markup {
     <div class="sheet">
       <table>
         <tr>
-          <th>work</th>
+          <th>workload</th>
           <th>ours</th>
           <th>beside</th>
           <th class="number">at most</th>
@@ -26,9 +26,9 @@ export function targetSheet(run: Run): Markup {
           <th></th>
         </tr>
         ${rows.map(
-          ({ work, ours, theirs, atMost, found, reached }) =>
+          ({ workload, ours, theirs, atMost, found, reached }) =>
             html`<tr>
-              <td>${work}</td>
+              <td>${workload}</td>
               <td>${ours}</td>
               <td>${theirs}</td>
               <td class="number">${ratio(atMost)}</td>

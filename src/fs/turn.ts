@@ -1,13 +1,20 @@
+import { setImmediate as nextLoop } from 'node:timers/promises'
+
+/** Far below what anybody notices, far above what a turn of the event loop costs. */
+const SLICE_MS = 8
+
 /**
  * Keeps calls in the order in which they were made. A call that can be done at once is, unless an earlier one still takes
- * its time: then all that come later wait for it.
+ * its time: then all that come later wait for it. Calls that are done at once, one after the other, leave the event loop
+ * no room: every few milliseconds one waits until the loop has come round.
  */
 export class Turn {
   #last: Promise<unknown> | undefined
 
   /** `work` must not wait for another turn of the same kind. */
   async run<T>(work: () => T | Promise<T>): Promise<T> {
-    const result = this.#last === undefined ? work() : this.#last.then(work, work)
+    const paced = (): T | Promise<T> => loop.wait()?.then(work) ?? work()
+    const result = this.#last === undefined ? paced() : this.#last.then(paced, paced)
     if (!(result instanceof Promise)) return result
     const forget = () => {
       if (this.#last === result) this.#last = undefined
@@ -17,3 +24,23 @@ export class Turn {
     return result
   }
 }
+
+/** How long this thread has been busy with calls since its event loop last came round. */
+class Loop {
+  #since: number | undefined
+  #next: Promise<void> | undefined
+
+  /** What to wait for, when others are due. */
+  wait(): Promise<void> | undefined {
+    if (this.#next === undefined) {
+      this.#since = performance.now()
+      this.#next = nextLoop().then(() => {
+        this.#next = undefined
+      })
+      return undefined
+    }
+    return performance.now() - (this.#since as number) < SLICE_MS ? undefined : this.#next
+  }
+}
+
+const loop = new Loop()

@@ -1,0 +1,43 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
+
+let root: string
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'layerstack-turn-'))
+})
+
+afterEach(() => rmSync(root, { recursive: true, force: true }))
+
+describe('calls on files that are done at once', () => {
+  it('leave the event loop room, however many there are', async () => {
+    const driver = await overlay2.open({ root, engine: 'userspace', readOnly: false })
+    await driver.create('layer')
+    const { fs } = await driver.get('layer')
+    const loop = { came: false }
+    setImmediate(() => {
+      loop.came = true
+    })
+    let calls = 0
+    for (; !loop.came && calls < 100_000; calls++) await fs.writeFile('/file', 'text')
+    await driver.put('layer')
+    await driver.cleanup()
+    expect(loop.came, `nobody else had a turn in ${calls} calls`).toBe(true)
+  })
+
+  it('are done in their order all the same', async () => {
+    const driver = await overlay2.open({ root, engine: 'userspace', readOnly: false })
+    await driver.create('layer')
+    const { fs } = await driver.get('layer')
+    await using file = await fs.open('/file', 'w+')
+    const lines = Array.from({ length: 20_000 }, (_, index) => `${index}\n`)
+    await Promise.all(lines.map((line) => file.write(Buffer.from(line), 0, line.length)))
+    expect(await fs.readFile('/file', 'utf8')).toBe(lines.join(''))
+    await file.close()
+    await driver.put('layer')
+    await driver.cleanup()
+  })
+})
