@@ -1,0 +1,11 @@
+import { killing } from '../faults/killing.js'
+import { expectSound, noThinPools } from './thin-place.js'
+
+killing({
+  name: 'devicemapper',
+  driver: 'devicemapper',
+  reason: noThinPools,
+  rounds: 10,
+  longest: 1500,
+  expectSound,
+})
