@@ -14,6 +14,9 @@ ln -s /usr/lib/uml/modules /run/modules/lib/modules
 for module in dm-thin-pool loop ext4 xfs overlay; do modprobe -d /run/modules "$module"; done
 
 mount -t hostfs hostfs "$UML_SHARED" -o "$UML_SHARED"
-{ sh "$UML_SCRATCH/command"; echo $? > "$UML_SCRATCH/status"; } 2>&1 | cat
+{ sh "$UML_SCRATCH/command"; echo $? > "$UML_SCRATCH/status"; } 2>&1 | cat &
+# What the command left running has the pipe, too.
+while [ ! -s "$UML_SCRATCH/status" ]; do sleep 0.1; done
+sleep 0.3
 echo o > /proc/sysrq-trigger
 sleep 60

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { StoreError, storeError } from '../../errors.js'
 import { HostFs } from '../../fs/host-fs.js'
 import { layerFs } from '../../fs/rooted-fs.js'
+import { runJob } from '../../jobs/run-job.js'
 import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
 import { HeldViews, type OpenedView } from '../held-views.js'
 import { LayerHolds } from '../layer-holds.js'
@@ -151,7 +152,12 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     this.#mustExist(id)
     if (this.#readOnly) {
       await this.#devices.mount(id)
-      return this.#closing(this.#view(id), () => this.#devices.unmount(id))
+      const view = this.#view(id)
+      const close = async (): Promise<void> => {
+        view.fs.raw.close()
+        await this.#devices.unmount(id)
+      }
+      return { ...view, close }
     }
     const { hold, result: view } = await this.#holds.take(id, 'shared', async (sole) => {
       // What is mounted though nobody holds it was left behind by a process that died.
@@ -160,15 +166,26 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
       this.#prepare(id)
       return this.#view(id)
     })
-    return this.#closing(view, () => hold.release(() => this.#devices.unmount(id)))
-  }
-
-  #closing(view: LayerView, unmount: () => Promise<void>): OpenedView {
     const close = async (): Promise<void> => {
       view.fs.raw.close()
-      await unmount()
+      try {
+        // Not here, where a system call holds everything up: to unmount means to write what is not yet written.
+        await runJob({ kind: 'settle', paths: [this.#rootOf(id)] })
+      } catch (error) {
+        throw await this.#unwritten(id, error)
+      } finally {
+        await hold.release(() => this.#devices.unmount(id))
+      }
     }
     return { ...view, close }
+  }
+
+  async #unwritten(id: string, cause: unknown): Promise<unknown> {
+    if (!(await this.#devices.poolStatus()).isFull) return cause
+    return new StoreError('NO_SPACE', `the thin pool is full, and layer ${id} lacks what was written last`, {
+      cause,
+      hint: 'remove layers, or let the pool grow (dm.loopdatasize)',
+    })
   }
 
   #view(id: string): LayerView {

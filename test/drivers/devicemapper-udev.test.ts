@@ -1,0 +1,47 @@
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { notInstalled, unless } from '../support/needs.js'
+import { findProgram } from '../support/program.js'
+import { noThinPools, SMALL, thinPlace } from './thin-place.js'
+
+const CONTROL = '/run/udev/control'
+const isRunning = existsSync(CONTROL)
+const inUserModeLinux = process.env['LAYERSTACK_TEST_IDENTITY'] === 'in User-Mode Linux'
+const noUdev =
+  isRunning || inUserModeLinux ? notInstalled('udevadm') : 'udev does not run, and is not ours to start'
+
+describe('devicemapper where udev looks at every device', unless(noThinPools, noUdev), () => {
+  let udev: ReturnType<typeof spawn> | undefined
+
+  beforeAll(async () => {
+    if (isRunning) return
+    mkdirSync('/run/udev', { recursive: true })
+    udev = spawn(findProgram('udevadm') ?? '', [], { argv0: 'systemd-udevd', stdio: 'ignore' })
+    while (!existsSync(CONTROL)) await sleep(50)
+  })
+  afterAll(() => {
+    udev?.kill()
+  })
+
+  it.each([true, false])(
+    'makes and removes devices without waiting for it, deferred: %s',
+    async (deferred) => {
+      await using place = thinPlace()
+      const driver = await place.open({ ...SMALL.ext4, 'dm.use_deferred_removal': deferred })
+      await driver.create('base')
+      for (let round = 0; round < 8; round++) {
+        await driver.createReadWrite('container', 'base')
+        const { fs } = await driver.get('container')
+        await fs.writeFile('/round', String(round))
+        await driver.put('container')
+        await driver.remove('container')
+      }
+      const rows = Object.fromEntries(await driver.status())
+      expect(rows['Udev Sync Supported']).toBe('true')
+      await expect.poll(() => readdirSync('/dev/mapper')).toContain(rows['Pool Name'])
+      expect(await driver.list()).toEqual(['base'])
+    },
+  )
+})
