@@ -87,7 +87,7 @@ describe('the device-mapper', unless(noThinPools), () => {
     expect(dmDevice(NAME)).toBeUndefined()
   })
 
-  it('removes a device when its last user is gone, unless that is taken back', () => {
+  it('removes a device when its last user is gone, unless that is taken back', async () => {
     const { major, minor } = createDmDevice(NAME, linear(2048n))
     const fd = openSync(blockDevicePath(major, minor), 'r')
     expect(removeDmDevice(NAME, { whenUnused: true })).toBe(true)
@@ -96,7 +96,7 @@ describe('the device-mapper', unless(noThinPools), () => {
     expect(dmDevice(NAME)).toMatchObject({ removedWhenUnused: false })
     removeDmDevice(NAME, { whenUnused: true })
     closeSync(fd)
-    expect(dmDevice(NAME)).toBeUndefined()
+    await expect.poll(() => dmDevice(NAME)).toBeUndefined()
     expect(keepDmDevice(NAME)).toBe(false)
   })
 
