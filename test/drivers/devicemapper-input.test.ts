@@ -65,18 +65,39 @@ describe('devicemapper, given what cannot be', unless(noThinPools), () => {
     })
   })
 
-  it('tells of a file of a device that is cut short', async () => {
-    await withLayer()
-    const kept = readFileSync(inMetadata('layer'), 'utf8')
-    for (const torn of ['', kept.slice(0, 20), '{}']) {
+  it('tells of a layer whose file is cut short, and keeps the others', async () => {
+    const driver = await place.open()
+    for (const id of ['layer', 'other']) await driver.create(id)
+    for (const torn of ['', readFileSync(inMetadata('layer'), 'utf8').slice(0, 20), '{}']) {
       writeFileSync(inMetadata('layer'), torn)
-      await expect(place.open()).rejects.toMatchObject({
-        code: 'STORE_CORRUPT',
-        path: inMetadata('layer'),
-        hint: expect.any(String),
-      })
+      const again = await place.open()
+      expect(await again.list()).toEqual(expect.arrayContaining(['layer', 'other']))
+      const corrupt = { code: 'STORE_CORRUPT', path: inMetadata('layer'), hint: expect.any(String) }
+      await expect(again.get('layer')).rejects.toMatchObject(corrupt)
+      await expect(again.create('child', 'layer')).rejects.toMatchObject(corrupt)
+      await again.create(`child${torn.length}`, 'other')
     }
-    writeFileSync(inMetadata('layer'), kept)
+    await driver.remove('layer')
+    expect((await driver.list()).toSorted()).toEqual(['child0', 'child2', 'child20', 'other'])
+    await driver.create('layer')
+  })
+
+  it('does without the files that tell what can be found out again', async () => {
+    await withLayer()
+    const kept = JSON.parse(readFileSync(inMetadata('deviceset-metadata'), 'utf8')) as {
+      BaseDeviceUUID: string
+    }
+    for (const name of ['deviceset-metadata', 'transaction-metadata', 'base']) {
+      writeFileSync(inMetadata(name), 'torn')
+      const driver = await place.open()
+      expect(await driver.list()).toEqual(['layer'])
+      await driver.create(name)
+      await driver.remove(name)
+      await driver.cleanup()
+      if (name !== 'deviceset-metadata') continue
+      const found = JSON.parse(readFileSync(inMetadata(name), 'utf8')) as typeof kept
+      expect(found.BaseDeviceUUID).toBe(kept.BaseDeviceUUID)
+    }
   })
 
   it('tells of metadata or data of the pool that is cut short or missing, and makes none anew', async () => {

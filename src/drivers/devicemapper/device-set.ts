@@ -113,6 +113,10 @@ export class DeviceSet {
   async delete(id: string): Promise<void> {
     const name = nameOf(id)
     const record = await this.#exclusive(async () => {
+      if (this.#layout.isDamaged(name)) {
+        await this.#layout.dropDevice(name)
+        return undefined
+      }
       const found = this.#layout.device(name)
       if (found === undefined || found.deleted) return found
       unmountIfMounted(this.#layout.mountPoint(id))
@@ -178,6 +182,7 @@ export class DeviceSet {
       const target = this.#layout.mountPoint(id)
       if (isMountPoint(target)) unmountIfMounted(target)
       removeMountPoint(target)
+      if (this.#layout.isDamaged(nameOf(id))) return
       const record = this.#layout.device(nameOf(id))
       if (record !== undefined) await this.#deactivate(nameOf(id), record, this.#options.deferredRemoval)
     })
@@ -194,7 +199,7 @@ export class DeviceSet {
 
   /** How many devices wait for their last user to be deleted. */
   deletedCount(): number {
-    return this.#layout.names().filter((name) => this.#layout.device(name)?.deleted === true).length
+    return [...this.#layout.devices()].filter(({ record }) => record.deleted).length
   }
 
   poolStatus(): Promise<PoolStatus> {
@@ -289,7 +294,7 @@ export class DeviceSet {
     const next = (id: number): number => (id + 1) & LAST_DEVICE_ID
     this.#nextDeviceId = next(this.#nextDeviceId)
     if (!collided) return this.#nextDeviceId
-    const taken = new Set(this.#layout.names().map((name) => this.#layout.device(name)?.deviceId))
+    const taken = new Set([...this.#layout.devices()].map(({ record }) => record.deviceId))
     while (taken.has(this.#nextDeviceId)) this.#nextDeviceId = next(this.#nextDeviceId)
     return this.#nextDeviceId
   }
@@ -417,26 +422,24 @@ export class DeviceSet {
 
   /** Devices of processes that died, and of none. */
   #deactivateUnused(): void {
-    for (const name of this.#layout.names()) {
-      const record = this.#layout.device(name)
-      if (record === undefined) continue
+    for (const { name, record } of this.#layout.devices()) {
       const deviceName = this.#deviceName(name, record)
       if (dmDevice(deviceName)?.openCount === 0) removeDmDevice(deviceName, { whenUnused: true })
     }
   }
 
   async #deleteMarked(): Promise<void> {
-    for (const name of this.#layout.names()) {
-      const record = this.#layout.device(name)
-      if (record?.deleted !== true || dmDevice(this.#deviceName(name, record)) !== undefined) continue
+    for (const { name, record } of this.#layout.devices()) {
+      if (!record.deleted || dmDevice(this.#deviceName(name, record)) !== undefined) continue
       await this.#delete(name, record)
     }
   }
 
   async #setUpBase(): Promise<void> {
+    if (this.#layout.isDamaged(BASE)) await this.#layout.dropDevice(BASE)
     const base = this.#layout.device(BASE)
     if (base?.initialized === true && !base.deleted) {
-      this.#checkBase()
+      await this.#checkBase()
       return this.#growBase(base)
     }
     if (base !== undefined) await this.#delete(BASE, base)
@@ -466,19 +469,22 @@ export class DeviceSet {
   }
 
   /** The pool has the base device that was made for this root, with the file system that it had. */
-  #checkBase(): void {
+  async #checkBase(): Promise<void> {
     const base = this.#layout.device(BASE)
     if (base === undefined) return
-    const superblock = readSuperblock(this.#activate(BASE, base))
+    const { uuid, type } = readSuperblock(this.#activate(BASE, base)) ?? { uuid: '', type: 'no file system' }
     removeDmDevice(this.#deviceName(BASE, base), { whenUnused: true })
-    const { baseUuid, baseFileSystem } = this.#layout.set()
-    const [uuid, type] = [superblock?.uuid, superblock?.type]
+    const set = this.#layout.set()
+    const { baseUuid, baseFileSystem } = set
     if ((baseUuid !== '' && uuid !== baseUuid) || (baseFileSystem !== '' && type !== baseFileSystem)) {
       throw new StoreError(
         'STORE_FOREIGN',
-        `the base device has ${type ?? 'no file system'} ${uuid ?? ''}, not ${baseFileSystem} ${baseUuid}`,
+        `the base device has ${type} ${uuid}, not ${baseFileSystem} ${baseUuid}`,
         { hint: 'open the root with the thin pool that it was made with' },
       )
+    }
+    if (baseUuid === '' && !this.#readOnly) {
+      await this.#layout.saveSet({ ...set, baseUuid: uuid, baseFileSystem: type })
     }
     const wanted = this.#options.fileSystem
     if (wanted === undefined || wanted === type) return

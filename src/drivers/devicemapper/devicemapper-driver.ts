@@ -71,7 +71,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     checkLayerId(id)
     this.#mayWrite()
     const size = sizeOf(options)
-    if (this.#layout.layer(id) !== undefined) {
+    if (this.#layout.has(id)) {
       throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
     }
     if (parent !== undefined) this.#mustExist(parent)
@@ -107,7 +107,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   }
 
   async exists(id: string): Promise<boolean> {
-    return this.#layout.layer(checkLayerId(id)) !== undefined
+    return this.#layout.has(checkLayerId(id))
   }
 
   async list(): Promise<string[]> {
@@ -142,7 +142,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
-    if (this.#layout.layer(newId) !== undefined) {
+    if (this.#layout.has(newId)) {
       throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
     }
     await this.#views.whileUnused(id, this.#holds, () => this.#devices.rename(id, newId))

@@ -96,11 +96,15 @@ export class DeviceMapperLayout {
     return `docker-${deviceMajor(dev)}:${deviceMinor(dev)}-${ino}`
   }
 
-  /** Ids of the layers that are there. */
+  /** Ids of the layers that are there, those among them whose file is damaged. */
   layers(): string[] {
     return this.names()
-      .filter((name) => name !== BASE && this.device(name)?.deleted === false)
+      .filter((name) => name !== BASE && (this.isDamaged(name) || this.device(name)?.deleted === false))
       .map(idOf)
+  }
+
+  has(id: string): boolean {
+    return this.isDamaged(nameOf(id)) || this.layer(id) !== undefined
   }
 
   layer(id: string): DeviceRecord | undefined {
@@ -123,6 +127,25 @@ export class DeviceMapperLayout {
     return { deviceId, size, transactionId, initialized: initialized === true, deleted: deleted === true }
   }
 
+  /** There is a file, and it does not tell of a device. */
+  isDamaged(name: string): boolean {
+    try {
+      this.device(name)
+      return false
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'STORE_CORRUPT') return true
+      throw error
+    }
+  }
+
+  /** All that can be read. */
+  *devices(): Generator<{ readonly name: string; readonly record: DeviceRecord }> {
+    for (const name of this.names()) {
+      const record = this.isDamaged(name) ? undefined : this.device(name)
+      if (record !== undefined) yield { name, record }
+    }
+  }
+
   async saveDevice(name: string, record: DeviceRecord): Promise<void> {
     await this.#write(name, {
       device_id: record.deviceId,
@@ -143,8 +166,9 @@ export class DeviceMapperLayout {
     await syncDirectory(join(this.home, 'metadata'))
   }
 
+  /** What it tells can be found out again: a damaged file is as good as none. */
   set(): SetRecord {
-    const fields = this.#read(SET_FILE) ?? {}
+    const fields = this.#readOrNone(SET_FILE) ?? {}
     const { next_device_id: next, BaseDeviceUUID: uuid, BaseDeviceFilesystem: type } = fields
     return {
       nextDeviceId: isCount(next) ? next : 0,
@@ -161,11 +185,12 @@ export class DeviceMapperLayout {
     })
   }
 
+  /** Without its file, or with a damaged one, at most a thin device that nobody knows stays in the pool. */
   transaction(): OpenTransaction | undefined {
-    const fields = this.#read(TRANSACTION_FILE)
+    const fields = this.#readOrNone(TRANSACTION_FILE)
     if (fields === undefined) return undefined
     const { open_transaction_id: id, device_hash: hash, device_id: deviceId } = fields
-    if (!isCount(id) || typeof hash !== 'string' || !isCount(deviceId)) throw this.#corrupt(TRANSACTION_FILE)
+    if (!isCount(id) || typeof hash !== 'string' || !isCount(deviceId)) return undefined
     return { id, name: hash === '' ? BASE : hash, deviceId }
   }
 
@@ -197,11 +222,20 @@ export class DeviceMapperLayout {
     throw this.#corrupt(name)
   }
 
+  #readOrNone(name: string): Readonly<Record<string, unknown>> | undefined {
+    try {
+      return this.#read(name)
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'STORE_CORRUPT') return undefined
+      throw error
+    }
+  }
+
   #corrupt(name: string): StoreError {
     const path = this.#file(name)
     return new StoreError('STORE_CORRUPT', `${path} is not what was written there`, {
       path,
-      hint: 'restore it from a backup; the thin device that it tells of is still in the pool',
+      hint: 'restore it from a backup, or remove the layer; its thin device stays in the pool then',
     })
   }
 }
