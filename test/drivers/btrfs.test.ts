@@ -8,7 +8,8 @@ import type { ByteString } from '#layerstack/fs/bytes.js'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import type { HostFsSpec } from '#layerstack/fs/spec.js'
 import { diffChanges, diffParts, type DiffSource } from '#layerstack/tar/diff.js'
-import { randomNumbers, randomStep } from '../fs/union-random.js'
+import { rawSteps } from '../fuzz/arbitrary.js'
+import { takeRaw } from '../fuzz/raw-steps.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 import { btrfsPlace, noBtrfs, type BtrfsPlace } from './btrfs-place.js'
@@ -49,9 +50,10 @@ describe('btrfs', unless(noBtrfs), () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8])(
     'finds what comparing whole trees finds, random changes %i',
     async (seed) => {
-      const random = randomNumbers(seed)
+      let part = 0
       const steps = (raw: RawFs, most = 300): void => {
-        for (let count = 0; count < most; count++) attempt(() => randomStep(random).run(raw))
+        for (const step of rawSteps(seed * 10 + part, most)) attempt(() => takeRaw(raw, step, String))
+        part += 1
       }
       await driver.create('base')
       await inView('base', (raw) => {

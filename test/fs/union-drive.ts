@@ -1,10 +1,13 @@
 import { expect } from 'vitest'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
-import { ATTRIBUTES, Bench } from './union-bench.js'
 import type { AttributeKeeping } from '#layerstack/fs/spec.js'
-import { bytes, LAYER_NAMES, OLD_NS, sprinkleMarks } from './union-layers.js'
-import { randomNumbers, randomStep } from './union-random.js'
+import { rawSteps } from '../fuzz/arbitrary.js'
+import { sameResult } from '../fuzz/differences.js'
+import { takeRaw } from '../fuzz/raw-steps.js'
+import { showStep, type RawStep } from '../fuzz/step.js'
 import { describeTree } from './tree-lines.js'
+import { ATTRIBUTES, Bench } from './union-bench.js'
+import { bytes, LAYER_NAMES, OLD_NS, randomNumbers, sprinkleMarks } from './union-layers.js'
 
 const STEPS_BETWEEN_LOOKS = 50
 
@@ -15,42 +18,30 @@ export function randomBench(
 ): Bench {
   const bench = new Bench(options.attributes ?? ATTRIBUTES)
   const random = randomNumbers(seed)
-  for (const name of LAYER_NAMES) {
+  for (const [index, name] of LAYER_NAMES.entries()) {
     const fs = bench.layers[name]
-    for (let number = 0; number < 120; number += 1) {
-      const step = randomStep(random)
-      outcome(() => step.run(fs))
-    }
+    for (const step of rawSteps(seed * 10 + index, 120)) take(fs, step)
     if (options.marks && name !== 'low') sprinkleMarks(fs, bench.below(name), random)
     fs.utimes(bytes(''), OLD_NS, OLD_NS)
   }
   return bench
 }
 
-/** Takes the same random steps on a union and on a kernel's overlay, and looks at what they say and what they show. */
-export function driveAlike(
-  union: RawFs,
-  kernel: RawFs,
-  options: {
-    readonly steps: number
-    readonly random: () => number
-    readonly what: string
-    /** Steps that are not taken. */
-    readonly without?: RegExp
-  },
-): void {
+/** Takes the same steps on a union and on a kernel's overlay, and looks at what they say and what they show. */
+export function driveAlike(union: RawFs, kernel: RawFs, steps: readonly RawStep[]): void {
   const trail: string[] = []
-  for (let number = 0; number < options.steps; number += 1) {
-    const step = randomStep(options.random)
-    if (options.without?.test(step.text) === true) continue
-    const expected = alike(outcome(() => step.run(kernel)))
-    const actual = alike(outcome(() => step.run(union)))
-    trail.push(`${step.text}: ${expected}`)
-    const last = () => `${options.what}, step ${number}:\n${trail.slice(-12).join('\n')}`
-    if (actual !== expected) expect(actual, last()).toBe(expected)
+  for (const [number, step] of steps.entries()) {
+    const [expected, actual] = [take(kernel, step), take(union, step)]
+    trail.push(`${showStep(step)}: ${expected}`)
+    const last = () => `step ${number}:\n${trail.slice(-12).join('\n')}`
+    if (!sameResult(actual, expected, step)) expect(actual, last()).toBe(expected)
     if (number % STEPS_BETWEEN_LOOKS === 0) expect(treeOf(union), last()).toEqual(treeOf(kernel))
   }
-  expect(treeOf(union), options.what).toEqual(treeOf(kernel))
+  expect(treeOf(union)).toEqual(treeOf(kernel))
+}
+
+function take(fs: RawFs, step: RawStep): string {
+  return outcome(() => takeRaw(fs, step, ({ type, mode, uid, gid }) => `${type} ${mode} ${uid}:${gid}`))
 }
 
 export function treeOf(fs: RawFs): string[] {
@@ -67,9 +58,4 @@ export function outcome(run: () => unknown): string {
     if (code === undefined) throw error
     return code
   }
-}
-
-/** Of two paths that lead nowhere, either may be complained of first. */
-function alike(result: string): string {
-  return result === 'ENOTDIR' ? 'ENOENT' : result
 }

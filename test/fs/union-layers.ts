@@ -11,6 +11,17 @@ export const bytes = (text: string) => text as ByteString
 /** Of everything that is made before a test acts. */
 export const OLD_NS = 1_000_000_000_123_456_789n
 
+/** The same numbers for the same seed, from 0 to 1 (mulberry32). */
+export function randomNumbers(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
 /**
  * Sprinkles marks over a layer: some directories become opaque, and in those that are merged with lower ones, some files
  * become whiteouts. (Elsewhere there is nothing to hide, and a kernel lists the whiteouts themselves.)

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check'
-import type { FileStep, FsStep, LayerStep, RawStep, Step } from './step.js'
+import { showStep, type FileStep, type FsStep, type LayerStep, type RawStep, type Step } from './step.js'
 
 /** Few names, so that steps meet one another; one is no UTF-8. */
 const name = weighted([10, 'a'], [10, 'b'], [8, 'c'], [4, 'd'], [2, '\xff\x01'])
@@ -139,6 +139,12 @@ const layers: readonly Weighted<LayerStep>[] = [
 ]
 
 const anyStep: fc.Arbitrary<Step> = oneOf<Step>([...raw, ...fs, ...files, ...layers])
+
+/** Calls of `RawFs` alone, the same for the same seed, that may be made in a layer's own directory: none makes marks. */
+export function rawSteps(seed: number, count: number): RawStep[] {
+  const steps = fc.sample(oneOf(raw), { seed, numRuns: count })
+  return steps.filter((each) => !/\.wh\.|overlay/.test(showStep(each)))
+}
 
 /** How many kinds there are. */
 export const KINDS = raw.length + fs.length + files.length + layers.length

@@ -77,6 +77,7 @@ class Arena implements AsyncDisposable {
   #match: Match | undefined
   #worlds: World[] = []
   #place = ''
+  #borrowed: (AsyncDisposable & { readonly path: string }) | undefined
 
   private constructor(pair: Pair) {
     this.#pair = pair
@@ -107,9 +108,10 @@ class Arena implements AsyncDisposable {
   }
 
   async #open(): Promise<Match> {
-    this.#place = mkdtempSync(join(this.#pair.sides[0].directory ?? tmpdir(), 'layerstack-fuzz-'))
-    enterDirectory(this.#place)
     const { rules, sides } = this.#pair
+    this.#borrowed = await sides[1].place?.()
+    this.#place = mkdtempSync(join(this.#borrowed?.path ?? tmpdir(), 'layerstack-fuzz-'))
+    enterDirectory(this.#place)
     for (const [index, side] of sides.entries()) {
       const root = join(this.#place, String(index))
       mkdirSync(root)
@@ -122,5 +124,7 @@ class Arena implements AsyncDisposable {
     this.#match = undefined
     for (const world of this.#worlds.splice(0)) await world.close()
     await removeTree(this.#place)
+    await this.#borrowed?.[Symbol.asyncDispose]()
+    this.#borrowed = undefined
   }
 }

@@ -1,22 +1,36 @@
+import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+import { vfs } from '#layerstack/drivers/vfs/index.js'
 import { contenders, type Contender } from '../conformance/contenders.js'
+import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
 import { noCalls, type Reason } from '../support/needs.js'
 import type { Rules } from './differences.js'
 
 /** Two ways of keeping layers that must do the same. */
 export interface Pair {
   readonly name: string
-  readonly sides: readonly [Contender, Contender]
+  readonly sides: readonly [Side, Side]
   readonly rules: Rules
   readonly reason: Reason
+}
+
+interface Side extends Contender {
+  /** The file system that both roots must be on, if it is not any. */
+  readonly place?: () => Promise<AsyncDisposable & { readonly path: string }>
 }
 
 const UNION = 'overlay2 in userspace'
 const KERNEL = 'overlay2 of the kernel'
 
+/** Those that the conformance suite is not run on, or on a file system of its own. */
+const others: readonly Side[] = [
+  { name: 'vfs with attributes kept beside', factory: vfs, driverOptions: { attributes: 'sidecar' } },
+  { name: 'btrfs of the kernel', factory: btrfs, engine: 'kernel', place: btrfsPlace, reason: noBtrfs },
+]
+
 export const pairs: readonly Pair[] = [
   pair(UNION, KERNEL),
   pair('vfs with attributes kept aside', 'overlay2 in userspace with attributes kept aside'),
-  ...contenders.filter(({ name }) => name !== 'vfs').map(({ name }) => pair('vfs', name)),
+  ...[...contenders, ...others].filter(({ name }) => name !== 'vfs').map(({ name }) => pair('vfs', name)),
 ]
 
 export function pairNamed(name: string): Pair {
@@ -26,7 +40,7 @@ export function pairNamed(name: string): Pair {
 }
 
 function pair(one: string, other: string): Pair {
-  const sides = [contender(one), contender(other)] as const
+  const sides = [sideOf(one), sideOf(other)] as const
   const overlays = sides.filter(({ name }) => name.startsWith('overlay2')).length
   return {
     name: `${one} and ${other}`,
@@ -35,14 +49,14 @@ function pair(one: string, other: string): Pair {
       sameDiffs: overlays !== 1,
       copiesUp: overlays === 2,
       interchange: overlays === 2 && sides[0].driverOptions === sides[1].driverOptions,
-      keptAside: sides.some(({ name }) => /kept aside|^btrfs in userspace/.test(name)),
+      keptAside: sides.some(({ name }) => /kept|^btrfs in userspace/.test(name)),
     },
     reason: noCalls ?? sides[0].reason ?? sides[1].reason,
   }
 }
 
-function contender(name: string): Contender {
-  const found = contenders.find((each) => each.name === name)
+function sideOf(name: string): Side {
+  const found = [...contenders, ...others].find((each) => each.name === name)
   if (found === undefined) throw new Error(`no contender is called ${name}`)
   return found
 }
