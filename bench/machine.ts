@@ -16,8 +16,8 @@ export interface Machine {
   readonly disks: readonly string[]
   readonly node: string
   readonly user: 'root' | 'ordinary'
-  /** One minute's load average, before the run and after it. */
-  readonly load: readonly [before: number, after?: number]
+  /** One minute's load averages: the least and the most that was seen. */
+  readonly load: readonly [least: number, most: number]
   /** What each installed peer says of its version. */
   readonly peers: Readonly<Record<string, string>>
 }
@@ -31,13 +31,14 @@ export function describeMachine(disks: readonly Disk[], peers: readonly string[]
     disks: disks.map(({ name, directory }) => `${name} (${fileSystemOf(directory).name})`),
     node: process.version,
     user: process.getuid?.() === 0 ? 'root' : 'ordinary',
-    load: [oneMinute()],
+    load: [oneMinute(), oneMinute()],
     peers: Object.fromEntries(peers.map((name) => [name, versionOf(name)])),
   }
 }
 
-export function withLoadAfter(machine: Machine): Machine {
-  return { ...machine, load: [machine.load[0], oneMinute()] }
+export function withLoadNow(machine: Machine): Machine {
+  const now = oneMinute()
+  return { ...machine, load: [Math.min(machine.load[0], now), Math.max(machine.load[1], now)] }
 }
 
 export function machineLines(machine: Machine): string[] {
@@ -45,7 +46,7 @@ export function machineLines(machine: Machine): string[] {
   return [
     `${machine.system}, Node ${machine.node}, as ${machine.user === 'root' ? 'root' : 'an ordinary user'}`,
     `${machine.processor}, ${machine.cores} cores, ${bytes(machine.memory)}, on ${machine.disks.join(' and ')}`,
-    `load average ${machine.load.map((load = 0) => load.toFixed(1)).join(' before, ')}${machine.load.length > 1 ? ' after' : ''}`,
+    `load average from ${machine.load[0].toFixed(1)} to ${machine.load[1].toFixed(1)}`,
     ...(peers.length > 0 ? [`beside ${peers.join(', ')}`] : []),
   ]
 }

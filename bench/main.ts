@@ -7,11 +7,11 @@ import { comparisonTable } from './comparison-table.js'
 import { driverContenders, onItsMount, type Contender, type DriverContender } from './contender.js'
 import { openDisk, type Disk } from './disk.js'
 import { imageArchive } from './image.js'
-import { describeMachine, machineLines, withLoadAfter } from './machine.js'
+import { describeMachine, machineLines, withLoadNow } from './machine.js'
 import { parseOptions, usage, type Options } from './options.js'
 import { page } from './page/page.js'
 import { Progress } from './progress.js'
-import type { Run, WorkloadResult } from './result.js'
+import { oneRun, type Run, type WorkloadResult } from './result.js'
 import { runWorkload, type Effort } from './schedule.js'
 import { table } from './table.js'
 import { targetTable } from './target-table.js'
@@ -26,7 +26,7 @@ process.stdout.on('error', () => undefined)
 
 const options = parseOptions(process.argv.slice(2))
 if (options.help) process.stdout.write(usage)
-else if (options.show !== undefined) show(readRun(options.show), options)
+else if (options.show.length > 0) show(oneRun(options.show.map(readRun)), options)
 else await main(options)
 
 async function main({ only, drivers, modules, quick, list, ...given }: Options): Promise<void> {
@@ -46,7 +46,7 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
 
   const image = await imageArchive(given.image, asked)
   const effort = { ...(quick ? QUICK : FULL), ...(given.rounds && { rounds: given.rounds }) }
-  const machine = describeMachine(disks.all, peersOf(asked, given.peers))
+  let machine = describeMachine(disks.all, peersOf(asked, given.peers))
   for (const line of machineLines(machine)) say(line)
 
   const began = new Date().toISOString()
@@ -56,7 +56,7 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
     version: 1,
     began,
     took: (performance.now() - begun) / 1000,
-    machine: withLoadAfter(machine),
+    machine: (machine = withLoadNow(machine)),
     results,
   })
   const stop = new AbortController()
@@ -91,6 +91,7 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
 function show(run: Run, given: Options): void {
   for (const line of machineLines(run.machine)) say(line)
   for (const result of run.results) say(table(result))
+  if (given.json !== undefined) writeFileSync(given.json, JSON.stringify(run))
   conclude(run, given)
 }
 

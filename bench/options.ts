@@ -14,8 +14,8 @@ export interface Options {
   readonly json: string | undefined
   readonly html: string | undefined
   readonly compare: string | undefined
-  /** A run that was: it is shown, and nothing is measured. */
-  readonly show: string | undefined
+  /** Runs that were, shown as one; nothing is measured. */
+  readonly show: readonly string[]
   readonly list: boolean
   readonly help: boolean
 }
@@ -34,7 +34,7 @@ export const usage = `npm run bench -- [option …]
   --json FILE            all samples
   --html FILE            a page with charts
   --compare FILE         what changed since an older --json
-  --show FILE            shows an older --json, or writes its page, and measures nothing
+  --show FILE            shows an older --json, or several as one run, and measures nothing
   --list                 names of workloads and of what runs them
 `
 
@@ -53,7 +53,7 @@ export function parseOptions(args: readonly string[]): Options {
       json: { type: 'string' },
       html: { type: 'string' },
       compare: { type: 'string' },
-      show: { type: 'string' },
+      show: { type: 'string', multiple: true },
       list: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -70,7 +70,7 @@ export function parseOptions(args: readonly string[]): Options {
     json: values.json,
     html: values.html,
     compare: values.compare,
-    show: values.show,
+    show: values.show ?? [],
     list: values.list ?? false,
     help: values.help ?? false,
   }

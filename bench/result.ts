@@ -43,6 +43,24 @@ export interface Sample {
   readonly asides?: Readonly<Record<string, number>>
 }
 
+/** What was measured in several sittings, on one machine. Of a workload that was measured twice the later counts. */
+export function oneRun(runs: readonly Run[]): Run {
+  const first = runs[0]
+  if (first === undefined) throw new TypeError('there is no run')
+  const results = new Map(runs.flatMap((run) => run.results.map((result) => [result.workload, result])))
+  const loads = runs.flatMap(({ machine }) => machine.load)
+  return {
+    ...first,
+    took: runs.reduce((sum, { took }) => sum + took, 0),
+    machine: {
+      ...first.machine,
+      peers: Object.assign({}, ...runs.map(({ machine }) => machine.peers)) as Machine['peers'],
+      load: [Math.min(...loads), Math.max(...loads)],
+    },
+    results: [...results.values()],
+  }
+}
+
 export function groupOf(workload: string): string {
   return workload.slice(0, workload.indexOf('/'))
 }

@@ -89,6 +89,7 @@ tr.group td { padding-top: 0.9rem; font-weight: 600; }
   nav { display: none; }
   h2 { margin-top: 1.6rem; break-after: avoid; }
   .card, .curve, .sheet { border-radius: 0; padding: 0.6rem 0.8rem; }
+  .curve svg { max-width: 34rem; }
   .sheet { overflow: visible; break-inside: auto; }
   tr { break-inside: avoid; }
 }

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { mkdir } from 'node:fs/promises'
-import { mkdirSync, rmdirSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { mountOverlay } from '#layerstack/sys/mount-overlay.js'
@@ -44,12 +44,23 @@ export function driverLife(depth: number): Workload {
         [Symbol.asyncDispose]: () => driver.cleanup(),
       }
     },
-    floors: { 'mkdir + mount + umount + rmdir': (place) => bareMounts(place, depth, TIMES) },
+    floors: {
+      'mkdir + mount + umount + rmdir': (place) => bareMounts(place, depth, TIMES),
+      'the same, with an fsync': (place) => bareMounts(place, depth, TIMES, true),
+    },
   }
 }
 
-/** What Docker's overlay2 makes of a container, by system calls alone. */
-async function bareMounts({ directory }: Place, depth: number, times: number): Promise<Task> {
+/**
+ * What Docker's overlay2 makes of a container, by system calls alone. Nothing of it need be there after a power cut, but
+ * where it is made durable.
+ */
+async function bareMounts(
+  { directory }: Place,
+  depth: number,
+  times: number,
+  durable = false,
+): Promise<Task> {
   const lowers = Array.from({ length: depth }, (_, index) => join(directory, String(index)))
   for (const lower of lowers) await mkdir(lower, { recursive: true })
   return {
@@ -61,6 +72,7 @@ async function bareMounts({ directory }: Place, depth: number, times: number): P
           'create',
           () => {
             for (const path of [at, upper, work]) mkdirSync(path)
+            if (durable) syncDirectory(directory)
           },
           times,
         )
@@ -85,6 +97,12 @@ async function bareMounts({ directory }: Place, depth: number, times: number): P
     },
     [Symbol.asyncDispose]: async () => undefined,
   }
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, 'r')
+  fsyncSync(fd)
+  closeSync(fd)
 }
 
 /** The kernel makes `work/work`. */

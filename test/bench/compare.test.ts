@@ -72,7 +72,7 @@ function run(drivers: Readonly<Record<string, readonly number[]>>, floor: readon
       disks: [],
       node: '',
       user: 'root',
-      load: [0],
+      load: [0, 0],
       peers: {},
     },
     results: [{ workload: 'cow/x', about: '', contenders }],
