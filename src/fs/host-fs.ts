@@ -8,6 +8,7 @@ import {
   lstatSync,
   lutimesSync,
   mkdirSync,
+  open,
   openSync,
   readdirSync,
   readFileSync,
@@ -19,10 +20,12 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { promisify } from 'node:util'
 import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
 import { libcAvailable } from '../sys/libc.js'
 import { mknod } from '../sys/mknod.js'
+import { O_PATH } from '../sys/openat2.js'
 import { utimensat } from '../sys/times.js'
 import { lgetxattr, llistxattr, lremovexattr, lsetxattr } from '../sys/xattr.js'
 import { dropCapability, ownedBy, xattrRefusal, type Attributes, type KeptStat } from './attributes.js'
@@ -36,7 +39,10 @@ import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from 
 import { Sidecar } from './sidecar.js'
 import type { HostFsSpec } from './spec.js'
 
-const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants
+const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = constants
+const openAsync = promisify(open)
+/** A copy of so many bytes takes less than half a millisecond. */
+const LARGE = 1 << 20
 const SET_GROUP_ID = 0o2000
 /** Modes within these bits are made as asked for, whatever the umask is likely to be. */
 const SAFE_MODE = 0o700 & ~process.umask()
@@ -91,6 +97,26 @@ export class HostFs implements RawFs {
       const fd = this.#openFile(host, path, flags, mode)
       return new HostFile(fd, path, (flags & O_APPEND) !== 0, this.#attributes)
     })
+  }
+
+  /**
+   * A kernel's overlay copies a file up while it is opened to be written to. A large one is opened once in another thread,
+   * so that this one goes on meanwhile. What fails there fails again where it is asked for.
+   */
+  async prepareWrite(path: ByteString): Promise<void> {
+    if (this.spec.shared !== true || this.readOnly) return
+    let fd: number | undefined
+    try {
+      fd = this.#at('open', path, (host) => {
+        const stat = lstatSync(host)
+        return stat.isFile() && stat.size > LARGE ? openSync(host, O_PATH | O_NOFOLLOW) : undefined
+      })
+      if (fd !== undefined) closeSync(await openAsync(`/proc/self/fd/${fd}`, O_WRONLY))
+    } catch {
+      // See above.
+    } finally {
+      if (fd !== undefined) closeSync(fd)
+    }
   }
 
   mkdir(path: ByteString, mode: number): void {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
+import { noMounts, unless } from '../support/needs.js'
 
 let root: string
 
@@ -38,6 +39,29 @@ describe('calls on files that are done at once', () => {
     expect(await fs.readFile('/file', 'utf8')).toBe(lines.join(''))
     await file.close()
     await driver.put('layer')
+    await driver.cleanup()
+  })
+})
+
+describe('a large file of a lower layer', () => {
+  it('is copied up by the kernel while the event loop goes on', unless(noMounts), async () => {
+    const driver = await overlay2.open({ root, engine: 'kernel', readOnly: false })
+    await driver.create('layer')
+    await (await driver.get('layer')).fs.writeFile('/large', Buffer.alloc(64 << 20, 'large'))
+    await driver.put('layer')
+    await driver.createReadWrite('container', 'layer')
+    const { fs } = await driver.get('container')
+    const loop = { turns: 0, ends: false }
+    const turn = () => {
+      loop.turns++
+      if (!loop.ends) setImmediate(turn)
+    }
+    turn()
+    await using file = await fs.open('/large', 'r+')
+    loop.ends = true
+    expect(loop.turns).toBeGreaterThan(20)
+    await file.close()
+    await driver.put('container')
     await driver.cleanup()
   })
 })
