@@ -30,6 +30,8 @@ else if (options.show.length > 0) show(oneRun(options.show.map(readRun)), option
 else await main(options)
 
 async function main({ only, drivers, modules, quick, list, ...given }: Options): Promise<void> {
+  const isPeer = (name: string) =>
+    given.peers && (given.onlyPeers.length === 0 || given.onlyPeers.includes(name))
   await using disks = await openDisks(given.disks)
   const found = await driverContenders(disks.all, modules)
   const contenders = found.contenders.filter(({ name, driver }) => isAsked(drivers, name, driver))
@@ -39,14 +41,14 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
   for (const { name, reason } of found.refused) say(`${name} is left out: ${reason}`)
   if (list) {
     for (const workload of asked) {
-      say(`${workload.name}\n    ${sidesOf(workload, contenders, given.peers).map(nameOf).join(' · ')}`)
+      say(`${workload.name}\n    ${sidesOf(workload, contenders, isPeer).map(nameOf).join(' · ')}`)
     }
     return
   }
 
   const image = await imageArchive(given.image, asked)
   const effort = { ...(quick ? QUICK : FULL), ...(given.rounds && { rounds: given.rounds }) }
-  let machine = describeMachine(disks.all, peersOf(asked, given.peers))
+  let machine = describeMachine(disks.all, peersOf(asked, isPeer))
   for (const line of machineLines(machine)) say(line)
 
   const began = new Date().toISOString()
@@ -64,8 +66,9 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
   const progress = new Progress(process.stderr, asked.length)
   try {
     for (const workload of asked) {
+      stop.signal.throwIfAborted()
       progress.next()
-      const sides = sidesOf(workload, contenders, given.peers)
+      const sides = sidesOf(workload, contenders, isPeer)
       const result = await runWorkload(workload, sides, {
         directory: (disks.all[0] as Disk).directory,
         image,
@@ -105,18 +108,19 @@ function conclude(run: Run, { compare, html }: Pick<Options, 'compare' | 'html'>
 }
 
 /** Who does a workload here. A side that turns out not to work says so itself. */
-function sidesOf(workload: Workload, drivers: readonly DriverContender[], withPeers: boolean): Contender[] {
+function sidesOf(workload: Workload, drivers: readonly DriverContender[], isPeer: Asked): Contender[] {
   const able = drivers.filter(({ maxDepth }) => maxDepth >= (workload.depth ?? 2))
   const mounts = able.filter(({ hostPath }) => hostPath && workload.onMount === true).map(onItsMount)
   const floors = Object.keys(workload.floors ?? {}).map((name) => ({ kind: 'floor', name }) as const)
-  const peers = peersOf([workload], withPeers).map((name) => ({ kind: 'peer', name }) as const)
+  const peers = peersOf([workload], isPeer).map((name) => ({ kind: 'peer', name }) as const)
   return [...able, ...mounts, ...floors, ...peers]
 }
 
-function peersOf(asked: readonly Workload[], withPeers: boolean): string[] {
-  if (!withPeers) return []
+type Asked = (peer: string) => boolean
+
+function peersOf(asked: readonly Workload[], isPeer: Asked): string[] {
   const names = asked.flatMap(({ peers = {} }) => Object.keys(peers))
-  return [...new Set(names)].filter((name) => findProgram(name) !== undefined)
+  return [...new Set(names)].filter((name) => isPeer(name) && findProgram(name) !== undefined)
 }
 
 async function openDisks(asked: readonly string[]): Promise<{ all: Disk[] } & AsyncDisposable> {

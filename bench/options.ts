@@ -10,6 +10,8 @@ export interface Options {
   readonly image: string | undefined
   readonly quick: boolean
   readonly peers: boolean
+  /** Empty is all. */
+  readonly onlyPeers: readonly string[]
   readonly rounds: number | undefined
   readonly json: string | undefined
   readonly html: string | undefined
@@ -29,7 +31,8 @@ export const usage = `npm run bench -- [option …]
                          work on the first disk runs on the next one given   [the system's temporary directory]
   --image FILE           a docker-archive to load, save and flatten   [one that is made once, as root]
   --quick                small workloads, few rounds, about two minutes
-  --no-peers             without other people's programs
+  --peer NAME            beside this program of other people alone; may be given several times
+  --no-peers             beside none of them
   --rounds N             so many samples of each
   --json FILE            all samples
   --html FILE            a page with charts
@@ -48,6 +51,7 @@ export function parseOptions(args: readonly string[]): Options {
       disk: { type: 'string', multiple: true },
       image: { type: 'string' },
       quick: { type: 'boolean' },
+      peer: { type: 'string', multiple: true },
       'no-peers': { type: 'boolean' },
       rounds: { type: 'string' },
       json: { type: 'string' },
@@ -66,6 +70,7 @@ export function parseOptions(args: readonly string[]): Options {
     image: values.image,
     quick: values.quick ?? false,
     peers: values['no-peers'] !== true,
+    onlyPeers: values.peer ?? [],
     rounds: values.rounds === undefined ? undefined : countOf(values.rounds),
     json: values.json,
     html: values.html,

@@ -19,7 +19,7 @@ export interface Stage {
   readonly image: string | undefined
   readonly effort: Effort
   readonly onStep?: (step: Step) => void
-  /** Ends the run after the sample that is being taken. */
+  /** Ends the run after the sample that is being taken; rounds that were done count. */
   readonly signal?: AbortSignal
 }
 
@@ -77,7 +77,7 @@ export async function runWorkload(
       const spent = (performance.now() - begun) / 1000
       if (round >= effort.leastRounds && spent > effort.patience) break
       for (let turn = 0; turn < sides.length; turn++) {
-        signal?.throwIfAborted()
+        if (signal?.aborted === true) break
         const side = sides[(turn + round) % sides.length] as Side
         step(side, 'measure', round)
         await side.sample()
