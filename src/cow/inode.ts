@@ -1,3 +1,4 @@
+import { ownedBy } from '../fs/attributes.js'
 import type { DeviceNumber, FileType } from '../fs/raw-fs.js'
 
 /** An inode in memory; see docs/cow-format.md. */
@@ -62,9 +63,12 @@ export function decodeInode(value: Buffer): Inode {
   }
 }
 
+/** -1 leaves that id as it is; set-ID bits go, as chown(2) takes them. */
 export function setOwner(inode: Inode, uid: number, gid: number): void {
-  if (uid >= 0) inode.uid = uid
-  if (gid >= 0) inode.gid = gid
+  const owned = ownedBy(inode, uid, gid)
+  inode.mode = owned.mode
+  inode.uid = owned.uid
+  inode.gid = owned.gid
 }
 
 export function setTimes(inode: Inode, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {

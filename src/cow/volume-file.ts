@@ -1,7 +1,7 @@
 import { O_ACCMODE, O_APPEND, O_RDONLY, O_WRONLY } from '../fs/open-flags.js'
 import type { RawFile, RawStat } from '../fs/raw-fs.js'
 import { systemError } from '../sys/errno.js'
-import { setOwner, setTimes } from './inode.js'
+import { setTimes } from './inode.js'
 import type { VolumeFs } from './volume-fs.js'
 
 /** An open file of a volume; it stays readable when its last name is removed. */
@@ -49,7 +49,7 @@ export class VolumeFile implements RawFile {
   }
 
   chown(uid: number, gid: number): void {
-    this.#fs.changeInode(this.#inode, (inode) => setOwner(inode, uid, gid))
+    this.#fs.giveInode(this.#inode, uid, gid)
   }
 
   utimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {

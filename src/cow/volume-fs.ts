@@ -1,5 +1,5 @@
 import { isErrno, StoreError } from '../errors.js'
-import { xattrRefusal } from '../fs/attributes.js'
+import { CAPABILITY, xattrRefusal } from '../fs/attributes.js'
 import { baseOf, bytesToBuffer, parentOf, type ByteString } from '../fs/bytes.js'
 import type { TreeChange } from '../fs/compare.js'
 import { compareWritten } from '../fs/compare-written.js'
@@ -31,6 +31,7 @@ const NOTHING = Buffer.alloc(0)
 const LONGEST_NAME = 255
 const LONGEST_TARGET = 4095
 const LONGEST_VALUE = 64 << 10
+const SET_GROUP_ID = 0o2000
 const MOST_LINKS = 0xffff_ffff
 
 /**
@@ -91,9 +92,8 @@ export class VolumeFs implements RawFs {
     const isDirectory = entry.type === 'directory'
     if (isDirectory && (writes || creates || (flags & O_TRUNC) !== 0)) throw failure('EISDIR', 'open', path)
     if (entry.type !== 'file' && !isDirectory) throw failure('ENXIO', 'open', path)
-    const file = new VolumeFile(this, entry.inode, flags)
-    if ((flags & O_TRUNC) !== 0) file.truncate(0)
-    return file
+    if ((flags & O_TRUNC) !== 0) this.resize(entry.inode, 0)
+    return new VolumeFile(this, entry.inode, flags)
   }
 
   mkdir(path: ByteString, mode: number): void {
@@ -120,6 +120,7 @@ export class VolumeFs implements RawFs {
       if (from === '' || to === '') throw failure('EBUSY', 'rename', from)
       const replaced = this.#find('rename', to)
       if (replaced?.inode === entry.inode) return
+      if (from.startsWith(`${to}/`)) throw failure('ENOTEMPTY', 'rename', to)
       const directory = entry.type === 'directory'
       if (directory && `${to}/`.startsWith(`${from}/`)) throw failure('EINVAL', 'rename', from)
       if (replaced?.type === 'directory') {
@@ -178,7 +179,7 @@ export class VolumeFs implements RawFs {
   }
 
   chown(path: ByteString, uid: number, gid: number): void {
-    this.#change('lchown', path, (inode) => setOwner(inode, uid, gid))
+    this.write(() => this.giveInode(this.#entry('lchown', path).inode, uid, gid))
   }
 
   utimes(path: ByteString, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
@@ -316,6 +317,7 @@ export class VolumeFs implements RawFs {
     return this.write(() => {
       const inode = this.inode(number)
       const written = this.#content(number).write(inode, bytes, position ?? inode.size)
+      this.#dropCapability(number, inode)
       inode.mtimeNs = inode.ctimeNs = now()
       this.volume.setInode(number, inode)
       return written
@@ -326,8 +328,16 @@ export class VolumeFs implements RawFs {
     this.write(() => {
       const inode = this.inode(number)
       this.#content(number).resize(inode, size)
+      this.#dropCapability(number, inode)
       inode.mtimeNs = inode.ctimeNs = now()
       this.volume.setInode(number, inode)
+    })
+  }
+
+  giveInode(number: number, uid: number, gid: number): void {
+    this.changeInode(number, (inode) => {
+      setOwner(inode, uid, gid)
+      if (inode.type === 'file') this.#dropCapability(number, inode)
     })
   }
 
@@ -392,15 +402,17 @@ export class VolumeFs implements RawFs {
     return this.write(() => {
       const parent = this.#room(syscall, path)
       this.#mustHaveRoom(syscall, path)
+      const directory = this.inode(parent)
+      const inherits = (directory.mode & SET_GROUP_ID) !== 0
       const inode = this.volume.nextInode++
       const time = now()
       this.volume.setInode(inode, {
         type,
         hasXattrs: false,
-        mode,
+        mode: inherits && type === 'directory' ? mode | SET_GROUP_ID : mode,
         links: type === 'directory' ? 2 : 1,
         uid: 0,
-        gid: 0,
+        gid: inherits ? directory.gid : 0,
         size: target?.length ?? 0,
         blocks: 0,
         device: type === 'char' || type === 'block' ? device : NO_DEVICE,
@@ -488,6 +500,12 @@ export class VolumeFs implements RawFs {
       inode.links += links
       inode.mtimeNs = now()
     })
+  }
+
+  /** As the kernel does to a file that is written or given away. */
+  #dropCapability(number: number, inode: Inode): void {
+    if (!inode.hasXattrs || !deleteParts(this.volume.tree, xattrKey(number, CAPABILITY))) return
+    inode.hasXattrs = this.#xattrItems(number).next().done !== true
   }
 
   #content(number: number): Content {

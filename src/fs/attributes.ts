@@ -84,12 +84,12 @@ export function ownedBy<T extends KeptStat>(stat: T, uid: number, gid: number): 
   }
 }
 
-/** What a chown takes from a file besides. */
 export function dropCapability(attributes: Attributes, subject: Subject): void {
   if (attributes.get(subject, CAPABILITY) !== undefined) attributes.remove(subject, CAPABILITY)
 }
 
-const CAPABILITY = 'security.capability' as ByteString
+/** What a chown, or a write, takes from a file. */
+export const CAPABILITY = 'security.capability' as ByteString
 
 /** Whoever runs this can always read and write, and nobody gets the set-id bits of a file that is not theirs. */
 export function ownersMode(type: FileType, mode: number): number {

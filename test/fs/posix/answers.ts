@@ -59,7 +59,7 @@ export async function unionAnswers(cases: readonly Case[], attributes: Attribute
 }
 
 /** What a `LayerFs` does over a directory, in which all layers are one. */
-export async function directoryAnswers(cases: readonly Case[], raw: HostFs): Promise<Answers> {
+export async function directoryAnswers(cases: readonly Case[], raw: RawFs): Promise<Answers> {
   for (const [number, each] of cases.entries()) buildCase({ low: raw, mid: raw, upper: raw }, number, each)
   return await answersOf(cases, { run: (each) => each(layerFs(raw)), raw })
 }
@@ -111,9 +111,9 @@ function layersOf(cases: readonly Case[], attributes?: AttributeKeeping): Bench 
 }
 
 /** The directory of a case in each layer that takes part: the objects, and in the lowest a file `other` beside them. */
-function buildCase(layers: Record<LayerName, HostFs>, number: number, { objects }: Case): void {
+function buildCase(layers: Record<LayerName, RawFs>, number: number, { objects }: Case): void {
   const at = directoryOf(number)
-  const made = new Set<HostFs>()
+  const made = new Set<RawFs>()
   for (const layer of LAYER_NAMES) {
     const builds: [string, Build][] = layer === 'low' ? [['other', other]] : []
     for (const [name, { layers: of }] of Object.entries(objects)) {

@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import { HostFs } from '#layerstack/fs/host-fs.js'
 import type { AttributeKeeping } from '#layerstack/fs/spec.js'
 import { btrfsPlace, noBtrfs } from '../../drivers/btrfs-place.js'
@@ -61,6 +62,7 @@ const ASKED: readonly Asked[] = [
     answers: inDirectory(ATTRIBUTES),
   },
   { name: 'a directory of btrfs', subject: 'directory', reason: noBtrfs ?? keptInodes, answers: onBtrfs },
+  { name: 'btrfs in userspace', subject: 'directory', answers: inVolume },
 ]
 
 let kernel: Answers | undefined
@@ -171,12 +173,26 @@ afterAll(() => {
 })
 
 function inDirectory(attributes: AttributeKeeping) {
-  return (cases: readonly Case[]) => {
-    const root = mkdtempSync(join(tmpdir(), 'layerstack-posix-'))
-    chmodSync(root, 0o755)
-    enterDirectory(root)
-    roots.push(root)
-    return directoryAnswers(cases, new HostFs({ kind: 'host', root, attributes, shared: true }))
+  return (cases: readonly Case[]) =>
+    directoryAnswers(cases, new HostFs({ kind: 'host', root: newRoot(), attributes, shared: true }))
+}
+
+function newRoot(): string {
+  const root = mkdtempSync(join(tmpdir(), 'layerstack-posix-'))
+  enterDirectory(root)
+  roots.push(root)
+  chmodSync(root, 0o755)
+  return root
+}
+
+async function inVolume(cases: readonly Case[]): Promise<Answers> {
+  const driver = await btrfs.open({ root: newRoot(), engine: 'userspace', readOnly: false })
+  try {
+    await driver.createReadWrite('volume')
+    return await directoryAnswers(cases, (await driver.get('volume')).fs.raw)
+  } finally {
+    await driver.put('volume')
+    await driver.cleanup()
   }
 }
 
