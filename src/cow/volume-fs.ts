@@ -24,6 +24,8 @@ export interface VolumeFsOptions {
   readonly readOnly?: boolean
   /** A file's `sync` does nothing: what a crash leaves is of no use to anybody. @default false */
   readonly volatile?: boolean
+  /** Tells this filesystem from others that are snapshots of the same device below. @default the volume's own number */
+  readonly number?: number
 }
 
 const NO_DEVICE: DeviceNumber = { major: 0, minor: 0 }
@@ -47,13 +49,13 @@ export class VolumeFs implements RawFs {
   readonly #device: bigint
   #closed = false
 
-  constructor(store: CowStore, volume: Volume, { readOnly = false, volatile = false }: VolumeFsOptions = {}) {
+  constructor(store: CowStore, volume: Volume, { readOnly = false, volatile = false, number = volume.number }: VolumeFsOptions = {}) {
     this.#store = store
     this.volume = volume
     this.readOnly = readOnly || store.readOnly
     this.#volatile = volatile
     this.#names = new Names(volume)
-    this.#device = (store.id << 32n) | BigInt(volume.number)
+    this.#device = (store.id << 32n) | BigInt(number)
     volume.opened++
     if (!this.readOnly) this.#removeOrphans()
   }

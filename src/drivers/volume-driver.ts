@@ -14,8 +14,7 @@ export interface LayerVolumes {
   list(): Promise<string[]>
   /** `NAME_CONFLICT` for an id that is there, `LAYER_NOT_FOUND` for a parent that is not. */
   create(id: string, parent: string | undefined, options: CreateOptions): Promise<void>
-  /** The layer is there. */
-  open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<RawFs>
+  open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<OpenVolume>
   /** Nobody has it open. */
   remove(id: string): Promise<void>
   rename(id: string, newId: string): Promise<void>
@@ -24,6 +23,12 @@ export interface LayerVolumes {
   status(): Promise<[key: string, value: string][]>
   metadata(id: string): Promise<Record<string, string>>
   /** Gives back what is open; the next call opens it again. */
+  close(): Promise<void>
+}
+
+export interface OpenVolume {
+  readonly raw: RawFs
+  /** What was written is on disk. */
   close(): Promise<void>
 }
 
@@ -128,21 +133,20 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   async #open(id: string, { volatile = false }: GetOptions): Promise<OpenedView> {
     await this.#mustExist(id)
     if (this.#readOnly) {
-      const raw = await this.#volumes.open(id, { readOnly: true, volatile })
-      return { fs: layerFs(raw), close: async () => raw.close() }
+      const { raw, close } = await this.#volumes.open(id, { readOnly: true, volatile })
+      return { fs: layerFs(raw), close }
     }
-    const { hold, result: raw } = await this.#holds.take(id, 'shared', () =>
+    const { hold, result } = await this.#holds.take(id, 'shared', () =>
       this.#volumes.open(id, { readOnly: false, volatile }),
     )
     const close = async (): Promise<void> => {
-      raw.close()
       try {
-        await this.#volumes.settle()
+        await result.close()
       } finally {
         await hold.release()
       }
     }
-    return { fs: layerFs(raw), close }
+    return { fs: layerFs(result.raw), close }
   }
 
   async #mustExist(id: string): Promise<void> {

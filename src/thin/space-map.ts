@@ -28,6 +28,8 @@ export class SpaceMap {
   /** Blocks whose counts are or were more than two bits can say. */
   readonly changedCounts = new Set<number>()
   allocated = 0
+  /** Of each bitmap, how many are free and where the first one is; undefined after a change. */
+  readonly #summaries: (Pick<IndexEntry, 'free' | 'noneFreeBefore'> | undefined)[] = []
   readonly #freed = new Set<number>()
   #cursor = 0
 
@@ -78,19 +80,8 @@ export class SpaceMap {
   }
 
   entry(index: number): IndexEntry {
-    const start = index * PER_BITMAP
-    const end = Math.min(this.blocks, start + PER_BITMAP)
-    let used = 0
-    let noneFreeBefore = -1
-    for (let block = start; block < end; block++) {
-      if (this.counts[block] !== 0) used++
-      else if (noneFreeBefore < 0) noneFreeBefore = block - start
-    }
-    return {
-      bitmap: this.bitmaps[index] as number,
-      free: PER_BITMAP - used,
-      noneFreeBefore: noneFreeBefore < 0 ? end - start : noneFreeBefore,
-    }
+    const summary = (this.#summaries[index] ??= this.#summary(index))
+    return { bitmap: this.bitmaps[index] as number, ...summary }
   }
 
   encodeBitmap(index: number): Buffer {
@@ -120,6 +111,21 @@ export class SpaceMap {
     this.counts[block] = count
   }
 
+  #summary(index: number): Pick<IndexEntry, 'free' | 'noneFreeBefore'> {
+    const start = index * PER_BITMAP
+    const end = Math.min(this.blocks, start + PER_BITMAP)
+    let used = 0
+    let noneFreeBefore = -1
+    for (let block = start; block < end; block++) {
+      if (this.counts[block] !== 0) used++
+      else if (noneFreeBefore < 0) noneFreeBefore = block - start
+    }
+    return {
+      free: PER_BITMAP - used,
+      noneFreeBefore: noneFreeBefore < 0 ? end - start : noneFreeBefore,
+    }
+  }
+
   #set(block: number, count: number): void {
     const before = this.counts[block] as number
     if (count < 0 || block >= this.blocks)
@@ -130,7 +136,9 @@ export class SpaceMap {
       this.allocated--
       this.#freed.add(block)
     }
-    this.changedBitmaps.add(Math.floor(block / PER_BITMAP))
+    const index = Math.floor(block / PER_BITMAP)
+    this.changedBitmaps.add(index)
+    this.#summaries[index] = undefined
     if (before >= MANY || count >= MANY) this.changedCounts.add(block)
   }
 }

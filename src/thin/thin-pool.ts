@@ -3,8 +3,8 @@ import { BLOCK } from '../cow/block.js'
 import { systemError } from '../sys/errno.js'
 import type { ThinMetadata } from './thin-metadata.js'
 
-/** Data blocks that are left for what must be written when there is no room for more. */
-const RESERVE = 16
+/** Data blocks that are left for what must be written when there is no room for more; one change takes half of them. */
+const RESERVE = 128
 
 /**
  * Thin devices by number on one device for data: a block of the pool is taken when a device first writes to it, shared by
@@ -37,7 +37,13 @@ export class ThinPool {
 
   #commitMetadata(): void {
     const { blockSize } = this.metadata
-    for (const block of this.metadata.commit()) this.data.discard(block * blockSize, blockSize)
+    const freed = [...this.metadata.commit()].toSorted((a, b) => a - b)
+    for (let at = 0; at < freed.length;) {
+      const start = at
+      const first = freed[at] as number
+      while (freed[at] === first + at - start) at++
+      this.data.discard(first * blockSize, (at - start) * blockSize)
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import type { ConformanceOptions } from '#layerstack/conformance/index.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import { vfs } from '#layerstack/drivers/vfs/index.js'
 import { noKernel } from '../drivers/openers.js'
@@ -27,5 +28,12 @@ export const contenders: readonly Contender[] = [
     reason: noCalls,
   },
   { name: 'btrfs in userspace', factory: btrfs, engine: 'userspace', depth: 500 },
+  {
+    name: 'devicemapper in userspace',
+    factory: devicemapper,
+    engine: 'userspace',
+    driverOptions: { 'dm.basesize': '48M', 'dm.loopdatasize': '2G', 'dm.loopmetadatasize': '64M' },
+    depth: 128,
+  },
   { name: 'overlay2 of the kernel', factory: overlay2, engine: 'kernel', reason: noKernel },
 ]

@@ -6,9 +6,8 @@ import { openSharedStore, type SharedStore } from '../../cow/shared-store.js'
 import type { CowStore } from '../../cow/store.js'
 import { VolumeFs } from '../../cow/volume-fs.js'
 import { StoreError } from '../../errors.js'
-import type { RawFs } from '../../fs/raw-fs.js'
 import type { CreateOptions, DriverCapabilities } from '../driver.js'
-import type { LayerVolumes } from '../volume-driver.js'
+import type { LayerVolumes, OpenVolume } from '../volume-driver.js'
 import { sizeOfQuota } from './quota.js'
 
 export interface PoolSettings {
@@ -75,11 +74,16 @@ export class BtrfsVolumes implements LayerVolumes {
     await store.commit()
   }
 
-  async open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<RawFs> {
+  async open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<OpenVolume> {
     const store = await this.#store()
     const volume = store.volume(id)
     if (volume === undefined) throw new StoreError('LAYER_NOT_FOUND', `btrfs has no layer ${id}`)
-    return new VolumeFs(store, volume, options)
+    const raw = new VolumeFs(store, volume, options)
+    const close = async (): Promise<void> => {
+      raw.close()
+      if (!raw.readOnly) await store.commit()
+    }
+    return { raw, close }
   }
 
   async remove(id: string): Promise<void> {

@@ -5,31 +5,29 @@ import { StoreError } from '../../errors.js'
 import { hasCapability } from '../../sys/capabilities.js'
 import { dmKnowsTarget } from '../../sys/dm.js'
 import { libcAvailable } from '../../sys/libc.js'
-import type { Driver } from '../driver.js'
+import type { Driver, Engine } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
+import { LayerHolds } from '../layer-holds.js'
 import { naiveDiff } from '../naive-diff.js'
+import { VolumeDriver } from '../volume-driver.js'
 import { DeviceMapperDriver } from './devicemapper-driver.js'
 import { DeviceSet } from './device-set.js'
 import { DeviceMapperLayout } from './layout.js'
-import { deviceMapperOptions } from './options.js'
+import { deviceMapperOptions, type Resolved } from './options.js'
 import { openPool, rememberPool } from './pool-choice.js'
+import { OUR_FILE_SYSTEM, ThinVolumes } from './userspace.js'
 
-const NO_USERSPACE = 'devicemapper has no userspace engine'
 const CONTROL = '/dev/mapper/control'
 
 /** Docker's devicemapper: every layer is a thin device, a snapshot of its parent's. */
 export const devicemapper: DriverFactory = {
   name: 'devicemapper',
 
-  async open({ root, engine, readOnly, driverOptions }: DriverOpenOptions): Promise<Driver> {
+  async open(settings: DriverOpenOptions): Promise<Driver> {
+    const { root, readOnly, driverOptions } = settings
     const options = deviceMapperOptions(driverOptions)
-    const reason = engine === 'userspace' ? NO_USERSPACE : whyNot()
-    if (reason !== undefined) {
-      throw new StoreError('ENGINE_UNSUPPORTED', reason, {
-        hint: 'as root, load the kernel modules dm-thin-pool and loop; or use another driver',
-      })
-    }
     const layout = new DeviceMapperLayout(join(root, 'devicemapper'))
+    if (engineFor(settings, layout) === 'userspace') return openUserspace(settings, layout, options)
     if (!readOnly) await layout.make()
     const pool = await openPool({ root, layout, options, readOnly })
     const lockFile = join(root, 'layerstack', 'devicemapper.lock')
@@ -55,10 +53,51 @@ export const devicemapper: DriverFactory = {
     return {
       engines: [
         { engine: 'kernel', works: reason === undefined, reason },
-        { engine: 'userspace', works: false, reason: NO_USERSPACE },
+        { engine: 'userspace', works: true },
       ],
     }
   },
+}
+
+/** The one that made the devices of this root; in a new root the kernel's, where it works. */
+function engineFor({ engine }: DriverOpenOptions, layout: DeviceMapperLayout): Engine {
+  const ours = layout.set().baseFileSystem === OUR_FILE_SYSTEM
+  const made = ours ? 'userspace' : layout.names().length > 0 ? 'kernel' : undefined
+  const reason = whyNot()
+  const chosen = engine === 'auto' ? (made ?? (reason === undefined ? 'kernel' : 'userspace')) : engine
+  if (made !== undefined && chosen !== made) {
+    throw new StoreError('ENGINE_UNSUPPORTED', `the devices of this root were made by the ${made} engine`, {
+      hint: `open it with engine '${made}', or make a new root`,
+    })
+  }
+  if (chosen === 'kernel' && reason !== undefined) {
+    throw new StoreError('ENGINE_UNSUPPORTED', reason, {
+      hint: "as root, load the kernel modules dm-thin-pool and loop; or use engine 'userspace'",
+    })
+  }
+  return chosen
+}
+
+async function openUserspace(
+  { root, readOnly }: DriverOpenOptions,
+  layout: DeviceMapperLayout,
+  options: Resolved,
+): Promise<Driver> {
+  if (options.pool !== undefined || options.device !== undefined) {
+    throw new StoreError('ENGINE_UNSUPPORTED', 'the userspace engine keeps its pool in files of the root', {
+      hint: 'leave dm.thinpooldev and dm.directlvm_device out',
+    })
+  }
+  const lockFile = join(root, 'layerstack', 'devicemapper.lock')
+  const volumes = new ThinVolumes({ layout, lockFile, options, readOnly })
+  try {
+    await volumes.recover()
+  } catch (error) {
+    await volumes.close()
+    throw error
+  }
+  const holds = new LayerHolds(join(root, 'layerstack', 'holds', 'devicemapper'))
+  return naiveDiff(new VolumeDriver({ name: 'devicemapper', volumes, holds, readOnly }))
 }
 
 function whyNot(): string | undefined {

@@ -1,0 +1,311 @@
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { BLOCK } from '../../cow/block.js'
+import { VolumeFs } from '../../cow/volume-fs.js'
+import { makeDirectory } from '../../durable/make-directory.js'
+import { StoreError } from '../../errors.js'
+import type { ThinPool } from '../../thin/thin-pool.js'
+import type { CreateOptions, DriverCapabilities } from '../driver.js'
+import { bytesOf } from '../size.js'
+import type { LayerVolumes, OpenVolume } from '../volume-driver.js'
+import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
+import { DEFAULT_BASE_SIZE, DEFAULT_DATA_SIZE, DEFAULT_METADATA_SIZE, type Resolved } from './options.js'
+import { shareThinFiles, type ThinFiles } from './thin-files.js'
+
+export interface ThinVolumesSettings {
+  readonly layout: DeviceMapperLayout
+  readonly lockFile: string
+  readonly options: Resolved
+  readonly readOnly: boolean
+}
+
+/** What stands in the place of xfs and ext4 in the files of a root whose file systems are ours. */
+export const OUR_FILE_SYSTEM = 'layerstack'
+/** The one volume of a device's file system. */
+const VOLUME = 'layer'
+const SECTOR = 512
+const LAST_DEVICE_ID = 0xffffff
+
+/**
+ * Layers as thin devices of a pool in two sparse files, with a file system of our own in each. All begin as snapshots of
+ * the base device.
+ *
+ * A device is made or deleted as the kernel engine does it: `transaction-metadata` names it and the pool's next
+ * transaction; its file is written or removed; then the pool is committed, with the change and the number of the
+ * transaction at once. So if that number is ahead of the pool's, what the file names was not done.
+ */
+export class ThinVolumes implements LayerVolumes {
+  readonly capabilities: DriverCapabilities = {
+    hostPath: false,
+    cheapSnapshots: true,
+    sharesBlocks: true,
+    nativeDiff: false,
+    quota: true,
+    maxDepth: Infinity,
+    nativeAttributes: true,
+  }
+  readonly #layout: DeviceMapperLayout
+  readonly #lockFile: string
+  readonly #options: Resolved
+  readonly #readOnly: boolean
+  #shared: ReturnType<typeof shareThinFiles> | undefined
+
+  constructor({ layout, lockFile, options, readOnly }: ThinVolumesSettings) {
+    this.#layout = layout
+    this.#lockFile = lockFile
+    this.#options = options
+    this.#readOnly = readOnly
+  }
+
+  /** Makes the pool and its base where they are missing, and clears what a crash left. */
+  async recover(): Promise<void> {
+    if (this.#readOnly) return
+    await this.#layout.make()
+    await makeDirectory(dirname(this.#lockFile), { mode: 0o710 })
+    await this.#files().change(async (pool) => {
+      await this.#recover(pool)
+      for (const name of this.#layout.names()) {
+        const record = this.#layout.device(name)
+        if (record?.deleted === true) await this.#delete(pool, name, record)
+      }
+      const base = this.#layout.device(BASE)
+      if (base?.initialized !== true) await this.#makeBase(pool, base)
+      else if (this.#options.baseSize !== undefined) await this.#growBase(base, this.#options.baseSize)
+    })
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return this.#layout.layer(id) !== undefined
+  }
+
+  async list(): Promise<string[]> {
+    return this.#layout.layers()
+  }
+
+  async create(id: string, parent: string | undefined, options: CreateOptions): Promise<void> {
+    const wanted = sizeOf(options)
+    await this.#files().change(async (pool) => {
+      await this.#recover(pool)
+      const name = nameOf(id)
+      const there = this.#layout.device(name)
+      if (there?.deleted === false) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+      if (there !== undefined) await this.#delete(pool, name, there)
+      const origin = this.#layout.device(parent === undefined ? BASE : nameOf(parent))
+      if (origin === undefined || origin.deleted) throw notFound(parent ?? BASE)
+      const size = wanted ?? BigInt(origin.size)
+      if (size < origin.size) throw tooSmall(size, origin.size)
+      this.#mustHaveSpace(pool)
+      await this.#files().settleDevice(origin.deviceId)
+      await this.#make(pool, name, { size: Number(size), initialized: false }, (deviceId) =>
+        pool.metadata.createSnapshot(deviceId, origin.deviceId),
+      )
+    })
+  }
+
+  async open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<OpenVolume> {
+    const record = this.#layout.layer(id)
+    if (record === undefined) throw notFound(id)
+    const files = this.#files()
+    const leave = await files.enter()
+    try {
+      const store = files.device(record)
+      const volume = store.volume(VOLUME)
+      if (volume === undefined) throw noFileSystem(id)
+      const raw = new VolumeFs(store, volume, { ...options, number: record.deviceId })
+      const close = async (): Promise<void> => {
+        raw.close()
+        try {
+          await files.closeDevice(record.deviceId)
+        } finally {
+          await leave()
+        }
+      }
+      return { raw, close }
+    } catch (error) {
+      await leave()
+      throw error
+    }
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#files().change(async (pool) => {
+      await this.#recover(pool)
+      const name = nameOf(id)
+      const record = this.#layout.device(name)
+      if (record === undefined) return
+      if (!record.deleted) await this.#layout.saveDevice(name, { ...record, deleted: true })
+      await this.#delete(pool, name, record)
+    })
+  }
+
+  async rename(id: string, newId: string): Promise<void> {
+    await this.#layout.renameDevice(nameOf(id), nameOf(newId))
+  }
+
+  async settle(): Promise<void> {
+    await this.#shared?.files.settle()
+  }
+
+  async status(): Promise<[key: string, value: string][]> {
+    const rows: [string, string][] = [
+      ['Data file', this.#layout.dataFile],
+      ['Metadata file', this.#layout.metadataFile],
+      ['Base Device Size', bytes(this.#layout.device(BASE)?.size ?? 0)],
+      ['Backing Filesystem', OUR_FILE_SYSTEM],
+    ]
+    if (!existsSync(this.#layout.metadataFile)) return rows
+    return this.#files().use(async ({ metadata }) => {
+      const { data, metadata: own } = metadata.status
+      return [
+        ['Pool Blocksize', bytes(metadata.blockSize)],
+        ...rows,
+        ['Data Space Used', bytes(data.used * metadata.blockSize)],
+        ['Data Space Total', bytes(data.total * metadata.blockSize)],
+        ['Metadata Space Used', bytes(own.used * BLOCK)],
+        ['Metadata Space Total', bytes(own.total * BLOCK)],
+      ]
+    })
+  }
+
+  async metadata(id: string): Promise<Record<string, string>> {
+    const { deviceId, size } = this.#layout.layer(id) as DeviceRecord
+    return { DeviceId: String(deviceId), DeviceSize: String(size), DeviceName: nameOf(id) }
+  }
+
+  async close(): Promise<void> {
+    const shared = this.#shared
+    this.#shared = undefined
+    shared?.release()
+  }
+
+  #files(): ThinFiles {
+    if (this.#shared === undefined) {
+      const { loopDataSize, loopMetadataSize, blockSize } = this.#options
+      const bytesOfBlock = blockSize * SECTOR
+      const geometry = {
+        blockSize: bytesOfBlock,
+        dataBlocks: Number((loopDataSize ?? DEFAULT_DATA_SIZE) / BigInt(bytesOfBlock)),
+        metadataBlocks: Number((loopMetadataSize ?? DEFAULT_METADATA_SIZE) / BigInt(BLOCK)),
+      }
+      this.#shared = shareThinFiles(this.#layout, this.#lockFile, geometry, this.#readOnly)
+    }
+    return this.#shared.files
+  }
+
+  /** Undoes a transaction that was not finished. */
+  async #recover({ metadata }: ThinPool): Promise<void> {
+    const open = this.#layout.transaction()
+    if (open === undefined || open.id <= metadata.transactionId) return
+    const record = this.#layout.device(open.name)
+    metadata.deleteThin(open.deviceId)
+    if (record === undefined || record.deviceId === open.deviceId) await this.#layout.dropDevice(open.name)
+    await this.#layout.dropTransaction()
+  }
+
+  async #makeBase(pool: ThinPool, half: DeviceRecord | undefined): Promise<void> {
+    if (half !== undefined) await this.#delete(pool, BASE, half)
+    const size = Number(this.#options.baseSize ?? DEFAULT_BASE_SIZE)
+    const record = await this.#make(pool, BASE, { size, initialized: false }, (deviceId) =>
+      pool.metadata.createThin(deviceId),
+    )
+    const store = this.#files().device(record)
+    try {
+      store.create(VOLUME)
+      await store.commit()
+    } finally {
+      await this.#files().closeDevice(record.deviceId)
+    }
+    await this.#layout.saveSet({
+      nextDeviceId: record.deviceId,
+      baseUuid: store.id.toString(16),
+      baseFileSystem: OUR_FILE_SYSTEM,
+    })
+    await this.#layout.saveDevice(BASE, { ...record, initialized: true })
+  }
+
+  /** The file system takes what its device has: no layer needs the old size. */
+  async #growBase(base: DeviceRecord, size: bigint): Promise<void> {
+    if (size < base.size) throw tooSmall(size, base.size)
+    if (size > base.size) await this.#layout.saveDevice(BASE, { ...base, size: Number(size) })
+  }
+
+  async #make(
+    pool: ThinPool,
+    name: string,
+    fields: Pick<DeviceRecord, 'size' | 'initialized'>,
+    make: (deviceId: number) => void,
+  ): Promise<DeviceRecord> {
+    const { metadata } = pool
+    const id = metadata.transactionId + 1
+    const deviceId = this.#freeDeviceId(pool)
+    await this.#layout.saveTransaction({ id, name, deviceId })
+    make(deviceId)
+    const record = { deviceId, transactionId: id, deleted: false, ...fields }
+    await this.#layout.saveDevice(name, record)
+    metadata.transactionId = id
+    await pool.commitLater()
+    return record
+  }
+
+  async #delete(pool: ThinPool, name: string, { deviceId }: DeviceRecord): Promise<void> {
+    const id = pool.metadata.transactionId + 1
+    await this.#layout.saveTransaction({ id, name, deviceId })
+    pool.metadata.deleteThin(deviceId)
+    await this.#layout.dropDevice(name)
+    pool.metadata.transactionId = id
+    await pool.commitLater()
+  }
+
+  /** The next after the last one that was taken. */
+  #freeDeviceId({ metadata }: ThinPool): number {
+    const last = this.#layout.transaction()?.deviceId ?? this.#layout.set().nextDeviceId
+    for (let tries = 1; tries <= LAST_DEVICE_ID; tries++) {
+      const id = (last + tries) & LAST_DEVICE_ID
+      if (!metadata.has(id)) return id
+    }
+    throw new StoreError('NO_SPACE', 'the thin pool has no device number left', { hint: 'remove layers' })
+  }
+
+  #mustHaveSpace({ metadata }: ThinPool): void {
+    const percent = Number(this.#options.minimumFreePercent)
+    if (percent === 0) return
+    for (const [what, { used, total }] of Object.entries(metadata.status)) {
+      const least = Math.max(1, Math.floor((total * percent) / 100))
+      if (total - used >= least) continue
+      throw new StoreError(
+        'NO_SPACE',
+        `the thin pool has ${total - used} blocks of ${what} left, and keeps ${least} free`,
+        { hint: 'remove layers, let the pool grow (dm.loopdatasize), or set dm.min_free_space' },
+      )
+    }
+  }
+}
+
+function sizeOf({ storageOptions = {} }: CreateOptions): bigint | undefined {
+  let size: bigint | undefined
+  for (const [name, value] of Object.entries(storageOptions)) {
+    if (name.toLowerCase() !== 'size') {
+      throw new StoreError('ENGINE_UNSUPPORTED', `devicemapper has no storage option ${name} here`)
+    }
+    size = bytesOf(value)
+  }
+  return size
+}
+
+function bytes(count: number): string {
+  return `${count} B`
+}
+
+function notFound(id: string): StoreError {
+  return new StoreError('LAYER_NOT_FOUND', `devicemapper has no layer ${id}`)
+}
+
+function noFileSystem(id: string): StoreError {
+  return new StoreError('STORE_CORRUPT', `the device of layer ${id} has no file system of ours`)
+}
+
+function tooSmall(size: bigint, least: number): StoreError {
+  return new StoreError('ENGINE_UNSUPPORTED', `a layer here has ${least} bytes at least, not ${size}`, {
+    hint: 'the size of the base device and of the parent is the least; dm.basesize sets it for a new root',
+  })
+}
