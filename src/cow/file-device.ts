@@ -1,4 +1,13 @@
-import { closeSync, constants, fdatasync, fdatasyncSync, openSync, readSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fdatasyncSync,
+  fstatSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs'
 import { promisify } from 'node:util'
 import { libcAvailable } from '../sys/libc.js'
 import { punchHole } from '../sys/punch-hole.js'
@@ -25,6 +34,11 @@ export class FileDevice implements BlockDevice {
     this.name = path
     this.capacity = capacity
     this.#fd = openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR | constants.O_CREAT, 0o600)
+  }
+
+  /** Bytes of the file. */
+  get size(): number {
+    return fstatSync(this.#fd).size
   }
 
   read(buffer: Uint8Array, offset: number): void {

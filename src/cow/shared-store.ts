@@ -19,6 +19,9 @@ export interface SharedStore {
   close(): Promise<void>
 }
 
+/** A file without a superblock that is no larger may be one that a crash left when it was being made. */
+const HALF_MADE = 2 << 20
+
 interface Entry {
   users: number
   readonly opening: Promise<{ readonly store: CowStore; readonly guard: FileGuard | undefined }>
@@ -53,7 +56,9 @@ async function open(path: string, { readOnly = false, cache }: SharedStoreOption
   let device: FileDevice | undefined
   try {
     device = new FileDevice(path, { readOnly })
-    return { store: CowStore.open(device, { checksum, cache, readOnly, guard: guard ?? NOBODY }), guard }
+    const mustExist = device.size > HALF_MADE
+    const store = CowStore.open(device, { checksum, cache, readOnly, guard: guard ?? NOBODY, mustExist })
+    return { store, guard }
   } catch (error) {
     device?.close()
     await guard?.close()

@@ -37,6 +37,8 @@ export interface StoreOptions {
   readonly readOnly?: boolean
   /** @default the device is this process's own */
   readonly guard?: Guard
+  /** An empty device is not made a store, but is one that lost what it had. @default false */
+  readonly mustExist?: boolean
 }
 
 export interface CreateVolumeOptions {
@@ -118,6 +120,8 @@ export class CowStore implements Ground {
   static open(device: BlockDevice, options: StoreOptions): CowStore {
     const found = findSuperblock(device, options.checksum)
     if (found.kind === 'superblock') return new CowStore(device, found, options)
+    if (found.kind === 'empty' && options.mustExist === true)
+      throw notAStore(device.name, { kind: 'damaged' })
     if (found.kind === 'empty' && options.readOnly !== true) return CowStore.#format(device, options)
     throw notAStore(device.name, found)
   }
@@ -498,7 +502,9 @@ function notAStore(
         hint: 'open it with the version of this library that made it, or a later one',
       })
     case 'damaged':
-      return new StoreError('STORE_CORRUPT', `both superblocks of ${name} are damaged`, { path: name })
+      return new StoreError('STORE_CORRUPT', `both superblocks of ${name} are damaged or gone`, {
+        path: name,
+      })
     default:
       return new StoreError('STORE_FOREIGN', `${name} holds no layers of this library`, { path: name })
   }

@@ -49,7 +49,11 @@ export class VolumeFs implements RawFs {
   readonly #device: bigint
   #closed = false
 
-  constructor(store: CowStore, volume: Volume, { readOnly = false, volatile = false, number = volume.number }: VolumeFsOptions = {}) {
+  constructor(
+    store: CowStore,
+    volume: Volume,
+    { readOnly = false, volatile = false, number = volume.number }: VolumeFsOptions = {},
+  ) {
     this.#store = store
     this.volume = volume
     this.readOnly = readOnly || store.readOnly

@@ -136,17 +136,22 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
       const { raw, close } = await this.#volumes.open(id, { readOnly: true, volatile })
       return { fs: layerFs(raw), close }
     }
-    const { hold, result } = await this.#holds.take(id, 'shared', () =>
-      this.#volumes.open(id, { readOnly: false, volatile }),
-    )
-    const close = async (): Promise<void> => {
-      try {
-        await result.close()
-      } finally {
-        await hold.release()
+    // Opening may wait for others, who may want to give up a hold.
+    const { hold } = await this.#holds.take(id, 'shared', async () => undefined)
+    try {
+      const { raw, close } = await this.#volumes.open(id, { readOnly: false, volatile })
+      const closeAll = async (): Promise<void> => {
+        try {
+          await close()
+        } finally {
+          await hold.release()
+        }
       }
+      return { fs: layerFs(raw), close: closeAll }
+    } catch (error) {
+      await hold.release()
+      throw error
     }
-    return { fs: layerFs(result.raw), close }
   }
 
   async #mustExist(id: string): Promise<void> {

@@ -6,6 +6,7 @@ import type { DriverCapabilities, Engine } from '#layerstack/drivers/driver.js'
 import type { DriverFactory } from '#layerstack/drivers/factory.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import { DEVICEMAPPER_CAPABILITIES } from '#layerstack/drivers/devicemapper/devicemapper-driver.js'
+import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import { vfs } from '#layerstack/drivers/vfs/index.js'
 import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
@@ -24,6 +25,7 @@ it('has the capabilities of the drivers in the docs as they are', unless(noMount
     await columnOfBtrfs(),
     await column(btrfs, 'userspace'),
     { title: 'devicemapper, kernel', capabilities: DEVICEMAPPER_CAPABILITIES },
+    await column(devicemapper, 'userspace'),
     await column(vfs, 'userspace'),
   ]
   const text = readFileSync(page, 'utf8')

@@ -44,6 +44,17 @@ describe('btrfs in userspace', () => {
     expect(readFileSync(pool).equals(before)).toBe(true)
   })
 
+  it('makes no new store of a file that lost its beginning', async () => {
+    const driver = await open()
+    await driver.create('base')
+    await write(driver, 'base', '/large', Buffer.alloc(8 << 20, 7))
+    await driver.cleanup()
+    const bytes = readFileSync(pool).fill(0, 0, 8192)
+    writeFileSync(pool, bytes)
+    await expect(open()).rejects.toMatchObject({ code: 'STORE_CORRUPT', path: pool })
+    expect(readFileSync(pool).equals(bytes)).toBe(true)
+  })
+
   it('says what is missing in a file that was cut short, and shows the layers that are whole', async () => {
     const driver = await open()
     await driver.create('first')

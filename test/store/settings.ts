@@ -15,6 +15,12 @@ export const storeSettings: readonly StoreSettings[] = [
   { name: 'vfs', driver: 'vfs' },
   { name: 'overlay2 in userspace', driver: 'overlay2', engine: 'userspace' },
   { name: 'btrfs in userspace', driver: 'btrfs', engine: 'userspace' },
+  {
+    name: 'devicemapper in userspace',
+    driver: 'devicemapper',
+    engine: 'userspace',
+    driverOptions: { 'dm.basesize': '1G', 'dm.loopdatasize': '2G', 'dm.loopmetadatasize': '64M' },
+  },
   { name: 'overlay2 of the kernel', driver: 'overlay2', engine: 'kernel', reason: noOverlay() },
   {
     name: 'btrfs of the kernel, in a file',

@@ -131,6 +131,7 @@ for (const settings of storeSettings) {
         graphDriver: { name: settings.driver },
       })
       for (const path of Object.values(inspected.graphDriver.data).flatMap((value) => value.split(':'))) {
+        if (!path.includes('/')) continue
         expect(path).toContain((store as Store).root)
       }
     })

@@ -88,12 +88,12 @@ export class ThinFiles {
     return this.#pool
   }
 
-  /** Opens a device's file system, or what is open already. The pool is in use. */
-  device({ deviceId, size }: DeviceRecord): CowStore {
+  /** Opens a device's file system, or what is open already; on a new device it is made. The pool is in use. */
+  device({ deviceId, size }: DeviceRecord, isNew = false): CowStore {
     let open = this.#devices.get(deviceId)
     if (open === undefined) {
       const device = this.pool.device(deviceId, size)
-      open = { store: this.#openStore(device), users: 0 }
+      open = { store: this.#openStore(device, !isNew), users: 0 }
       this.#devices.set(deviceId, open)
     }
     open.users++
@@ -125,7 +125,7 @@ export class ThinFiles {
 
   async #begin(): Promise<void> {
     this.#checksum ??= await loadChecksum()
-    if (!this.#readOnly) this.#lock = await Lock.acquire(this.#lockFile)
+    if (!this.#readOnly) this.#lock = await this.#acquire()
     try {
       this.#files ??= {
         metadata: new FileDevice(this.#layout.metadataFile, { readOnly: this.#readOnly }),
@@ -139,6 +139,12 @@ export class ThinFiles {
       await this.#giveUp()
       throw error
     }
+  }
+
+  /** Whoever is next holds a lock for that, so that a process which uses the pool all the time lets others in. */
+  async #acquire(): Promise<Lock> {
+    await using _next = await Lock.acquire(`${this.#lockFile}.next`)
+    return await Lock.acquire(this.#lockFile)
   }
 
   async #end(): Promise<void> {
@@ -160,8 +166,9 @@ export class ThinFiles {
     await lock?.release()
   }
 
-  #openStore(device: BlockDevice): CowStore {
-    return CowStore.open(device, { checksum: this.#checksum as Checksum, readOnly: this.#readOnly })
+  #openStore(device: BlockDevice, mustExist: boolean): CowStore {
+    const checksum = this.#checksum as Checksum
+    return CowStore.open(device, { checksum, readOnly: this.#readOnly, mustExist })
   }
 
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {

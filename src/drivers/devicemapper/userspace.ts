@@ -208,7 +208,7 @@ export class ThinVolumes implements LayerVolumes {
     const record = await this.#make(pool, BASE, { size, initialized: false }, (deviceId) =>
       pool.metadata.createThin(deviceId),
     )
-    const store = this.#files().device(record)
+    const store = this.#files().device(record, true)
     try {
       store.create(VOLUME)
       await store.commit()
