@@ -38,7 +38,7 @@ export function thinPlace(): ThinPlace {
     base,
     root,
     open: async (driverOptions = SMALL.ext4) => {
-      const driver = await devicemapper.open({ root, engine: 'auto', readOnly: false, driverOptions })
+      const driver = await devicemapper.open({ root, engine: 'kernel', readOnly: false, driverOptions })
       opened.push(driver)
       return driver
     },
