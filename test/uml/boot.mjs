@@ -83,6 +83,7 @@ function preload() {
     '-shared',
     '-fPIC',
     '-O2',
+    '-nostdlib',
     '-o',
     library,
     join(import.meta.dirname, 'wide-registers.c'),

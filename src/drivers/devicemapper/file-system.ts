@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
-import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
-import { basename } from 'node:path'
+import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
+import { basename, delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { isErrno, StoreError } from '../../errors.js'
 import { growExt4, growXfs } from '../../sys/grow-file-system.js'
@@ -35,14 +35,12 @@ export async function makeFileSystem(
   wanted: string | undefined,
   more: readonly string[],
 ): Promise<void> {
-  const type = wanted === 'xfs' || (wanted !== 'ext4' && (await canMake('xfs'))) ? 'xfs' : 'ext4'
-  if (!(await canMake(type))) {
+  const type = wanted === 'xfs' || (wanted !== 'ext4' && canMake('xfs')) ? 'xfs' : 'ext4'
+  if (!canMake(type)) {
     throw new StoreError(
       'ENGINE_UNSUPPORTED',
       `${PROGRAMS[type]} is not installed, or the kernel has no ${type}`,
-      {
-        hint: `install ${PACKAGES[type]}, or name another file system with dm.fs`,
-      },
+      { hint: `install ${PACKAGES[type]}, or name another file system with dm.fs` },
     )
   }
   try {
@@ -139,13 +137,9 @@ export function growFileSystem(target: string, { type, blockSize }: Superblock, 
   else growExt4(target, blocks)
 }
 
-async function canMake(type: FileSystemType): Promise<boolean> {
-  try {
-    await execute(PROGRAMS[type], ['-V'], { env: withSbin() })
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false
-  }
-  return kernelHas(type)
+function canMake(type: FileSystemType): boolean {
+  const found = searchPath().some((directory) => existsSync(join(directory, PROGRAMS[type])))
+  return found && kernelHas(type)
 }
 
 function kernelHas(type: FileSystemType): boolean {
@@ -161,7 +155,12 @@ function kernelHas(type: FileSystemType): boolean {
 }
 
 function withSbin(): NodeJS.ProcessEnv {
-  return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
+  return { ...process.env, PATH: searchPath().join(delimiter) }
+}
+
+function searchPath(): string[] {
+  const given = (process.env['PATH'] ?? '').split(delimiter).filter((directory) => directory !== '')
+  return [...given, '/usr/sbin', '/sbin']
 }
 
 function uuidAt(bytes: Buffer, at: number): string {
