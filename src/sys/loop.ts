@@ -1,10 +1,11 @@
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs'
 import { isErrno } from '../errors.js'
 import { ioctl, ioctlNumber } from './ioctl.js'
 import { mknod } from './mknod.js'
 
 const CONTROL = '/dev/loop-control'
 const LOOP_MAJOR = 7
+const LOOP_GET_STATUS64 = 0x4c05
 const LOOP_SET_CAPACITY = 0x4c07
 const LOOP_CONFIGURE = 0x4c0a
 const LOOP_CTL_GET_FREE = 0x4c82
@@ -51,6 +52,22 @@ export function fileOfLoop(major: number, minor: number): string | undefined {
     if (isErrno(error, 'ENOENT', 'ENXIO')) return undefined
     throw error
   }
+}
+
+/** Whether this file, and no other that had its path before, is behind a loop device. */
+export function isLoopOf(path: string, file: string): boolean {
+  const status = Buffer.alloc(232)
+  const fd = openSync(path, 'r')
+  try {
+    ioctl(fd, LOOP_GET_STATUS64, status, 'LOOP_GET_STATUS64', path)
+  } catch (error) {
+    if (isErrno(error, 'ENXIO', 'ENOTTY')) return false
+    throw error
+  } finally {
+    closeSync(fd)
+  }
+  const { dev, ino } = statSync(file, { bigint: true })
+  return status.readBigUInt64LE(0) === dev && status.readBigUInt64LE(8) === ino
 }
 
 /** The device becomes as large as its file has become. */

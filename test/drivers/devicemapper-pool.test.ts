@@ -150,6 +150,25 @@ describe('devicemapper on a pool or a device that it is given', unless(noThinPoo
     expect(await again.list()).toEqual(['base'])
   })
 
+  it('does not take the pool of a root that is gone for its own, though it has its name', async () => {
+    const first = await place.open()
+    const name = Object.fromEntries(await first.status())['Pool Name'] ?? ''
+    await first.cleanup()
+    const [metadata, data] = [device(8), device(64)]
+    const table = `0 ${64 * 2048} thin-pool ${metadata.path} ${data.path} 128 0 1 skip_block_zeroing`
+    await run('dmsetup', ['create', name, '--table', table])
+    await run('dmsetup', ['message', name, '0', 'create_thin 9'])
+    await run('dmsetup', ['create', 'layerstack-test-stale', '--table', `0 8 thin /dev/mapper/${name} 9`])
+    await expect(place.open()).rejects.toMatchObject({
+      code: 'STORE_FOREIGN',
+      hint: expect.stringContaining('dmsetup remove'),
+    })
+    await run('dmsetup', ['remove', '--retry', 'layerstack-test-stale'])
+    const driver = await place.open()
+    await driver.create('base')
+    expect(Object.fromEntries(await driver.status())['Data Space Total']).toBe('107.4GB')
+  })
+
   it('refuses a pool that is somebody else’s, that is none, or that is not there', async () => {
     const pool = await givenPool()
     await run('dmsetup', ['message', 'given', '0', 'create_thin 1'])

@@ -8,6 +8,8 @@ export interface Backing {
   /** Makes what can be made anew without loss. */
   make(): void
   open(readOnly: boolean): OpenBacking
+  /** Whether a pool with its metadata there stands on this. */
+  isBelow(metadata: DeviceNumbers): boolean
   /** Lets the devices be as large as what is below them has become. @returns bytes for data */
   grow(open: Pick<OpenBacking, 'metadata' | 'data'>): bigint
   /** Gives the devices up, after the pool is gone. */

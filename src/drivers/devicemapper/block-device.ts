@@ -65,6 +65,11 @@ export class BlockDevice implements Backing {
     return { metadata, data, dataSize, close: () => undefined }
   }
 
+  isBelow({ major, minor }: DeviceNumbers): boolean {
+    const ours = dmDevice(this.#names.metadata)
+    return ours?.major === major && ours.minor === minor
+  }
+
   grow(): bigint {
     const dataSize = this.#size() - this.#metadataSize
     replaceDmTable(this.#names.data, this.#target(this.#metadataSize, dataSize))

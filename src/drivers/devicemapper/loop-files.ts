@@ -1,8 +1,8 @@
 import { closeSync, existsSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { StoreError, storeError } from '../../errors.js'
 import { blockDevicePath, blockDeviceSize } from '../../sys/block-device.js'
-import { attachLoop, growLoop, type LoopDevice } from '../../sys/loop.js'
-import type { Backing, OpenBacking } from './backing.js'
+import { attachLoop, growLoop, isLoopOf, type LoopDevice } from '../../sys/loop.js'
+import type { Backing, DeviceNumbers, OpenBacking } from './backing.js'
 import type { DeviceMapperLayout } from './layout.js'
 import { DEFAULT_DATA_SIZE, DEFAULT_METADATA_SIZE, type Resolved } from './options.js'
 import { hasThinSuperblock } from './thin-superblock.js'
@@ -41,6 +41,11 @@ export class LoopFiles implements Backing {
       closeSync(data.fd)
       throw error
     }
+  }
+
+  isBelow({ major, minor }: DeviceNumbers): boolean {
+    const { metadataFile } = this.#layout
+    return existsSync(metadataFile) && isLoopOf(blockDevicePath(major, minor), metadataFile)
   }
 
   grow(open: Pick<OpenBacking, 'metadata' | 'data'>): bigint {

@@ -38,6 +38,7 @@ export class ThinPool {
   readonly #backing: Backing | undefined
   readonly #blockSectors: number
   readonly #readOnly: boolean
+  #seen = false
 
   /** @param backing undefined for a pool that was given */
   constructor(name: string, backing: Backing | undefined, blockSectors: number, readOnly: boolean) {
@@ -53,7 +54,7 @@ export class ThinPool {
 
   /** Sees to it that the pool is there. */
   ensure(): void {
-    if (dmDevice(this.name) !== undefined) return
+    if (dmDevice(this.name) !== undefined && this.#isOnItsBacking()) return
     if (this.#backing === undefined) throw missing(this.name)
     if (!this.#readOnly) this.#backing.make()
     const open = this.#backing.open(this.#readOnly)
@@ -64,6 +65,22 @@ export class ThinPool {
       throw isErrno(error, 'EINVAL', 'EIO', 'EILSEQ', 'ENODATA', 'ENOTBLK') ? damaged(error) : error
     } finally {
       open.close()
+    }
+  }
+
+  /**
+   * A pool of a root that was removed while it was used may have our name: the root's directory has the inode number that
+   * the other one had.
+   */
+  #isOnItsBacking(): boolean {
+    if (this.#seen || this.#backing === undefined) return true
+    this.#seen = this.#backing.isBelow(this.table().metadata)
+    if (this.#seen) return true
+    try {
+      removeDmDevice(this.name)
+      return false
+    } catch (error) {
+      throw storeError(error, 'STORE_FOREIGN', `${this.name} is the pool of a root that is gone`, STALE_HINT)
     }
   }
 
@@ -183,6 +200,7 @@ export class ThinPool {
 }
 
 const STATUS = /^(\d+) (\d+)\/(\d+) (\d+)\/(\d+) \S+ (\S+)/
+const STALE_HINT = 'end who uses it, and remove it: dmsetup ls --tree, dmsetup remove'
 const POOL_HINT = 'name a thin pool with dm.thinpooldev: dmsetup ls --target thin-pool lists them'
 
 function numbersOf(text: string): DeviceNumbers {
