@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
+import { attachLoop } from '#layerstack/sys/loop.js'
 import { enterDirectory } from '../support/ledger.js'
 import { removeTree } from '../support/mounts.js'
 import { noMounts, notInstalled, type Reason } from '../support/needs.js'
@@ -77,11 +78,11 @@ export async function expectSound(root: string, { fileSystems = true } = {}): Pr
 
 /** On a loop device: the tools read past the page cache, which not every file lets them. */
 export async function thinTool(program: 'thin_check' | 'thin_dump', metadata: string): Promise<string> {
-  const loop = (await run('losetup', ['--find', '--show', '--read-only', metadata])).toString().trim()
+  const { fd, path } = attachLoop(metadata, { readOnly: true })
   try {
-    return (await run(program, [loop])).toString()
+    return (await run(program, [path])).toString()
   } finally {
-    await run('losetup', ['--detach', loop])
+    closeSync(fd)
   }
 }
 
