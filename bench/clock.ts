@@ -1,4 +1,5 @@
 import { allocatedBelow } from './allocation.js'
+import { startCpuTime } from './cpu-time.js'
 import type { LoopDelay } from './loop-delay.js'
 import type { Sample } from './result.js'
 
@@ -8,21 +9,29 @@ export class Clock {
   readonly #countsDisk: boolean
   readonly #phases = new Map<string, number>()
   readonly #asides = new Map<string, number>()
+  readonly #helpers: string | undefined
+  #cpu = 0
   #allocated: number | undefined
 
-  /** @param loop counts delays over several clocks */
-  constructor(loop: LoopDelay | undefined, countsDisk: boolean) {
+  /**
+   * @param loop counts delays over several clocks
+   * @param helpers see `Task`
+   */
+  constructor(loop: LoopDelay | undefined, countsDisk: boolean, helpers: string | undefined) {
     this.#loop = loop
+    this.#helpers = helpers
     this.#countsDisk = countsDisk
   }
 
   /** Times `work`, which does something `operations` times. A name that comes again is added up. */
   async phase<T>(name: string, work: () => T | Promise<T>, operations = 1): Promise<T> {
+    const cpuTime = startCpuTime(this.#helpers)
     this.#loop?.begin()
     const begun = performance.now()
     const result = await work()
     const took = (performance.now() - begun) / 1000
     this.#loop?.stop()
+    this.#cpu += cpuTime() / operations
     this.#phases.set(name, (this.#phases.get(name) ?? 0) + took / operations)
     return result
   }
@@ -50,6 +59,11 @@ export class Clock {
   get sample(): Sample {
     const phases = Object.fromEntries(this.#phases)
     const total = Object.values(phases).reduce((sum, took) => sum + took, 0)
-    return { total, phases, ...(this.#asides.size > 0 && { asides: Object.fromEntries(this.#asides) }) }
+    return {
+      total,
+      cpu: this.#cpu,
+      phases,
+      ...(this.#asides.size > 0 && { asides: Object.fromEntries(this.#asides) }),
+    }
   }
 }

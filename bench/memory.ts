@@ -16,10 +16,13 @@ export function peakMemory(): number {
 
 /** The same of processes with `word` in their arguments, together. `undefined` where there is none. */
 export function peakMemoryNaming(word: string): number | undefined {
-  const peaks = processIds()
-    .filter((id) => id !== String(process.pid) && argumentsOf(id).includes(word))
-    .map((id) => peakOf(id) ?? 0)
+  const peaks = processesNaming(word).map((id) => peakOf(id) ?? 0)
   return peaks.length === 0 ? undefined : peaks.reduce((sum, peak) => sum + peak, 0)
+}
+
+/** Ids of other processes with `word` in their arguments. */
+export function processesNaming(word: string): string[] {
+  return processIds().filter((id) => id !== String(process.pid) && argumentsOf(id).includes(word))
 }
 
 function processIds(): string[] {

@@ -38,6 +38,8 @@ export interface ContenderResult {
 /** Seconds per operation. */
 export interface Sample {
   readonly total: number
+  /** Of processor time, of all threads, of children and of a daemon that works for it. */
+  readonly cpu?: number
   readonly phases: Readonly<Record<string, number>>
   /** Not in the total: the sync that some leave out. */
   readonly asides?: Readonly<Record<string, number>>
@@ -94,4 +96,9 @@ export function phasesOf({ samples }: ContenderResult): { phases: PhaseMedian[];
 function medians(all: readonly Readonly<Record<string, number>>[]): PhaseMedian[] {
   const names = new Set(all.flatMap((each) => Object.keys(each)))
   return [...names].map((name) => ({ name, median: median(all.flatMap((each) => each[name] ?? [])) }))
+}
+
+export function cpuOf({ samples }: ContenderResult): number | undefined {
+  const measured = samples.flatMap(({ cpu }) => cpu ?? [])
+  return measured.length === 0 ? undefined : median(measured)
 }

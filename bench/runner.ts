@@ -44,6 +44,8 @@ process.on('message', (order: Order) => {
     answer({ kind: 'failed', reason: reasonOf(error), notHere: error instanceof NotHere }),
   )
 })
+// Of the terminal, to all of its processes: the parent says when to end.
+process.on('SIGINT', () => undefined)
 process.once('disconnect', () => {
   void end().finally(() => process.exit())
 })
@@ -65,7 +67,7 @@ async function obey(order: Order): Promise<Answer> {
       return { kind: 'prepared' }
     }
     case 'sample': {
-      const clock = new Clock(isDriver ? loop : undefined, order.countsDisk)
+      const clock = new Clock(isDriver ? loop : undefined, order.countsDisk, task?.helpers)
       await task?.run(clock)
       if (task?.helpers !== undefined) helpersPeak = peakMemoryNaming(task.helpers)
       return { kind: 'sample', sample: clock.sample, allocated: clock.allocated }

@@ -2,6 +2,7 @@ import { columns } from './columns.js'
 import { bytes, ratio, seconds, share } from './format.js'
 import {
   contenderOf,
+  cpuOf,
   floorOf,
   phasesOf,
   totals,
@@ -10,7 +11,18 @@ import {
 } from './result.js'
 import { median, ratios, summarise } from './statistics.js'
 
-const HEADER = ['', 'median', 'spread', '× floor', 'rounds', 'peak RSS', 'on disk', 'loop p99', 'phases']
+const HEADER = [
+  '',
+  'median',
+  'spread',
+  '× floor',
+  'CPU',
+  'rounds',
+  'peak RSS',
+  'on disk',
+  'loop p99',
+  'phases',
+]
 
 /** One workload for a terminal. */
 export function table(result: WorkloadResult): string {
@@ -29,12 +41,18 @@ function row(result: WorkloadResult, contender: ContenderResult): string[] {
     seconds(middle),
     `±${share((upperQuartile - lowerQuartile) / 2 / middle)}`,
     timesFloor(result, contender),
+    cpuText(contender),
     String(count),
     contender.peakMemory === undefined ? '' : bytes(contender.peakMemory),
     contender.allocated === undefined ? '' : bytes(contender.allocated),
     contender.loopDelay === undefined ? '' : seconds(contender.loopDelay.p99),
     phasesText(contender),
   ]
+}
+
+export function cpuText(contender: ContenderResult): string {
+  const cpu = cpuOf(contender)
+  return cpu === undefined ? '' : seconds(cpu)
 }
 
 export function timesFloor(result: WorkloadResult, contender: ContenderResult): string {

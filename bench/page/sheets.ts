@@ -3,7 +3,7 @@ import type { Difference } from '../compare.js'
 import { bytes, ratio, seconds, share } from '../format.js'
 import { totals, type ContenderResult, type Run, type WorkloadResult } from '../result.js'
 import { summarise } from '../statistics.js'
-import { phasesText, timesFloor } from '../table.js'
+import { cpuText, phasesText, timesFloor } from '../table.js'
 import { excesses, limits, standings } from '../targets.js'
 import { html, type Markup } from './markup.js'
 
@@ -109,9 +109,9 @@ export function comparisonSheet(differences: readonly Difference[]): Markup {
 export function figureSheet({ results }: Run): Markup {
   return html`<h2 id="figures">All figures</h2>
     <p class="lead">
-      Spread is half the distance between the quartiles. Memory is the most that was resident; on disk is what
-      one sample left in allocated blocks; loop p99 is how late the event loop came round. In brackets: what
-      is not in the median.
+      Spread is half the distance between the quartiles. CPU is processor time, of all threads and of helpers.
+      Memory is the most that was resident; on disk is what one sample left in allocated blocks; loop p99 is
+      how late the event loop came round. In brackets: what is not in the median.
     </p>
     <div class="sheet">
       <table>
@@ -120,6 +120,7 @@ export function figureSheet({ results }: Run): Markup {
           <th class="number">median</th>
           <th class="number">spread</th>
           <th class="number">× floor</th>
+          <th class="number">CPU</th>
           <th class="number">samples</th>
           <th class="number">peak RSS</th>
           <th class="number">on disk</th>
@@ -129,7 +130,7 @@ export function figureSheet({ results }: Run): Markup {
         ${results.map(
           (result) =>
             html`<tr class="group">
-                <td colspan="9">${result.workload}</td>
+                <td colspan="10">${result.workload}</td>
               </tr>
               ${result.contenders
                 .filter(({ samples }) => samples.length > 0)
@@ -147,6 +148,7 @@ function figures(result: WorkloadResult, contender: ContenderResult): Markup {
     <td class="number">${seconds(median)}</td>
     <td class="number">±${share((upperQuartile - lowerQuartile) / 2 / median)}</td>
     <td class="number">${timesFloor(result, contender)}</td>
+    <td class="number">${cpuText(contender)}</td>
     <td class="number">${count}</td>
     <td class="number">${peakMemory === undefined ? '' : bytes(peakMemory)}</td>
     <td class="number">${allocated === undefined ? '' : bytes(allocated)}</td>
