@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest'
+import { oneRun, type ContenderResult, type Run } from '../../bench/result.js'
+import { excesses, standings } from '../../bench/targets.js'
+
+describe('targets', () => {
+  it('are reached or missed by the median of ratios, round by round', () => {
+    const found = standings(run([workload('image/load', [1, 10, 1], [5, 50, 5])]))
+    expect(found).toEqual([
+      {
+        workload: 'image/load',
+        ours: 'overlay2/kernel',
+        theirs: 'docker',
+        atMost: 0.25,
+        found: 0.2,
+        reached: true,
+      },
+    ])
+    const [missed] = standings(run([workload('image/load', [3, 3, 3], [5, 5, 5])]))
+    expect(missed).toMatchObject({ found: 0.6, reached: false })
+  })
+
+  it('are not told of where one of both did not run', () => {
+    expect(standings(run([workload('image/load', [1], [])]))).toEqual([])
+    expect(standings(run([]))).toEqual([])
+  })
+
+  it('of memory and of the event loop hold for drivers alone', () => {
+    const big = { peakMemory: 3e8, loopDelay: { p99: 0.2, max: 1 } }
+    const ours = side('overlay2/kernel', 'driver', [1])
+    const results = [
+      {
+        workload: 'a/b',
+        about: '',
+        contenders: [
+          { ...ours, ...big },
+          { ...side('d', 'peer', [1]), ...big },
+        ],
+      },
+    ]
+    expect(excesses(run(results))).toEqual([
+      { workload: 'a/b', contender: 'overlay2/kernel', peakMemory: 3e8, loopDelay: 0.2 },
+    ])
+  })
+})
+
+describe('several runs shown as one', () => {
+  it('have all workloads, and of one that was measured twice the later', () => {
+    const first = run([workload('a/x', [1], [1]), workload('a/y', [1], [1])])
+    const second = run([workload('a/y', [2], [2])], [3, 9])
+    const one = oneRun([first, second])
+    expect(one.results.map(({ workload: name }) => name)).toEqual(['a/x', 'a/y'])
+    expect(one.results[1]?.contenders[0]?.samples[0]?.total).toBe(2)
+    expect(one.machine.load).toEqual([0, 9])
+    expect(one.took).toBe(2)
+  })
+})
+
+function run(results: Run['results'], load: readonly [number, number] = [0, 1]): Run {
+  const machine = {
+    system: '',
+    processor: '',
+    cores: 1,
+    memory: 1,
+    disks: [],
+    node: '',
+    user: 'root' as const,
+  }
+  return {
+    version: 1,
+    began: '2026-01-01T00:00:00.000Z',
+    took: 1,
+    machine: { ...machine, load, peers: {} },
+    results,
+  }
+}
+
+function workload(name: string, ours: readonly number[], docker: readonly number[]) {
+  const contenders = [side('overlay2/kernel', 'driver', ours), side('docker', 'peer', docker)]
+  return { workload: name, about: '', contenders }
+}
+
+function side(name: string, kind: ContenderResult['kind'], values: readonly number[]): ContenderResult {
+  return { name, kind, samples: values.map((total) => ({ total, phases: { all: total } })) }
+}
