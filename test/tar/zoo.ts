@@ -1,0 +1,186 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pack } from 'tar-stream'
+import { oddLayers } from '#layerstack/conformance/index.js'
+import { file, tar } from '#layerstack/conformance/odd-layers/raw-tar.js'
+import { findProgram } from '../support/program.js'
+import { notInstalled, type Reason } from '../support/needs.js'
+
+/** A tar as some program writes it. */
+export interface Animal {
+  readonly what: string
+  /** Why it cannot be written here. */
+  readonly reason?: Reason
+  /** Python does not see what is in it. */
+  readonly misreadByPython?: true
+  write(): Promise<Buffer> | Buffer
+}
+
+const isRoot = process.getuid?.() === 0
+const ATTRIBUTES = ['--xattrs', '--xattrs-include=user.*', '--acls']
+const GNU_FORMATS = ['v7', 'ustar', 'oldgnu', 'gnu', 'pax'] as const
+const SPARSE_VERSIONS = ['0.0', '0.1', '1.0']
+
+export const byPrograms: readonly Animal[] = [
+  ...GNU_FORMATS.map((format) => gnuTar(`in its format ${format}`, isOld(format), [`--format=${format}`])),
+  ...(['oldgnu', 'gnu', 'pax'] as const).map((format) =>
+    gnuTar(`in its format ${format}, sparse`, false, [`--format=${format}`, '--sparse', ...ATTRIBUTES]),
+  ),
+  ...SPARSE_VERSIONS.map((version) =>
+    gnuTar(`as PAX, sparse ${version}`, false, [
+      '--format=pax',
+      '--sparse',
+      `--sparse-version=${version}`,
+      ...ATTRIBUTES,
+    ]),
+  ),
+  gnuTar('with a label', false, ['--format=gnu', '--label=VOLUME']),
+  {
+    ...gnuTar('for an incremental backup', false, ['--format=gnu', '--incremental']),
+    // It takes the times in the header block for the beginning of the name.
+    misreadByPython: true,
+  },
+  gnuTar('with names below a slash', false, ['--format=gnu', '-P', '--transform=s,^[.],/,']),
+  volumes(),
+  ...['ustar', 'pax', 'paxr', 'gnutar', 'v7'].map(bsdtar),
+  ...['USTAR_FORMAT', 'GNU_FORMAT', 'PAX_FORMAT'].map(python),
+  busybox(),
+  { what: 'tar-stream', write: tarStream },
+]
+
+/** What no program here writes. */
+export const byHand: readonly Animal[] = [
+  ...oddLayers.map(({ name, layers }) => ({ what: name, write: () => layers[0] as Buffer })),
+  {
+    what: 'a large file that is replaced',
+    write: () => tar(file('a', 'f'.repeat(3 << 20)), file('b', 'b'), file('a', 's')),
+  },
+  {
+    what: 'a directory with large files that a file replaces',
+    write: () => tar(file('d/one', '1'.repeat(2 << 20)), file('d/two', '22'), file('d', 'no more')),
+  },
+]
+
+function isOld(format: string): boolean {
+  return format === 'v7' || format === 'ustar'
+}
+
+function gnuTar(how: string, old: boolean, options: readonly string[]): Animal {
+  return {
+    what: `GNU tar ${how}`,
+    reason: notInstalled('tar'),
+    write: () => inTree(old, (tree) => output('tar', [...options, '-cf', '-', '-C', tree, '.'])),
+  }
+}
+
+/** The second volume begins inside a file. */
+function volumes(): Animal {
+  return {
+    what: 'GNU tar on a second volume',
+    reason: notInstalled('tar'),
+    write: () =>
+      inTree(true, (tree) => {
+        writeFileSync(join(tree, 'large'), Buffer.alloc(30_000, 'large'))
+        const [one, two] = ['one', 'two'].map((name) => join(tree, '..', name)) as [string, string]
+        const options = ['--format=gnu', '-M', '--tape-length=20', '-f', one, '-f', two, '-f', '/dev/null']
+        execFileSync('tar', ['-c', ...options, '-C', tree, 'large', 'dir'])
+        return readFileSync(two)
+      }),
+  }
+}
+
+function bsdtar(format: string): Animal {
+  return {
+    what: `bsdtar as ${format}`,
+    reason: notInstalled('bsdtar'),
+    write: () =>
+      inTree(isOld(format), (tree) => output('bsdtar', [`--format=${format}`, '-cf', '-', '-C', tree, '.'])),
+  }
+}
+
+function python(format: string): Animal {
+  const script = `import sys, tarfile
+with tarfile.open(fileobj=sys.stdout.buffer, mode='w|', format=tarfile.${format}) as tar: tar.add(sys.argv[1], '.')`
+  return {
+    what: `Python as ${format}`,
+    reason: notInstalled('python3'),
+    write: () => inTree(format === 'USTAR_FORMAT', (tree) => output('python3', ['-c', script, tree])),
+  }
+}
+
+function busybox(): Animal {
+  return {
+    what: 'busybox',
+    reason: notInstalled('busybox'),
+    write: () => inTree(true, (tree) => output('busybox', ['tar', '-cf', '-', '-C', tree, '.'])),
+  }
+}
+
+async function tarStream(): Promise<Buffer> {
+  const tar = pack()
+  const mtime = new Date(1000 * 1_600_000_000)
+  tar.entry({ name: 'dir', type: 'directory', mtime })
+  tar.entry({ name: 'dir/file', mtime, uid: 3_000_000, pax: { 'SCHILY.xattr.user.a': 'b' } }, 'content')
+  tar.entry({ name: 'ü'.repeat(120), mtime, linkname: 'ö'.repeat(120), type: 'symlink' })
+  tar.entry({ name: 'hard', mtime, linkname: 'dir/file', type: 'link' })
+  tar.finalize()
+  const chunks: Buffer[] = []
+  for await (const chunk of tar) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}
+
+/** @param old whether only what the formats of old can hold is in the tree */
+function inTree<T>(old: boolean, work: (tree: string) => T): T {
+  const place = mkdtempSync(join(tmpdir(), 'layerstack-zoo-'))
+  try {
+    const tree = join(place, 'tree')
+    makeTree(tree)
+    if (!old) makeOddities(tree)
+    return work(tree)
+  } finally {
+    rmSync(place, { recursive: true, force: true })
+  }
+}
+
+function makeTree(tree: string): void {
+  mkdirSync(join(tree, 'dir/empty'), { recursive: true })
+  writeFileSync(join(tree, 'dir/file'), 'content\n')
+  writeFileSync(join(tree, 'dir/nothing'), '')
+  writeFileSync(join(tree, 'block'), Buffer.alloc(512, 'b'))
+  shell(tree, 'ln dir/file hard; ln -s dir/file symlink; chmod 4755 block; chmod 1777 dir')
+  shell(tree, 'find . -exec touch -h -d @1000000000 {} +')
+}
+
+function makeOddities(tree: string): void {
+  const long = 'long-'.repeat(45)
+  mkdirSync(join(tree, long))
+  writeFileSync(join(tree, long, 'ü'.repeat(60)), 'deep')
+  writeFileSync(Buffer.concat([Buffer.from(`${tree}/`), Buffer.from('not \xff utf8', 'latin1')]), 'x')
+  // An access time as well: GNU tar with PAX tells of it.
+  shell(
+    tree,
+    `ln -s ${long}/${long} far; mkfifo fifo; touch -d @-86400.25 old; touch -d @4102444800.123456789 young
+    truncate -s 300K holes; for at in $(seq 1 30); do printf $at | dd of=holes bs=1 seek=$((at * 9000)) conv=notrunc; done
+    truncate -s 50K hole; printf start | dd of=sparse; truncate -s 30000 sparse`,
+  )
+  if (isRoot) shell(tree, 'mknod char c 1 3; mknod block-device b 7 300; chown 3000000:4000000 dir/nothing')
+  if (findProgram('setfattr') !== undefined) {
+    shell(tree, 'setfattr -n user.binary -v 0x00ff0a3d dir/file; setfattr -n user.empty dir/file; true')
+  }
+  if (findProgram('setfacl') !== undefined) shell(tree, 'setfacl -m u:12:rwx dir/file; true')
+  if (readdirSync(tree).length < 10) throw new Error('the tree was not made')
+}
+
+function shell(tree: string, script: string): void {
+  execFileSync('sh', ['-ec', script], { cwd: tree, stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+function output(program: string, args: readonly string[]): Buffer {
+  return execFileSync(findProgram(program) ?? program, args, {
+    maxBuffer: 1 << 28,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, LC_ALL: 'C.UTF-8' },
+  })
+}
