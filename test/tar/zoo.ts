@@ -119,15 +119,15 @@ function busybox(): Animal {
 }
 
 async function tarStream(): Promise<Buffer> {
-  const tar = pack()
+  const packed = pack()
   const mtime = new Date(1000 * 1_600_000_000)
-  tar.entry({ name: 'dir', type: 'directory', mtime })
-  tar.entry({ name: 'dir/file', mtime, uid: 3_000_000, pax: { 'SCHILY.xattr.user.a': 'b' } }, 'content')
-  tar.entry({ name: 'ü'.repeat(120), mtime, linkname: 'ö'.repeat(120), type: 'symlink' })
-  tar.entry({ name: 'hard', mtime, linkname: 'dir/file', type: 'link' })
-  tar.finalize()
+  packed.entry({ name: 'dir', type: 'directory', mtime })
+  packed.entry({ name: 'dir/file', mtime, uid: 3_000_000, pax: { 'SCHILY.xattr.user.a': 'b' } }, 'content')
+  packed.entry({ name: 'ü'.repeat(120), mtime, linkname: 'ö'.repeat(120), type: 'symlink' })
+  packed.entry({ name: 'hard', mtime, linkname: 'dir/file', type: 'link' })
+  packed.finalize()
   const chunks: Buffer[] = []
-  for await (const chunk of tar) chunks.push(chunk as Buffer)
+  for await (const chunk of packed) chunks.push(chunk as Buffer)
   return Buffer.concat(chunks)
 }
 

@@ -55,6 +55,15 @@ export const oddLinks: readonly OddLayer[] = [
     tree: ['b "old"'],
   },
   {
+    name: 'a hard link to a lower file in a directory that is opaque later on',
+    note: 'The lower name goes, the new one keeps the content.',
+    layers: [
+      tar(directory('d'), file('d/a', 'old')),
+      tar(hardLink('b', 'd/a'), directory('d'), file('d/.wh..wh..opq'), file('d/c', 'newer')),
+    ],
+    tree: ['b "old"', 'd/', 'd/c "newer"'],
+  },
+  {
     name: 'a hard link to a lower file that is replaced later on',
     note: 'The link is to what was there when it was read; the new file is another one.',
     layers: [tar(file('a', 'old')), tar(hardLink('b', 'a'), file('a', 'newer'))],
