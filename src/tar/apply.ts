@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { isErrno, StoreError, storeError } from '../errors.js'
-import { isXattrName } from '../fs/attributes.js'
 import { baseOf, bytesToText, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
 import { copyContent } from '../fs/copy-content.js'
 import { ModelFs, type FileReference } from '../fs/model-fs.js'
@@ -437,7 +436,7 @@ export class LayerApplier {
       }
     }
     for (const [name, value] of header.xattrs) {
-      if (isOverlayXattr(name) || name === OVERRIDE_STAT || !canHave(header.type, name)) continue
+      if (isOverlayXattr(name) || name === OVERRIDE_STAT) continue
       setXattrIfTaken(this.#fs, path, name, value)
     }
   }
@@ -505,11 +504,6 @@ function groundOf(target: ApplyTarget | { readonly raw: RawFs }, ownType: OwnTyp
 /** In an overlay it would be taken for a whiteout; no device has this number. */
 function isWhiteoutDevice({ type, device }: TarHeader): boolean {
   return type === 'char' && device.major === 0 && device.minor === 0
-}
-
-/** As on Linux, wherever it is kept: users have xattrs on files and directories alone. */
-function canHave(type: TarHeader['type'], name: ByteString): boolean {
-  return isXattrName(name) && (!name.startsWith('user.') || type === 'file' || type === 'directory')
 }
 
 /** As Docker: what the file system does not keep, or not for us, does not fail the layer. */

@@ -7,6 +7,7 @@ import { enterDirectory } from '../support/ledger.js'
 import { removeTree } from '../support/mounts.js'
 import { noDaemon, notInstalled, unless } from '../support/needs.js'
 import { disagreement, disagreements } from './disagreements/index.js'
+import { named } from './odd-image.js'
 import { complaintOf, judges, type Judge, type JudgeName } from './judges.js'
 
 const HOME = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
@@ -29,7 +30,7 @@ describe.each(Object.keys(judges) as JudgeName[])('%s', (name) => {
     await removeTree(scratch)
   })
 
-  it.each(oddLayers)('agrees on $name, or disagrees as is known', unless(reason), async (odd) => {
+  it.each(named(oddLayers))('agrees on %s, or disagrees as is known', unless(reason), async (_, odd) => {
     const theirs = await judge.look(odd.layers).catch((error: unknown) => [`refused: ${complaintOf(error)}`])
     const known = disagreements.filter((each) => each.odd === odd.name && each.judges.includes(name))
     expect(disagreement(odd.tree, theirs)).toEqual(known.flatMap(({ shows }) => shows))

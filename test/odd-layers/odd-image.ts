@@ -20,3 +20,8 @@ export async function outlineOfTars(tars: Iterable<AsyncIterable<Uint8Array>>): 
   }
   return outlineOf(raw)
 }
+
+/** For titles of tests: vitest cuts off the names of objects. */
+export function named<T extends { readonly name: string }>(all: readonly T[]): (readonly [string, T])[] {
+  return all.map((each) => [each.name, each])
+}

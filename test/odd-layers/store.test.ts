@@ -10,7 +10,7 @@ import { digestOf } from '../store/archive.js'
 import { enterDirectory } from '../support/ledger.js'
 import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
-import { outlineOfTars, writeImage } from './odd-image.js'
+import { named, outlineOfTars, writeImage } from './odd-image.js'
 import { places } from './places.js'
 
 const FIRST = oddLayers[0]?.layers ?? []
@@ -38,10 +38,10 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
     await removeTree(scratch)
   })
 
-  it.each(oddLayers)(
-    '$name: one tree however it is read, saved byte for byte',
+  it.each(named(oddLayers))(
+    '%s: one tree however it is read, saved byte for byte',
     unless(reason),
-    async (odd) => {
+    async (_, odd) => {
       const image = await load(odd.layers)
       await expectSaved(image, odd.layers)
       await inContainer(image, async (container) => {
@@ -56,7 +56,7 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
     },
   )
 
-  it.each(refusedLayers)('$name: refused, and nothing of it stays', unless(reason), async (layer) => {
+  it.each(named(refusedLayers))('%s: refused, and nothing of it stays', unless(reason), async (_, layer) => {
     const before = state()
     await expect(load(layer.layers)).rejects.toMatchObject({ code: layer.code })
     expect(state()).toEqual(before)

@@ -68,6 +68,12 @@ export const aboutLinksAndParents: readonly Disagreement[] = [
     why: ['linkToLower'],
   },
   {
+    odd: 'a hard link to a lower file in a directory that is opaque later on',
+    judges: ['dockerd, overlay2', 'containerd, overlayfs'],
+    shows: ['refused: no such file or directory'],
+    why: ['linkToLower'],
+  },
+  {
     odd: 'a hard link to a lower file that is replaced later on',
     judges: ['dockerd, overlay2', 'containerd, overlayfs'],
     shows: ['refused: no such file or directory'],
