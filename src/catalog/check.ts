@@ -24,6 +24,8 @@ type ProblemKind =
   | { readonly kind: 'layer-unfounded'; readonly id: ChainID }
   /** The driver keeps a layer that nothing names. */
   | { readonly kind: 'driver-orphan'; readonly id: string }
+  /** A file of the driver's is damaged; what layers it is in is told by their own problems. Not repaired. */
+  | { readonly kind: 'driver-damaged'; readonly id: string }
   /** The image's config is not what its ID says, or is none. */
   | { readonly kind: 'image-damaged'; readonly id: ImageID }
   /** The image's layers are not all here. Not repaired: loading it again brings them. */
@@ -93,6 +95,11 @@ async function checkLayers(catalog: Catalog, options: CheckOptions, report: Repo
     await report({ kind: 'driver-orphan', id }, 'no layer and no container has it', () =>
       layers.removeOrphan(id),
     )
+  }
+  if (options.content !== false) {
+    for (const { path, layer, detail } of await layers.driverDamage(options)) {
+      await report({ kind: 'driver-damaged', id: layer ?? path }, `${path}: ${detail}`)
+    }
   }
   return ids.length
 }

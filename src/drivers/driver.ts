@@ -78,6 +78,15 @@ export interface Driver extends ProtoDriver {
    * does not exist. The layer must not be held by a `get`.
    */
   adopt?(id: string, newId: string): Promise<void>
+  /** What is damaged in the driver's own files, beside what shows in layers when they are read; reads all of them. */
+  check?(options?: OperationOptions): Promise<Damage[]>
+}
+
+export interface Damage {
+  /** The file, and the layer in which it was met, if it is in one. */
+  readonly path: string
+  readonly layer?: string | undefined
+  readonly detail: string
 }
 
 /** The part that every driver author writes. `naiveDiff(proto)` makes a whole `Driver` of it. */

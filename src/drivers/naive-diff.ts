@@ -17,7 +17,7 @@ import type {
 import { changesOf, sizeOf, tarOf, type Trees } from './tree-diff.js'
 
 /** The fast paths of a driver, each of which it may have. */
-export type FastPaths = Pick<Driver, 'applyTarget' | 'diffSource' | 'contents' | 'adopt'>
+export type FastPaths = Pick<Driver, 'applyTarget' | 'diffSource' | 'contents' | 'adopt' | 'check'>
 
 /**
  * Makes a whole driver of what every driver author writes, as Docker's NaiveDiffDriver does: diffs come of comparing two
@@ -34,6 +34,7 @@ class NaiveDiffDriver implements Driver {
   readonly diffSource?: NonNullable<Driver['diffSource']>
   readonly contents?: NonNullable<Driver['contents']>
   readonly adopt?: NonNullable<Driver['adopt']>
+  readonly check?: NonNullable<Driver['check']>
 
   constructor(proto: ProtoDriver & FastPaths) {
     this.#proto = proto
@@ -41,6 +42,7 @@ class NaiveDiffDriver implements Driver {
     if (proto.diffSource !== undefined) this.diffSource = proto.diffSource.bind(proto)
     if (proto.contents !== undefined) this.contents = proto.contents.bind(proto)
     if (proto.adopt !== undefined) this.adopt = proto.adopt.bind(proto)
+    if (proto.check !== undefined) this.check = proto.check.bind(proto)
   }
 
   diff(id: string, parent?: string, options?: OperationOptions): Readable {

@@ -1,7 +1,15 @@
 import { StoreError, storeError } from '../errors.js'
 import { layerFs } from '../fs/rooted-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
-import type { CreateOptions, DriverCapabilities, GetOptions, LayerView, ProtoDriver } from './driver.js'
+import type { OperationOptions } from '../operation.js'
+import type {
+  CreateOptions,
+  Damage,
+  DriverCapabilities,
+  GetOptions,
+  LayerView,
+  ProtoDriver,
+} from './driver.js'
 import { HeldViews, type OpenedView } from './held-views.js'
 import type { LayerHolds } from './layer-holds.js'
 import { checkLayerId } from './layer-id.js'
@@ -22,6 +30,8 @@ export interface LayerVolumes {
   settle(): Promise<void>
   status(): Promise<[key: string, value: string][]>
   metadata(id: string): Promise<Record<string, string>>
+  /** What is damaged, in any file. */
+  check(signal: AbortSignal | undefined): Promise<Damage[]>
   /** Gives back what is open; the next call opens it again. */
   close(): Promise<void>
 }
@@ -110,6 +120,10 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   async metadata(id: string): Promise<Record<string, string>> {
     await this.#mustExist(id)
     return this.#volumes.metadata(id)
+  }
+
+  check({ signal }: OperationOptions = {}): Promise<Damage[]> {
+    return this.#volumes.check(signal)
   }
 
   async cleanup(): Promise<void> {

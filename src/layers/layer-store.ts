@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { chainId, hexOf, type ChainID, type Digest, type DiffID } from '../digest.js'
-import type { Change, Driver, LayerView } from '../drivers/driver.js'
+import type { Damage, Change, Driver, LayerView } from '../drivers/driver.js'
 import { Lease } from '../durable/lease.js'
 import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
@@ -149,6 +149,11 @@ export class LayerStore {
     }
     for (const name of await Lease.named(this.#leases)) for (const word of name.split(' ')) named.add(word)
     return kept.filter((id) => !named.has(id))
+  }
+
+  /** What the driver finds damaged in its own files. */
+  async driverDamage(options: OperationOptions): Promise<Damage[]> {
+    return (await this.#driver.check?.(options)) ?? []
   }
 
   /** Removes one of `driverOrphans`. */

@@ -119,6 +119,20 @@ describe('btrfs in userspace', () => {
     expect(statSync(pool).size).toBeLessThan(28 << 20)
   })
 
+  it('tells in a check what is damaged, and of which layer', async () => {
+    const driver = await open()
+    await driver.create('base')
+    await write(driver, 'base', '/file', Buffer.alloc(100_000, 'content'))
+    expect(await driver.check?.()).toEqual([])
+    await driver.cleanup()
+    const bytes = readFileSync(pool)
+    const place = bytes.indexOf('contentcontent')
+    writeFileSync(pool, bytes.fill(0, place, place + 1))
+    expect(await (await open()).check?.()).toEqual([
+      { path: pool, layer: 'base', detail: expect.stringContaining(`block ${Math.floor(place / BLOCK)}:`) },
+    ])
+  })
+
   it('shows a store that is open read-only, and changes nothing', async () => {
     const reader = await btrfs.open({ root, engine: 'userspace', readOnly: true })
     drivers.push(reader)

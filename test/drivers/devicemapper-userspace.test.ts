@@ -149,6 +149,20 @@ describe('devicemapper in userspace', () => {
     expect(failed).toMatchObject({ code: expect.stringMatching(/^(EIO|STORE_CORRUPT)$/) })
   })
 
+  it('tells in a check what is damaged, and of which layer', async () => {
+    const driver = await open()
+    await driver.create('base')
+    await driver.create('layer', 'base')
+    await write(driver, 'layer', '/file', Buffer.alloc(100_000, 'content'))
+    expect(await driver.check?.()).toEqual([])
+    await driver.cleanup()
+    const data = join(metadata, '../data')
+    const bytes = readFileSync(data)
+    const place = bytes.indexOf('contentcontent')
+    writeFileSync(data, bytes.fill(0, place, place + 1))
+    expect(await (await open()).check?.()).toMatchObject([{ path: data, layer: 'layer' }])
+  })
+
   it('undoes what was being made when its process died', unless(noTools), async () => {
     const driver = await open()
     await driver.create('base')

@@ -2,11 +2,12 @@ import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BLOCK } from '../../cow/block.js'
+import { checkStore } from '../../cow/check.js'
 import { openSharedStore, type SharedStore } from '../../cow/shared-store.js'
 import type { CowStore } from '../../cow/store.js'
 import { VolumeFs } from '../../cow/volume-fs.js'
 import { StoreError } from '../../errors.js'
-import type { CreateOptions, DriverCapabilities } from '../driver.js'
+import type { CreateOptions, Damage, DriverCapabilities } from '../driver.js'
 import type { LayerVolumes, OpenVolume } from '../volume-driver.js'
 import { sizeOfQuota } from './quota.js'
 
@@ -113,6 +114,16 @@ export class BtrfsVolumes implements LayerVolumes {
 
   async metadata(): Promise<Record<string, string>> {
     return { Pool: poolFile(this.#home) }
+  }
+
+  async check(signal: AbortSignal | undefined): Promise<Damage[]> {
+    if (this.#isMissing()) return []
+    const path = poolFile(this.#home)
+    return (await checkStore(await this.#store(), signal)).map(({ block, what, volume }) => ({
+      path,
+      layer: volume,
+      detail: `block ${block}: ${what}`,
+    }))
   }
 
   async close(): Promise<void> {

@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { BLOCK } from '../../cow/block.js'
+import { checkStore } from '../../cow/check.js'
 import { VolumeFs } from '../../cow/volume-fs.js'
 import { makeDirectory } from '../../durable/make-directory.js'
 import { StoreError } from '../../errors.js'
 import type { ThinPool } from '../../thin/thin-pool.js'
-import type { CreateOptions, DriverCapabilities } from '../driver.js'
+import type { CreateOptions, Damage, DriverCapabilities } from '../driver.js'
 import { bytesOf } from '../size.js'
 import type { LayerVolumes, OpenVolume } from '../volume-driver.js'
 import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
@@ -172,10 +173,34 @@ export class ThinVolumes implements LayerVolumes {
     return { DeviceId: String(deviceId), DeviceSize: String(size), DeviceName: nameOf(id) }
   }
 
+  async check(signal: AbortSignal | undefined): Promise<Damage[]> {
+    if (!existsSync(this.#layout.metadataFile)) return []
+    const found: Damage[] = []
+    await this.#files().use(async () => {
+      for (const layer of this.#layout.layers()) found.push(...(await this.#checkDevice(layer, signal)))
+    })
+    return found
+  }
+
   async close(): Promise<void> {
     const shared = this.#shared
     this.#shared = undefined
     shared?.release()
+  }
+
+  async #checkDevice(layer: string, signal: AbortSignal | undefined): Promise<Damage[]> {
+    const record = this.#layout.layer(layer)
+    if (record === undefined) return []
+    const path = this.#layout.dataFile
+    try {
+      const findings = await checkStore(this.#files().device(record), signal)
+      return findings.map(({ block, what }) => ({ path, layer, detail: `block ${block}: ${what}` }))
+    } catch (error) {
+      signal?.throwIfAborted()
+      return [{ path, layer, detail: (error as Error).message }]
+    } finally {
+      await this.#files().closeDevice(record.deviceId)
+    }
   }
 
   #files(): ThinFiles {
