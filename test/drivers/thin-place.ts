@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
+import { blockDevicePath } from '#layerstack/sys/block-device.js'
+import { createDmDevice, dmDevice } from '#layerstack/sys/dm.js'
 import { attachLoop } from '#layerstack/sys/loop.js'
 import { enterDirectory } from '../support/ledger.js'
 import { removeTree } from '../support/mounts.js'
@@ -91,30 +93,19 @@ async function checkFileSystem(
   { DeviceId, DeviceSize }: Record<string, string>,
 ): Promise<void> {
   const name = 'layerstack-test-fsck'
-  const [{ major, minor }] = [await numbersOf(pool)]
-  const table = `0 ${Number(DeviceSize) / 512} thin ${major}:${minor} ${DeviceId}`
-  await run('dmsetup', ['create', name, '--table', table])
+  const below = dmDevice(pool)
+  const { major, minor } = createDmDevice(name, {
+    start: 0n,
+    sectors: BigInt(DeviceSize ?? 0) / 512n,
+    type: 'thin',
+    parameters: `${below?.major}:${below?.minor} ${DeviceId}`,
+  })
   try {
-    const path = `/dev/mapper/${name}`
+    const path = blockDevicePath(major, minor)
     const type = (await run('blkid', ['-p', '-s', 'TYPE', '-o', 'value', path])).toString().trim()
     if (type === 'xfs') await run('xfs_repair', ['-n', path])
     else await run('e2fsck', ['-fn', path])
   } finally {
     await run('dmsetup', ['remove', '--retry', name])
   }
-}
-
-async function numbersOf(name: string): Promise<{ major: string; minor: string }> {
-  const said = await run('dmsetup', [
-    'info',
-    '-c',
-    '--noheadings',
-    '-o',
-    'major,minor',
-    '--separator',
-    ':',
-    name,
-  ])
-  const [major = '', minor = ''] = said.toString().trim().split(':')
-  return { major, minor }
 }
