@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { expect, it } from 'vitest'
 import { oddLayers } from '#layerstack/conformance/index.js'
-import { disagreements, reasons } from '../odd-layers/disagreements/index.js'
+import { disagreements, reasons, taken } from '../odd-layers/disagreements/index.js'
 import { judges, type JudgeName } from '../odd-layers/judges.js'
 
 const page = resolve(import.meta.dirname, '../../docs/odd-layers.md')
@@ -20,6 +20,7 @@ it('has every disagreement in the docs, with its reason', () => {
     tableOf([['', 'here', ...JUDGES], ...rows]),
     list.join('\n'),
     `All make the same tree of: ${agreed.join('; ')}.`,
+    `Others take these of the layers that are refused here; names that climb are cut off at the root there:\n\n${takenList()}`,
   ]
   const text = readFileSync(page, 'utf8')
   const whole = text.replace(MARKED, () => `\n${wanted.join('\n\n')}\n\n`)
@@ -31,6 +32,12 @@ it('has no reason that nobody needs', () => {
   const needed = new Set<string>(disagreements.flatMap(({ why }) => why))
   expect(REASONS.filter((key) => !needed.has(key))).toEqual([])
 })
+
+function takenList(): string {
+  return Object.entries(taken)
+    .map(([name, who]) => `- ${name} (${who.join('; ')})`)
+    .join('\n')
+}
 
 function rowOf({ name, note }: (typeof oddLayers)[number]): string[] {
   return [name, note, ...JUDGES.map((judge) => cellOf(name, judge))].map((cell) =>

@@ -2,11 +2,11 @@ import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { oddLayers } from '#layerstack/conformance/index.js'
+import { oddLayers, refusedLayers } from '#layerstack/conformance/index.js'
 import { enterDirectory } from '../support/ledger.js'
 import { removeTree } from '../support/mounts.js'
 import { noDaemon, notInstalled, unless } from '../support/needs.js'
-import { disagreement, disagreements } from './disagreements/index.js'
+import { disagreement, disagreements, taken } from './disagreements/index.js'
 import { named } from './odd-image.js'
 import { complaintOf, judges, type Judge, type JudgeName } from './judges.js'
 
@@ -35,10 +35,21 @@ describe.each(Object.keys(judges) as JudgeName[])('%s', (name) => {
     const known = disagreements.filter((each) => each.odd === odd.name && each.judges.includes(name))
     expect(disagreement(odd.tree, theirs)).toEqual(known.flatMap(({ shows }) => shows))
   })
+
+  const asked = name === 'umoci' ? [] : named(refusedLayers)
+  it.each(asked)('refuses %s, or is known to take it', unless(reason), async (_, { name: odd, layers }) => {
+    const isTaken = await judge.look(layers).then(
+      () => true,
+      () => false,
+    )
+    expect(isTaken).toBe(taken[odd]?.includes(name) ?? false)
+  })
 })
 
 it('every disagreement is about an odd layer that there is, and told once for each judge', () => {
   const names = new Set(oddLayers.map(({ name }) => name))
+  const refused = new Set(refusedLayers.map(({ name }) => name))
+  expect(Object.keys(taken).filter((name) => !refused.has(name))).toEqual([])
   const told = disagreements.flatMap(({ odd, judges: who }) => who.map((judge) => `${judge}: ${odd}`))
   expect(disagreements.filter(({ odd }) => !names.has(odd))).toEqual([])
   expect(told.filter((each, index) => told.indexOf(each) !== index)).toEqual([])

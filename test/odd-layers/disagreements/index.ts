@@ -5,6 +5,7 @@ import { aboutWhiteouts } from './whiteouts.js'
 
 export { disagreement, type Disagreement } from './disagreement.js'
 export { reasons } from './reasons.js'
+export { taken } from './taken.js'
 
 export const disagreements: readonly Disagreement[] = [
   ...aboutWhiteouts,
