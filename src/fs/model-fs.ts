@@ -98,6 +98,7 @@ export class ModelFs implements RawFs {
     const node = this.#node('rename', from)
     const replaced = this.#find('rename', to)
     if (replaced === node) return
+    if (from.startsWith(`${to}/`)) throw failure('ENOTEMPTY', 'rename', to)
     if (node instanceof DirectoryNode && `${to}/`.startsWith(`${from}/`))
       throw failure('EINVAL', 'rename', from)
     if (replaced !== undefined) {

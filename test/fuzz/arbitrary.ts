@@ -4,8 +4,9 @@ import { showStep, type FileStep, type FsStep, type LayerStep, type RawStep, typ
 /** Few names, so that steps meet one another; one is no UTF-8. */
 const name = weighted([10, 'a'], [10, 'b'], [8, 'c'], [4, 'd'], [2, '\xff\x01'])
 const plainPath = fc.oneof(
-  { weight: 3, arbitrary: name },
-  { weight: 4, arbitrary: joined(name, name) },
+  { weight: 6, arbitrary: fc.constantFrom('a', 'a/a', 'a/b', 'a/c', 'b', 'c', 'd/a', 'd/b', 'a/b/a', 'b/a') },
+  { weight: 2, arbitrary: name },
+  { weight: 3, arbitrary: joined(name, name) },
   { weight: 3, arbitrary: joined(name, name, name) },
 )
 /** Some that read as marks, too. */
@@ -19,6 +20,12 @@ const way = fc.oneof(
   { weight: 1, arbitrary: joined(plainPath, weighted([2, ''], [1, '.'], [1, '..'])) },
   { weight: 1, arbitrary: joined(name, fc.constant('..'), plainPath) },
 )
+/** Places that calls with two of them often take; the second one is free at first. */
+const PAIRS: readonly [string, string][] = [
+  ['b', 'a/d'],
+  ['a/a', '\xff\x01'],
+  ['a/b', '\xff\x01'],
+]
 const target = fc.oneof(
   { weight: 3, arbitrary: plainPath },
   { weight: 2, arbitrary: plainPath.map((to) => `/${to}`) },
@@ -60,8 +67,8 @@ const raw: readonly Weighted<RawStep>[] = [
   step(9, 'mkdir', { path, mode }),
   step(6, 'rmdir', { path }),
   step(8, 'unlink', { path }),
-  step(14, 'rename', { path, to: path }),
-  step(6, 'link', { path, to: path }),
+  two(14, 'rename', path),
+  two(6, 'link', path),
   step(4, 'symlink', { path, target }),
   step(4, 'mknod', {
     path,
@@ -93,9 +100,9 @@ const plainFs: readonly Weighted<FsStep>[] = [
   step(4, 'fs.rm', { path: way }),
   step(2, 'fs.unlink', { path: way }),
   step(2, 'fs.rmdir', { path: way }),
-  step(3, 'fs.copyFile', { path: way, to: way }),
-  step(4, 'fs.rename', { path: way, to: way }),
-  step(3, 'fs.link', { path: way, to: way }),
+  two(3, 'fs.copyFile', way),
+  two(4, 'fs.rename', way),
+  two(3, 'fs.link', way),
   step(3, 'fs.symlink', { path: way, target }),
   step(2, 'fs.chmod', { path: way, mode }),
   step(1, 'fs.access', { path: way, mode: fc.nat(7) }),
@@ -226,6 +233,20 @@ function step<K extends Step['do']>(
   const requiredKeys = ['do', ...Object.keys(always)]
   const arbitrary = fc.record(model, { requiredKeys, noNullPrototype: true } as never)
   return { weight, arbitrary: arbitrary as unknown as fc.Arbitrary<Extract<Step, { do: K }>> }
+}
+
+/** Some pairs of places come often, and both ways: what is linked is then renamed onto its other name. */
+function two<K extends 'rename' | 'link' | 'fs.copyFile' | 'fs.rename' | 'fs.link'>(
+  weight: number,
+  kind: K,
+  place: fc.Arbitrary<string>,
+): Weighted<{ readonly do: K; readonly path: string; readonly to: string }> {
+  const often = fc.constantFrom<[string, string][]>(
+    ...PAIRS,
+    ...PAIRS.map(([a, b]): [string, string] => [b, a]),
+  )
+  const places = fc.oneof({ weight: 3, arbitrary: fc.tuple(place, place) }, { weight: 2, arbitrary: often })
+  return { weight, arbitrary: places.map(([from, to]) => ({ do: kind, path: from, to })) }
 }
 
 function oneOf<T>(kinds: readonly Weighted<T>[]): fc.Arbitrary<T> {

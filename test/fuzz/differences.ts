@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import type { Tree } from '#layerstack/conformance/index.js'
 import { baseOf, type ByteString } from '#layerstack/fs/bytes.js'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import { hasCapability } from '#layerstack/sys/capabilities.js'
 import { walk } from '#layerstack/fs/walk.js'
 import type { Entry } from './entries.js'
 import type { Step } from './step.js'
@@ -31,9 +32,13 @@ export function sameResult(one: string, other: string, step: Step): boolean {
 }
 
 /** A name that only a union refuses becomes a mark elsewhere, for whoever reads the layer as a diff or an overlay. */
-export function cannotBeTaken(step: Step, ranks: readonly number[]): boolean {
+export function cannotBeTaken(step: Step, ranks: readonly number[], { keptAside }: Rules): boolean {
+  if (keptAside && 'name' in step && step.name.startsWith('trusted.') && !MAY_TRUST) return true
   return makesName(step, '.wh.') && !ranks.includes(UNION)
 }
+
+/** Otherwise the kernel refuses trusted xattrs, where they are not kept aside. */
+const MAY_TRUST = hasCapability('CAP_SYS_ADMIN')
 
 /** A step as it is taken under these rules. */
 export function underRules<T extends Step>(step: T, rules: Rules): T {
@@ -65,6 +70,12 @@ export function isRefused(step: Step, result: string, rank: number, otherRank: n
 const REFUSALS: readonly Refusal[] = [
   // Without redirect_dir, which would make diffs that nobody else can read.
   { rank: OVERLAY, code: 'EXDEV', of: (step) => step.do === 'rename' || step.do === 'fs.rename' },
+  // The number of whiteouts.
+  {
+    rank: OVERLAY,
+    code: 'EPERM',
+    of: (step) => step.do === 'mknod' && step.type === 'char' && step.minor === 0,
+  },
   // The names of marks, in one of the forms that are read.
   { rank: UNION, code: 'EINVAL', of: (step) => makesName(step, '.wh.') },
 ]
@@ -93,6 +104,11 @@ export function partLinks(raw: RawFs): void {
     if (stat.type !== 'directory' && stat.nlink > 1) names.set(inode, [...(names.get(inode) ?? []), path])
   }
   for (const paths of names.values()) if (paths.length > 1) for (const path of paths) makeAnew(raw, path)
+}
+
+/** A tar cannot hold sockets, so that none is left where a layer is to be made of its diff. */
+export function removeSockets(raw: RawFs): void {
+  for (const { path, stat } of [...walk(raw)]) if (stat.type === 'socket') raw.unlink(path)
 }
 
 /** Without what was copied up though it did not change: a comparison of trees does not see it, and need not. */

@@ -31,6 +31,7 @@ const found: Readonly<Record<string, readonly { readonly of: string; readonly st
       ],
     },
     { of: 'truncating a symlink', steps: [{ do: 'truncate', path: 'd/b', size: 0 }] },
+    { of: 'renaming a file over its directory', steps: [{ do: 'rename', path: 'a/a', to: 'a' }] },
     { of: 'linking a directory to a name that is taken', steps: [{ do: 'link', path: 'a', to: 'a' }] },
     {
       of: 'reading a file that is open to write',

@@ -6,7 +6,7 @@ import { pairs } from './pairs.js'
 
 const SEED = Number(process.env['LAYERSTACK_FUZZ_SEED'] ?? 1)
 /** Of each pair, in each identity that can run it. */
-const STEPS = 1200
+const STEPS = Number(process.env['LAYERSTACK_FUZZ_STEPS'] ?? 1200)
 
 describe('random steps', () => {
   let taken = 0

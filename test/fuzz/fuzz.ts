@@ -13,9 +13,12 @@ import { World } from './world.js'
 const LENGTH = 120
 
 export interface Found {
+  /** Steps that were taken before. */
+  readonly after: number
   readonly seed: number
   readonly steps: readonly Step[]
   readonly error: string
+  /** Sequences that were tried to make it so short. */
   readonly tries: number
 }
 
@@ -34,26 +37,32 @@ export async function fuzz(
   let steps = 0
   for (let count = 0; goesOn({ steps, sequences: count }); count += 1) {
     let tries = 0
-    let taken = 0
     const property = fc.asyncProperty(sequences, async (sequence) => {
       tries += 1
-      taken = 0
+      let taken = 0
       try {
         for await (const _ of arena.steps(sequence)) taken += 1
       } catch (error) {
         failed.set(sequence, taken)
         throw error
+      } finally {
+        if (tries === 1) steps += taken
       }
     })
     const options = { seed: seed + count, numRuns: 1, unbiased: true } as const
     const details = await fc.check(property, options)
-    steps += taken
     if (details.failed) {
       const [shrunk] = details.counterexample as [Step[]]
       const error = details.errorInstance as Error
       return {
         steps,
-        found: { seed: seed + count, steps: shrunk, error: error.stack ?? String(error), tries },
+        found: {
+          seed: seed + count,
+          after: steps,
+          steps: shrunk,
+          error: error.stack ?? String(error),
+          tries,
+        },
       }
     }
   }
@@ -67,8 +76,9 @@ export async function mustAgree(pair: Pair, steps: readonly Step[]): Promise<voi
 }
 
 /** As a report, and a test to be. */
-export function showFound(pair: Pair, { seed, steps, error, tries }: Found): string {
-  return `${pair.name}, seed ${seed}, ${steps.length} steps left after ${tries} tries:\n${showSteps(steps)}\n${error}`
+export function showFound(pair: Pair, { seed, after, steps, error, tries }: Found): string {
+  const found = `${pair.name}, seed ${seed}, after ${after} steps; ${steps.length} left after ${tries} tries`
+  return `${found}:\n${showSteps(steps)}\n${error}`
 }
 
 /** Both drivers of a pair, opened once for many sequences; anew after a failure. */

@@ -7,10 +7,10 @@ import type { RawFs, RawStat } from '#layerstack/fs/raw-fs.js'
 import { walk } from '#layerstack/fs/walk.js'
 import { entriesOf, type Entry } from './entries.js'
 import { outcome, pathOf, takeFile, takeFs } from './fs-steps.js'
-import { partLinks, type Rules } from './differences.js'
+import { partLinks, removeSockets, type Rules } from './differences.js'
 import { GROUND } from './ground.js'
 import { takeRaw } from './raw-steps.js'
-import type { FileStep, FsStep, RawStep } from './step.js'
+import type { FileStep, FsStep, LayerStep, RawStep } from './step.js'
 
 const ROOT = '' as ByteString
 const SECOND = 1_000_000_000n
@@ -18,6 +18,8 @@ const SECOND = 1_000_000_000n
 const SETTLED = 1_000_000_000n * SECOND
 
 export type Contestant = Pick<ConformanceOptions, 'factory' | 'engine' | 'driverOptions'>
+
+type Commit = Extract<LayerStep, { do: 'layer.commit' }>['how']
 
 export interface Layer {
   readonly id: string
@@ -203,8 +205,9 @@ export class World {
   }
 
   /** Gives all that a clock has timed a time that is the same everywhere. */
-  settle(): void {
+  settle(how: Commit): void {
     const { raw } = this.#fs
+    if (how !== 'in place' && how !== 'adopt') removeSockets(raw)
     const time = SETTLED + BigInt(this.#layers.length) * (SECOND + 1n)
     for (const { path, stat } of [{ path: ROOT, stat: raw.lstat(ROOT) }, ...walk(raw)]) {
       if (stat.mtimeNs >= this.#nowNs) raw.utimes(path, time, time)
@@ -315,8 +318,7 @@ function mustBe(actual: Tree, expected: Tree, what: string): void {
   if (difference !== undefined) throw new Error(`${what} is not as it should be:\n${difference}`)
 }
 
-/** No sockets; and the root directory is the parent's. */
+/** The root directory is the parent's. */
 function asTarsHold(tree: Tree, below: Tree): Tree {
-  const held = [...tree].filter(([path, line]) => path !== '/' && !line.startsWith('socket '))
-  return new Map([['/', below.get('/') as string], ...held])
+  return new Map([...tree, ['/', below.get('/') as string]])
 }
