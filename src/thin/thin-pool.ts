@@ -13,6 +13,9 @@ const RESERVE = 128
 export class ThinPool {
   readonly metadata: ThinMetadata
   readonly data: BlockDevice
+  /** Something was written to the data device since it was flushed. */
+  #written = false
+  #flushing = 0
 
   constructor(metadata: ThinMetadata, data: BlockDevice) {
     this.metadata = metadata
@@ -26,13 +29,32 @@ export class ThinPool {
 
   /** All that was written is on disk, and where it is. */
   commit(): void {
-    this.data.flush()
+    if (this.#written || this.#flushing > 0) this.data.flush()
+    this.#written = false
     this.#commitMetadata()
   }
 
   async commitLater(): Promise<void> {
-    await this.data.flushLater()
+    if (this.#written || this.#flushing > 0) await this.#flushLater()
     this.#commitMetadata()
+  }
+
+  write(bytes: Uint8Array, offset: number): void {
+    this.#written = true
+    this.data.write(bytes, offset)
+  }
+
+  async #flushLater(): Promise<void> {
+    this.#written = false
+    this.#flushing++
+    try {
+      await this.data.flushLater()
+    } catch (error) {
+      this.#written = true
+      throw error
+    } finally {
+      this.#flushing--
+    }
   }
 
   #commitMetadata(): void {
@@ -105,13 +127,13 @@ class ThinDevice implements BlockDevice {
     const { blockSize } = metadata
     const mapping = metadata.mapping(this.#id, block)
     if (mapping?.shared === false) {
-      data.write(piece, mapping.block * blockSize + inside)
+      this.#pool.write(piece, mapping.block * blockSize + inside)
       return
     }
     const whole = Buffer.alloc(blockSize)
     if (mapping !== undefined && piece.length < blockSize) data.read(whole, mapping.block * blockSize)
     whole.set(piece, inside)
-    data.write(whole, metadata.map(this.#id, block) * blockSize)
+    this.#pool.write(whole, metadata.map(this.#id, block) * blockSize)
   }
 
   *#pieces(offset: number, length: number) {

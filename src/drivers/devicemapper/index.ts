@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { makeDirectory } from '../../durable/make-directory.js'
-import { StoreError } from '../../errors.js'
+import { isErrno, StoreError } from '../../errors.js'
 import { hasCapability } from '../../sys/capabilities.js'
 import { dmKnowsTarget } from '../../sys/dm.js'
 import { libcAvailable } from '../../sys/libc.js'
@@ -63,7 +63,7 @@ export const devicemapper: DriverFactory = {
 function engineFor({ engine }: DriverOpenOptions, layout: DeviceMapperLayout): Engine {
   const ours = layout.set().baseFileSystem === OUR_FILE_SYSTEM
   const made = ours ? 'userspace' : layout.names().length > 0 ? 'kernel' : undefined
-  const reason = whyNot()
+  const reason = engine === 'userspace' || made === 'userspace' ? undefined : whyNot()
   const chosen = engine === 'auto' ? (made ?? (reason === undefined ? 'kernel' : 'userspace')) : engine
   if (made !== undefined && chosen !== made) {
     throw new StoreError('ENGINE_UNSUPPORTED', `the devices of this root were made by the ${made} engine`, {
@@ -105,5 +105,12 @@ function whyNot(): string | undefined {
   if (!libc.works) return `devicemapper is driven by system calls (${libc.reason})`
   if (!hasCapability('CAP_SYS_ADMIN')) return 'thin devices need CAP_SYS_ADMIN, which this process has not'
   if (!existsSync(CONTROL)) return `there is no ${CONTROL}: this kernel has no device-mapper`
-  return dmKnowsTarget('thin-pool') ? undefined : 'the kernel’s device-mapper has no thin pools'
+  try {
+    return dmKnowsTarget('thin-pool') ? undefined : 'the kernel’s device-mapper has no thin pools'
+  } catch (error) {
+    // The file may be there without what it stands for.
+    if (isErrno(error, 'ENODEV', 'ENXIO'))
+      return `nothing is behind ${CONTROL}: this kernel has no device-mapper`
+    throw error
+  }
 }
