@@ -76,8 +76,10 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
         onStep: (step) => progress.show(step),
         signal: stop.signal,
       })
-      results.push(result)
       progress.clear()
+      // One that was stopped before its first round tells nothing.
+      if (stop.signal.aborted && result.contenders.every(({ samples }) => samples.length === 0)) break
+      results.push(result)
       say(table(result))
       // What is measured is kept, whatever happens to the rest.
       if (given.json !== undefined) writeFileSync(given.json, JSON.stringify(run()))
