@@ -5,6 +5,8 @@ import { isOverlayXattr } from './overlay-marks.js'
 import type { RawFs, RawStat } from './raw-fs.js'
 
 const CHUNK = 1 << 18
+/** What XFS keeps access lists in, which it shows as `system.posix_acl_*`, too. */
+const XFS_ACL = 'trusted.SGI_ACL_'
 const SECOND = 1_000_000_000n
 
 export interface TreeChange {
@@ -113,7 +115,7 @@ function xattrsDiffer(a: ReadonlyMap<ByteString, Buffer>, b: ReadonlyMap<ByteStr
 export function xattrsOf(fs: RawFs, path: ByteString): Map<ByteString, Buffer> {
   const xattrs = new Map<ByteString, Buffer>()
   for (const name of fs.listxattr(path).toSorted(compareBytes)) {
-    if (isOverlayXattr(name) || name === 'security.selinux') continue
+    if (isOverlayXattr(name) || name === 'security.selinux' || name.startsWith(XFS_ACL)) continue
     const value = fs.getxattr(path, name)
     if (value !== undefined) xattrs.set(name, value)
   }

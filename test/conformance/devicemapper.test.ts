@@ -14,11 +14,14 @@ async function checkAndRemove(root: string): Promise<void> {
   await removeTree(root)
 }
 
-/** Odd layers are odd for what unpacks them, not for a file system: one of both is enough. */
+/**
+ * Odd layers are odd for what unpacks them, not for a file system: one of both is enough. XFS holds no device numbers as
+ * large as they have.
+ */
 const odd = new Set(oddities.map(({ name }) => name))
 const TESTS = {
-  xfs: it,
-  ext4: (name: string, run: () => Promise<void>) => (odd.has(name) ? undefined : it(name, run)),
+  xfs: (name: string, run: () => Promise<void>) => (odd.has(name) ? undefined : it(name, run)),
+  ext4: it,
 } as const
 
 for (const type of ['xfs', 'ext4'] as const) {

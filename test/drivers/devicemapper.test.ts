@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
+import type { ByteString } from '#layerstack/fs/bytes.js'
 import { sendDmMessage } from '#layerstack/sys/dm.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
@@ -307,6 +308,24 @@ describe('devicemapper', unless(noThinPools), () => {
     expect(sum()).toBe(before)
     expect((await run('dmsetup', ['ls'])).toString()).not.toContain(ownPool)
     await own[Symbol.asyncDispose]()
+  })
+
+  it('has an access list once in a diff, though XFS shows it under two names', async () => {
+    await using own = thinPlace()
+    driver = await own.open(SMALL.xfs)
+    await driver.create('base')
+    await driver.create('child', 'base')
+    await write('child', '/listed', 'x')
+    const list = Buffer.from(
+      '0200000001000600ffffffff020007000c00000004000400ffffffff10000700ffffffff20000400ffffffff',
+      'hex',
+    )
+    const { fs } = await driver.get('child')
+    fs.raw.setxattr('listed' as ByteString, 'system.posix_acl_access' as ByteString, list)
+    await driver.put('child')
+    const tar = Buffer.concat(await driver.diff('child', 'base').toArray())
+    expect(tar.includes('system.posix_acl_access')).toBe(true)
+    expect(tar.includes('SGI_ACL')).toBe(false)
   })
 
   it('keeps layers whose ids mean something else to the layout', async () => {
