@@ -323,9 +323,9 @@ describe('devicemapper', unless(noThinPools), () => {
     const { fs } = await driver.get('child')
     fs.raw.setxattr('listed' as ByteString, 'system.posix_acl_access' as ByteString, list)
     await driver.put('child')
-    const tar = Buffer.concat(await driver.diff('child', 'base').toArray())
-    expect(tar.includes('system.posix_acl_access')).toBe(true)
-    expect(tar.includes('SGI_ACL')).toBe(false)
+    const tar = Buffer.concat(await driver.diff('child', 'base').toArray()).toString('latin1')
+    expect(tar).toContain('system.posix_acl_access')
+    expect(tar).not.toContain('SGI_ACL')
   })
 
   it('keeps layers whose ids mean something else to the layout', async () => {
