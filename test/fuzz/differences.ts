@@ -32,12 +32,12 @@ export function sameResult(one: string, other: string, step: Step): boolean {
 }
 
 /** A name that only a union refuses becomes a mark elsewhere, for whoever reads the layer as a diff or an overlay. */
-export function cannotBeTaken(step: Step, ranks: readonly number[], { keptAside }: Rules): boolean {
-  if (keptAside && 'name' in step && step.name.startsWith('trusted.') && !MAY_TRUST) return true
+export function cannotBeTaken(step: Step, ranks: readonly number[]): boolean {
+  if ('name' in step && step.name.startsWith('trusted.') && !MAY_TRUST) return true
   return makesName(step, '.wh.') && !ranks.includes(UNION)
 }
 
-/** Otherwise the kernel refuses trusted xattrs, where they are not kept aside. */
+/** Otherwise the kernel refuses trusted xattrs, unless they are kept aside, or before it looks whether there is one. */
 const MAY_TRUST = hasCapability('CAP_SYS_ADMIN')
 
 /** A step as it is taken under these rules. */

@@ -63,7 +63,7 @@ export class Match {
       return `${await this.#ask(step.steps[0])}; ${await this.#ask(step.steps[1])}`
     }
     const [a, b] = this.#worlds
-    if (cannotBeTaken(step, [rankOf(a), rankOf(b)], this.#rules)) return 'not taken'
+    if (cannotBeTaken(step, [rankOf(a), rankOf(b)])) return 'not taken'
     const [first, second] = rankOf(a) >= rankOf(b) ? [a, b] : [b, a]
     const expected = await take(first, step)
     if (isRefused(step, expected, rankOf(first), rankOf(second))) return `${expected}, by one side`
