@@ -56,6 +56,8 @@ export function killing({
       },
     )
 
+    // Whoever has a view open there keeps the pool: several processes may wait too long for one another.
+    if (settings.driver === 'devicemapper' && settings.engine === 'userspace') return
     it(
       'three processes work on one store, and one of them is killed now and then',
       { ...unless(reason), timeout: 120_000 },
