@@ -10,7 +10,7 @@ import { libcAvailable } from '../../sys/libc.js'
 import { attachLoop, growLoop } from '../../sys/loop.js'
 import { mount, unmountIfMounted } from '../../sys/mount.js'
 import { LayerHolds, type LayerHold } from '../layer-holds.js'
-import { mkfs } from '../mkfs.js'
+import { isInstalled, mkfs } from '../system-program.js'
 
 export interface LoopbackSettings {
   readonly root: string
@@ -86,11 +86,14 @@ export class Loopback {
     await makeDirectory(this.#target, { mode: 0o710 })
     if (existsSync(file)) return
     if (size === undefined) throw missing(file)
+    if (!isInstalled(MKFS)) {
+      throw new StoreError('ENGINE_UNSUPPORTED', `${MKFS} is not installed`, { hint: 'install btrfs-progs' })
+    }
     const making = `${file}.making`
     await makeDirectory(dirname(file), { mode: 0o710 })
     try {
       await writeSparse(making, size)
-      await mkfs('mkfs.btrfs', ['-q', making], { package: 'btrfs-progs', option: 'loopback.size' })
+      await mkfs(MKFS, ['-q', making], 'look at loopback.size')
       await rename(making, file)
       await syncDirectory(dirname(file))
     } catch (error) {
@@ -138,6 +141,7 @@ export class Loopback {
   }
 }
 
+const MKFS = 'mkfs.btrfs'
 const MOUNT_HINT = 'look at it with btrfs check; it is never formatted again'
 
 function fileIn(root: string): string {

@@ -1,10 +1,9 @@
-import { execFile } from 'node:child_process'
-import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
-import { basename, delimiter, join } from 'node:path'
-import { promisify } from 'node:util'
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { isErrno, StoreError } from '../../errors.js'
 import { growExt4, growXfs } from '../../sys/grow-file-system.js'
 import { mount, MS_RDONLY } from '../../sys/mount.js'
+import { isInstalled, mkfs, runProgram } from '../system-program.js'
 import type { FileSystemType } from './options.js'
 
 /** What the first blocks of a device say. */
@@ -20,7 +19,6 @@ export interface Superblock {
 const EXT4_ERROR_FS = 2
 /** From this exit code on e2fsck left errors; below it, it mended what there was. */
 const FSCK_FAILED = 4
-const execute = promisify(execFile)
 const PROGRAMS = { xfs: 'mkfs.xfs', ext4: 'mkfs.ext4' } as const
 const PACKAGES = { xfs: 'xfsprogs', ext4: 'e2fsprogs' } as const
 /** Nothing is left to be initialised in the background, which every snapshot would have to do for itself. */
@@ -43,15 +41,7 @@ export async function makeFileSystem(
       { hint: `install ${PACKAGES[type]}, or name another file system with dm.fs` },
     )
   }
-  try {
-    await execute(PROGRAMS[type], [...ARGUMENTS[type], ...more, path], { env: withSbin() })
-  } catch (error) {
-    const said = (error as { stderr?: string }).stderr?.trim() ?? ''
-    throw new StoreError('SYSTEM', `${PROGRAMS[type]} failed: ${said}`, {
-      cause: error,
-      hint: 'look at dm.basesize and dm.mkfsarg',
-    })
-  }
+  await mkfs(PROGRAMS[type], [...ARGUMENTS[type], ...more, path], 'look at dm.basesize and dm.mkfsarg')
 }
 
 /** Undefined where there is no file system that this driver makes. */
@@ -89,7 +79,7 @@ export function readSuperblock(path: string): Superblock | undefined {
 export async function repairFileSystem(path: string): Promise<void> {
   if (readSuperblock(path)?.hasErrors !== true) return
   try {
-    await execute('e2fsck', ['-fy', path], { env: withSbin() })
+    await runProgram('e2fsck', ['-fy', path])
   } catch (error) {
     const { code } = error as { code?: unknown }
     if (typeof code === 'number' && code < FSCK_FAILED) return
@@ -138,8 +128,7 @@ export function growFileSystem(target: string, { type, blockSize }: Superblock, 
 }
 
 function canMake(type: FileSystemType): boolean {
-  const found = searchPath().some((directory) => existsSync(join(directory, PROGRAMS[type])))
-  return found && kernelHas(type)
+  return isInstalled(PROGRAMS[type]) && kernelHas(type)
 }
 
 function kernelHas(type: FileSystemType): boolean {
@@ -152,15 +141,6 @@ function kernelHas(type: FileSystemType): boolean {
     return listed()
   }
   return true
-}
-
-function withSbin(): NodeJS.ProcessEnv {
-  return { ...process.env, PATH: searchPath().join(delimiter) }
-}
-
-function searchPath(): string[] {
-  const given = (process.env['PATH'] ?? '').split(delimiter).filter((directory) => directory !== '')
-  return [...given, '/usr/sbin', '/sbin']
 }
 
 function uuidAt(bytes: Buffer, at: number): string {
