@@ -16,24 +16,30 @@ export class Rollback {
     this.#steps.push(undo)
   }
 
-  /** Runs `work`; if it fails, takes back all that was noted, and rejects with the first error. */
-  static async guard<T>(work: (rollback: Rollback) => Promise<T>): Promise<T> {
+  /**
+   * Runs `work`; if it fails, takes back all that was noted, and rejects with the first error.
+   * @param onRemains told when something could not be taken back
+   */
+  static async guard<T>(work: (rollback: Rollback) => Promise<T>, onRemains?: () => void): Promise<T> {
     const rollback = new Rollback()
     try {
       return await work(rollback)
     } catch (error) {
-      await rollback.#undo()
+      if (!(await rollback.#undo())) onRemains?.()
       throw error
     }
   }
 
-  async #undo(): Promise<void> {
+  /** The first error is the one to report, so a step that fails tells no more than that. */
+  async #undo(): Promise<boolean> {
+    let isWhole = true
     for (const step of this.#steps.toReversed()) {
       try {
         await step()
       } catch {
-        // The first error is the one to report; what is left behind is unnamed, and the next open clears it.
+        isWhole = false
       }
     }
+    return isWhole
   }
 }

@@ -345,7 +345,8 @@ export class Store implements AsyncDisposable, ContainerHome {
     // The record of a container goes after its writable layer, so one without is what a removal left.
     const writables = new Set(await this.layers.writableNames())
     for (const record of await containers.list()) {
-      if (!writables.has(record.id)) await this.#endRemoval(record)
+      const isLeft = !writables.has(record.id) && !(await this.layers.isUnderWay(record.id))
+      if (isLeft) await this.#endRemoval(record)
     }
   }
 

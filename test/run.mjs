@@ -8,7 +8,8 @@
  * A test that cannot run here is skipped and listed at the end under its reason; with CI=true that is a failure, if it
  * was not run under another identity. The last line is `N passed, N failed`.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   accessSync,
   constants,
@@ -16,6 +17,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   chmodSync,
@@ -48,14 +50,14 @@ const ledger = join(scratch, 'ledger')
 const strict = process.env.CI === 'true' || process.env.LAYERSTACK_REQUIRE_ALL === '1'
 
 try {
-  process.exitCode = report(identities().map(runAs))
+  process.exitCode = report(await runAll(identities()))
 } finally {
   sweep(ledger)
   spawnSync('umount', ['-l', join(scratch, 'btrfs')])
   rmSync(scratch, { recursive: true, force: true })
 }
 
-/** @typedef {{ name: string, command: string[], directory: string, folders: string[], environment: Record<string, string> }} Identity */
+/** @typedef {{ name: string, command: string[], directory: string, folders: string[], environment: Record<string, string>, aside?: boolean }} Identity */
 
 /** @returns {Identity[]} */
 function identities() {
@@ -93,7 +95,7 @@ function inUserModeLinux() {
   const works = process.platform === 'linux' && process.arch === 'x64' && onPath('linux.uml')
   if (!works || hasDeviceMapper() || folders.length === 0) return []
   const command = [process.execPath, join(project, 'test/uml/boot.mjs'), '--shared', scratch]
-  return [{ name: 'in User-Mode Linux', command, directory: project, folders, environment: {} }]
+  return [{ name: 'in User-Mode Linux', command, directory: project, folders, environment: {}, aside: true }]
 }
 
 /** The kernel's word: programs of the device-mapper make its control file without asking. */
@@ -157,9 +159,21 @@ function readable(command) {
   return copy
 }
 
+/**
+ * One after the other, and beside them what runs on a kernel of its own, whose output is shown at the end.
+ * @param {Identity[]} all
+ */
+async function runAll(all) {
+  const beside = all.filter(({ aside }) => aside).map((identity) => runAs(identity, all.indexOf(identity)))
+  const runs = []
+  for (const [index, identity] of all.entries()) if (!identity.aside) runs.push(await runAs(identity, index))
+  return [...runs, ...(await Promise.all(beside))]
+}
+
 /** @param {Identity} identity */
-function runAs({ name, command, directory, folders, environment }, index) {
-  console.log(`\n── ${name} ${'─'.repeat(Math.max(0, 90 - name.length))}`)
+async function runAs({ name, command, directory, folders, environment, aside }, index) {
+  const title = `\n── ${name} ${'─'.repeat(Math.max(0, 90 - name.length))}`
+  if (!aside) console.log(title)
   const output = join(environment.HOME ?? scratch, `run-${index}.json`)
   const vitest = [
     process.execPath,
@@ -171,9 +185,11 @@ function runAs({ name, command, directory, folders, environment }, index) {
     `--outputFile.json=${output}`,
   ]
   const [program, ...rest] = [...command, ...vitest, ...folders]
-  const { status } = spawnSync(program, rest, {
+  const shown = aside ? join(scratch, `run-${index}.log`) : undefined
+  const stream = shown === undefined ? 'inherit' : openSync(shown, 'w')
+  const child = spawn(program, rest, {
     cwd: directory,
-    stdio: ['ignore', 'inherit', 'inherit'],
+    stdio: ['ignore', stream, stream],
     env: {
       ...process.env,
       ...environment,
@@ -181,6 +197,8 @@ function runAs({ name, command, directory, folders, environment }, index) {
       ...(index === 0 && { LAYERSTACK_TEST_LEDGER: ledger }),
     },
   })
+  const [status] = await once(child, 'exit')
+  if (shown !== undefined) console.log(`${title}\n${readFileSync(shown, 'utf8')}`)
   const results = existsSync(output) ? JSON.parse(readFileSync(output, 'utf8')).testResults : []
   const tests = results.flatMap((file) =>
     file.assertionResults.map((test) => ({

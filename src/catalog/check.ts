@@ -154,6 +154,7 @@ async function checkContainers(catalog: Catalog, report: Report): Promise<void> 
       if (fault !== undefined) await report({ kind: 'container-damaged', id }, `container ${name}: ${fault}`)
       continue
     }
+    if (await layers.isUnderWay(id)) continue
     await report({ kind: 'container-damaged', id }, `container ${name} has no writable layer`, async () => {
       await layers.discardWritable(id)
       await catalog.locked(() => containers.remove(id))

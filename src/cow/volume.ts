@@ -88,8 +88,9 @@ export class Volume {
   removeInode(number: number, release: (key: ByteString, value: Buffer) => void): void {
     const end = keyOf(number + 1, '')
     for (const [key, value] of this.tree.range(keyOf(number, ''), end)) {
-      release(key, value)
+      // First the shadow of a leaf that others have, too, which counts its content once more.
       this.tree.delete(key)
+      release(key, value)
     }
   }
 }

@@ -57,6 +57,11 @@ export class Lease implements AsyncDisposable {
     await this.#lock.release()
   }
 
+  /** Leaves it as one of a dead process: the next one who opens the store clears what it names. */
+  async abandon(): Promise<void> {
+    await this.#lock.release()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end()
   }

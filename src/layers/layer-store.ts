@@ -20,7 +20,7 @@ import { assemble, tarSizeOf } from '../tar/assemble.js'
 import { flattenedTree } from './flatten.js'
 import type { Layer, WritableLayer } from './layer.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
-import { recover } from './recovery.js'
+import { recover, WRITABLE } from './recovery.js'
 
 export interface LayerStoreOptions {
   /** The data root. */
@@ -238,7 +238,7 @@ export class LayerStore {
     this.#mayWrite()
     const below = parent === undefined ? undefined : await this.require(parent)
     const mountId = randomId()
-    const names = [`writable ${name}`, mountId, ...(parent === undefined ? [] : [parent])]
+    const names = [`${WRITABLE}${name}`, mountId, ...(parent === undefined ? [] : [parent])]
     return this.#leased(names, async (rollback) => {
       rollback.onFailure(() => this.#driver.remove(mountId))
       await this.#driver.createReadWrite(mountId, below?.cacheId, storageOptions && { storageOptions })
@@ -291,6 +291,11 @@ export class LayerStore {
     return this.#db.writableNames()
   }
 
+  /** Whether a living process makes or removes the writable layer: it may come, and it may come back. */
+  async isUnderWay(name: string): Promise<boolean> {
+    return (await Lease.namedByLiving(this.#leases)).has(`${WRITABLE}${name}`)
+  }
+
   /** Removes the entry of a writable layer that is damaged; what the driver keeps of it is an orphan then. */
   async discardWritable(name: string): Promise<void> {
     this.#mayWrite()
@@ -329,7 +334,7 @@ export class LayerStore {
     const layer = await this.#db.writable(name)
     if (layer === undefined) return
     const ids = [layer.mountId, ...(layer.initId === undefined ? [] : [layer.initId])]
-    await this.#leased(ids, async (rollback) => {
+    await this.#leased([`${WRITABLE}${name}`, ...ids], async (rollback) => {
       const isOurs = await this.#locked(async () => {
         await this.#refuseUsed(name, layer.mountId, [ADOPT, USES])
         if ((await this.#db.writable(name))?.mountId !== layer.mountId) return false
@@ -583,13 +588,17 @@ export class LayerStore {
     if ((await Lease.named(this.#leases)).has(id)) throw inUse(id, 'it is pinned by work under way')
   }
 
-  /** Runs work under a lease and takes back what it noted if it fails; the lease ends after that. */
+  /**
+   * Runs work under a lease and takes back what it noted if it fails; the lease ends after that, or is left to the next open
+   * if something could not be taken back.
+   */
   async #leased<T>(names: readonly string[], work: (rollback: Rollback) => Promise<T>): Promise<T> {
     const lease = await Lease.take(this.#leases, names)
+    let isWhole = true
     try {
-      return await Rollback.guard(work)
+      return await Rollback.guard(work, () => (isWhole = false))
     } finally {
-      await lease.end()
+      await (isWhole ? lease.end() : lease.abandon())
     }
   }
 

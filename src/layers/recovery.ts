@@ -49,7 +49,8 @@ export async function recover(recovery: Recovery): Promise<void> {
   }
 }
 
-const WRITABLE = 'writable '
+/** Of a lease's name: what follows is the name of a writable layer that is being made or removed. */
+export const WRITABLE = 'writable '
 
 async function recoverNames({ db, driver, ...recovery }: Recovery, names: readonly string[]): Promise<void> {
   for (const name of names.filter((each) => each.startsWith(WRITABLE))) {

@@ -75,7 +75,8 @@ function perform(fs: RawFs, name: string, at: ByteString, rest: readonly (string
     case 'mknod':
       return fs.mknod(at, 'char', 0o600, { major: number(0), minor: 300_000 })
     case 'chmod':
-      return fs.chmod(at, 0o4000 | number(0))
+      // No set-id bits: the plain tree does not know when they go.
+      return fs.chmod(at, 0o1000 | (number(0) & 0o777))
     case 'chown':
       return fs.chown(at, number(0) * 16_000_000, number(1))
     case 'utimes':

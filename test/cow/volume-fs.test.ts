@@ -40,6 +40,23 @@ describe('a volume', () => {
     )
   })
 
+  it('removes files that a snapshot has, too, though their leaves are not those of their names', async () => {
+    const store = open()
+    const fs = new VolumeFs(store, store.create('base'))
+    const names = Array.from({ length: 400 }, (_, index) => `file${index}` as ByteString)
+    for (const name of names) {
+      const file = fs.open(name, constants.O_CREAT | constants.O_WRONLY, 0o644)
+      file.write(Buffer.alloc(4096, 1), 0)
+      file.close()
+    }
+    const child = new VolumeFs(store, store.create('child', { from: 'base' }))
+    for (const name of names) child.unlink(name)
+    store.commitNow()
+    expect(child.readdir('' as ByteString)).toEqual([])
+    expect(fs.readdir('' as ByteString).length).toBe(400)
+    expect(await checkStore(store)).toEqual([])
+  })
+
   it('shares what it has with its snapshots, and none sees what another does', async () => {
     const steps = fc.array(fc.tuple(fc.nat(), fc.option(operation)), { minLength: 20, maxLength: 150 })
     await fc.assert(
