@@ -40,7 +40,12 @@ const FOLDERS_FOR_ALL = [
 ]
 const NEEDS_DEVICE_MAPPER = [
   'test/conformance/devicemapper.test.ts',
-  'test/drivers/devicemapper',
+  'test/drivers/devicemapper.test.ts',
+  'test/drivers/devicemapper-input.test.ts',
+  'test/drivers/devicemapper-judge.test.ts',
+  'test/drivers/devicemapper-kill.test.ts',
+  'test/drivers/devicemapper-pool.test.ts',
+  'test/drivers/devicemapper-udev.test.ts',
   'test/sys/dm.test.ts',
 ]
 const project = resolve(import.meta.dirname, '..')
@@ -183,6 +188,8 @@ async function runAs({ name, command, directory, folders, environment, aside }, 
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${output}`,
+    // The device-mapper's names are one for all, and the tests look at all of them.
+    ...(aside ? ['--maxWorkers=1'] : []),
   ]
   const [program, ...rest] = [...command, ...vitest, ...folders]
   const shown = aside ? join(scratch, `run-${index}.log`) : undefined
