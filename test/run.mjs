@@ -188,8 +188,6 @@ async function runAs({ name, command, directory, folders, environment, aside }, 
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${output}`,
-    // The device-mapper's names are one for all, and the tests look at all of them.
-    ...(aside ? ['--maxWorkers=1'] : []),
   ]
   const [program, ...rest] = [...command, ...vitest, ...folders]
   const shown = aside ? join(scratch, `run-${index}.log`) : undefined
