@@ -41,7 +41,7 @@ export function killing({
 
     it(
       `a process killed ${rounds} times at any moment leaves a store that is whole at the next open`,
-      unless(reason),
+      { ...unless(reason), timeout: 180_000 },
       async () => {
         const root = join(scratch, 'root')
         for (let round = 0; round < rounds; round++) {
