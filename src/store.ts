@@ -35,7 +35,7 @@ import {
 } from './images/image-config.js'
 import { ImageStore } from './images/image-store.js'
 import type { Image, InspectedImage } from './images/image.js'
-import { LayerStore } from './layers/layer-store.js'
+import { LayerStore, type OnPinned } from './layers/layer-store.js'
 import type { OperationOptions } from './operation.js'
 import { parseReference, withDefaultTag, type Reference } from './references/reference.js'
 import { ReferenceStore } from './references/reference-store.js'
@@ -183,20 +183,22 @@ export class Store implements AsyncDisposable, ContainerHome {
     const edited = applyChanges({}, options.changes ?? [])
     const references = referencesOf(options)
     const source = typeof rootfs === 'string' ? { path: rootfs } : { chunks: rootfs }
-    const layer = await this.layers.register(source, options)
     const empty: ImageConfig = {
       architecture: machinePlatform().architecture,
       os: 'linux',
       rootfs: { type: 'layers', diff_ids: [] },
     }
-    const config = childConfig(empty, {
-      diffId: layer.diffId,
-      config: edited,
-      created: now(),
-      createdBy: '',
-      comment: options.message ?? 'Imported from -',
+    return this.#publishMade(options, async (onPinned) => {
+      const layer = await this.layers.register(source, { ...options, onPinned })
+      const config = childConfig(empty, {
+        diffId: layer.diffId,
+        config: edited,
+        created: now(),
+        createdBy: '',
+        comment: options.message ?? 'Imported from -',
+      })
+      return { config: encodeConfig(config), references }
     })
-    return this.#add({ config: encodeConfig(config), references }, options)
   }
 
   async images(): Promise<Image[]> {
@@ -252,15 +254,18 @@ export class Store implements AsyncDisposable, ContainerHome {
     const parent = await this.image(referenceOrId)
     if (parent.chainId === undefined)
       throw new StoreError('LAYER_MISSING', `image ${parent.id} has no layers`)
-    const layer = await this.layers.flatten(parent.chainId, options)
-    const config = flattenedConfig(parent.config, {
-      diffId: layer.diffId,
-      config: parent.config.config ?? {},
-      created: now(),
-      createdBy: '',
-      comment: `flattened ${parent.layers.length} layers of ${parent.id}`,
+    const { chainId } = parent
+    return this.#publishMade(options, async (onPinned) => {
+      const layer = await this.layers.flatten(chainId, { ...options, onPinned })
+      const config = flattenedConfig(parent.config, {
+        diffId: layer.diffId,
+        config: parent.config.config ?? {},
+        created: now(),
+        createdBy: '',
+        comment: `flattened ${parent.layers.length} layers of ${parent.id}`,
+      })
+      return { config: encodeConfig(config), references }
     })
-    return this.#add({ config: encodeConfig(config), references }, options)
   }
 
   /** Makes a container, and mounts it. */
@@ -342,11 +347,12 @@ export class Store implements AsyncDisposable, ContainerHome {
   async recover(): Promise<void> {
     const { containers } = this.#catalog
     await this.layers.open((id) => containers.has(id))
-    // The record of a container goes after its writable layer, so one without is what a removal left.
+    // The record of a container comes after its writable layer and goes after it: one without is what a removal left.
+    const records = await containers.list()
     const writables = new Set(await this.layers.writableNames())
-    for (const record of await containers.list()) {
-      const isLeft = !writables.has(record.id) && !(await this.layers.isUnderWay(record.id))
-      if (isLeft) await this.#endRemoval(record)
+    for (const record of records) {
+      if (writables.has(record.id) || !(await this.layers.isGone(record.id))) continue
+      await this.#forget(record)
     }
   }
 
@@ -356,21 +362,23 @@ export class Store implements AsyncDisposable, ContainerHome {
     const parent = await this.#catalog.images.config(record.image)
     const edited = applyChanges(parent.config ?? {}, options.changes ?? [])
     const references = referencesOf(options)
-    const layer = await asContainer(record, this.layers.commit(record.id, options))
-    const config = childConfig(parent, {
-      diffId: layer.diffId,
-      config: edited,
-      created: now(),
-      createdBy: '',
-      author: options.author,
-      comment: options.message,
-    })
-    const added = { config: encodeConfig(config), references, parent: record.image }
-    if (options.consume !== true) return this.#add(added, options)
-    // The layer is all that is left of the container: it stays, whatever happens.
-    const [image] = await this.#catalog.publish([added], options)
-    await this.#forget(record)
-    return image as Image
+    const consume = options.consume === true
+    const make = async (onPinned: OnPinned): Promise<NewImage> => {
+      const layer = await asContainer(record, this.layers.commit(record.id, { ...options, onPinned }))
+      const config = childConfig(parent, {
+        diffId: layer.diffId,
+        config: edited,
+        created: now(),
+        createdBy: '',
+        author: options.author,
+        comment: options.message,
+      })
+      return { config: encodeConfig(config), references, parent: record.image }
+    }
+    // The layer is all that is left of a container that was consumed: then it stays, whatever happens.
+    const image = await this.#publishMade(options, make, { keep: consume })
+    if (consume) await this.#forget(record)
+    return image
   }
 
   /** @internal for `Container` */
@@ -380,28 +388,34 @@ export class Store implements AsyncDisposable, ContainerHome {
     await this.#forget(record)
   }
 
-  /** Of a removal that was left, or is under way in another process: then it is that one's. */
-  async #endRemoval(record: ContainerRecord): Promise<void> {
-    try {
-      await this.removeContainer(record)
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== 'CONTAINER_IN_USE') throw error
-    }
-  }
-
   async #forget({ id }: ContainerRecord): Promise<void> {
     await this.#catalog.locked(() => this.#catalog.containers.remove(id))
   }
 
-  /** Without its image nobody could find a new layer again. */
-  async #add(image: NewImage, options: OperationOptions): Promise<Image> {
+  /**
+   * Stores the image of a layer that `make` makes; nobody removes the layer in between. If that fails the layer goes, since
+   * without its image nobody could find it again, unless it is to be kept.
+   */
+  async #publishMade(
+    options: OperationOptions,
+    make: (onPinned: OnPinned) => Promise<NewImage>,
+    { keep = false } = {},
+  ): Promise<Image> {
+    const pins: AsyncDisposable[] = []
+    let made: NewImage | undefined
     try {
-      const [added] = await this.#catalog.publish([image], options)
-      return added as Image
+      made = await make((pin) => pins.push(pin))
+      const [image] = await this.#catalog.publish([made], options)
+      return image as Image
     } catch (error) {
-      const { rootfs } = parseImageConfig(image.config)
-      await this.#catalog.locked(() => removeUnusedLayers(this.#catalog, chainIds(rootfs.diff_ids)))
+      await unpin(pins)
+      if (made !== undefined && !keep) {
+        const { rootfs } = parseImageConfig(made.config)
+        await this.#catalog.locked(() => removeUnusedLayers(this.#catalog, chainIds(rootfs.diff_ids)))
+      }
       throw error
+    } finally {
+      await unpin(pins)
     }
   }
 
@@ -413,6 +427,10 @@ export class Store implements AsyncDisposable, ContainerHome {
     this.#open()
     if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
   }
+}
+
+async function unpin(pins: AsyncDisposable[]): Promise<void> {
+  for (const pin of pins.splice(0)) await pin[Symbol.asyncDispose]()
 }
 
 function newImage({ configBytes, references }: ArchivedImage): NewImage {

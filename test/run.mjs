@@ -26,6 +26,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
+import { hasDeviceMapper } from './support/device-mapper.mjs'
 import { sweep } from './sweep.mjs'
 
 const ORDINARY_USER = '65534'
@@ -98,14 +99,9 @@ function inUserModeLinux() {
             : filters.filter((filter) => filter.startsWith(wanted)),
         )
   const works = process.platform === 'linux' && process.arch === 'x64' && onPath('linux.uml')
-  if (!works || hasDeviceMapper() || folders.length === 0) return []
+  if (!works || hasDeviceMapper || folders.length === 0) return []
   const command = [process.execPath, join(project, 'test/uml/boot.mjs'), '--shared', scratch]
   return [{ name: 'in User-Mode Linux', command, directory: project, folders, environment: {}, aside: true }]
-}
-
-/** The kernel's word: programs of the device-mapper make its control file without asking. */
-function hasDeviceMapper() {
-  return readFileSync('/proc/misc', 'utf8').includes('device-mapper')
 }
 
 function ordinary(folders) {
@@ -210,18 +206,17 @@ async function runAs({ name, command, directory, folders, environment, aside }, 
       id: `${file.name.slice(directory.length + 1)} › ${test.fullName}`,
       status: test.status,
       reason: test.meta?.reason,
+      message: test.failureMessages?.[0],
     })),
   )
-  const brokenFiles = results.filter(
-    (file) => file.status === 'failed' && file.assertionResults.length === 0,
-  ).length
-  return {
-    name,
-    tests,
-    failedOtherwise:
-      brokenFiles +
-      (status !== 0 && tests.every((test) => test.status !== 'failed') && brokenFiles === 0 ? 1 : 0),
+  for (const file of results) {
+    if (file.status !== 'failed' || file.assertionResults.length > 0) continue
+    tests.push({ id: file.name.slice(directory.length + 1), status: 'failed', message: file.message })
   }
+  if (status !== 0 && tests.every((test) => test.status !== 'failed')) {
+    tests.push({ id: 'the run itself', status: 'failed', message: `vitest ended with ${status}` })
+  }
+  return { name, tests }
 }
 
 function report(runs) {
@@ -232,12 +227,13 @@ function report(runs) {
     if (isSkipped(test) && !skipped.has(test.id)) skipped.set(test.id, test.reason)
   }
   const passed = all.filter((test) => test.status === 'passed').length
-  const failed =
-    all.filter((test) => test.status === 'failed').length +
-    runs.reduce((sum, run) => sum + run.failedOtherwise, 0)
+  const failures = runs.flatMap(({ name, tests }) =>
+    tests.filter(({ status }) => status === 'failed').map((test) => ({ ...test, name })),
+  )
   if (skipped.size > 0) console.log(`\nNot exercised here:\n${table(skipped)}`)
   if (skipped.size > 0 && strict) console.log('\nIn CI a skipped test is a failure.')
-  const bad = failed + (strict ? skipped.size : 0)
+  for (const { name, id, message } of failures) console.log(`\nFailed ${name}: ${id}\n${firstLines(message)}`)
+  const bad = failures.length + (strict ? skipped.size : 0)
   console.log(
     `\n${passed} passed, ${bad} failed${!strict && skipped.size > 0 ? `, ${skipped.size} skipped` : ''}`,
   )
@@ -253,6 +249,10 @@ function table(skipped) {
       return [`  ${reason ?? 'for no reason given'}:`, ...ids].join('\n')
     })
     .join('\n')
+}
+
+function firstLines(text = '') {
+  return text.split('\n', 20).join('\n')
 }
 
 function isSkipped({ status }) {

@@ -5,6 +5,7 @@ import { chainIds, isDigest, type ImageID } from '../digest.js'
 import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
 import type { Image } from '../images/image.js'
+import { parseImageConfig } from '../images/image-config.js'
 import type { ImageStore } from '../images/image-store.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import { Rollback, type OperationOptions } from '../operation.js'
@@ -124,11 +125,11 @@ export class Catalog {
     const before = new Set(await this.images.list())
     const ids: ImageID[] = []
     for (const { config, parent } of entries) {
+      // Layers first: a process that died in between would leave an image without them.
+      for (const chain of chainIds(parseImageConfig(config).rootfs.diff_ids)) await this.layers.require(chain)
       const id = await this.images.add(config)
       ids.push(id)
       if (!before.has(id)) rollback.onFailure(() => this.images.remove(id))
-      for (const chain of chainIds((await this.images.config(id)).rootfs.diff_ids))
-        await this.layers.require(chain)
       if (parent !== undefined && !before.has(id)) await this.images.setParent(id, parent)
     }
     const names = entries.flatMap(({ references }, index) =>

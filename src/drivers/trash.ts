@@ -15,17 +15,18 @@ export function isTrash(name: string): boolean {
 /**
  * Removes `<directory>/<name>`: it is gone at once, under another name its content after it. A crash in between leaves
  * what {@link emptyTrash} clears. Harmless when there is nothing.
+ * @param remove what takes a layer of this driver away
  */
-export async function trash(directory: string, name: string): Promise<void> {
+export async function trash(directory: string, name: string, remove = discard): Promise<void> {
   const path = join(directory, `${name}${SUFFIX}`)
-  await discard(path)
+  await remove(path)
   try {
     renameSync(join(directory, name), path)
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return
     throw error
   }
-  await discard(path)
+  await remove(path)
 }
 
 /** Removes a tree; one that takes its time in a worker thread. */
@@ -35,8 +36,8 @@ export async function discard(path: string): Promise<void> {
 }
 
 /** Clears what a crash left of layers that were being removed. */
-export async function emptyTrash(directory: string): Promise<void> {
+export async function emptyTrash(directory: string, remove = discard): Promise<void> {
   for (const name of await readdir(directory)) {
-    if (isTrash(name)) await discard(join(directory, name))
+    if (isTrash(name)) await remove(join(directory, name))
   }
 }

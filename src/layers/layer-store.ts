@@ -29,7 +29,14 @@ export interface LayerStoreOptions {
   readonly readOnly: boolean
 }
 
-export interface RegisterOptions extends OperationOptions {
+/** Takes the pin (`LayerStore.pin`) on the layer that is made, from before it is there; the caller disposes of it. */
+export type OnPinned = (pin: AsyncDisposable) => void
+
+export interface MakeOptions extends OperationOptions {
+  readonly onPinned?: OnPinned | undefined
+}
+
+export interface RegisterOptions extends MakeOptions {
   readonly parent?: ChainID | undefined
   /** What the layer is claimed to be: another DiffID is `DIGEST_MISMATCH`, and a layer that is here is not read. */
   readonly expected?: DiffID | undefined
@@ -37,7 +44,7 @@ export interface RegisterOptions extends OperationOptions {
   readonly blob?: Digest | undefined
 }
 
-export interface CommitOptions extends OperationOptions {
+export interface CommitOptions extends MakeOptions {
   /** The writable layer is given up, and becomes the layer. @default false */
   readonly consume?: boolean | undefined
 }
@@ -141,12 +148,8 @@ export class LayerStore {
    */
   async driverOrphans(): Promise<string[]> {
     const kept = await this.#driver.list()
-    if (!(await this.#db.isSound())) return []
-    const named = new Set((await this.#db.soundLayers()).map(({ cacheId }) => cacheId))
-    for (const { mountId, initId } of await this.#db.writables()) {
-      named.add(mountId)
-      if (initId !== undefined) named.add(initId)
-    }
+    const named = await this.#db.driverIds()
+    if (named === undefined) return []
     for (const name of await Lease.named(this.#leases)) for (const word of name.split(' ')) named.add(word)
     return kept.filter((id) => !named.has(id))
   }
@@ -184,6 +187,8 @@ export class LayerStore {
   async pin(ids: readonly ChainID[]): Promise<AsyncDisposable> {
     this.#mayWrite()
     const lease = await Lease.take(this.#leases, ids)
+    // Whoever looked before the lease was there has ended its removal after this.
+    await this.#locked(async () => undefined)
     return { [Symbol.asyncDispose]: () => lease.end() }
   }
 
@@ -236,15 +241,14 @@ export class LayerStore {
     makeKnown: () => Promise<void> = async () => undefined,
   ): Promise<WritableLayer> {
     this.#mayWrite()
-    const below = parent === undefined ? undefined : await this.require(parent)
     const mountId = randomId()
     const names = [`${WRITABLE}${name}`, mountId, ...(parent === undefined ? [] : [parent])]
     return this.#leased(names, async (rollback) => {
+      const below = await this.#foundation(parent)
       rollback.onFailure(() => this.#driver.remove(mountId))
       await this.#driver.createReadWrite(mountId, below?.cacheId, storageOptions && { storageOptions })
       const layer: WritableLayer = { name, mountId, initId: undefined, parent }
       await this.#locked(async () => {
-        if (parent !== undefined) await this.require(parent)
         if ((await this.#db.writable(name)) !== undefined) {
           throw new StoreError('NAME_CONFLICT', `there is a writable layer ${name} already`)
         }
@@ -296,6 +300,13 @@ export class LayerStore {
     return (await Lease.namedByLiving(this.#leases)).has(`${WRITABLE}${name}`)
   }
 
+  /** Whether the writable layer is away for good: whoever was removing it cannot bring it back any more. */
+  async isGone(name: string): Promise<boolean> {
+    const isHere = async (): Promise<boolean> => (await this.#db.writableNames()).includes(name)
+    // Again at the end: a removal that failed in between brought it back.
+    return !(await isHere()) && !(await this.isUnderWay(name)) && !(await isHere())
+  }
+
   /** Removes the entry of a writable layer that is damaged; what the driver keeps of it is an orphan then. */
   async discardWritable(name: string): Promise<void> {
     this.#mayWrite()
@@ -328,24 +339,29 @@ export class LayerStore {
     return this.#driver.diffSize(layer.mountId, await this.#driverParent(layer), options)
   }
 
-  /** Harmless if it is not there. `LAYER_IN_USE` while a view of it is open, or it is being committed. */
+  /** Harmless if it is gone. `LAYER_IN_USE` while a view of it is open, or somebody else commits, makes or removes it. */
   async removeWritable(name: string): Promise<void> {
     this.#mayWrite()
     const layer = await this.#db.writable(name)
-    if (layer === undefined) return
+    if (layer === undefined) {
+      if (await this.isGone(name)) return
+      throw new StoreError('LAYER_IN_USE', `container layer ${name} is being made or removed`)
+    }
     const ids = [layer.mountId, ...(layer.initId === undefined ? [] : [layer.initId])]
-    await this.#leased([`${WRITABLE}${name}`, ...ids], async (rollback) => {
-      const isOurs = await this.#locked(async () => {
+    const isOurs = await this.#leased([`${WRITABLE}${name}`, ...ids], async (rollback) => {
+      const isFirst = await this.#locked(async () => {
         await this.#refuseUsed(name, layer.mountId, [ADOPT, USES])
         if ((await this.#db.writable(name))?.mountId !== layer.mountId) return false
         await this.#db.removeWritable(layer)
         return true
       })
-      // Somebody else was first, and does the rest.
-      if (!isOurs) return
+      if (!isFirst) return false
       rollback.onFailure(() => this.#db.addWritable(layer))
       for (const id of ids) await this.#driver.remove(id)
+      return true
     })
+    // Somebody else was first: it may be gone by now.
+    if (!isOurs) await this.removeWritable(name)
   }
 
   /** Makes a layer of what the writable one holds, on the same parent. Each changed byte is read once. */
@@ -359,7 +375,7 @@ export class LayerStore {
   }
 
   /** Merges a stack into one layer without a parent, straight from the layers. */
-  async flatten(top: ChainID, options: OperationOptions = {}): Promise<Layer> {
+  async flatten(top: ChainID, options: MakeOptions = {}): Promise<Layer> {
     this.#mayWrite()
     await using _pin = await this.pin([top])
     const stack = await this.#stack(top)
@@ -438,6 +454,7 @@ export class LayerStore {
       const result = await this.#readForConsume(mountId, below, splitFile, progress)
       const made: Layer = { ...result, chainId: chainId(parent, result.diffId), parent, cacheId }
       const twin = await this.#locked(async () => {
+        await this.#pinMade(made, options)
         const there = await this.#db.layer(made.chainId)
         if (there !== undefined) return there
         await this.#db.publish(writeSet, layerOf(made))
@@ -484,13 +501,13 @@ export class LayerStore {
   /** Makes a driver's layer and its entry in the layerdb; `work` fills the one and writes the tar-split of the other. */
   #make(
     parent: ChainID | undefined,
-    options: OperationOptions,
+    options: MakeOptions,
     work: (writeSet: string, cacheId: string, below: Layer | undefined) => Promise<LayerResult>,
   ): Promise<Layer> {
     const cacheId = randomId()
     return this.#leased([cacheId, ...(parent === undefined ? [] : [parent])], async (rollback) => {
       options.signal?.throwIfAborted()
-      const below = parent === undefined ? undefined : await this.require(parent)
+      const below = await this.#foundation(parent)
       rollback.onFailure(() => this.#driver.remove(cacheId))
       await this.#driver.create(cacheId, below?.cacheId)
       const writeSet = await this.#db.writeSet(cacheId)
@@ -498,7 +515,7 @@ export class LayerStore {
       const { diffId, size } = await work(writeSet, cacheId, below)
       const made: Layer = { chainId: chainId(parent, diffId), diffId, parent, size, cacheId }
       const twin = await this.#locked(async () => {
-        if (parent !== undefined) await this.require(parent)
+        await this.#pinMade(made, options)
         const there = await this.#db.layer(made.chainId)
         if (there === undefined) await this.#db.publish(writeSet, made)
         return there
@@ -510,6 +527,19 @@ export class LayerStore {
       options.onProgress?.({ type: 'layer:stored', id: diffId, size })
       return twin ?? made
     })
+  }
+
+  /** What a layer is to stand on. Asked under a lease that names it: from then on nobody removes it. */
+  async #foundation(parent: ChainID | undefined): Promise<Layer | undefined> {
+    if (parent === undefined) return undefined
+    return this.#locked(() => this.require(parent))
+  }
+
+  /** Under the lock under which it is published: so nobody who looks for leases sees the layer alone. */
+  async #pinMade({ chainId: id }: Layer, { onPinned }: MakeOptions): Promise<void> {
+    if (onPinned === undefined) return
+    const lease = await Lease.take(this.#leases, [id])
+    onPinned({ [Symbol.asyncDispose]: () => lease.end() })
   }
 
   async *#tar(id: ChainID): AsyncGenerator<Uint8Array, void, void> {

@@ -140,14 +140,18 @@ export class LayerDb {
     return layers.filter((layer) => layer !== undefined)
   }
 
-  /** Whether nothing is damaged: then every driver's layer that is not named here belongs to nobody. */
-  async isSound(): Promise<boolean> {
+  /**
+   * Ids of all layers of the driver that are named here; `undefined` while an entry is damaged, since that may be the one
+   * that names a further one.
+   */
+  async driverIds(): Promise<Set<string> | undefined> {
     try {
-      for (const id of await this.chainIds()) await this.layer(id)
-      await this.writables()
-      return true
+      const layers = await Promise.all((await this.chainIds()).map((id) => this.layer(id)))
+      const ids = layers.map((layer) => layer?.cacheId)
+      for (const { mountId, initId } of await this.writables()) ids.push(mountId, initId)
+      return new Set(ids.filter((id) => id !== undefined))
     } catch (error) {
-      if (error instanceof StoreError) return false
+      if (error instanceof StoreError) return undefined
       throw error
     }
   }

@@ -26,15 +26,12 @@ export interface Recovery {
  */
 export async function recover(recovery: Recovery): Promise<void> {
   const { leases, db, driver } = recovery
-  // An entry that is damaged may be the one that has what a lease names: nothing is known to be nobody's.
-  if (!(await db.isSound())) return
   // Those that use a container's layer stand in the way of its removal: they go first.
   for (const removes of [false, true]) {
     for await (const { lease, names } of Lease.abandoned(leases)) {
       if (names.some((name) => name.startsWith(WRITABLE)) !== removes) continue
       try {
-        await recoverNames(recovery, names)
-        await lease.end()
+        if (await recoverNames(recovery, names)) await lease.end()
       } catch (error) {
         // Somebody holds what is to go: a later open finds the lease again.
         if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
@@ -52,24 +49,31 @@ export async function recover(recovery: Recovery): Promise<void> {
 /** Of a lease's name: what follows is the name of a writable layer that is being made or removed. */
 export const WRITABLE = 'writable '
 
-async function recoverNames({ db, driver, ...recovery }: Recovery, names: readonly string[]): Promise<void> {
-  for (const name of names.filter((each) => each.startsWith(WRITABLE))) {
-    const writable = name.slice(WRITABLE.length)
-    if (!(await recovery.isNamed(writable))) await recovery.removeWritable(writable)
-  }
+/** False where it cannot be known what is nobody's, since an entry of the layerdb is damaged: a later open looks again. */
+async function recoverNames(
+  { db, driver, ...recovery }: Recovery,
+  names: readonly string[],
+): Promise<boolean> {
   // What the process stored until it died is known only now that it is dead.
-  const caches = new Set((await db.soundLayers()).map(({ cacheId }) => cacheId))
-  const mounts = new Set((await db.writables()).map(({ mountId }) => mountId))
+  const named = await db.driverIds()
+  if (named === undefined) return false
+  for (const name of names.filter((each) => each.startsWith(WRITABLE))) {
+    const writable = await db.writable(name.slice(WRITABLE.length))
+    if (writable !== undefined && !(await recovery.isNamed(writable.name))) {
+      await recovery.removeWritable(writable.name)
+    }
+  }
   for (const name of names) {
     const [kind, mountId = '', cacheId = '', writable = ''] = name.split(' ')
     if (kind === 'adopt') {
       await db.removeWriteSet(cacheId)
-      if (!caches.has(cacheId)) continue
+      if (!named.has(cacheId)) continue
       if (!(await driver.exists(cacheId))) await driver.adopt?.(mountId, cacheId)
       await db.removeWritable({ name: writable, mountId })
     } else if (kind === name && !name.startsWith('sha256:')) {
       await db.removeWriteSet(name)
-      if (!caches.has(name) && !mounts.has(name)) await driver.remove(name)
+      if (!named.has(name)) await driver.remove(name)
     }
   }
+  return true
 }

@@ -19,13 +19,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Driver } from '#layerstack/drivers/driver.js'
+import { treeOf } from '#layerstack/conformance/tree.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import type { LayerFs } from '#layerstack/fs/layer-fs.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
 import { findProgram } from '../support/program.js'
 import { noCalls, notInstalled, unless } from '../support/needs.js'
 import { KERNEL, noKernel, opener, USERSPACE } from './openers.js'
-import { describeTree } from './trees.js'
 
 const setpriv = findProgram('setpriv') ?? ''
 /** Removed at the end; `root` is in it, or it itself. */
@@ -286,10 +286,10 @@ describe("the kernel's overlay", unless(noKernel), () => {
       await fs.unlink('/dir/new')
       await fs.mkdir('/dir/sub')
     })
-    const seen = await inView(userspace, 'top', async (fs) => describeTree(fs.raw))
-    expect(await inView(kernel, 'top', async (fs) => describeTree(fs.raw))).toEqual(seen)
+    const seen = await inView(userspace, 'top', async (fs) => treeOf(fs.raw))
+    expect(await inView(kernel, 'top', async (fs) => treeOf(fs.raw))).toEqual(seen)
     await kernel.create('child', 'top')
-    expect(await inView(kernel, 'child', async (fs) => describeTree(fs.raw))).toEqual(seen)
+    expect(await inView(kernel, 'child', async (fs) => treeOf(fs.raw))).toEqual(seen)
   })
 
   it('is mounted while a view is open, with options that keep the upper directory plain', async () => {

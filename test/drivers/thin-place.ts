@@ -1,4 +1,4 @@
-import { closeSync, existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'vitest'
@@ -7,6 +7,7 @@ import type { Driver } from '#layerstack/drivers/driver.js'
 import { blockDevicePath } from '#layerstack/sys/block-device.js'
 import { createDmDevice, dmDevice } from '#layerstack/sys/dm.js'
 import { attachLoop } from '#layerstack/sys/loop.js'
+import { hasDeviceMapper } from '../support/device-mapper.mjs'
 import { enterDirectory } from '../support/ledger.js'
 import { removeTree } from '../support/mounts.js'
 import { noMounts, notInstalled, type Reason } from '../support/needs.js'
@@ -15,13 +16,8 @@ import { run } from '../support/program.js'
 /** `test/run.mjs` runs what is skipped for this in User-Mode Linux, where that is installed. */
 export const noThinPools: Reason =
   noMounts ??
-  (hasDeviceMapper() ? undefined : 'this kernel has no device-mapper') ??
+  (hasDeviceMapper ? undefined : 'this kernel has no device-mapper') ??
   notInstalled('dmsetup', 'thin_check', 'mkfs.xfs', 'xfs_repair', 'mkfs.ext4', 'e2fsck')
-
-/** The kernel's word: programs of the device-mapper make its control file without asking. */
-function hasDeviceMapper(): boolean {
-  return readFileSync('/proc/misc', 'utf8').includes('device-mapper')
-}
 
 /** The smallest file systems that there can be, so that tests are quick. */
 export const SMALL = {

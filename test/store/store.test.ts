@@ -160,6 +160,43 @@ for (const settings of storeSettings) {
       await expect(mounted.remove()).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
     })
 
+    it('keeps a container whose removal fails twice at once, since another store has mounted it', async () => {
+      const image = await loaded(options)
+      await using other = await openStore({ root: join(scratch, 'root'), ...options })
+      const container = await (store as Store).createContainer(image.id, { name: 'shared' })
+      await container.unmount()
+      await using there = await other.container('shared')
+      for (let round = 0; round < 5; round++) {
+        await using third = await openStore({ root: join(scratch, 'root'), ...options })
+        await using twin = await third.container('shared').catch(() => undefined)
+        await twin?.unmount()
+        const removals = await Promise.allSettled([container.remove(), twin?.remove() ?? container.remove()])
+        for (const removal of removals) {
+          expect(removal).toMatchObject({ status: 'rejected', reason: { code: 'CONTAINER_IN_USE' } })
+        }
+        expect((await (store as Store).containers()).map(({ name }) => name)).toEqual(['shared'])
+      }
+      expect(await there.fs.exists('/')).toBe(true)
+      expect((await (store as Store).check()).problems).toEqual([])
+    })
+
+    it('keeps the layer of a commit whose image is not there yet from a prune of another store', async () => {
+      const image = await loaded(options)
+      await using other = await openStore({ root: join(scratch, 'root'), ...options })
+      for (const consume of [true, false]) {
+        const container = await (store as Store).createContainer(image.id)
+        await container.fs.writeFile('/new', `consume: ${consume}`)
+        await container.unmount()
+        let isDone = false
+        const commit = container
+          .commit({ consume, reference: `kept:${consume}` })
+          .finally(() => (isDone = true))
+        while (!isDone) await other.prune()
+        expect((await commit).layers.length).toBe(image.layers.length + 1)
+        if (!consume) await container.remove()
+      }
+    })
+
     it('does not consume a container that another store has mounted', async () => {
       const image = await loaded(options)
       await using other = await openStore({ root: join(scratch, 'root'), ...options })

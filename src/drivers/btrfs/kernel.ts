@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { isErrno } from '../../errors.js'
 import { removeQgroup } from '../../sys/btrfs-quota.js'
 import { destroySubvolume, isSubvolume, subvolumeInfo } from '../../sys/btrfs-subvolume.js'
@@ -8,12 +8,12 @@ import { discard } from '../trash.js'
  * Removes a subvolume, those nested in it, and its qgroup. Where the kernel lets an ordinary user destroy none, it is
  * emptied, and removed as a directory.
  */
-export async function removeSubvolume(directory: string, name: string): Promise<void> {
-  const path = join(directory, name)
+export async function removeSubvolume(path: string): Promise<void> {
   if (!isSubvolume(path)) return discard(path)
+  const directory = dirname(path)
   const { id } = subvolumeInfo(path)
   try {
-    destroySubvolume(directory, Buffer.from(name))
+    destroySubvolume(directory, Buffer.from(basename(path)))
   } catch (error) {
     if (!isErrno(error, 'EPERM', 'EACCES')) throw error
     return discard(path)

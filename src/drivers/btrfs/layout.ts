@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../../durable/atomic-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno } from '../../errors.js'
 import { createSubvolume, isSubvolume, snapshotSubvolume } from '../../sys/btrfs-subvolume.js'
-import { isTrash } from '../trash.js'
+import { emptyTrash, isTrash, trash } from '../trash.js'
 import { removeSubvolume } from './kernel.js'
 
 /**
@@ -56,7 +56,7 @@ export class BtrfsLayout {
   ): Promise<void> {
     const making = `${id}${MAKING}`
     try {
-      await removeSubvolume(this.home, making)
+      await removeSubvolume(this.directory(making))
       if (parent === undefined) createSubvolume(this.home, making)
       else snapshotSubvolume(this.directory(parent), this.home, making)
       prepare(this.directory(making))
@@ -64,7 +64,7 @@ export class BtrfsLayout {
       await rename(this.directory(making), this.directory(id))
       await syncDirectory(this.home)
     } catch (error) {
-      await removeSubvolume(this.home, making).catch(() => undefined)
+      await removeSubvolume(this.directory(making)).catch(() => undefined)
       await rm(this.#quota(id), { force: true })
       throw error
     }
@@ -82,18 +82,14 @@ export class BtrfsLayout {
   }
 
   async remove(id: string): Promise<void> {
-    const removing = `${id}${REMOVING}`
-    await removeSubvolume(this.home, `${id}${MAKING}`)
-    await removeSubvolume(this.home, removing)
-    if (await renamed(this.directory(id), this.directory(removing))) {
-      await removeSubvolume(this.home, removing)
-    }
+    await removeSubvolume(this.directory(`${id}${MAKING}`))
+    await trash(this.home, id, removeSubvolume)
     await rm(this.#quota(id), { force: true })
   }
 
   /** Clears what a crash left of layers that were being removed. */
-  async emptyTrash(): Promise<void> {
-    for (const name of await readdir(this.home)) if (isTrash(name)) await removeSubvolume(this.home, name)
+  emptyTrash(): Promise<void> {
+    return emptyTrash(this.home, removeSubvolume)
   }
 
   async adopt(id: string, newId: string): Promise<void> {
@@ -108,18 +104,7 @@ export class BtrfsLayout {
 }
 
 const MAKING = '-making'
-const REMOVING = '-removing'
 
 function isLayer(name: string): boolean {
   return !isTrash(name) && !name.endsWith(MAKING)
-}
-
-async function renamed(from: string, to: string): Promise<boolean> {
-  try {
-    await rename(from, to)
-    return true
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false
-    throw error
-  }
 }
