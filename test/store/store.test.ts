@@ -187,11 +187,11 @@ for (const settings of storeSettings) {
         const container = await (store as Store).createContainer(image.id)
         await container.fs.writeFile('/new', `consume: ${consume}`)
         await container.unmount()
-        let isDone = false
+        const ended = new AbortController()
         const commit = container
           .commit({ consume, reference: `kept:${consume}` })
-          .finally(() => (isDone = true))
-        while (!isDone) await other.prune()
+          .finally(() => ended.abort())
+        while (!ended.signal.aborted) await other.prune()
         expect((await commit).layers.length).toBe(image.layers.length + 1)
         if (!consume) await container.remove()
       }
