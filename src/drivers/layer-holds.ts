@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Lock } from '../durable/lock.js'
-import { StoreError } from '../errors.js'
+import { isErrno, StoreError } from '../errors.js'
 import { openClaim, type Claim } from './layer-claim.js'
 
 /**
@@ -57,9 +57,19 @@ export class LayerHolds {
     }
   }
 
+  async #lock(): Promise<Lock> {
+    const path = join(this.#directory, '.lock')
+    try {
+      return await Lock.acquire(path)
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error
+      mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+      return Lock.acquire(path)
+    }
+  }
+
   async #locked<T>(work: () => Promise<T>): Promise<T> {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
-    const lock = await Lock.acquire(join(this.#directory, '.lock'))
+    const lock = await this.#lock()
     try {
       return await work()
     } finally {

@@ -20,6 +20,7 @@ export function isTrash(name: string): boolean {
 export async function trash(directory: string, name: string, remove = discard): Promise<void> {
   const path = join(directory, `${name}${SUFFIX}`)
   await remove(path)
+  if (lstatSync(join(directory, name), { throwIfNoEntry: false }) === undefined) return
   try {
     renameSync(join(directory, name), path)
   } catch (error) {

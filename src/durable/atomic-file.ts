@@ -27,7 +27,7 @@ export async function writeFileAtomic(
   await makeDirectory(directory)
   const temporary = join(directory, `.tmp-${basename(path)}-${randomBytes(6).toString('hex')}`)
   try {
-    await writeFileSynced(temporary, data, { mode })
+    await writeFileSynced(temporary, data, mode)
     renameSync(temporary, path)
   } catch (error) {
     rmSync(temporary, { force: true })
@@ -36,18 +36,33 @@ export async function writeFileAtomic(
   await syncDirectory(directory)
 }
 
-/** Writes a new file. When this resolves its content is on disk; its name is when the directory is. */
-export async function writeFileSynced(
+/** Writes a new file, which is on disk when it and its directory are synced. */
+export function writeNewFile(
   path: string,
   data: string | Uint8Array,
   { mode = 0o600 }: AtomicFileOptions = {},
-): Promise<void> {
+): void {
+  const fd = openNewFile(path, data, mode)
+  closeSync(fd)
+}
+
+async function writeFileSynced(path: string, data: string | Uint8Array, mode: number): Promise<void> {
+  const fd = openNewFile(path, data, mode)
+  try {
+    await syncFile(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function openNewFile(path: string, data: string | Uint8Array, mode: number): number {
   const fd = openSync(path, 'wx', mode)
   try {
     writeFileSync(fd, data)
     fchmodSync(fd, mode)
-    await syncFile(fd)
-  } finally {
+    return fd
+  } catch (error) {
     closeSync(fd)
+    throw error
   }
 }

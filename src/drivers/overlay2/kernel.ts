@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isErrno, StoreError } from '../../errors.js'
 import { mountOverlay } from '../../sys/mount-overlay.js'
@@ -46,28 +46,30 @@ export function mountLayer(layer: OpenedLayer, keeping: Keeping, sole: boolean):
 
 /** Undoes `mountLayer`, whoever called it; harmless when nothing is mounted. */
 export function unmountLayer(merged: string): void {
-  if (removed(merged)) return
+  if (lstatSync(merged, { throwIfNoEntry: false }) === undefined) return
   unmountIfMounted(merged)
-  removed(merged)
-}
-
-/** False where it is mounted on here. Gone, it is unmounted in other mount namespaces too. */
-function removed(directory: string): boolean {
   try {
-    rmdirSync(directory)
-    return true
+    // Gone, it is unmounted in other mount namespaces too.
+    rmdirSync(merged)
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return true
-    if (isErrno(error, 'EBUSY')) return false
-    throw error
+    if (!isErrno(error, 'ENOENT', 'EBUSY')) throw error
   }
 }
 
 function mountOptions({ overlayXattrs }: Keeping): string[] {
   // With userxattr the kernel turns redirects and metadata copies off by itself, and refuses to be told so.
   const turnedOff = overlayXattrs === 'user' ? ['index'] : TURNED_OFF
-  const options = turnedOff.filter((name) => existsSync(join(PARAMETERS, name))).map((name) => `${name}=off`)
+  const options = turnedOff.filter(isParameter).map((name) => `${name}=off`)
   return overlayXattrs === 'user' ? [...options, 'userxattr'] : options
+}
+
+const parameters = new Map<string, boolean>()
+
+/** What the kernel knows stays as it is: the module has been used before. */
+function isParameter(name: string): boolean {
+  const known = parameters.get(name) ?? existsSync(join(PARAMETERS, name))
+  parameters.set(name, known)
+  return known
 }
 
 /** A volatile mount leaves word that its content may be half on disk, and no other mount is let in until that is gone. */

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import {
+  closeSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -11,8 +13,9 @@ import {
 } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { writeFileAtomic, writeFileSynced } from '../../durable/atomic-file.js'
+import { writeFileAtomic, writeNewFile } from '../../durable/atomic-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
+import { syncTogether } from '../../durable/sync-together.js'
 import { isErrno, StoreError } from '../../errors.js'
 import { isTrash, trash } from '../trash.js'
 
@@ -29,9 +32,8 @@ import { isTrash, trash } from '../trash.js'
  *
  * 1. A layer is there when its `link` is: that is written last. What else is found is a create or a remove that a crash
  *    cut short, and counts as nothing.
- * 2. `link` and `committed` are written aside, synced and renamed, and `lower` is synced before there is a `link`;
- *    directories are synced before a call resolves. What can be done before the first sync is: a journal is then written
- *    once for all of it.
+ * 2. `link` is written aside and renamed, after it, `lower` and the parent's `committed` are on disk; the directories are
+ *    synced before a call resolves. What is synced is synced together, so that a journal is written twice for a layer.
  * 3. `l/<link>` can be made again from `link`, and is, where it is missing or points elsewhere (a crash during `adopt`);
  *    an empty `link`, as a crash left Docker (moby#35747), is made again from `l/`.
  * 4. `adopt` turns the symlink first and renames the layer's directory then. After a crash in between, the layer is still
@@ -95,13 +97,17 @@ export class Overlay2Layout {
       if (parent !== undefined) mkdirSync(this.work(id), { mode: 0o700 })
       prepare()
       symlinkSync(join('..', id, 'diff'), join(this.#links, link))
+      const aside = join(directory, `.tmp-link-${link}`)
+      const files = [aside]
+      writeNewFile(aside, link, { mode: 0o644 })
       if (parent !== undefined) {
-        await this.#commit(parent)
-        await writeFileSynced(join(directory, 'lower'), lowers.join(':'), { mode: 0o644 })
+        files.push(join(directory, 'lower'))
+        writeNewFile(join(directory, 'lower'), lowers.join(':'), { mode: 0o644 })
       }
-      await syncDirectory(this.#links)
-      await writeFileAtomic(join(directory, 'link'), link, { mode: 0o644 })
-      await syncDirectory(this.home)
+      const isFirst = parent !== undefined && this.#commit(parent)
+      await syncTogether({ files, directories: isFirst ? [this.directory(parent)] : [] })
+      renameSync(aside, join(directory, 'link'))
+      await syncTogether({ directories: [directory, this.home, this.#links] })
     } catch (error) {
       await this.remove(id).catch(() => undefined)
       throw error
@@ -185,9 +191,11 @@ export class Overlay2Layout {
     await syncDirectory(this.#links)
   }
 
-  async #commit(id: string): Promise<void> {
-    if (this.isCommitted(id)) return
-    await writeFileAtomic(join(this.home, id, 'committed'), '', { mode: 0o600 })
+  /** False where it was before. */
+  #commit(id: string): boolean {
+    if (this.isCommitted(id)) return false
+    closeSync(openSync(join(this.home, id, 'committed'), 'a', 0o600))
+    return true
   }
 
   #readLink(id: string): string | undefined {

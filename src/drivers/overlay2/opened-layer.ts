@@ -4,9 +4,9 @@ export interface OpenedLayer {
   readonly diff: string
   readonly work: string
   readonly merged: string
-  /** Directories of the layers below, uppermost first. */
+  /** Directories of the layers below, uppermost first; for the userspace engine alone. */
   readonly lowers: readonly string[]
-  /** The same ones under their names in `l/`, which are short. */
+  /** The same ones under their names in `l/`, which are short; they may lead nowhere. */
   readonly lowerLinks: readonly string[]
   readonly readOnly: boolean
   readonly volatile: boolean

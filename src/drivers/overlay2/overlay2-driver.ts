@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { StoreError, storeError } from '../../errors.js'
+import { isErrno, StoreError, storeError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
 import { HostFs } from '../../fs/host-fs.js'
 import { openRawFs } from '../../fs/open-raw-fs.js'
@@ -209,8 +209,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
 
   async #layerToOpen(id: string, volatile: boolean): Promise<OpenedLayer> {
     this.#mustExist(id)
-    // Makes sure, too, that the links which a mount goes by lead there.
-    const lowerIds = await this.#layout.lowerIds(id)
+    const lowerIds = this.engine === 'userspace' ? await this.#layout.lowerIds(id) : []
     return {
       id,
       diff: this.#layout.diff(id),
@@ -238,15 +237,26 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     return { ...view, close }
   }
 
-  #openUnheld(layer: OpenedLayer, sole: boolean): OpenedView {
-    const { id, diff, readOnly, lowers } = layer
+  async #openUnheld(layer: OpenedLayer, sole: boolean): Promise<OpenedView> {
+    const { id, diff, readOnly, lowerLinks } = layer
     if (this.engine === 'userspace') {
       const raw = openRawFs(unionOf(layer, (directory) => this.#specOf(directory)))
       return { fs: layerFs(raw), close: async () => raw.close() }
     }
-    const hostPath = lowers.length === 0 ? diff : mountLayer(layer, this.#keeping, sole)
+    const hostPath = lowerLinks.length === 0 ? diff : await this.#mount(layer, sole)
     const raw = new HostFs({ ...this.#spec(id), root: hostPath, readOnly, shared: true })
     return { fs: layerFs(raw), hostPath, close: async () => raw.close() }
+  }
+
+  /** Links that lead nowhere are seen when they are mounted. */
+  async #mount(layer: OpenedLayer, sole: boolean): Promise<string> {
+    try {
+      return mountLayer(layer, this.#keeping, sole)
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error
+      await this.#layout.lowerIds(layer.id)
+      return mountLayer(layer, this.#keeping, sole)
+    }
   }
 
   /** The layer with all below it, read-only. */
