@@ -18,20 +18,30 @@ interface ChunkSource {
   readonly chunks: AsyncIterable<Uint8Array>
 }
 
-const CHUNK = 1 << 20
+const CHUNK = 1 << 19
 
-/** Reads synchronously: for a worker thread, or for one chunk at a time between other work. */
-export function bytesOf(source: ByteSource): AsyncIterable<Uint8Array> {
-  return 'chunks' in source ? source.chunks : readRange(source)
+/**
+ * Reads synchronously: for a worker thread, or for one chunk at a time between other work.
+ * @param buffer what the next chunk of a file is read to, by default memory of its own
+ */
+export function bytesOf(source: ByteSource, buffer = freshBuffer): AsyncIterable<Uint8Array> {
+  return 'chunks' in source ? source.chunks : readRange(source, buffer)
 }
 
-async function* readRange(range: FileRange): AsyncGenerator<Uint8Array, void, void> {
+export function freshBuffer(): Buffer {
+  return Buffer.allocUnsafeSlow(CHUNK)
+}
+
+async function* readRange(
+  range: FileRange,
+  nextBuffer: () => Buffer,
+): AsyncGenerator<Uint8Array, void, void> {
   const { path, offset = 0, length } = range
   const file = openSync(path, 'r')
   try {
     for (let at = 0; at !== length;) {
-      const wanted = Math.min(CHUNK, (length ?? Infinity) - at)
-      const buffer = Buffer.allocUnsafeSlow(wanted)
+      const buffer = nextBuffer()
+      const wanted = Math.min(buffer.length, (length ?? Infinity) - at)
       const read = readSync(file, buffer, 0, wanted, offset + at)
       if (read === 0) {
         if (length === undefined) return

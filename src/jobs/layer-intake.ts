@@ -1,10 +1,8 @@
-import { createHash } from 'node:crypto'
 import type { DiffID } from '../digest.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import { LayerApplier, type ApplyOptions, type ApplyTarget } from '../tar/apply.js'
-import { Crc64 } from '../tar/crc64.js'
 import type { TarPart } from '../tar/part.js'
-import { TarSplitWriter } from '../tar/split.js'
+import { OwnRecord, type LayerRecord } from './layer-record.js'
 
 /** Where the parts of a layer's tar go; each may be absent. */
 export interface LayerSinks {
@@ -25,22 +23,25 @@ export interface LayerResult {
 
 /** One pass over a layer's tar: digest, files and tar-split. */
 export class LayerIntake implements Disposable {
-  readonly #hash = createHash('sha256')
   readonly #applier: LayerApplier | undefined
-  readonly #split: TarSplitWriter | undefined
+  readonly #record: LayerRecord
   #tarSize = 0
   #fileSize = 0
 
-  private constructor(applier: LayerApplier | undefined, split: TarSplitWriter | undefined) {
-    this.#applier = applier
-    this.#split = split
+  /** @param record made here; from now on the intake's to close */
+  constructor({ target }: Pick<LayerSinks, 'target'>, record: LayerRecord) {
+    this.#record = record
+    const onDisplace: ApplyOptions['onDisplace'] = (entry, readOld) => record.displace(entry, readOld())
+    try {
+      this.#applier = target === undefined ? undefined : new LayerApplier(target, { onDisplace })
+    } catch (error) {
+      record[Symbol.dispose]()
+      throw error
+    }
   }
 
-  static async open({ target, splitFile }: LayerSinks): Promise<LayerIntake> {
-    const split = splitFile === undefined ? undefined : new TarSplitWriter(splitFile, await Crc64.load())
-    const onDisplace: ApplyOptions['onDisplace'] = (entry, readOld) => split?.displace(entry, readOld())
-    const applier = target === undefined ? undefined : new LayerApplier(target, { onDisplace })
-    return new LayerIntake(applier, split)
+  static async open(sinks: LayerSinks): Promise<LayerIntake> {
+    return new LayerIntake(sinks, await OwnRecord.open(sinks.splitFile))
   }
 
   get tarSize(): number {
@@ -49,7 +50,7 @@ export class LayerIntake implements Disposable {
 
   /** Takes the tar's bytes into the digest; any cut will do, every byte once and in order. */
   bytes(bytes: Uint8Array): void {
-    this.#hash.update(bytes)
+    this.#record.bytes(bytes)
     this.#tarSize += bytes.length
   }
 
@@ -58,19 +59,17 @@ export class LayerIntake implements Disposable {
       this.#fileSize += part.header.sparse?.size ?? part.header.size
     }
     const stored = this.#applier?.part(part) ?? true
-    this.#split?.part(part, stored)
+    this.#record.part(part, stored)
   }
 
   finish(): LayerResult {
     const size = this.#applier?.finish().size ?? this.#fileSize
-    this.#split?.finish()
-    const diffId = `sha256:${this.#hash.digest('hex')}` as DiffID
-    return { diffId, size, tarSize: this.#tarSize }
+    return { diffId: this.#record.finish(), size, tarSize: this.#tarSize }
   }
 
   /** Closes what is open, also after a failure. */
   [Symbol.dispose](): void {
     this.#applier?.close()
-    this.#split?.[Symbol.dispose]()
+    this.#record[Symbol.dispose]()
   }
 }

@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { Job, JobResults } from './job.js'
 import type { PackedError } from './thread-error.js'
+import type { RecordEnd } from './record.js'
 import type { UnpackJob } from './unpack.js'
 
 /** A job as it crosses to a worker: a stream becomes a port. */
@@ -8,6 +9,7 @@ export type SentJob =
   | Exclude<Job, UnpackJob>
   | (Omit<UnpackJob, 'source'> & {
       readonly source: Exclude<UnpackJob['source'], { chunks: unknown }> | SentChunks
+      readonly recorder?: RecordEnd | undefined
     })
 
 interface SentChunks {

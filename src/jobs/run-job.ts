@@ -3,6 +3,8 @@ import { storeError } from '../errors.js'
 import { ChunkSender } from './chunk-port.js'
 import type { Job, JobOptions, JobResult } from './job.js'
 import type { SentJob, WorkerMessage } from './messages.js'
+import type { RecordEnd } from './record.js'
+import { recorderFor } from './recorder.js'
 import { unpackError } from './thread-error.js'
 import { WorkerPool, type PooledWorker } from './worker-pool.js'
 
@@ -15,7 +17,8 @@ const pool = new WorkerPool()
 export async function runJob<J extends Job>(job: J, options: JobOptions = {}): Promise<JobResult<J>> {
   const { signal, onProgress } = options
   const worker = await pool.acquire(signal)
-  const sending = send(job)
+  const recorder = recorderFor(job)
+  const sending = send(job, recorder?.end)
   const stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   let stopped: { readonly reason: unknown } | undefined
   const stopFor = (reason: unknown): void => {
@@ -44,6 +47,7 @@ export async function runJob<J extends Job>(job: J, options: JobOptions = {}): P
   } finally {
     signal?.removeEventListener('abort', abort)
     sending.sender?.stop()
+    await recorder?.stop()
     pool.release(worker)
   }
 }
@@ -55,11 +59,14 @@ interface Sending {
 }
 
 /** A stream cannot cross; a port can, and this thread feeds it. */
-function send(job: Job): Sending {
-  if (job.kind !== 'unpack' || !('chunks' in job.source)) return { job: job as SentJob, ports: [] }
+function send(job: Job, recorder: RecordEnd | undefined): Sending {
+  if (job.kind !== 'unpack') return { job, ports: [] }
+  const ports = recorder === undefined ? [] : [recorder.port]
+  const { source } = job
+  if (!('chunks' in source)) return { job: { ...job, source, recorder }, ports }
   const { port1, port2 } = new MessageChannel()
-  const sender = new ChunkSender(job.source.chunks, port1)
-  return { job: { ...job, source: { port: port2 } }, ports: [port2], sender }
+  const sender = new ChunkSender(source.chunks, port1)
+  return { job: { ...job, source: { port: port2 }, recorder }, ports: [...ports, port2], sender }
 }
 
 function outcome(

@@ -3,6 +3,7 @@ import { copyTreeOf } from './copy-tree.js'
 import type { Job, JobResults } from './job.js'
 import type { LayerSinks } from './layer-intake.js'
 import type { Pace } from './pace.js'
+import { recordLayer } from './record.js'
 import { removeTreeAt } from './remove-tree.js'
 import { settle } from './settle.js'
 import { unpackLayer } from './unpack.js'
@@ -16,6 +17,8 @@ export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]
       return settled(await commitLayer(job, pace), writtenPaths(job))
     case 'copyTree':
       return settled(copyTreeOf(job, pace), [job.to.root])
+    case 'record':
+      return recordLayer(job)
     case 'removeTree':
       return removeTreeAt(job, pace)
     case 'settle':

@@ -5,9 +5,12 @@ import type { Digest, DiffID } from '../digest.js'
 import { StoreError, storeError } from '../errors.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { TarReader } from '../tar/reader.js'
-import { bytesOf, type ByteSource } from './byte-source.js'
+import { bytesOf, freshBuffer, type ByteSource } from './byte-source.js'
+import { SLOT } from './chunk-ring.js'
 import { LayerIntake, type LayerResult, type LayerSinks } from './layer-intake.js'
+import { OwnRecord } from './layer-record.js'
 import type { Pace } from './pace.js'
+import { RemoteRecord, type RecordEnd } from './record.js'
 
 /**
  * Unpacks a layer's tar, plain or compressed. When the job is done, the files and the tar-split are durable and the
@@ -25,18 +28,32 @@ export interface UnpackJob extends LayerSinks {
 }
 
 /** An {@link UnpackJob} whose target may be a filesystem of this thread. */
-export type Unpacking = Omit<UnpackJob, 'kind' | 'target'> & LayerSinks
+export type Unpacking = Omit<UnpackJob, 'kind' | 'target'> &
+  LayerSinks & {
+    /** Of another thread that makes the record meanwhile. */
+    readonly recorder?: RecordEnd | undefined
+  }
 
 export async function unpackLayer(job: Unpacking, pace: Pace): Promise<LayerResult> {
   try {
-    const { source, expected, expectedBlob } = job
+    const { source, splitFile, recorder, expected, expectedBlob } = job
+    const record =
+      recorder === undefined
+        ? await OwnRecord.open(splitFile)
+        : new RemoteRecord(recorder, splitFile, () => pace.check())
+    using intake = new LayerIntake(job, record)
+    let buffer = freshBuffer
     // A blob that is claimed to be the tar itself is verified with it.
     const blob = new BlobDigest(expectedBlob === expected ? undefined : expectedBlob)
     const onDetected = (compression: Compression) => {
       if (compression !== 'none' && expectedBlob !== undefined && expectedBlob === expected)
         throw packed(expected)
+      // Who unpacks keeps what it is given for a while; otherwise a chunk is done with before the next is read.
+      if (compression === 'none')
+        buffer = record instanceof RemoteRecord ? () => record.slot() : reused(buffer())
     }
-    const result = await readTar(decompress(blob.watch(bytesOf(source)), { onDetected }), job, pace)
+    const bytes = bytesOf(source, () => buffer())
+    const result = await readTar(decompress(blob.watch(bytes), { onDetected }), intake, pace)
     blob.verify()
     verifyDiffId(result.diffId, expected)
     return result
@@ -47,22 +64,28 @@ export async function unpackLayer(job: Unpacking, pace: Pace): Promise<LayerResu
 
 async function readTar(
   chunks: AsyncIterable<Uint8Array>,
-  sinks: LayerSinks,
+  intake: LayerIntake,
   pace: Pace,
 ): Promise<LayerResult> {
   const reader = new TarReader()
-  using intake = await LayerIntake.open(sinks)
   for await (const chunk of chunks) {
-    intake.bytes(chunk)
-    for (const part of reader.push(chunk)) {
-      intake.part(part)
-      const turn = pace.breathe()
-      if (turn !== undefined) await turn
+    for (let at = 0; at < chunk.length; at += SLOT) {
+      const piece = chunk.subarray(at, at + SLOT)
+      intake.bytes(piece)
+      for (const part of reader.push(piece)) {
+        intake.part(part)
+        const turn = pace.breathe()
+        if (turn !== undefined) await turn
+      }
+      pace.progress(intake.tarSize)
     }
-    pace.progress(intake.tarSize)
   }
   for (const part of reader.end()) intake.part(part)
   return intake.finish()
+}
+
+function reused(buffer: Buffer): () => Buffer {
+  return () => buffer
 }
 
 function verifyDiffId(actual: DiffID, expected: DiffID | undefined): void {

@@ -6,6 +6,9 @@ import type { RunMessage, WorkerMessage } from './messages.js'
 /** Some seconds: a load of several layers keeps its workers, a process that is done with loading gets rid of them. */
 const IDLE_MS = 5_000
 
+/** What is short-lived is little at a time: a larger young generation is memory that is not given back. */
+const YOUNG_MB = 6
+
 /** What a worker that runs a task tells. Exactly one of `done`, `failed` and `died` ends it. */
 export interface TaskListener {
   onMessage(message: WorkerMessage): void
@@ -29,9 +32,13 @@ export class WorkerPool {
   /** Waits for a worker, first come, first served. It is the caller's until `release`. */
   async acquire(signal?: AbortSignal): Promise<PooledWorker> {
     signal?.throwIfAborted()
+    return this.tryAcquire() ?? this.#wait(signal)
+  }
+
+  /** One that is to be had at once. It is the caller's until `release`. */
+  tryAcquire(): PooledWorker | undefined {
     const worker = this.#takeIdle() ?? this.#start()
-    if (worker === undefined) return this.#wait(signal)
-    worker.hold()
+    worker?.hold()
     return worker
   }
 
@@ -87,6 +94,7 @@ export class PooledWorker {
     // What the process was started with (a loader, an inspector, an --input-type) is not meant for this thread.
     execArgv: [],
     name: 'layerstack',
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
   })
   #listener: TaskListener | undefined
   #idleTimer: NodeJS.Timeout | undefined

@@ -1,0 +1,74 @@
+/** What two threads share: some slots for chunks, and how far each thread is. Plain data, so that it crosses. */
+export interface RingMemory {
+  readonly slots: SharedArrayBuffer
+  readonly state: Int32Array
+}
+
+/** Small enough to stay in a processor's cache from one use to the next. */
+export const SLOT = 1 << 19
+const COUNT = 8
+const FREED = 0
+const CLOSED = 1
+/** How often one looks up who waits, should the other thread be gone. */
+const PATIENCE_MS = 200
+
+export function ringMemory(): RingMemory {
+  return { slots: new SharedArrayBuffer(COUNT * SLOT), state: new Int32Array(new SharedArrayBuffer(8)) }
+}
+
+/** Slots to fill, one after the other: each is used again when the other thread has freed it. */
+export class ChunkRing {
+  readonly #memory: RingMemory
+  #filled = 0
+
+  constructor(memory: RingMemory) {
+    this.#memory = memory
+  }
+
+  /** The slot to be filled next. Blocks this thread while none is free; `check` throws if there is no use in that. */
+  slot(check: () => void): Buffer {
+    this.#wait(FREED, (freed) => this.#filled - freed < COUNT, check)
+    return slotOf(this.#memory, this.#filled)
+  }
+
+  /** The slot is the other thread's now, which is told of it by its number. */
+  give(): number {
+    return this.#filled++
+  }
+
+  /** Blocks until the other thread is done with everything. */
+  waitClosed(check: () => void): void {
+    this.#wait(CLOSED, (closed) => closed !== 0, check)
+  }
+
+  #wait(index: number, isOver: (value: number) => boolean, check: () => void): void {
+    const { state } = this.#memory
+    for (;;) {
+      const value = Atomics.load(state, index)
+      if (isOver(value)) return
+      if (index === FREED && Atomics.load(state, CLOSED) !== 0) return
+      check()
+      Atomics.wait(state, index, value, PATIENCE_MS)
+    }
+  }
+}
+
+/** The other thread's side. */
+export function slotOf({ slots }: RingMemory, number: number, length = SLOT): Buffer {
+  return Buffer.from(slots, (number % COUNT) * SLOT, length)
+}
+
+export function freeSlot({ state }: RingMemory): void {
+  Atomics.add(state, FREED, 1)
+  Atomics.notify(state, FREED)
+}
+
+/** From now on nobody waits for this side. */
+export function closeRing({ state }: RingMemory): void {
+  Atomics.store(state, CLOSED, 1)
+  for (const index of [FREED, CLOSED]) Atomics.notify(state, index)
+}
+
+export function isClosed({ state }: RingMemory): boolean {
+  return Atomics.load(state, CLOSED) !== 0
+}

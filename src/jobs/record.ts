@@ -1,0 +1,227 @@
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
+import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
+import type { DiffID } from '../digest.js'
+import { StoreError } from '../errors.js'
+import type { TarPart } from '../tar/part.js'
+import { TarReader } from '../tar/reader.js'
+import { ChunkRing, closeRing, freeSlot, isClosed, SLOT, slotOf, type RingMemory } from './chunk-ring.js'
+import { OwnRecord, type LayerRecord } from './layer-record.js'
+import { packError, unpackError, type PackedError } from './thread-error.js'
+
+/**
+ * Makes the record of a layer that another thread applies: takes the tar apart a second time, while the other one waits
+ * for the file system. It ends when the other thread wants no more; what it comes to goes over the port.
+ */
+export interface RecordJob {
+  readonly kind: 'record'
+  readonly splitFile?: string | undefined
+  readonly port: MessagePort
+  readonly memory: RingMemory
+}
+
+/** What the thread that applies the layer holds of it. */
+export type RecordEnd = Pick<RecordJob, 'port' | 'memory'>
+
+/** To the one who records. */
+type Note =
+  | {
+      readonly type: 'chunk'
+      readonly slot: number
+      readonly length: number
+      /** Of each header that ends in the chunk. */
+      readonly stored: Uint8Array
+      readonly displaced: readonly Displaced[]
+    }
+  | { readonly type: 'end'; readonly displaced: readonly Displaced[] }
+
+type Outcome =
+  | { readonly type: 'done'; readonly diffId: DiffID }
+  | { readonly type: 'failed'; readonly error: PackedError }
+
+/** Content of an entry that another one takes away, in a file that both threads have open. */
+interface Displaced {
+  readonly entry: number
+  /** Number of the header that takes it away. */
+  readonly by: number
+  readonly fd: number
+  readonly offset: number
+  readonly length: number
+}
+
+/** The record that another thread makes. Blocks while that one is far behind. */
+export class RemoteRecord implements LayerRecord {
+  readonly #port: MessagePort
+  readonly #memory: RingMemory
+  readonly #ring: ChunkRing
+  readonly #check: () => void
+  readonly #spillFile: string | undefined
+  #chunk: { readonly slot: number; readonly length: number } | undefined
+  #stored: number[] = []
+  #displaced: Displaced[] = []
+  #headers = 0
+  #spill: { readonly fd: number; length: number } | undefined
+
+  /** @param check throws when the work is not wanted any more */
+  constructor({ port, memory }: RecordEnd, splitFile: string | undefined, check: () => void) {
+    this.#port = port
+    this.#memory = memory
+    this.#ring = new ChunkRing(memory)
+    this.#check = check
+    this.#spillFile = splitFile && `${splitFile}.displaced-content`
+  }
+
+  /** Where the next chunk can be read to, so that it need not be copied. */
+  slot(): Buffer {
+    this.#send()
+    return this.#ring.slot(this.#check)
+  }
+
+  /** No more than a slot holds. */
+  bytes(bytes: Uint8Array): void {
+    const slot = this.slot()
+    if (bytes.buffer !== slot.buffer) slot.set(bytes)
+    this.#chunk = { slot: this.#ring.give(), length: bytes.length }
+  }
+
+  part(part: TarPart, stored: boolean): void {
+    if (part.type !== 'header') return
+    this.#headers++
+    this.#stored.push(stored ? 1 : 0)
+  }
+
+  displace(entry: number, content: Iterable<Uint8Array>): void {
+    if (this.#spillFile === undefined) return
+    const spill = (this.#spill ??= { fd: unnamedFile(this.#spillFile), length: 0 })
+    const offset = spill.length
+    for (const piece of content) {
+      for (let at = 0; at < piece.length;) at += writeSync(spill.fd, piece, at)
+      spill.length += piece.length
+    }
+    const length = spill.length - offset
+    this.#displaced.push({ entry, by: this.#headers, fd: spill.fd, offset, length })
+  }
+
+  finish(): DiffID {
+    this.#send()
+    this.#note({ type: 'end', displaced: this.#displaced })
+    this.#ring.waitClosed(this.#check)
+    return this.#outcome()
+  }
+
+  [Symbol.dispose](): void {
+    this.#port.close()
+    if (this.#spill !== undefined) closeSync(this.#spill.fd)
+    this.#spill = undefined
+  }
+
+  #send(): void {
+    if (this.#chunk === undefined) return
+    const chunk = { ...this.#chunk, stored: Uint8Array.from(this.#stored), displaced: this.#displaced }
+    this.#chunk = undefined
+    this.#stored = []
+    this.#displaced = []
+    this.#note({ type: 'chunk', ...chunk })
+  }
+
+  #note(note: Note): void {
+    if (isClosed(this.#memory)) this.#outcome()
+    this.#port.postMessage(note)
+  }
+
+  #outcome(): DiffID {
+    const outcome = receiveMessageOnPort(this.#port)?.message as Outcome | undefined
+    if (outcome?.type === 'done') return outcome.diffId
+    if (outcome?.type === 'failed') throw unpackError(outcome.error)
+    throw new StoreError('SYSTEM', 'a worker thread ended before its work was done')
+  }
+}
+
+/** Does not reject: how it went is told over the port. */
+export async function recordLayer({ port, memory, splitFile }: RecordJob): Promise<void> {
+  try {
+    using recording = new Recording(await OwnRecord.open(splitFile), memory)
+    await new Promise<void>((resolve, reject) => {
+      port.on('close', resolve)
+      port.on('message', (note: Note) => {
+        try {
+          const diffId = recording.take(note)
+          if (diffId === undefined) return
+          const outcome: Outcome = { type: 'done', diffId }
+          port.postMessage(outcome)
+          resolve()
+        } catch (error) {
+          reject(error)
+        }
+      })
+    })
+  } catch (error) {
+    const outcome: Outcome = { type: 'failed', error: packError(error) }
+    port.postMessage(outcome)
+  } finally {
+    closeRing(memory)
+    port.close()
+  }
+}
+
+class Recording implements Disposable {
+  readonly #record: LayerRecord
+  readonly #memory: RingMemory
+  readonly #reader = new TarReader()
+  #headers = 0
+  #displaced: Displaced[] = []
+
+  constructor(record: LayerRecord, memory: RingMemory) {
+    this.#record = record
+    this.#memory = memory
+  }
+
+  /** @returns the digest, after the last note */
+  take(note: Note): DiffID | undefined {
+    this.#displaced.push(...note.displaced)
+    if (note.type === 'end') {
+      this.#displace()
+      return this.#record.finish()
+    }
+    const bytes = slotOf(this.#memory, note.slot, note.length)
+    this.#record.bytes(bytes)
+    let header = 0
+    for (const part of this.#reader.push(bytes)) {
+      const isHeader = part.type === 'header'
+      if (isHeader && this.#displaced.length > 0) this.#displace(this.#headers)
+      this.#record.part(part, isHeader && note.stored[header] === 1)
+      if (!isHeader) continue
+      header++
+      this.#headers++
+    }
+    freeSlot(this.#memory)
+    return undefined
+  }
+
+  [Symbol.dispose](): void {
+    this.#record[Symbol.dispose]()
+  }
+
+  /** What headers up to this one took away. */
+  #displace(upTo = Infinity): void {
+    for (let next = this.#displaced[0]; next !== undefined && next.by <= upTo; next = this.#displaced[0]) {
+      this.#record.displace(next.entry, contentOf(next))
+      this.#displaced.shift()
+    }
+  }
+}
+
+function* contentOf({ fd, offset, length }: Displaced): Generator<Uint8Array> {
+  for (let at = 0; at < length;) {
+    const bytes = Buffer.allocUnsafe(Math.min(SLOT, length - at))
+    const count = readSync(fd, bytes, 0, bytes.length, offset + at)
+    if (count === 0) throw new RangeError('a file is shorter than what was written to it')
+    yield bytes.subarray(0, count)
+    at += count
+  }
+}
+
+function unnamedFile(path: string): number {
+  const fd = openSync(path, 'wx+', 0o600)
+  unlinkSync(path)
+  return fd
+}

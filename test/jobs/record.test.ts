@@ -1,0 +1,92 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { unpackHere } from '#layerstack/jobs/here.js'
+import { runJob } from '#layerstack/jobs/run-job.js'
+import type { UnpackJob } from '#layerstack/jobs/unpack.js'
+import { manyFiles, tarOf, type Entry } from './tars.js'
+
+const MIB = 1 << 20
+let directory: string
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'layerstack-record-'))
+})
+afterEach(() => {
+  rmSync(directory, { recursive: true, force: true })
+})
+
+describe('the record of a large layer, made by a second thread', () => {
+  it('is the one that a single thread makes', async () => {
+    expect(await recordOf('there', await tarOf(oddities()))).toEqual(
+      await recordOf('here', await tarOf(oddities())),
+    )
+  })
+
+  it('is the same for a stream, however it is cut', async () => {
+    const tar = await tarOf(oddities())
+    expect(await recordOf('there', tar, { chunks: cut(tar) })).toEqual(await recordOf('here', tar))
+  })
+
+  it('fails the layer when it cannot be written', async () => {
+    const path = tarFile(await tarOf(oddities()))
+    const splitFile = join(directory, 'not/there')
+    const job = runJob({ kind: 'unpack', source: { path }, target: target('files'), splitFile })
+    await expect(job).rejects.toMatchObject({
+      name: 'StoreError',
+      errno: 'ENOENT',
+      path: expect.stringContaining('not/there'),
+    })
+  })
+
+  it('ends with a tar that breaks off, and another layer follows', async () => {
+    const tar = await tarOf(oddities())
+    const broken = tarFile(tar.subarray(0, 5 * MIB))
+    const splitFile = join(directory, 'split')
+    const job = runJob({ kind: 'unpack', source: { path: broken }, target: target('broken'), splitFile })
+    await expect(job).rejects.toMatchObject({ code: 'ARCHIVE_TRUNCATED' })
+    expect((await recordOf('there', tar)).result.tarSize).toBe(tar.length)
+  })
+})
+
+/** Names that come twice, so that content which was stored is displaced, small ones and one of several chunks. */
+function* oddities(): Generator<Entry> {
+  yield* manyFiles(3000, 700)
+  yield { name: 'large', content: Buffer.alloc(3 * MIB, 'large ') }
+  yield { name: 'd1/f150', content: 'again\n' }
+  yield { name: 'empty', content: '' }
+  yield { name: 'empty', content: 'not any more\n' }
+  yield { name: 'large', content: Buffer.alloc(2 * MIB, 'smaller ') }
+  yield { name: 'link', type: 'symlink', linkname: 'd2' }
+  yield { name: 'link/through', content: 'kept in the tar-split\n' }
+  yield { name: 'd3', type: 'file', content: 'a directory no more\n' }
+  yield { name: 'd1/f150', content: 'and again\n' }
+}
+
+async function recordOf(where: 'here' | 'there', tar: Buffer, source?: UnpackJob['source']) {
+  const splitFile = join(directory, `split-${where}`)
+  const job = { source: source ?? { path: tarFile(tar) }, target: target(where), splitFile }
+  const result = where === 'here' ? await unpackHere(job) : await runJob({ kind: 'unpack', ...job })
+  return { result, split: gunzipSync(readFileSync(splitFile)).toString() }
+}
+
+function target(name: string): UnpackJob['target'] {
+  const root = join(directory, name)
+  mkdirSync(root)
+  const attributes = process.getuid?.() === 0 ? 'native' : 'override'
+  return { form: 'merged', files: { kind: 'host', root, attributes }, lowers: [] }
+}
+
+async function* cut(bytes: Buffer): AsyncGenerator<Buffer> {
+  for (let at = 0, length = 1; at < bytes.length; at += length, length = (length * 7919) % 1_500_000) {
+    yield bytes.subarray(at, at + length)
+  }
+}
+
+let tars = 0
+function tarFile(tar: Buffer): string {
+  const path = join(directory, `tar-${tars++}`)
+  writeFileSync(path, tar)
+  return path
+}
