@@ -390,7 +390,7 @@ export class CowStore implements Ground {
 
   /** Nothing is left to do: others may change the store. */
   #rest(): void {
-    if (this.#dirty || this.#committing !== undefined || !this.#guarded) return
+    if (this.#dirty || this.#newest !== this.#durable || !this.#guarded) return
     this.#guard?.release()
     this.#guarded = false
   }

@@ -28,6 +28,8 @@ export function complaint(block: Buffer, address: number, kind: BlockKind): stri
 
 export interface ThinSuperblock {
   readonly flags: number
+  /** Counts commits, where the kernel leaves room for a UUID that nobody reads. */
+  readonly generation: number
   readonly time: number
   readonly transactionId: number
   readonly dataSpace: SpaceRoot
@@ -47,6 +49,9 @@ export interface SpaceRoot {
   readonly counts: number
 }
 
+const GENERATION_AT = 16
+/** Bytes of a superblock that are others after each commit. */
+export const STAMP = 32
 const MAGIC = 27_022_010n
 const VERSION = 2
 const SECTORS = BLOCK / 512
@@ -54,6 +59,7 @@ const SECTORS = BLOCK / 512
 export function encodeSuperblock(superblock: ThinSuperblock): Buffer {
   const block = Buffer.alloc(BLOCK)
   block.writeUInt32LE(superblock.flags, 4)
+  block.writeBigUInt64LE(BigInt(superblock.generation), GENERATION_AT)
   block.writeBigUInt64LE(MAGIC, 32)
   block.writeUInt32LE(VERSION, 40)
   block.writeUInt32LE(superblock.time, 44)
@@ -78,6 +84,7 @@ export function decodeSuperblock(block: Buffer): ThinSuperblock | string {
   if (block.readUInt32LE(360) !== 0) return 'it has features that are not known here'
   return {
     flags: block.readUInt32LE(4),
+    generation: number(block, GENERATION_AT),
     time: block.readUInt32LE(44),
     transactionId: number(block, 48),
     dataSpace: readSpaceRoot(block, 64),

@@ -24,6 +24,13 @@ export interface PoolGeometry {
   readonly blockSize: number
 }
 
+export interface OpenOptions {
+  /** An empty device becomes a pool's. */
+  readonly mayMake: boolean
+  /** Asked of an empty one: whether it cannot have been empty. */
+  readonly mustExist?: () => boolean
+}
+
 /** Where a block of a thin device is. */
 export interface Mapping {
   readonly block: number
@@ -59,8 +66,9 @@ export class ThinMetadata implements ThinNodes {
   readonly blockSize: number
   transactionId: number
   readonly #device: BlockDevice
-  readonly #space: SpaceMap
-  readonly #data: SpaceMap
+  readonly #geometry: PoolGeometry
+  readonly #found: ThinSuperblock | undefined
+  #maps: { readonly space: SpaceMap; readonly data: SpaceMap } | undefined
   readonly #spaceCounts: ThinTree
   readonly #dataIndex: ThinTree
   readonly #dataCounts: ThinTree
@@ -76,16 +84,25 @@ export class ThinMetadata implements ThinNodes {
   readonly #fresh = new Set<number>()
   #indexBlock: number
   #time: number
-  #changed = false
+  #generation: number
+  /** A change was left half done: nothing of this transaction may be written. */
+  #failure: unknown
+  #changed: boolean
 
   private constructor(device: BlockDevice, geometry: PoolGeometry, found: ThinSuperblock | undefined) {
     this.#device = device
+    this.#found = found
     this.blockSize = geometry.blockSize
-    this.#space = new SpaceMap(found?.metadataBlocks ?? geometry.metadataBlocks)
-    this.#data = new SpaceMap(Math.max(geometry.dataBlocks, found?.dataSpace.blocks ?? 0))
+    this.#geometry = {
+      ...geometry,
+      metadataBlocks: found?.metadataBlocks ?? geometry.metadataBlocks,
+      dataBlocks: Math.max(geometry.dataBlocks, found?.dataSpace.blocks ?? 0),
+    }
     this.transactionId = found?.transactionId ?? 0
     this.#time = found?.time ?? 0
+    this.#generation = found?.generation ?? 0
     this.#indexBlock = found?.metadataSpace.bitmaps ?? 0
+    this.#changed = found === undefined
     this.#mappingValues = {
       size: MAPPING_SIZE,
       increment: (value) => this.#data.increment(blockOf(value)),
@@ -97,18 +114,17 @@ export class ThinMetadata implements ThinNodes {
     this.#dataCounts = new ThinTree(this, COUNTS, found?.dataSpace.counts)
     this.#roots = new ThinTree(this, ROOTS, found?.mappings)
     this.#detailsTree = new ThinTree(this, DETAILS, found?.details)
-    if (found !== undefined) this.#loadSpace(found)
-    for (let index = 0; index < this.#data.bitmaps.length; index++) {
-      if (this.#data.bitmaps[index] === 0) this.#data.changedBitmaps.add(index)
-    }
-    this.#changed = found === undefined || this.#data.changedBitmaps.size > 0
   }
 
   /** Opens the metadata that a device holds; an empty one becomes a pool's. `STORE_FOREIGN` for something else. */
-  static open(device: BlockDevice, geometry: PoolGeometry, readOnly: boolean): ThinMetadata {
+  static open(device: BlockDevice, geometry: PoolGeometry, { mayMake, mustExist }: OpenOptions): ThinMetadata {
     const block = Buffer.alloc(BLOCK)
     device.read(block, 0)
-    if (block.every((byte) => byte === 0) && !readOnly) {
+    const isEmpty = block.every((byte) => byte === 0)
+    if (isEmpty && mustExist?.() === true) {
+      throw new StoreError('STORE_CORRUPT', `${device.name} has lost what it had`, { path: device.name })
+    }
+    if (isEmpty && mayMake) {
       const made = new ThinMetadata(device, geometry, undefined)
       for (let index = 0; index < made.#space.bitmaps.length; index++) made.#space.changedBitmaps.add(index)
       made.commit()
@@ -129,10 +145,19 @@ export class ThinMetadata implements ThinNodes {
   }
 
   get status() {
-    const [metadata, data] = [this.#space, this.#data]
+    const { metadataBlocks, dataBlocks } = this.#geometry
+    const [metadata, data] = [this.#maps?.space, this.#maps?.data]
     return {
-      metadata: { used: metadata.allocated, total: metadata.blocks },
-      data: { used: data.allocated, total: data.blocks, freed: data.freed },
+      metadata: {
+        used: metadata?.allocated ?? this.#found?.metadataSpace.allocated ?? 0,
+        total: metadataBlocks,
+        freed: metadata?.freed ?? 0,
+      },
+      data: {
+        used: data?.allocated ?? this.#found?.dataSpace.allocated ?? 0,
+        total: dataBlocks,
+        freed: data?.freed ?? 0,
+      },
     }
   }
 
@@ -179,10 +204,19 @@ export class ThinMetadata implements ThinNodes {
     return { block: blockOf(value), shared: details.snapshotted > value.readUIntLE(0, 3) }
   }
 
-  /** Gives a block of a device another data block, and lets go of the one that it had. `ENOSPC` when there is none. */
-  map(device: number, block: number): number {
+  /**
+   * Gives a block of a device another data block, which `fill` was called with first, and lets go of the one that it had.
+   * `ENOSPC` when there is none.
+   */
+  map(device: number, block: number, fill?: (made: number) => void): number {
     const tree = this.#tree(device)
     const made = this.#data.allocate()
+    try {
+      fill?.(made)
+    } catch (error) {
+      this.#data.decrement(made)
+      throw error
+    }
     const value = Buffer.alloc(MAPPING_SIZE)
     value.writeUIntLE(this.#time, 0, 3)
     value.writeUIntLE(made, 3, 5)
@@ -207,6 +241,7 @@ export class ThinMetadata implements ThinNodes {
 
   /** @returns data blocks that nothing uses any more */
   commit(): Iterable<number> {
+    if (this.#failure !== undefined) throw this.#failure
     if (!this.#changed) return []
     for (const [device, tree] of this.#trees) {
       const root = Buffer.alloc(8)
@@ -219,6 +254,7 @@ export class ThinMetadata implements ThinNodes {
     this.#saveDataSpace()
     this.#saveOwnSpace()
     this.#write()
+    this.#generation++
     this.#changedDetails.clear()
     this.#fresh.clear()
     this.#dirty.clear()
@@ -380,6 +416,7 @@ export class ThinMetadata implements ThinNodes {
   #superblock(): ThinSuperblock {
     return {
       flags: 0,
+      generation: this.#generation + 1,
       time: this.#time,
       transactionId: this.transactionId,
       dataSpace: spaceRoot(this.#data, this.#dataIndex.root, this.#dataCounts),
@@ -391,17 +428,33 @@ export class ThinMetadata implements ThinNodes {
     }
   }
 
-  #loadSpace({ metadataSpace, dataSpace }: ThinSuperblock): void {
+  get #space(): SpaceMap {
+    return (this.#maps ??= this.#loadMaps()).space
+  }
+
+  get #data(): SpaceMap {
+    return (this.#maps ??= this.#loadMaps()).data
+  }
+
+  /** They are large, and only who changes the pool needs them. */
+  #loadMaps() {
+    const space = new SpaceMap(this.#geometry.metadataBlocks)
+    const data = new SpaceMap(this.#geometry.dataBlocks)
+    if (this.#found !== undefined) this.#readMaps(this.#found, space, data)
+    for (const [at, bitmap] of data.bitmaps.entries()) if (bitmap === 0) data.changedBitmaps.add(at)
+    if (data.changedBitmaps.size > 0) this.#changed = true
+    return { space, data }
+  }
+
+  #readMaps({ metadataSpace, dataSpace }: ThinSuperblock, space: SpaceMap, data: SpaceMap): void {
     const index = this.#read(metadataSpace.bitmaps, 'index')
     for (let at = 0; at < Math.min(MOST_BITMAPS, Math.ceil(metadataSpace.blocks / PER_BITMAP)); at++) {
-      this.#loadBitmap(this.#space, at, number(index, INDEX_HEADER + INDEX_ENTRY * at))
+      this.#loadBitmap(space, at, number(index, INDEX_HEADER + INDEX_ENTRY * at))
     }
-    for (const [at, entry] of this.#dataIndex.items()) this.#loadBitmap(this.#data, at, number(entry, 0))
-    for (const [block, count] of this.#spaceCounts.items()) {
-      this.#space.setCount(block, count.readUInt32LE(0))
-    }
-    for (const [block, count] of this.#dataCounts.items()) this.#data.setCount(block, count.readUInt32LE(0))
-    if (this.#data.allocated === dataSpace.allocated) return
+    for (const [at, entry] of this.#dataIndex.items()) this.#loadBitmap(data, at, number(entry, 0))
+    for (const [block, count] of this.#spaceCounts.items()) space.setCount(block, count.readUInt32LE(0))
+    for (const [block, count] of this.#dataCounts.items()) data.setCount(block, count.readUInt32LE(0))
+    if (data.allocated === dataSpace.allocated) return
     throw new DamagedBlock(this.#device.name, 0, 'its counts of used blocks contradict one another')
   }
 
@@ -418,9 +471,14 @@ export class ThinMetadata implements ThinNodes {
   }
 
   #allocate(): number {
-    const address = this.#space.allocate()
-    this.#fresh.add(address)
-    return address
+    try {
+      const address = this.#space.allocate()
+      this.#fresh.add(address)
+      return address
+    } catch (error) {
+      this.#failure = error
+      throw error
+    }
   }
 
   #keep(node: ThinNode): ThinNode {

@@ -1,25 +1,119 @@
 import type { BlockDevice } from '../cow/block.js'
 import { BLOCK } from '../cow/block.js'
+import type { Guard } from '../cow/store.js'
 import { systemError } from '../sys/errno.js'
-import type { ThinMetadata } from './thin-metadata.js'
+import { STAMP } from './format.js'
+import { ThinMetadata, type PoolGeometry } from './thin-metadata.js'
 
 /** Data blocks that are left for what must be written when there is no room for more; one change takes half of them. */
 const RESERVE = 128
+/** The same for the pool's own blocks. */
+const METADATA_RESERVE = 512
+/** For what is read while another process writes it. */
+const MOST_TRIES = 1000
+
+export interface ThinPoolFiles {
+  readonly metadata: BlockDevice
+  readonly data: BlockDevice
+  readonly geometry: PoolGeometry
+  readonly readOnly: boolean
+  /** There was a pool already: empty metadata is metadata that was lost. */
+  readonly mustExist: () => boolean
+  /** Keeps other processes from changing the pool. */
+  readonly guard: Guard | undefined
+}
 
 /**
  * Thin devices by number on one device for data: a block of the pool is taken when a device first writes to it, shared by
  * snapshots until one of them writes, and given back when it is discarded.
+ *
+ * Who changes the pool acquires it: nobody outside this process does then, and what is in memory is the latest. Who is in
+ * this process may acquire it too; it is given back when all are done, and all is on disk. Readers ask nobody. Blocks
+ * that a superblock reaches are written anew only after the next one is there, so what was read is true if the superblock
+ * is still the same afterwards; else it is read again.
  */
 export class ThinPool {
-  readonly metadata: ThinMetadata
   readonly data: BlockDevice
+  readonly #files: ThinPoolFiles
+  #metadata: ThinMetadata | undefined
+  /** Of the superblock that `#metadata` is of. */
+  #stamp: Buffer = Buffer.alloc(0)
+  #users = 0
+  #isHeld = false
+  #heldSince = 0
+  #leaving: Promise<void> = Promise.resolve()
   /** Something was written to the data device since it was flushed. */
   #written = false
   #flushing = 0
 
-  constructor(metadata: ThinMetadata, data: BlockDevice) {
-    this.metadata = metadata
-    this.data = data
+  constructor(files: ThinPoolFiles) {
+    this.#files = files
+    this.data = files.data
+  }
+
+  /** The latest, if the pool is acquired; else what it was a moment ago. */
+  get metadata(): ThinMetadata {
+    return (this.#metadata ??= this.#load())
+  }
+
+  /** How long this process has kept others out, in ms. */
+  get heldFor(): number {
+    return this.#isHeld ? performance.now() - this.#heldSince : 0
+  }
+
+  /** Whether the pool is this caller's to change, with others of this process, until it calls `release`. */
+  tryAcquire(): boolean {
+    if (!this.#isHeld) {
+      if (this.#files.guard?.tryAcquire() === false) return false
+      this.#isHeld = true
+      this.#heldSince = performance.now()
+      try {
+        if (this.#isStale()) this.#forget()
+        this.#metadata ??= this.#load()
+      } catch (error) {
+        this.#giveUp()
+        throw error
+      }
+    }
+    this.#users++
+    return true
+  }
+
+  release(): void {
+    if (--this.#users > 0) return
+    if (!this.metadata.isChanged) return this.#giveUp()
+    // What is written here was not promised to anybody: blocks that were discarded after a commit.
+    this.#leaving = this.commitLater()
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#users === 0 && this.#isHeld) this.#giveUp()
+      })
+  }
+
+  /** Others may change the pool now; nobody in this process does. */
+  releaseNow(): void {
+    if (this.#users > 0 || !this.#isHeld) return
+    this.commit()
+    this.#giveUp()
+  }
+
+  /** When all that was released is. */
+  async settled(): Promise<void> {
+    await this.#leaving
+  }
+
+  /** What is read of the metadata, and at the places that it names, belongs together. */
+  consistently<T>(work: (metadata: ThinMetadata) => T): T {
+    for (let tries = 1; ; tries++) {
+      const { metadata } = this
+      try {
+        const result = work(metadata)
+        if (!this.#isStale()) return result
+      } catch (error) {
+        if (tries === MOST_TRIES || !this.#isStale()) throw error
+      }
+      this.#forget()
+    }
   }
 
   /** A device of the pool, of a size in bytes. */
@@ -57,6 +151,35 @@ export class ThinPool {
     }
   }
 
+  #isStale(): boolean {
+    return !this.#isHeld && !stampOf(this.#files.metadata).equals(this.#stamp)
+  }
+
+  /** What is on disk is another state, or what is in memory is half of one. */
+  #forget(): void {
+    this.#metadata = undefined
+  }
+
+  #giveUp(): void {
+    if (this.#metadata?.isChanged === true) this.#forget()
+    else this.#stamp = stampOf(this.#files.metadata)
+    this.#isHeld = false
+    this.#files.guard?.release()
+  }
+
+  #load(): ThinMetadata {
+    const { metadata, geometry, readOnly, mustExist } = this.#files
+    for (let tries = 1; ; tries++) {
+      this.#stamp = stampOf(metadata)
+      try {
+        return ThinMetadata.open(metadata, geometry, { mayMake: !readOnly && this.#isHeld, mustExist })
+      } catch (error) {
+        // It may have been read while it was written.
+        if (tries === MOST_TRIES || this.#isHeld || !this.#isStale()) throw error
+      }
+    }
+  }
+
   #commitMetadata(): void {
     const { blockSize } = this.metadata
     const freed = [...this.metadata.commit()].toSorted((a, b) => a - b)
@@ -83,13 +206,14 @@ class ThinDevice implements BlockDevice {
   }
 
   read(buffer: Uint8Array, offset: number): void {
-    const { metadata, data } = this.#pool
-    for (const { block, inside, start, end } of this.#pieces(offset, buffer.length)) {
-      const mapping = metadata.mapping(this.#id, block)
-      const piece = buffer.subarray(start, end)
-      if (mapping === undefined) piece.fill(0)
-      else data.read(piece, mapping.block * metadata.blockSize + inside)
-    }
+    this.#pool.consistently((metadata) => {
+      for (const { block, inside, start, end } of this.#pieces(offset, buffer.length)) {
+        const mapping = metadata.mapping(this.#id, block)
+        const piece = buffer.subarray(start, end)
+        if (mapping === undefined) piece.fill(0)
+        else this.#pool.data.read(piece, mapping.block * metadata.blockSize + inside)
+      }
+    })
   }
 
   write(bytes: Uint8Array, offset: number): void {
@@ -100,8 +224,11 @@ class ThinDevice implements BlockDevice {
 
   /** Whether there is room to write there, in a while too. */
   makeRoom(): void {
-    const { used, total, freed } = this.#pool.metadata.status.data
-    if (total - used - freed < RESERVE) throw systemError('ENOSPC', 'write')
+    const { data, metadata } = this.#pool.metadata.status
+    const least = Math.min(METADATA_RESERVE, metadata.total / 8)
+    if (data.total - data.used - data.freed < RESERVE || metadata.total - metadata.used - metadata.freed < least) {
+      throw systemError('ENOSPC', 'write')
+    }
   }
 
   flush(): void {
@@ -133,7 +260,7 @@ class ThinDevice implements BlockDevice {
     const whole = Buffer.alloc(blockSize)
     if (mapping !== undefined && piece.length < blockSize) data.read(whole, mapping.block * blockSize)
     whole.set(piece, inside)
-    this.#pool.write(whole, metadata.map(this.#id, block) * blockSize)
+    metadata.map(this.#id, block, (made) => this.#pool.write(whole, made * blockSize))
   }
 
   *#pieces(offset: number, length: number) {
@@ -146,4 +273,10 @@ class ThinDevice implements BlockDevice {
       start = end
     }
   }
+}
+
+function stampOf(metadata: BlockDevice): Buffer {
+  const stamp = Buffer.allocUnsafe(STAMP)
+  metadata.read(stamp, 0)
+  return stamp
 }

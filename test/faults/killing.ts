@@ -56,7 +56,6 @@ export function killing({
       },
     )
 
-    if (settings.oneProcess !== undefined) return
     it(
       'three processes work on one store, and one of them is killed now and then',
       { ...unless(reason), timeout: 120_000 },

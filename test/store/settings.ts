@@ -8,8 +8,6 @@ export interface StoreSettings extends Pick<OpenStoreOptions, 'driver' | 'engine
   readonly name: string
   /** Why it cannot be tried here. */
   readonly reason?: Reason
-  /** Why only one process at a time is promised. */
-  readonly oneProcess?: string
 }
 
 /** Every driver and engine that a store can be opened with on any file system. */
@@ -22,7 +20,6 @@ export const storeSettings: readonly StoreSettings[] = [
     driver: 'devicemapper',
     engine: 'userspace',
     driverOptions: { 'dm.basesize': '1G', 'dm.loopdatasize': '2G', 'dm.loopmetadatasize': '64M' },
-    oneProcess: 'whoever has a view open keeps the pool, and others may wait too long for it',
   },
   { name: 'overlay2 of the kernel', driver: 'overlay2', engine: 'kernel', reason: noOverlay() },
   {

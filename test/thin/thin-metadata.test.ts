@@ -26,7 +26,7 @@ const step: fc.Arbitrary<PoolStep> = fc.tuple(
   fc.constantFrom(1, 1, 7, 300, 900),
 )
 
-const open = (device: MemoryDevice): ThinMetadata => ThinMetadata.open(device, GEOMETRY, false)
+const open = (device: MemoryDevice): ThinMetadata => ThinMetadata.open(device, GEOMETRY, { mayMake: true })
 
 describe('the metadata of a thin pool', () => {
   it(

@@ -1,16 +1,22 @@
 import { realpathSync } from 'node:fs'
-import { BLOCK, type BlockDevice } from '../../cow/block.js'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { loadChecksum, type Checksum } from '../../cow/checksum.js'
 import { FileDevice } from '../../cow/file-device.js'
+import { openGuard, type FileGuard } from '../../cow/file-guard.js'
 import { CowStore } from '../../cow/store.js'
-import { Lock } from '../../durable/lock.js'
 import { Turns } from '../../durable/turns.js'
-import { ThinMetadata, type PoolGeometry } from '../../thin/thin-metadata.js'
+import { StoreError } from '../../errors.js'
+import type { PoolGeometry } from '../../thin/thin-metadata.js'
 import { ThinPool } from '../../thin/thin-pool.js'
 import type { DeviceMapperLayout, DeviceRecord } from './layout.js'
 
 /** For others of this process, in ms: as long as it takes. */
-const PATIENCE = 1 << 30
+const FOREVER = 1 << 30
+/** For other processes, in ms. */
+const PATIENCE = 60_000
+const WAIT = 2
+/** Others are let in after this long at the latest, in ms. */
+const LONGEST_HOLD = 1000
 
 /** The file system of a thin device. */
 interface OpenDevice {
@@ -18,82 +24,81 @@ interface OpenDevice {
   users: number
 }
 
+interface OpenPool {
+  readonly pool: ThinPool
+  readonly checksum: Checksum
+  close(): Promise<void>
+}
+
+export interface ThinFilesSettings {
+  readonly layout: DeviceMapperLayout
+  readonly lockFile: string
+  readonly geometry: PoolGeometry
+  readonly readOnly: boolean
+  /** Bytes of the trees of each open device that are kept in memory. */
+  readonly cache: number | undefined
+}
+
 /**
- * The files of a root's pool, as one process has them. While somebody uses the pool, no other process does.
+ * The files of a root's pool, as one process has them. Processes change the pool in turn: one that has written to a device
+ * keeps the others out until that is committed.
  *
- * 1. The lock is taken by the first user, who sees whether another process changed the pool meanwhile, and given up by
- *    the last one, after all is on disk.
- * 2. A device is open once, however many views it has.
+ * A device is open once, however many views it has.
  */
 export class ThinFiles {
-  readonly #layout: DeviceMapperLayout
-  readonly #lockFile: string
-  readonly #geometry: PoolGeometry
-  readonly #readOnly: boolean
+  readonly #settings: ThinFilesSettings
   readonly #turns = new Turns()
-  readonly #changes = new Turns()
   readonly #devices = new Map<number, OpenDevice>()
-  #files: { readonly metadata: FileDevice; readonly data: FileDevice } | undefined
-  #pool: ThinPool | undefined
-  #superblock: Buffer = Buffer.alloc(0)
-  #lock: Lock | undefined
-  #users = 0
-  #checksum: Checksum | undefined
+  readonly #closing = new Map<number, Promise<void>>()
+  #opening: Promise<OpenPool> | undefined
+  /** How many do what takes more than one step. */
+  #changing = 0
 
-  constructor(layout: DeviceMapperLayout, lockFile: string, geometry: PoolGeometry, readOnly: boolean) {
-    this.#layout = layout
-    this.#lockFile = lockFile
-    this.#geometry = geometry
-    this.#readOnly = readOnly
+  constructor(settings: ThinFilesSettings) {
+    this.#settings = settings
   }
 
-  /** Does what needs the pool. */
-  async use<T>(work: (pool: ThinPool) => Promise<T>): Promise<T> {
-    const leave = await this.enter()
-    try {
-      return await work(this.pool)
-    } finally {
-      await leave()
-    }
+  async pool(): Promise<ThinPool> {
+    return (await this.#open()).pool
   }
 
-  /** Does what makes or deletes devices: one such work at a time. */
+  /** Does what makes or deletes devices: one such work at a time, by one process. */
   async change<T>(work: (pool: ThinPool) => Promise<T>): Promise<T> {
-    await this.#changes.take(PATIENCE, undefined)
+    const pool = await this.pool()
+    await this.#turns.take(FOREVER, undefined)
     try {
-      return await this.use(work)
+      await this.#acquire(pool)
+      this.#changing++
+      try {
+        return await work(pool)
+      } finally {
+        this.#changing--
+        pool.release()
+      }
     } finally {
-      this.#changes.next()
+      this.#turns.next()
     }
   }
 
-  /** The pool is there until what this gives is called. */
-  async enter(): Promise<() => Promise<void>> {
-    await this.#inTurn(async () => {
-      if (this.#users === 0) await this.#begin()
-      this.#users++
-    })
-    let left = false
-    return async () => {
-      if (left) return
-      left = true
-      await this.#inTurn(async () => {
-        if (--this.#users === 0) await this.#end()
-      })
+  /** Opens a device's file system, or what is open already; on a new device it is made. */
+  async device({ deviceId, size }: DeviceRecord, isNew = false): Promise<CowStore> {
+    const { pool, checksum } = await this.#open()
+    for (let closing = this.#closing.get(deviceId); closing !== undefined;) {
+      await closing.catch(() => undefined)
+      closing = this.#closing.get(deviceId)
     }
-  }
-
-  get pool(): ThinPool {
-    if (this.#pool === undefined) throw new Error('nobody uses the pool')
-    return this.#pool
-  }
-
-  /** Opens a device's file system, or what is open already; on a new device it is made. The pool is in use. */
-  device({ deviceId, size }: DeviceRecord, isNew = false): CowStore {
     let open = this.#devices.get(deviceId)
     if (open === undefined) {
-      const device = this.pool.device(deviceId, size)
-      open = { store: this.#openStore(device, !isNew), users: 0 }
+      const { readOnly, cache } = this.#settings
+      const guard = {
+        tryAcquire: () => {
+          this.#letOthersIn(pool)
+          return pool.tryAcquire()
+        },
+        release: () => pool.release(),
+      }
+      const options = { checksum, readOnly, cache, guard, mustExist: !isNew }
+      open = { store: CowStore.open(pool.device(deviceId, size), options), users: 0 }
       this.#devices.set(deviceId, open)
     }
     open.users++
@@ -104,7 +109,9 @@ export class ThinFiles {
     const open = this.#devices.get(deviceId)
     if (open === undefined || --open.users > 0) return
     this.#devices.delete(deviceId)
-    await open.store.close()
+    const closing = open.store.close().finally(() => this.#closing.delete(deviceId))
+    this.#closing.set(deviceId, closing)
+    await closing
   }
 
   /** What was written to a device is in the pool. */
@@ -116,98 +123,96 @@ export class ThinFiles {
     for (const { store } of [...this.#devices.values()]) await store.commit()
   }
 
-  close(): void {
-    this.#files?.metadata.close()
-    this.#files?.data.close()
-    this.#files = undefined
-    this.#pool = undefined
+  async close(): Promise<void> {
+    const opening = this.#opening
+    this.#opening = undefined
+    await (await opening)?.close()
   }
 
-  async #begin(): Promise<void> {
-    this.#checksum ??= await loadChecksum()
-    if (!this.#readOnly) this.#lock = await this.#acquire()
+  async #open(): Promise<OpenPool> {
+    this.#opening ??= this.#openPool()
+    const opening = this.#opening
     try {
-      this.#files ??= {
-        metadata: new FileDevice(this.#layout.metadataFile, { readOnly: this.#readOnly }),
-        data: new FileDevice(this.#layout.dataFile, { readOnly: this.#readOnly }),
-      }
-      const { metadata, data } = this.#files
-      if (this.#pool === undefined || !this.#superblock.equals(superblockOf(metadata))) {
-        this.#pool = new ThinPool(ThinMetadata.open(metadata, this.#geometry, this.#readOnly), data)
-      }
+      return await opening
     } catch (error) {
-      await this.#giveUp()
+      if (this.#opening === opening) this.#opening = undefined
       throw error
     }
   }
 
-  /** Whoever is next holds a lock for that, so that a process which uses the pool all the time lets others in. */
-  async #acquire(): Promise<Lock> {
-    await using _next = await Lock.acquire(`${this.#lockFile}.next`)
-    return await Lock.acquire(this.#lockFile)
-  }
-
-  async #end(): Promise<void> {
+  async #openPool(): Promise<OpenPool> {
+    const { layout, lockFile, geometry, readOnly } = this.#settings
+    const checksum = await loadChecksum()
+    let guard: FileGuard | undefined
+    const files: FileDevice[] = []
+    const closeAll = async (): Promise<void> => {
+      for (const file of files) file.close()
+      await guard?.close()
+    }
     try {
-      if (!this.#readOnly) await this.#pool?.commitLater()
+      if (!readOnly) guard = await openGuard(lockFile)
+      const [metadata, data] = [layout.metadataFile, layout.dataFile].map((path) => {
+        const file = new FileDevice(path, { readOnly })
+        files.push(file)
+        return file
+      }) as [FileDevice, FileDevice]
+      const mustExist = (): boolean => layout.names().length > 0
+      const pool = new ThinPool({ metadata, data, geometry, readOnly, mustExist, guard })
+      const close = async (): Promise<void> => {
+        await pool.settled()
+        await closeAll()
+      }
+      return { pool, checksum, close }
     } catch (error) {
-      // What is in memory is not what is on disk any more.
-      this.#pool = undefined
+      await closeAll()
       throw error
-    } finally {
-      await this.#giveUp()
     }
   }
 
-  async #giveUp(): Promise<void> {
-    if (this.#files !== undefined) this.#superblock = superblockOf(this.#files.metadata)
-    const lock = this.#lock
-    this.#lock = undefined
-    await lock?.release()
-  }
-
-  #openStore(device: BlockDevice, mustExist: boolean): CowStore {
-    const checksum = this.#checksum as Checksum
-    return CowStore.open(device, { checksum, readOnly: this.#readOnly, mustExist })
-  }
-
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    await this.#turns.take(PATIENCE, undefined)
-    try {
-      return await work()
-    } finally {
-      this.#turns.next()
+  async #acquire(pool: ThinPool): Promise<void> {
+    const end = Date.now() + PATIENCE
+    this.#letOthersIn(pool)
+    while (!pool.tryAcquire()) {
+      if (Date.now() >= end) throw locked(this.#settings.lockFile)
+      await sleep(WAIT)
     }
+  }
+
+  /** The devices of one process could take turns without end. */
+  #letOthersIn(pool: ThinPool): void {
+    if (pool.heldFor < LONGEST_HOLD || this.#changing > 0) return
+    for (const { store } of this.#devices.values()) store.commitNow()
+    pool.releaseNow()
   }
 }
 
+function locked(path: string): StoreError {
+  return new StoreError('STORE_LOCKED', 'another process is changing the pool', {
+    path,
+    hint: 'wait until it is done, or end it',
+  })
+}
+
 /** The files of one root are the same for all drivers in this process; each of them lets go of them. */
-export function shareThinFiles(
-  layout: DeviceMapperLayout,
-  lockFile: string,
-  geometry: PoolGeometry,
-  readOnly: boolean,
-): { readonly files: ThinFiles; release(): void } {
+export function shareThinFiles(settings: ThinFilesSettings): {
+  readonly files: ThinFiles
+  release(): Promise<void>
+} {
+  const { layout, readOnly } = settings
   const key = `${readOnly ? 'r' : 'w'}:${realpathSync(layout.home)}`
   let shared = sharedFiles.get(key)
   if (shared === undefined) {
-    shared = { files: new ThinFiles(layout, lockFile, geometry, readOnly), users: 0 }
+    shared = { files: new ThinFiles(settings), users: 0 }
     sharedFiles.set(key, shared)
   }
   const entry = shared
   entry.users++
-  const release = (): void => {
+  const release = async (): Promise<void> => {
     if (--entry.users > 0) return
     if (sharedFiles.get(key) === entry) sharedFiles.delete(key)
-    entry.files.close()
+    await entry.files.close()
   }
   return { files: entry.files, release }
 }
 
 const sharedFiles = new Map<string, { readonly files: ThinFiles; users: number }>()
-
-function superblockOf(metadata: FileDevice): Buffer {
-  const block = Buffer.alloc(BLOCK)
-  metadata.read(block, 0)
-  return block
-}

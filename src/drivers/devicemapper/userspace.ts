@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { BLOCK } from '../../cow/block.js'
 import { checkStore } from '../../cow/check.js'
+import type { CowStore } from '../../cow/store.js'
 import { VolumeFs } from '../../cow/volume-fs.js'
 import { makeDirectory } from '../../durable/make-directory.js'
 import { StoreError } from '../../errors.js'
@@ -107,23 +108,18 @@ export class ThinVolumes implements LayerVolumes {
     const record = this.#layout.layer(id)
     if (record === undefined) throw notFound(id)
     const files = this.#files()
-    const leave = await files.enter()
+    const store = await files.device(record)
     try {
-      const store = files.device(record)
       const volume = store.volume(VOLUME)
       if (volume === undefined) throw noFileSystem(id)
       const raw = new VolumeFs(store, volume, { ...options, number: record.deviceId })
       const close = async (): Promise<void> => {
         raw.close()
-        try {
-          await files.closeDevice(record.deviceId)
-        } finally {
-          await leave()
-        }
+        await files.closeDevice(record.deviceId)
       }
       return { raw, close }
     } catch (error) {
-      await leave()
+      await files.closeDevice(record.deviceId)
       throw error
     }
   }
@@ -155,17 +151,16 @@ export class ThinVolumes implements LayerVolumes {
       ['Backing Filesystem', OUR_FILE_SYSTEM],
     ]
     if (!existsSync(this.#layout.metadataFile)) return rows
-    return this.#files().use(async ({ metadata }) => {
-      const { data, metadata: own } = metadata.status
-      return [
-        ['Pool Blocksize', bytes(metadata.blockSize)],
-        ...rows,
-        ['Data Space Used', bytes(data.used * metadata.blockSize)],
-        ['Data Space Total', bytes(data.total * metadata.blockSize)],
-        ['Metadata Space Used', bytes(own.used * BLOCK)],
-        ['Metadata Space Total', bytes(own.total * BLOCK)],
-      ]
-    })
+    const pool = await this.#files().pool()
+    const { blockSize, status } = pool.consistently(({ blockSize, status }) => ({ blockSize, status }))
+    return [
+      ['Pool Blocksize', bytes(blockSize)],
+      ...rows,
+      ['Data Space Used', bytes(status.data.used * blockSize)],
+      ['Data Space Total', bytes(status.data.total * blockSize)],
+      ['Metadata Space Used', bytes(status.metadata.used * BLOCK)],
+      ['Metadata Space Total', bytes(status.metadata.total * BLOCK)],
+    ]
   }
 
   async metadata(id: string): Promise<Record<string, string>> {
@@ -176,30 +171,30 @@ export class ThinVolumes implements LayerVolumes {
   async check(signal: AbortSignal | undefined): Promise<Damage[]> {
     if (!existsSync(this.#layout.metadataFile)) return []
     const found: Damage[] = []
-    await this.#files().use(async () => {
-      for (const layer of this.#layout.layers()) found.push(...(await this.#checkDevice(layer, signal)))
-    })
+    for (const layer of this.#layout.layers()) found.push(...(await this.#checkDevice(layer, signal)))
     return found
   }
 
   async close(): Promise<void> {
     const shared = this.#shared
     this.#shared = undefined
-    shared?.release()
+    await shared?.release()
   }
 
   async #checkDevice(layer: string, signal: AbortSignal | undefined): Promise<Damage[]> {
     const record = this.#layout.layer(layer)
     if (record === undefined) return []
     const path = this.#layout.dataFile
+    let store: CowStore | undefined
     try {
-      const findings = await checkStore(this.#files().device(record), signal)
+      store = await this.#files().device(record)
+      const findings = await checkStore(store, signal)
       return findings.map(({ block, what }) => ({ path, layer, detail: `block ${block}: ${what}` }))
     } catch (error) {
       signal?.throwIfAborted()
       return [{ path, layer, detail: (error as Error).message }]
     } finally {
-      await this.#files().closeDevice(record.deviceId)
+      if (store !== undefined) await this.#files().closeDevice(record.deviceId)
     }
   }
 
@@ -212,7 +207,13 @@ export class ThinVolumes implements LayerVolumes {
         dataBlocks: Number((loopDataSize ?? DEFAULT_DATA_SIZE) / BigInt(bytesOfBlock)),
         metadataBlocks: Number((loopMetadataSize ?? DEFAULT_METADATA_SIZE) / BigInt(BLOCK)),
       }
-      this.#shared = shareThinFiles(this.#layout, this.#lockFile, geometry, this.#readOnly)
+      this.#shared = shareThinFiles({
+        layout: this.#layout,
+        lockFile: this.#lockFile,
+        geometry,
+        readOnly: this.#readOnly,
+        cache: undefined,
+      })
     }
     return this.#shared.files
   }
@@ -233,7 +234,7 @@ export class ThinVolumes implements LayerVolumes {
     const record = await this.#make(pool, BASE, { size, initialized: false }, (deviceId) =>
       pool.metadata.createThin(deviceId),
     )
-    const store = this.#files().device(record, true)
+    const store = await this.#files().device(record, true)
     try {
       store.create(VOLUME)
       await store.commit()
