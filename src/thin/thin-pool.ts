@@ -65,10 +65,10 @@ export class ThinPool {
   tryAcquire(): boolean {
     if (!this.#isHeld) {
       if (this.#files.guard?.tryAcquire() === false) return false
+      if (this.#isStale()) this.#forget()
       this.#isHeld = true
       this.#heldSince = performance.now()
       try {
-        if (this.#isStale()) this.#forget()
         this.#metadata ??= this.#load()
       } catch (error) {
         this.#giveUp()

@@ -70,8 +70,11 @@ export function killing({
         }
         for (const other of others) expect(other.exitCode, 'a worker failed').toBe(null)
         await Promise.all(others.map(kill))
-        await using store = await openStore({ root, ...options })
-        await expectWhole(store)
+        {
+          await using store = await openStore({ root, ...options })
+          await expectWhole(store)
+        }
+        await expectSound?.(root)
       },
     )
 
