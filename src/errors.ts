@@ -78,6 +78,13 @@ export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.Err
   return error instanceof Error && codes.includes((error as NodeJS.ErrnoException).code ?? '')
 }
 
+/** Whatever was being done: the disk is full, or a quota is reached. */
+export function isNoSpace(error: unknown): boolean {
+  if (error instanceof StoreError) return error.code === 'NO_SPACE'
+  // Node has no name for EDQUOT.
+  return isErrno(error, 'ENOSPC', 'EDQUOT') || (error as NodeJS.ErrnoException | undefined)?.errno === -EDQUOT
+}
+
 /**
  * Wraps what the operating system said, once, at the level that adds meaning. ENOSPC and EDQUOT are always `NO_SPACE`,
  * whatever was being done; a `StoreError` and an abort pass through as they are.
@@ -85,8 +92,7 @@ export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.Err
 export function storeError(error: unknown, code: StoreErrorCode, message: string, hint?: string): unknown {
   if (error instanceof StoreError || isAbort(error)) return error
   const system = error instanceof Error ? (error as NodeJS.ErrnoException) : undefined
-  // Node has no name for EDQUOT.
-  const full = isErrno(error, 'ENOSPC', 'EDQUOT') || system?.errno === -EDQUOT
+  const full = isNoSpace(error)
   return new StoreError(full ? 'NO_SPACE' : code, full ? `no space left: ${message}` : message, {
     cause: error,
     hint: full ? 'free some space below the store root, or raise its quota' : hint,

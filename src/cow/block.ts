@@ -16,7 +16,8 @@ export interface BlockDevice {
 
   /** Fills the buffer; what was never written reads as zeros. */
   read(buffer: Uint8Array, offset: number): void
-  write(bytes: Uint8Array, offset: number): void
+  /** An urgent write belongs to a change that is made already, and may take the last room that there is. */
+  write(bytes: Uint8Array, offset: number, urgent?: boolean): void
   /**
    * For devices that know whether they have room without being written to: `ENOSPC` if some MiB might not fit. Others are
    * written zeros to, where nodes shall be, so that it shows in time.

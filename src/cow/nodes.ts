@@ -72,7 +72,7 @@ export class Nodes {
       const run = runFrom(nodes, at)
       const blocks = run.map((node) => encodeNode(node, this.#checksum))
       const bytes = blocks.length === 1 ? (blocks[0] as Buffer) : Buffer.concat(blocks)
-      this.#device.write(bytes, (nodes[at] as Node).address * BLOCK)
+      this.#device.write(bytes, (nodes[at] as Node).address * BLOCK, true)
       for (const node of run) {
         node.dirty = false
         this.#dirty.delete(node.address)

@@ -377,7 +377,7 @@ export class CowStore implements Ground {
   }
 
   #writeSuperblock({ superblock, slot }: Sealed): void {
-    this.device.write(encodeSuperblock(superblock, this.checksum), slot * BLOCK)
+    this.device.write(encodeSuperblock(superblock, this.checksum), slot * BLOCK, true)
   }
 
   #settle(sealed: Sealed): void {

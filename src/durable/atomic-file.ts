@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, fchmodSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { isNoSpace, storeError } from '../errors.js'
 import { makeDirectory } from './make-directory.js'
 import { syncDirectory } from './sync-directory.js'
 import { syncFile } from './sync-file.js'
@@ -16,7 +17,8 @@ export interface AtomicFileOptions {
  *
  * 1. The content is on disk before the name is: the file is synced before the rename.
  * 2. Nobody sees the file half written: it is written under a name of its own.
- * 3. What a crash leaves is a file `.tmp-<name>-<random>`, which nothing reads.
+ * 3. A full disk is `NO_SPACE`.
+ * 4. What a crash leaves is a file `.tmp-<name>-<random>`, which nothing reads.
  */
 export async function writeFileAtomic(
   path: string,
@@ -24,14 +26,14 @@ export async function writeFileAtomic(
   { mode = 0o600 }: AtomicFileOptions = {},
 ): Promise<void> {
   const directory = dirname(path)
-  await makeDirectory(directory)
   const temporary = join(directory, `.tmp-${basename(path)}-${randomBytes(6).toString('hex')}`)
   try {
+    await makeDirectory(directory)
     await writeFileSynced(temporary, data, mode)
     renameSync(temporary, path)
   } catch (error) {
     rmSync(temporary, { force: true })
-    throw error
+    throw isNoSpace(error) ? storeError(error, 'NO_SPACE', `could not write ${path}`) : error
   }
   await syncDirectory(directory)
 }

@@ -71,6 +71,13 @@ export class SpaceMap {
     return count
   }
 
+  /** A block that was just allocated, and that nothing leads to. */
+  giveBack(block: number): void {
+    this.decrement(block)
+    this.#freed.delete(block)
+    this.#cursor = Math.min(this.#cursor, block)
+  }
+
   /** What was freed is on disk. Tells which blocks. */
   settle(): Iterable<number> {
     const freed = [...this.#freed]

@@ -214,7 +214,7 @@ export class ThinMetadata implements ThinNodes {
     try {
       fill?.(made)
     } catch (error) {
-      this.#data.decrement(made)
+      this.#data.giveBack(made)
       throw error
     }
     const value = Buffer.alloc(MAPPING_SIZE)
@@ -406,10 +406,10 @@ export class ThinMetadata implements ThinNodes {
     }
     blocks.set(this.#indexBlock, seal(index, this.#indexBlock, 'index'))
     for (const [address, block] of [...blocks].toSorted(([a], [b]) => a - b)) {
-      this.#device.write(block, address * BLOCK)
+      this.#device.write(block, address * BLOCK, true)
     }
     this.#device.flush()
-    this.#device.write(encodeSuperblock(this.#superblock()), 0)
+    this.#device.write(encodeSuperblock(this.#superblock()), 0, true)
     this.#device.flush()
   }
 

@@ -133,9 +133,9 @@ export class ThinPool {
     this.#commitMetadata()
   }
 
-  write(bytes: Uint8Array, offset: number): void {
+  write(bytes: Uint8Array, offset: number, urgent: boolean): void {
     this.#written = true
-    this.data.write(bytes, offset)
+    this.data.write(bytes, offset, urgent)
   }
 
   async #flushLater(): Promise<void> {
@@ -216,9 +216,9 @@ class ThinDevice implements BlockDevice {
     })
   }
 
-  write(bytes: Uint8Array, offset: number): void {
+  write(bytes: Uint8Array, offset: number, urgent = false): void {
     for (const { block, inside, start, end } of this.#pieces(offset, bytes.length)) {
-      this.#writePiece(block, inside, bytes.subarray(start, end))
+      this.#writePiece(block, inside, bytes.subarray(start, end), urgent)
     }
   }
 
@@ -229,6 +229,7 @@ class ThinDevice implements BlockDevice {
     if (data.total - data.used - data.freed < RESERVE || metadata.total - metadata.used - metadata.freed < least) {
       throw systemError('ENOSPC', 'write')
     }
+    this.#pool.data.makeRoom?.()
   }
 
   flush(): void {
@@ -249,18 +250,18 @@ class ThinDevice implements BlockDevice {
   close(): void {}
 
   /** A block that others have too is copied first, and a new one is whole: nothing of its former user shows. */
-  #writePiece(block: number, inside: number, piece: Uint8Array): void {
+  #writePiece(block: number, inside: number, piece: Uint8Array, urgent: boolean): void {
     const { metadata, data } = this.#pool
     const { blockSize } = metadata
     const mapping = metadata.mapping(this.#id, block)
     if (mapping?.shared === false) {
-      this.#pool.write(piece, mapping.block * blockSize + inside)
+      this.#pool.write(piece, mapping.block * blockSize + inside, urgent)
       return
     }
     const whole = Buffer.alloc(blockSize)
     if (mapping !== undefined && piece.length < blockSize) data.read(whole, mapping.block * blockSize)
     whole.set(piece, inside)
-    metadata.map(this.#id, block, (made) => this.#pool.write(whole, made * blockSize))
+    metadata.map(this.#id, block, (made) => this.#pool.write(whole, made * blockSize, urgent))
   }
 
   *#pieces(offset: number, length: number) {

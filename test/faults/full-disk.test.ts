@@ -13,6 +13,11 @@ const variants = [
   { driver: 'vfs', engine: 'userspace' },
   { driver: 'overlay2', engine: 'userspace' },
   { driver: 'btrfs', engine: 'userspace' },
+  {
+    driver: 'devicemapper',
+    engine: 'userspace',
+    driverOptions: { 'dm.basesize': '1G', 'dm.loopdatasize': '2G', 'dm.loopmetadatasize': '64M' },
+  },
   { driver: 'overlay2', engine: 'kernel' },
 ] as const
 
@@ -30,7 +35,7 @@ afterEach(async () => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-describe.each(variants)('a full disk, on $driver, $engine,', unless(noMounts), ({ driver, engine }) => {
+describe.each(variants)('a full disk, on $driver, $engine,', unless(noMounts), ({ driver, engine, ...options }) => {
   beforeEach(async () => {
     await run('mount', ['-t', 'tmpfs', '-o', `size=${24 * MB}`, 'layerstack-test', disk])
   })
@@ -77,13 +82,13 @@ describe.each(variants)('a full disk, on $driver, $engine,', unless(noMounts), (
   it('in a save beside the store: NO_SPACE, and no file', async () => {
     await using store = await open()
     await store.load(await archive('middle', driver === 'vfs' ? 8 : 14))
-    writeFileSync(join(disk, 'filler'), Buffer.alloc(9 * MB))
+    writeFileSync(join(disk, 'filler'), Buffer.alloc((driver === 'devicemapper' ? 6 : 9) * MB))
     await expect(store.save('middle:1', join(disk, 'saved.tar'))).rejects.toMatchObject({ code: 'NO_SPACE' })
     expect(readdirSync(disk).toSorted()).toEqual(['filler', 'root'])
   })
 
   function open(): Promise<Store> {
-    return openStore({ root: join(disk, 'root'), driver, engine })
+    return openStore({ root: join(disk, 'root'), driver, engine, ...options })
   }
 })
 

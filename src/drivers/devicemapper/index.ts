@@ -89,7 +89,8 @@ async function openUserspace(
     })
   }
   const lockFile = join(root, 'layerstack', 'devicemapper.lock')
-  const volumes = new ThinVolumes({ layout, lockFile, options, readOnly })
+  const reserveFile = join(root, 'layerstack', 'devicemapper.reserve')
+  const volumes = new ThinVolumes({ layout, lockFile, reserveFile, options, readOnly })
   try {
     await volumes.recover()
   } catch (error) {

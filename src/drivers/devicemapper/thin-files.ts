@@ -1,12 +1,14 @@
 import { realpathSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { BlockDevice } from '../../cow/block.js'
 import { loadChecksum, type Checksum } from '../../cow/checksum.js'
 import { FileDevice } from '../../cow/file-device.js'
 import { openGuard, type FileGuard } from '../../cow/file-guard.js'
 import { CowStore } from '../../cow/store.js'
 import { Turns } from '../../durable/turns.js'
-import { StoreError } from '../../errors.js'
+import { isNoSpace, StoreError } from '../../errors.js'
 import type { PoolGeometry } from '../../thin/thin-metadata.js'
+import { Reserve, withReserve } from '../../thin/reserve.js'
 import { ThinPool } from '../../thin/thin-pool.js'
 import type { DeviceMapperLayout, DeviceRecord } from './layout.js'
 
@@ -26,6 +28,7 @@ interface OpenDevice {
 
 interface OpenPool {
   readonly pool: ThinPool
+  readonly reserve: Reserve
   readonly checksum: Checksum
   close(): Promise<void>
 }
@@ -33,6 +36,7 @@ interface OpenPool {
 export interface ThinFilesSettings {
   readonly layout: DeviceMapperLayout
   readonly lockFile: string
+  readonly reserveFile: string
   readonly geometry: PoolGeometry
   readonly readOnly: boolean
   /** Bytes of the trees of each open device that are kept in memory. */
@@ -77,6 +81,17 @@ export class ThinFiles {
       }
     } finally {
       this.#turns.next()
+    }
+  }
+
+  /** As `change`, for what makes room, and needs a little to do so. */
+  async changeUrgently<T>(work: (pool: ThinPool) => Promise<T>): Promise<T> {
+    try {
+      return await this.change(work)
+    } catch (error) {
+      const { reserve } = await this.#open()
+      if (!isNoSpace(error) || !reserve.spend()) throw error
+      return this.change(work)
     }
   }
 
@@ -141,7 +156,7 @@ export class ThinFiles {
   }
 
   async #openPool(): Promise<OpenPool> {
-    const { layout, lockFile, geometry, readOnly } = this.#settings
+    const { layout, lockFile, reserveFile, geometry, readOnly } = this.#settings
     const checksum = await loadChecksum()
     let guard: FileGuard | undefined
     const files: FileDevice[] = []
@@ -151,18 +166,19 @@ export class ThinFiles {
     }
     try {
       if (!readOnly) guard = await openGuard(lockFile)
+      const reserve = new Reserve(reserveFile)
       const [metadata, data] = [layout.metadataFile, layout.dataFile].map((path) => {
         const file = new FileDevice(path, { readOnly })
         files.push(file)
-        return file
-      }) as [FileDevice, FileDevice]
+        return withReserve(file, reserve)
+      }) as [BlockDevice, BlockDevice]
       const mustExist = (): boolean => layout.names().length > 0
       const pool = new ThinPool({ metadata, data, geometry, readOnly, mustExist, guard })
       const close = async (): Promise<void> => {
         await pool.settled()
         await closeAll()
       }
-      return { pool, checksum, close }
+      return { pool, reserve, checksum, close }
     } catch (error) {
       await closeAll()
       throw error

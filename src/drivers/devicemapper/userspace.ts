@@ -17,6 +17,7 @@ import { shareThinFiles, type ThinFiles } from './thin-files.js'
 export interface ThinVolumesSettings {
   readonly layout: DeviceMapperLayout
   readonly lockFile: string
+  readonly reserveFile: string
   readonly options: Resolved
   readonly readOnly: boolean
 }
@@ -48,13 +49,15 @@ export class ThinVolumes implements LayerVolumes {
   }
   readonly #layout: DeviceMapperLayout
   readonly #lockFile: string
+  readonly #reserveFile: string
   readonly #options: Resolved
   readonly #readOnly: boolean
   #shared: ReturnType<typeof shareThinFiles> | undefined
 
-  constructor({ layout, lockFile, options, readOnly }: ThinVolumesSettings) {
+  constructor({ layout, lockFile, reserveFile, options, readOnly }: ThinVolumesSettings) {
     this.#layout = layout
     this.#lockFile = lockFile
+    this.#reserveFile = reserveFile
     this.#options = options
     this.#readOnly = readOnly
   }
@@ -125,7 +128,7 @@ export class ThinVolumes implements LayerVolumes {
   }
 
   async remove(id: string): Promise<void> {
-    await this.#files().change(async (pool) => {
+    await this.#files().changeUrgently(async (pool) => {
       await this.#recover(pool)
       const name = nameOf(id)
       const record = this.#layout.device(name)
@@ -210,6 +213,7 @@ export class ThinVolumes implements LayerVolumes {
       this.#shared = shareThinFiles({
         layout: this.#layout,
         lockFile: this.#lockFile,
+        reserveFile: this.#reserveFile,
         geometry,
         readOnly: this.#readOnly,
         cache: undefined,
@@ -265,12 +269,19 @@ export class ThinVolumes implements LayerVolumes {
     const id = metadata.transactionId + 1
     const deviceId = this.#freeDeviceId(pool)
     await this.#layout.saveTransaction({ id, name, deviceId })
-    make(deviceId)
     const record = { deviceId, transactionId: id, deleted: false, ...fields }
-    await this.#layout.saveDevice(name, record)
-    metadata.transactionId = id
-    await pool.commitLater()
-    return record
+    try {
+      make(deviceId)
+      await this.#layout.saveDevice(name, record)
+      metadata.transactionId = id
+      await pool.commitLater()
+      return record
+    } catch (error) {
+      metadata.deleteThin(deviceId)
+      metadata.transactionId = id - 1
+      await this.#layout.dropDevice(name)
+      throw error
+    }
   }
 
   async #delete(pool: ThinPool, name: string, { deviceId }: DeviceRecord): Promise<void> {
