@@ -117,7 +117,11 @@ export class ThinMetadata implements ThinNodes {
   }
 
   /** Opens the metadata that a device holds; an empty one becomes a pool's. `STORE_FOREIGN` for something else. */
-  static open(device: BlockDevice, geometry: PoolGeometry, { mayMake, mustExist }: OpenOptions): ThinMetadata {
+  static open(
+    device: BlockDevice,
+    geometry: PoolGeometry,
+    { mayMake, mustExist }: OpenOptions,
+  ): ThinMetadata {
     const block = Buffer.alloc(BLOCK)
     device.read(block, 0)
     const isEmpty = block.every((byte) => byte === 0)

@@ -226,7 +226,10 @@ class ThinDevice implements BlockDevice {
   makeRoom(): void {
     const { data, metadata } = this.#pool.metadata.status
     const least = Math.min(METADATA_RESERVE, metadata.total / 8)
-    if (data.total - data.used - data.freed < RESERVE || metadata.total - metadata.used - metadata.freed < least) {
+    if (
+      data.total - data.used - data.freed < RESERVE ||
+      metadata.total - metadata.used - metadata.freed < least
+    ) {
       throw systemError('ENOSPC', 'write')
     }
     this.#pool.data.makeRoom?.()

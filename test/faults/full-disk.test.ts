@@ -35,62 +35,68 @@ afterEach(async () => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-describe.each(variants)('a full disk, on $driver, $engine,', unless(noMounts), ({ driver, engine, ...options }) => {
-  beforeEach(async () => {
-    await run('mount', ['-t', 'tmpfs', '-o', `size=${24 * MB}`, 'layerstack-test', disk])
-  })
-
-  it('in a load: NO_SPACE, and the store is as it was; with room it goes on', async () => {
-    await using store = await open()
-    await store.load(await archive('small', 1))
-    const before = await contentOf(store)
-    const large = await archive('large', 12, 14)
-    await expect(store.load(large)).rejects.toMatchObject({ name: 'StoreError', code: 'NO_SPACE' })
-    expect(await contentOf(store)).toEqual(before)
-    expect((await store.check()).problems).toEqual([])
-    await run('mount', ['-o', `remount,size=${128 * MB}`, disk])
-    await store.load(large)
-    expect((await store.check()).problems).toEqual([])
-  })
-
-  it('in a packed load, whose archive needs room, too: NO_SPACE, and nothing stays', async () => {
-    await using store = await open()
-    const large = await archive('large', 30)
-    await run('gzip', ['-1', large])
-    await expect(store.load(`${large}.gz`)).rejects.toMatchObject({ code: 'NO_SPACE' })
-    expect(await contentOf(store)).toEqual({ images: [], layers: 0, driver: 0 })
-    await store.load(await archive('small', 1))
-    expect((await store.check()).problems).toEqual([])
-  })
-
-  it('in a write of a container: ENOSPC; and in its commit: NO_SPACE, with the container as it was', async () => {
-    await using store = await open()
-    const [image] = await store.load(await archive('small', 1))
-    await using container = await store.createContainer(image?.id ?? '')
-    await expect(container.fs.writeFile('/too-large', Buffer.alloc(30 * MB, 1))).rejects.toMatchObject({
-      code: 'ENOSPC',
+describe.each(variants)(
+  'a full disk, on $driver, $engine,',
+  unless(noMounts),
+  ({ driver, engine, ...options }) => {
+    beforeEach(async () => {
+      await run('mount', ['-t', 'tmpfs', '-o', `size=${24 * MB}`, 'layerstack-test', disk])
     })
-    await container.fs.rm('/too-large', { force: true })
-    await container.fs.writeFile('/fits', Buffer.alloc(12 * MB, 2))
-    const before = await contentOf(store)
-    await expect(container.commit({ reference: 'full:1' })).rejects.toMatchObject({ code: 'NO_SPACE' })
-    expect(await contentOf(store)).toEqual(before)
-    expect((await container.fs.stat('/fits')).size).toBe(12 * MB)
-    expect((await store.check()).problems).toEqual([])
-  })
 
-  it('in a save beside the store: NO_SPACE, and no file', async () => {
-    await using store = await open()
-    await store.load(await archive('middle', driver === 'vfs' ? 8 : 14))
-    writeFileSync(join(disk, 'filler'), Buffer.alloc((driver === 'devicemapper' ? 6 : 9) * MB))
-    await expect(store.save('middle:1', join(disk, 'saved.tar'))).rejects.toMatchObject({ code: 'NO_SPACE' })
-    expect(readdirSync(disk).toSorted()).toEqual(['filler', 'root'])
-  })
+    it('in a load: NO_SPACE, and the store is as it was; with room it goes on', async () => {
+      await using store = await open()
+      await store.load(await archive('small', 1))
+      const before = await contentOf(store)
+      const large = await archive('large', 12, 14)
+      await expect(store.load(large)).rejects.toMatchObject({ name: 'StoreError', code: 'NO_SPACE' })
+      expect(await contentOf(store)).toEqual(before)
+      expect((await store.check()).problems).toEqual([])
+      await run('mount', ['-o', `remount,size=${128 * MB}`, disk])
+      await store.load(large)
+      expect((await store.check()).problems).toEqual([])
+    })
 
-  function open(): Promise<Store> {
-    return openStore({ root: join(disk, 'root'), driver, engine, ...options })
-  }
-})
+    it('in a packed load, whose archive needs room, too: NO_SPACE, and nothing stays', async () => {
+      await using store = await open()
+      const large = await archive('large', 30)
+      await run('gzip', ['-1', large])
+      await expect(store.load(`${large}.gz`)).rejects.toMatchObject({ code: 'NO_SPACE' })
+      expect(await contentOf(store)).toEqual({ images: [], layers: 0, driver: 0 })
+      await store.load(await archive('small', 1))
+      expect((await store.check()).problems).toEqual([])
+    })
+
+    it('in a write of a container: ENOSPC; and in its commit: NO_SPACE, with the container as it was', async () => {
+      await using store = await open()
+      const [image] = await store.load(await archive('small', 1))
+      await using container = await store.createContainer(image?.id ?? '')
+      await expect(container.fs.writeFile('/too-large', Buffer.alloc(30 * MB, 1))).rejects.toMatchObject({
+        code: 'ENOSPC',
+      })
+      await container.fs.rm('/too-large', { force: true })
+      await container.fs.writeFile('/fits', Buffer.alloc(12 * MB, 2))
+      const before = await contentOf(store)
+      await expect(container.commit({ reference: 'full:1' })).rejects.toMatchObject({ code: 'NO_SPACE' })
+      expect(await contentOf(store)).toEqual(before)
+      expect((await container.fs.stat('/fits')).size).toBe(12 * MB)
+      expect((await store.check()).problems).toEqual([])
+    })
+
+    it('in a save beside the store: NO_SPACE, and no file', async () => {
+      await using store = await open()
+      await store.load(await archive('middle', driver === 'vfs' ? 8 : 14))
+      writeFileSync(join(disk, 'filler'), Buffer.alloc((driver === 'devicemapper' ? 6 : 9) * MB))
+      await expect(store.save('middle:1', join(disk, 'saved.tar'))).rejects.toMatchObject({
+        code: 'NO_SPACE',
+      })
+      expect(readdirSync(disk).toSorted()).toEqual(['filler', 'root'])
+    })
+
+    function open(): Promise<Store> {
+      return openStore({ root: join(disk, 'root'), driver, engine, ...options })
+    }
+  },
+)
 
 /** An archive of one image with a layer for each size, in MB. */
 async function archive(name: string, ...sizes: readonly number[]): Promise<string> {

@@ -155,7 +155,10 @@ export class ThinVolumes implements LayerVolumes {
     ]
     if (!existsSync(this.#layout.metadataFile)) return rows
     const pool = await this.#files().pool()
-    const { blockSize, status } = pool.consistently(({ blockSize, status }) => ({ blockSize, status }))
+    const { blockSize, status } = pool.consistently((now) => ({
+      blockSize: now.blockSize,
+      status: now.status,
+    }))
     return [
       ['Pool Blocksize', bytes(blockSize)],
       ...rows,
