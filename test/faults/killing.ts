@@ -58,7 +58,7 @@ export function killing({
 
     it(
       'three processes work on one store, and one of them is killed now and then',
-      { ...unless(reason), timeout: 120_000 },
+      { ...unless(reason), timeout: 180_000 },
       async () => {
         const root = join(scratch, 'root')
         mkdirSync(root)
