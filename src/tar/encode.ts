@@ -37,7 +37,7 @@ export function encodeHeader(header: TarHeader): Buffer {
   if (seconds === undefined) pax.set('mtime', formatPaxTime(header.mtimeNs) as ByteString)
   if (header.atimeNs !== undefined) pax.set('atime', formatPaxTime(header.atimeNs) as ByteString)
   for (const [name, value] of header.xattrs) pax.set(...xattrRecord(name, value))
-  const block = encodeBlock({
+  const block: Block = {
     prefix: split?.prefix ?? '',
     name: split?.name ?? shortened(header.name, NAME_LENGTH),
     flag: FLAGS[header.type as keyof typeof FLAGS],
@@ -51,8 +51,16 @@ export function encodeHeader(header: TarHeader): Buffer {
     groupName: textOr(pax, 'gname', header.groupName, 32),
     major: numberOr(pax, 'SCHILY.devmajor', header.device.major, 8),
     minor: numberOr(pax, 'SCHILY.devminor', header.device.minor, 8),
-  })
-  return pax.size === 0 ? block : Buffer.concat([paxEntry(header.name, pax), block])
+  }
+  const body = pax.size === 0 ? '' : formatPax(pax)
+  const extension = body === '' ? 0 : BLOCK + body.length + paddingLength(body.length)
+  const bytes = Buffer.allocUnsafe(extension + BLOCK).fill(0)
+  if (extension > 0) {
+    encodeBlock(bytes, 0, { ...PAX_BLOCK, name: paxName(header.name), size: body.length })
+    bytes.write(body, BLOCK, 'latin1')
+  }
+  encodeBlock(bytes, extension, block)
+  return bytes
 }
 
 /** The zeros that follow content of this size. */
@@ -72,7 +80,7 @@ function splitName(name: ByteString): { prefix: string; name: string } | undefin
 
 /** `undefined` for a time that needs PAX. */
 function wholeSeconds(ns: bigint): number | undefined {
-  if (ns < 0n || ns % BILLION !== 0n) return undefined
+  if (ns % BILLION !== 0n || ns < 0n) return undefined
   const seconds = Number(ns / BILLION)
   return seconds < 8 ** 11 ? seconds : undefined
 }
@@ -97,6 +105,7 @@ function shortened(text: ByteString, length: number): string {
 }
 
 function isAscii(text: string): boolean {
+  if (text === '') return true
   // oxlint-disable-next-line no-control-regex
   return /^[\x01-\x7f]*$/.test(text)
 }
@@ -107,13 +116,10 @@ function asciiOf(text: string): string {
 }
 
 /** As Go names it: `PaxHeaders.0` in the entry's directory. */
-function paxEntry(name: ByteString, pax: PaxRecords): Buffer {
-  const body = formatPax(pax)
-  const clean = name.replace(/\/+$/, '')
+function paxName(name: ByteString): string {
+  const clean = name.endsWith('/') ? name.replace(/\/+$/, '') : name
   const slash = clean.lastIndexOf('/') + 1
-  const paxName = `${clean.slice(0, slash)}PaxHeaders.0/${clean.slice(slash)}` as ByteString
-  const block = encodeBlock({ ...PAX_BLOCK, name: shortened(paxName, NAME_LENGTH), size: body.length })
-  return Buffer.concat([block, body, paddingOf(body.length)])
+  return shortened(`${clean.slice(0, slash)}PaxHeaders.0/${clean.slice(slash)}` as ByteString, NAME_LENGTH)
 }
 
 interface Block {
@@ -148,39 +154,42 @@ const PAX_BLOCK: Block = {
   minor: 0,
 }
 
-function encodeBlock(entry: Block): Buffer {
-  const block = Buffer.alloc(BLOCK)
-  put(block, 0, entry.name)
-  octal(block, 100, 8, entry.mode)
-  octal(block, 108, 8, entry.uid)
-  octal(block, 116, 8, entry.gid)
-  octal(block, 124, 12, entry.size)
-  octal(block, 136, 12, entry.mtime)
-  put(block, 156, entry.flag)
-  put(block, 157, entry.linkName)
-  put(block, 257, 'ustar\x0000')
-  put(block, 265, entry.userName)
-  put(block, 297, entry.groupName)
-  octal(block, 329, 8, entry.major)
-  octal(block, 337, 8, entry.minor)
-  put(block, 345, entry.prefix)
+/** Into a block of zeros. */
+function encodeBlock(bytes: Buffer, start: number, entry: Block): void {
   let sum = 8 * 0x20
-  for (let at = 0; at < BLOCK; at++) sum += block[at] as number
-  octal(block, 148, 7, sum)
-  block[155] = 0x20
-  return block
+  sum += put(bytes, start, entry.name)
+  sum += octal(bytes, start + 100, 8, entry.mode)
+  sum += octal(bytes, start + 108, 8, entry.uid)
+  sum += octal(bytes, start + 116, 8, entry.gid)
+  sum += octal(bytes, start + 124, 12, entry.size)
+  sum += octal(bytes, start + 136, 12, entry.mtime)
+  sum += put(bytes, start + 156, entry.flag)
+  sum += put(bytes, start + 157, entry.linkName)
+  sum += put(bytes, start + 257, 'ustar\x0000')
+  sum += put(bytes, start + 265, entry.userName)
+  sum += put(bytes, start + 297, entry.groupName)
+  sum += octal(bytes, start + 329, 8, entry.major)
+  sum += octal(bytes, start + 337, 8, entry.minor)
+  sum += put(bytes, start + 345, entry.prefix)
+  octal(bytes, start + 148, 7, sum)
+  bytes[start + 155] = 0x20
 }
 
-/** What is written is short: a call out of JavaScript would cost more than it. */
-function put(block: Buffer, offset: number, value: string): void {
-  for (let at = 0; at < value.length; at++) block[offset + at] = value.charCodeAt(at)
+/** What is written is short: a call out of JavaScript would cost more than it. @returns the sum of the bytes */
+function put(bytes: Buffer, offset: number, value: string): number {
+  let sum = 0
+  for (let at = 0; at < value.length; at++) sum += bytes[offset + at] = value.charCodeAt(at)
+  return sum
 }
 
-/** Digits, and a NUL behind. */
-function octal(block: Buffer, offset: number, length: number, value: number): void {
+/** Digits, and a NUL behind. @returns the sum of the bytes */
+function octal(bytes: Buffer, offset: number, length: number, value: number): number {
+  let sum = 0
   let rest = value
   for (let at = offset + length - 2; at >= offset; at--) {
-    block[at] = 0x30 + (rest % 8)
-    rest = Math.floor(rest / 8)
+    const digit = rest % 8
+    sum += bytes[at] = 0x30 + digit
+    rest = (rest - digit) / 8
   }
+  return sum
 }

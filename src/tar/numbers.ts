@@ -1,5 +1,7 @@
 import { StoreError } from '../errors.js'
 
+const BILLION = 1_000_000_000n
+
 /**
  * A numeric field of a header block: octal digits between blanks (spaces, NULs), or base-256 (GNU) if its first byte has
  * the top bit. As in Go, what is neither is an error, where others read 0; past 2^53 it is an error, too, where Go goes
@@ -53,16 +55,19 @@ export function parsePaxTime(text: string): bigint {
   const match = /^([+-]?\d+)(?:\.(\d*))?$/.exec(text)
   if (match === null) throw corrupt(`a time is malformed: ${quoted(text)}`)
   const [, seconds = '', fraction = ''] = match
-  const whole = BigInt(parseDecimal(seconds)) * 1_000_000_000n
+  const whole = BigInt(parseDecimal(seconds)) * BILLION
   const part = BigInt(fraction.slice(0, 9).padEnd(9, '0'))
   return seconds.startsWith('-') ? whole - part : whole + part
 }
 
 export function formatPaxTime(ns: bigint): string {
   const size = ns < 0n ? -ns : ns
-  const fraction = (size % 1_000_000_000n).toString().padStart(9, '0').replace(/0+$/, '')
-  const text = `${size / 1_000_000_000n}${fraction === '' ? '' : `.${fraction}`}`
-  return ns < 0n ? `-${text}` : text
+  let fraction = Number(size % BILLION)
+  let digits = 9
+  if (fraction === 0) digits = 0
+  for (; digits > 0 && fraction % 10 === 0; digits--) fraction /= 10
+  const text = digits === 0 ? '' : `.${`${fraction}`.padStart(digits, '0')}`
+  return `${ns < 0n ? '-' : ''}${size / BILLION}${text}`
 }
 
 export function corrupt(why: string): StoreError {

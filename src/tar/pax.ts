@@ -55,14 +55,15 @@ function isDigit(byte: number | undefined): boolean {
 }
 
 /** Writes records in the order of their keys, so that the same records are the same bytes. */
-export function formatPax(records: PaxRecords): Buffer {
-  const lines = [...records.keys()].toSorted().map((key) => {
+export function formatPax(records: PaxRecords): ByteString {
+  let text = ''
+  for (const key of records.size === 1 ? records.keys() : [...records.keys()].toSorted()) {
     const rest = ` ${key}=${records.get(key)}\n`
     let length = rest.length
     while (`${length}`.length + rest.length !== length) length = `${length}`.length + rest.length
-    return length + rest
-  })
-  return Buffer.from(lines.join(''), 'latin1')
+    text += length + rest
+  }
+  return text as ByteString
 }
 
 /**

@@ -34,16 +34,19 @@ export function formatFile(
   checksum: Buffer | undefined,
   position: number,
 ): string {
-  const bytes = bytesToBuffer(name)
-  const named =
-    name === ''
-      ? ''
-      : isUtf8(bytes)
-        ? `"name":${goString(bytes)},`
-        : `"name_raw":"${bytes.toString('base64')}",`
+  const named = PLAIN.test(name) ? `"name":"${name}",` : formatName(name)
   const sized = size === 0 ? '' : `"size":${size},`
   const payload = checksum === undefined ? 'null' : `"${checksum.toString('base64')}"`
   return `{"type":1,${named}${sized}"payload":${payload},"position":${position}}\n`
+}
+
+/** What JSON takes as it stands, here and in Go. */
+const PLAIN = /^[\w./@+ -]+$/
+
+function formatName(name: ByteString): string {
+  if (name === '') return ''
+  const bytes = bytesToBuffer(name)
+  return isUtf8(bytes) ? `"name":${goString(bytes)},` : `"name_raw":"${bytes.toString('base64')}",`
 }
 
 /** Throws what `JSON.parse` throws, and `TypeError` for a line of another shape. */

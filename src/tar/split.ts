@@ -6,10 +6,12 @@ import type { Crc64 } from './crc64.js'
 import type { TarPart } from './part.js'
 import { formatFile, formatSegment, parseLine } from './split-entry.js'
 
-/** Lines are compressed when there are so many characters of them: a gzip member each, which gzip readers join. */
+/** Lines are compressed when there are so many bytes of them: a gzip member each, which gzip readers join. */
 const MEMBER = 1 << 20
 const LEVEL = 3
 const MAX_SEGMENT = 1 << 20
+/** More than most runs of headers. */
+const RAW = 1 << 16
 
 /**
  * Writes down what the files of a layer do not hold of its tar, in Docker's own format: JSON lines, gzipped, a raw
@@ -23,18 +25,19 @@ export class TarSplitWriter implements Disposable {
   readonly #file: string
   readonly #crc: Crc64
   #out: number
-  #lines: string[] = []
+  readonly #lines = Buffer.allocUnsafeSlow(MEMBER)
   #length = 0
   #position = 0
   /** Lengths in the file of the members that are written. */
   readonly #members: number[] = []
 
-  #raw: Uint8Array[] = []
+  #raw = Buffer.allocUnsafeSlow(RAW)
   #rawLength = 0
   #entry: { readonly name: ByteString; readonly size: number } | undefined
   /** Number of the entry that the last header part began. */
   #number = -1
-  readonly #latest = new Map<ByteString, { readonly position: number; readonly size: number }>()
+  /** By clean name, twice the position of its line, and one more if it has content. */
+  readonly #latest = new Map<ByteString, number>()
   readonly #positions: number[] = []
   /** Lines to take away at the end, or to put raw content in the place of, by position. */
   readonly #replaced = new Map<number, Displaced>()
@@ -121,41 +124,51 @@ export class TarSplitWriter implements Disposable {
   #supersede(name: ByteString, size: number): boolean {
     const clean = cleanName(name) ?? name
     const earlier = this.#latest.get(clean)
-    if (earlier !== undefined && !this.#replaced.has(earlier.position)) {
-      if (earlier.size > 0) return false
-      this.#replaced.set(earlier.position, NOTHING)
+    if (earlier !== undefined && !this.#replaced.has(earlier >> 1)) {
+      if ((earlier & 1) === 1) return false
+      this.#replaced.set(earlier >> 1, NOTHING)
     }
-    this.#latest.set(clean, { position: this.#position, size })
+    this.#latest.set(clean, 2 * this.#position + (size > 0 ? 1 : 0))
     return true
   }
 
   #addRaw(bytes: Uint8Array): void {
-    if (bytes.length === 0) return
-    this.#raw.push(Uint8Array.prototype.slice.call(bytes))
-    this.#rawLength += bytes.length
-    if (this.#rawLength >= MAX_SEGMENT) this.#flushRaw()
+    const length = this.#rawLength + bytes.length
+    if (length > this.#raw.length) this.#growRaw(length)
+    this.#raw.set(bytes, this.#rawLength)
+    this.#rawLength = length
+    if (length >= MAX_SEGMENT) this.#flushRaw()
+  }
+
+  #growRaw(length: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.#raw.length))
+    this.#raw.copy(grown, 0, 0, this.#rawLength)
+    this.#raw = grown
   }
 
   #flushRaw(): void {
     if (this.#rawLength === 0) return
-    this.#line(formatSegment(Buffer.concat(this.#raw), this.#position++))
-    this.#raw = []
+    this.#line(formatSegment(this.#raw.subarray(0, this.#rawLength), this.#position++))
     this.#rawLength = 0
   }
 
   #line(line: string): void {
-    this.#lines.push(line)
-    this.#length += line.length
-    if (this.#length >= MEMBER) this.#compress()
+    // In UTF-8 a character takes three bytes at most.
+    if (this.#length > 0 && this.#length + 3 * line.length > MEMBER) this.#compress()
+    if (3 * line.length > MEMBER) this.#member(Buffer.from(line))
+    else this.#length += this.#lines.write(line, this.#length, 'utf8')
   }
 
   #compress(): void {
     if (this.#length === 0 && this.#members.length > 0) return
-    const member = gzipSync(this.#lines.join(''), { level: LEVEL })
+    this.#member(this.#lines.subarray(0, this.#length))
+    this.#length = 0
+  }
+
+  #member(text: Buffer): void {
+    const member = gzipSync(text, { level: LEVEL })
     writeAll(this.#out, member)
     this.#members.push(member.length)
-    this.#lines = []
-    this.#length = 0
   }
 
   /** The file once more, with what was replaced in its place. Positions are counted anew, since lines may go. */
