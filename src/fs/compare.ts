@@ -8,6 +8,7 @@ const CHUNK = 1 << 18
 /** What XFS keeps access lists in, which it shows as `system.posix_acl_*`, too. */
 const XFS_ACL = 'trusted.SGI_ACL_'
 const SECOND = 1_000_000_000n
+const NO_XATTRS: ReadonlyMap<ByteString, Buffer> = new Map()
 
 export interface TreeChange {
   readonly kind: 'add' | 'modify' | 'delete'
@@ -112,9 +113,11 @@ function xattrsDiffer(a: ReadonlyMap<ByteString, Buffer>, b: ReadonlyMap<ByteStr
 }
 
 /** What belongs to the object and not to the place where it is kept. */
-export function xattrsOf(fs: RawFs, path: ByteString): Map<ByteString, Buffer> {
+export function xattrsOf(fs: RawFs, path: ByteString): ReadonlyMap<ByteString, Buffer> {
+  const names = fs.listxattr(path)
+  if (names.length === 0) return NO_XATTRS
   const xattrs = new Map<ByteString, Buffer>()
-  for (const name of fs.listxattr(path).toSorted(compareBytes)) {
+  for (const name of names.toSorted(compareBytes)) {
     if (isOverlayXattr(name) || name === 'security.selinux' || name.startsWith(XFS_ACL)) continue
     const value = fs.getxattr(path, name)
     if (value !== undefined) xattrs.set(name, value)

@@ -99,6 +99,15 @@ export class HostFs implements RawFs {
     })
   }
 
+  openSeen(path: ByteString): RawFile {
+    // Others may have swapped it meanwhile.
+    if (this.spec.shared === true) return this.open(path, O_RDONLY)
+    return this.#at('open', path, (host) => {
+      const fd = openSync(host as string, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+      return new HostFile(fd, path, false, this.#attributes)
+    })
+  }
+
   /**
    * A kernel's overlay copies a file up while it is opened to be written to. A large one is opened once in another thread,
    * so that this one goes on meanwhile. What fails there fails again where it is asked for.

@@ -31,6 +31,8 @@ export interface RawFs {
    * a symlink is `ELOOP`, a directory opened for writing `EISDIR`.
    */
   open(path: ByteString, flags: number, mode?: number): RawFile
+  /** As `open` for reading, of what `lstat` just told to be a regular file: for work on whole trees, which saves a look. */
+  openSeen?(path: ByteString): RawFile
   /** Permission bits are set as given, whatever the umask, here and in `open` and `mknod`. */
   mkdir(path: ByteString, mode: number): void
   rmdir(path: ByteString): void

@@ -15,9 +15,15 @@ export interface LayerRecord extends Disposable {
   finish(): DiffID
 }
 
+/** Less than this costs less to copy than to hash by itself. */
+const SMALL = 1 << 13
+const GATHERED = 1 << 16
+
 /** Made by the thread that applies the layer. */
 export class OwnRecord implements LayerRecord {
   readonly #hash = createHash('sha256')
+  readonly #gathered = Buffer.allocUnsafeSlow(GATHERED)
+  #gatheredSize = 0
   readonly #split: TarSplitWriter | undefined
 
   private constructor(split: TarSplitWriter | undefined) {
@@ -31,7 +37,14 @@ export class OwnRecord implements LayerRecord {
   }
 
   bytes(bytes: Uint8Array): void {
-    this.#hash.update(bytes)
+    if (this.#gatheredSize + bytes.length > GATHERED) this.#hashGathered()
+    if (bytes.length < SMALL) {
+      this.#gathered.set(bytes, this.#gatheredSize)
+      this.#gatheredSize += bytes.length
+    } else {
+      this.#hashGathered()
+      this.#hash.update(bytes)
+    }
   }
 
   part(part: TarPart, stored: boolean): void {
@@ -44,10 +57,16 @@ export class OwnRecord implements LayerRecord {
 
   finish(): DiffID {
     this.#split?.finish()
+    this.#hashGathered()
     return `sha256:${this.#hash.digest('hex')}` as DiffID
   }
 
   [Symbol.dispose](): void {
     this.#split?.[Symbol.dispose]()
+  }
+
+  #hashGathered(): void {
+    if (this.#gatheredSize > 0) this.#hash.update(this.#gathered.subarray(0, this.#gatheredSize))
+    this.#gatheredSize = 0
   }
 }

@@ -3,8 +3,11 @@ import { Worker, type MessagePort } from 'node:worker_threads'
 import { StoreError } from '../errors.js'
 import type { RunMessage, WorkerMessage } from './messages.js'
 
-/** Some seconds: a load of several layers keeps its workers, a process that is done with loading gets rid of them. */
-const IDLE_MS = 5_000
+/**
+ * A thread that starts takes as long for its first layer as for two later ones: work that comes in turns keeps its threads, a
+ * process that is done with it gets rid of them.
+ */
+const IDLE_MS = 30_000
 
 /** What is short-lived is little at a time: a larger young generation is memory that is not given back. */
 const YOUNG_MB = 6

@@ -58,15 +58,27 @@ export function lastErrno(): number {
 
 /** The path as a C string. One with a NUL inside would reach another file: `TypeError`, as in Node. */
 export function cString(path: HostPath): Buffer {
-  if (path.includes('\0')) {
-    throw Object.assign(new TypeError(`a path has no NUL bytes: ${JSON.stringify(path.toString())}`), {
-      code: 'ERR_INVALID_ARG_VALUE',
-    })
-  }
+  refuseNul(path)
   return typeof path === 'string' ? Buffer.from(`${path}\0`) : Buffer.concat([path, NUL])
 }
 
+/** As `cString`, good only until this is called again: for calls that are made for each file of a tree. */
+export function passingCString(path: HostPath): Buffer {
+  if (typeof path !== 'string' || 3 * path.length >= passing.length) return cString(path)
+  refuseNul(path)
+  passing[passing.write(path, 'utf8')] = 0
+  return passing
+}
+
+const passing = Buffer.allocUnsafeSlow(4096)
 const NUL = Buffer.alloc(1)
+
+function refuseNul(path: HostPath): void {
+  if (!path.includes('\0')) return
+  throw Object.assign(new TypeError(`a path has no NUL bytes: ${JSON.stringify(path.toString())}`), {
+    code: 'ERR_INVALID_ARG_VALUE',
+  })
+}
 
 function bindNow(prototype: string): Native {
   const libc = needLibc()

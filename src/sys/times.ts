@@ -1,5 +1,5 @@
 import { checked } from './errno.js'
-import { bind, cString, type HostPath } from './libc.js'
+import { bind, passingCString, type HostPath } from './libc.js'
 
 const utimensatCall = bind('int utimensat(int dir, const void *path, const void *times, int flags)')
 const futimensCall = bind('int futimens(int fd, const void *times)')
@@ -13,7 +13,7 @@ const times = Buffer.allocUnsafeSlow(32)
 /** Sets times to the nanosecond on the object itself; `undefined` leaves that time alone. */
 export function utimensat(path: HostPath, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
   checked(
-    utimensatCall(AT_FDCWD, cString(path), pack(atimeNs, mtimeNs), AT_SYMLINK_NOFOLLOW),
+    utimensatCall(AT_FDCWD, passingCString(path), pack(atimeNs, mtimeNs), AT_SYMLINK_NOFOLLOW),
     'utimensat',
     path,
   )

@@ -1,5 +1,5 @@
 import { checked, errnoName } from './errno.js'
-import { bind, cString, lastErrno, type HostPath } from './libc.js'
+import { bind, cString, lastErrno, passingCString, type HostPath } from './libc.js'
 
 /**
  * Extended attributes of the object itself: a symlink is not followed. Names and values are bytes. The calls that begin
@@ -21,15 +21,16 @@ const FLAGS = { create: 1, replace: 2 } as const
 /** Most values fit; a longer one costs a second call. XATTR_SIZE_MAX is 64 KiB. */
 const scratch = Buffer.allocUnsafeSlow(4096)
 const MAX = 65536
+const NOTHING = Buffer.alloc(0)
 
 /** `undefined` where there is none of this name, or the file system has no xattrs. */
 export function lgetxattr(path: HostPath, name: HostPath): Buffer | undefined {
-  return sized((buffer) => get(cString(path), cString(name), buffer, buffer.length), 'getxattr', path)
+  return sized((buffer) => get(passingCString(path), cString(name), buffer, buffer.length), 'getxattr', path)
 }
 
 /** Empty where the file system has no xattrs. */
 export function llistxattr(path: HostPath): Buffer[] {
-  const names = sized((buffer) => list(cString(path), buffer, buffer.length), 'listxattr', path)
+  const names = sized((buffer) => list(passingCString(path), buffer, buffer.length), 'listxattr', path)
   return names === undefined ? [] : splitNames(names)
 }
 
@@ -41,7 +42,7 @@ export function lsetxattr(
 ): void {
   const flags = flag === undefined ? 0 : FLAGS[flag]
   checked(
-    set(cString(path), cString(name), value.length === 0 ? null : value, value.length, flags),
+    set(passingCString(path), cString(name), value.length === 0 ? null : value, value.length, flags),
     'setxattr',
     path,
   )
@@ -49,7 +50,7 @@ export function lsetxattr(
 
 /** `ENODATA` where there is none of this name. */
 export function lremovexattr(path: HostPath, name: HostPath): void {
-  checked(remove(cString(path), cString(name)), 'removexattr', path)
+  checked(remove(passingCString(path), cString(name)), 'removexattr', path)
 }
 
 export function fgetxattr(fd: number, name: HostPath): Buffer | undefined {
@@ -72,7 +73,8 @@ export function fremovexattr(fd: number, name: HostPath): void {
 
 function sized(call: (buffer: Buffer) => number, syscall: string, path?: HostPath): Buffer | undefined {
   const length = call(scratch)
-  if (length >= 0) return Buffer.from(scratch.subarray(0, length))
+  if (length === 0) return NOTHING
+  if (length > 0) return Buffer.from(scratch.subarray(0, length))
   const code = errnoName(lastErrno())
   if (code === 'ENODATA' || code === 'EOPNOTSUPP' || code === 'ENOTSUP') return undefined
   if (code !== 'ERANGE') checked(length, syscall, path)

@@ -219,7 +219,7 @@ class EntryWriter {
 
   /** A file that shrinks meanwhile is filled up with zeros, and one that grows cut off: its header is written. */
   *#content(path: ByteString, size: number): Generator<TarPart> {
-    const file = this.#fs.open(path, constants.O_RDONLY)
+    const file = this.#fs.openSeen?.(path) ?? this.#fs.open(path, constants.O_RDONLY)
     try {
       for (let position = 0; position < size;) {
         const wanted = this.#buffer.subarray(0, Math.min(CHUNK, size - position))
