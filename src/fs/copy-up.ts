@@ -67,26 +67,25 @@ export class CopyUp {
     if (this.#lookup.dir(syscall, parent).upper === undefined) this.lift(syscall, parent)
   }
 
-  /** Begins the copy of a lower regular file, whose content somebody else copies in his own time. */
-  stage(path: ByteString): StagedCopy {
-    const { fs } = this.#lookup.require('open', path)
-    const stat = fs.lstat(path)
+  /** Begins the copy of a regular file of the lower layer `fs`, whose content somebody else copies in his own time. */
+  stage(fs: HostFs, path: ByteString, stat: RawStat): StagedCopy {
     if (isMetacopy(fs, path, stat)) throw failure('EPERM', 'open', path)
     const name = this.#workspace.next()
     const to = this.#workspace.leavingTimes(() => this.#make(name, stat.mode))
     const from = fs.open(path, constants.O_RDONLY)
+    let isPlaced = false
     return {
       from,
       to,
-      stat,
       finish: () => {
         if (!this.#isStillShown(fs, path)) return
         this.#workspace.leavingTimes(() => this.#finish(fs, path, stat, name))
+        isPlaced = true
       },
       release: () => {
         from.close()
         to.close()
-        this.#workspace.leavingTimes(() => this.#workspace.discard(name))
+        if (!isPlaced) this.#workspace.leavingTimes(() => this.#workspace.discard(name))
       },
     }
   }
@@ -183,7 +182,6 @@ function mustKeep(xattr: ByteString): boolean {
 export interface StagedCopy {
   readonly from: RawFile
   readonly to: RawFile
-  readonly stat: RawStat
   /** Puts the copy in its place, unless the path shows something else by now. */
   finish(): void
   /** To be called in any case. */

@@ -1,16 +1,21 @@
 import { fsync as fsyncWithCallback } from 'node:fs'
 import { promisify } from 'node:util'
 import type { ByteString } from './bytes.js'
-import { copyContentInPieces } from './copy-content.js'
+import { copyContent, copyContentInPieces } from './copy-content.js'
 import type { CopyUp } from './copy-up.js'
+import type { HostFs } from './host-fs.js'
+import type { RawStat } from './raw-fs.js'
 import type { UnionLookup } from './union-lookup.js'
 
 const fsync = promisify(fsyncWithCallback)
 
-/** Copied at once by whoever writes first: takes a millisecond or so. */
+/** So much is copied at once: it takes a millisecond or so. */
 const SMALL = 1024 * 1024
 
-/** Copy-ups of large files that are under way on the thread pool, one for each path, however many wait for it. */
+/**
+ * Copy-ups of files that take their time on the thread pool, since they are large or wait for the disk; one for each path,
+ * however many callers wait for it. Those that wait for the disk at the same time share its journal.
+ */
 export class PendingCopies {
   readonly #lookup: UnionLookup
   readonly #copyUp: CopyUp
@@ -45,19 +50,22 @@ export class PendingCopies {
   #start(path: ByteString): PendingCopy | undefined {
     const place = this.#lookup.find('open', path)
     if (place === undefined || place.inUpper || place.type !== 'file') return undefined
-    if (place.fs.lstat(path).size <= SMALL) return undefined
+    const stat = place.fs.lstat(path)
+    if (stat.size === 0 || (stat.size <= SMALL && !this.#copyUp.syncs)) return undefined
     const controller = new AbortController()
-    const copy: PendingCopy = { done: this.#copy(path, controller.signal), controller, waiting: 0 }
+    const done = this.#copy(place.fs, path, stat, controller.signal)
+    const copy: PendingCopy = { done, controller, waiting: 0 }
     const forget = () => this.#forget(path, copy)
     copy.done.then(forget, forget)
     this.#copies.set(path, copy)
     return copy
   }
 
-  async #copy(path: ByteString, signal: AbortSignal): Promise<void> {
-    const staged = this.#copyUp.stage(path)
+  async #copy(fs: HostFs, path: ByteString, stat: RawStat, signal: AbortSignal): Promise<void> {
+    const staged = this.#copyUp.stage(fs, path, stat)
     try {
-      await copyContentInPieces(staged.from, staged.to, staged.stat, signal)
+      if (stat.size <= SMALL) copyContent(staged.from, staged.to, stat.size, stat)
+      else await copyContentInPieces(staged.from, staged.to, stat, signal)
       if (this.#copyUp.syncs) await fsync(staged.to.fd as number)
       signal.throwIfAborted()
       staged.finish()

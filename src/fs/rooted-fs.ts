@@ -28,6 +28,7 @@ import { removeTree } from './remove-tree.js'
 import { PATH_MAX, resolve, resolveEntry, type Entry, type Resolved } from './resolve.js'
 import { bigIntStatsOf, direntOf, statsOf } from './stats.js'
 import { nanoseconds } from './times.js'
+import { breath } from './turn.js'
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, O_RDWR, O_TRUNC, O_APPEND, O_DIRECTORY } = constants
 const CHUNK = 256 * 1024
@@ -103,6 +104,7 @@ class RootedFs implements LayerFs {
   }
 
   async #open(path: PathLike, flags: string | number, mode = 0o666): Promise<FileHandle> {
+    await breath()
     const bits = parseFlags(flags)
     const created = (bits & O_CREAT) !== 0
     const follow = (bits & O_NOFOLLOW) === 0 && !(created && (bits & O_EXCL) !== 0)
@@ -118,7 +120,7 @@ class RootedFs implements LayerFs {
     if (stat?.type === 'directory' && ((bits & WRITES) !== 0 || created))
       throw this.#error('EISDIR', 'open', path)
     if ((bits & O_DIRECTORY) !== 0 && stat?.type !== 'directory') throw this.#error('ENOTDIR', 'open', path)
-    if ((bits & WRITES) !== 0 && (bits & O_TRUNC) === 0) await this.raw.prepareWrite?.(found.path)
+    if ((bits & WRITES) !== 0 && (bits & O_TRUNC) === 0) await this.#prepare('open', path, found.path)
     const plain = bits & ~(O_NOFOLLOW | O_DIRECTORY)
     const file = this.#do('open', path, () =>
       this.raw.open(found.path, plain, mode & ~process.umask() & 0o7777),
@@ -179,6 +181,7 @@ class RootedFs implements LayerFs {
     path: PathLike,
     options: { encoding?: BufferEncoding | 'buffer'; withFileTypes?: boolean; recursive?: boolean } = {},
   ): Promise<string[] | Buffer[] | LayerDirent[]> {
+    await breath()
     const { path: top, stat } = this.#existing(path, true, 'scandir')
     if (stat.type !== 'directory') throw this.#error('ENOTDIR', 'scandir', path)
     const parentPath = bytesToText(toBytes(path)).replace(/(?<=.)\/+$/, '')
@@ -197,6 +200,7 @@ class RootedFs implements LayerFs {
     path: PathLike,
     options: number | { recursive?: boolean; mode?: number } = {},
   ): Promise<string | undefined> {
+    await breath()
     const { recursive = false, mode = 0o777 } = typeof options === 'number' ? { mode: options } : options
     const bits = mode & ~process.umask() & MKDIR_MODE
     if (recursive) return this.#mkdirs(toBytes(path), bits)
@@ -205,6 +209,7 @@ class RootedFs implements LayerFs {
   }
 
   async rmdir(path: PathLike): Promise<void> {
+    await breath()
     const { path: real, stat, special } = this.#entry(path, 'rmdir')
     if (special === '/') throw this.#error('EBUSY', 'rmdir', path)
     if (special !== undefined) throw this.#error(special === '.' ? 'EINVAL' : 'ENOTEMPTY', 'rmdir', path)
@@ -214,6 +219,7 @@ class RootedFs implements LayerFs {
   }
 
   async rm(path: PathLike, { recursive = false, force = false } = {}): Promise<void> {
+    await breath()
     const found = this.#resolveOrNothing(path, force, false, ['ENOENT'])
     if (found?.stat === undefined) {
       if (force) return
@@ -229,6 +235,7 @@ class RootedFs implements LayerFs {
   }
 
   async unlink(path: PathLike): Promise<void> {
+    await breath()
     const { path: real, stat, special, slash } = this.#entry(path, 'unlink')
     if (special !== undefined) throw this.#error('EISDIR', 'unlink', path)
     if (stat === undefined) throw this.#error('ENOENT', 'unlink', path)
@@ -238,6 +245,7 @@ class RootedFs implements LayerFs {
   }
 
   async rename(from: PathLike, to: PathLike): Promise<void> {
+    await breath()
     const [source, target] = this.#both('rename', from, to, () => [
       resolveEntry(this.raw, from, 'rename'),
       resolveEntry(this.raw, to, 'rename'),
@@ -246,11 +254,12 @@ class RootedFs implements LayerFs {
     if (source.special !== undefined || target.special !== undefined) throw fail('EBUSY')
     if (source.stat === undefined) throw fail('ENOENT')
     if (source.stat.type !== 'directory' && (source.slash || target.slash)) throw fail('ENOTDIR')
-    await this.raw.prepareWrite?.(source.path)
+    await this.#prepare('rename', from, source.path, to)
     this.#do('rename', from, () => this.raw.rename(source.path, target.path), to)
   }
 
   async link(existing: PathLike, path: PathLike): Promise<void> {
+    await breath()
     const fail = (code: string) => this.#error(code, 'link', existing, path)
     const source = this.#both('link', existing, path, () => resolve(this.raw, existing, false, 'link'))
     if (source.stat === undefined) throw fail('ENOENT')
@@ -258,11 +267,12 @@ class RootedFs implements LayerFs {
     if (target.special !== undefined || target.stat !== undefined) throw fail('EEXIST')
     if (target.slash) throw fail('ENOENT')
     if (source.stat.type === 'directory') throw fail('EPERM')
-    await this.raw.prepareWrite?.(source.path)
+    await this.#prepare('link', existing, source.path, path)
     this.#do('link', existing, () => this.raw.link(source.path, target.path), path)
   }
 
   async symlink(target: PathLike, path: PathLike): Promise<void> {
+    await breath()
     const fail = (code: string) => this.#error(code, 'symlink', target, path)
     const { length } = toBytes(target)
     if (length === 0) throw fail('ENOENT')
@@ -279,6 +289,7 @@ class RootedFs implements LayerFs {
     path: PathLike,
     options: { encoding?: BufferEncoding | 'buffer' } = {},
   ): Promise<string | Buffer> {
+    await breath()
     const found = this.#existing(path, false, 'readlink')
     if (found.stat.type !== 'symlink') throw this.#error('EINVAL', 'readlink', path)
     const target = this.#do('readlink', path, () => this.raw.readlink(found.path))
@@ -286,6 +297,7 @@ class RootedFs implements LayerFs {
   }
 
   async realpath(path: PathLike): Promise<string> {
+    await breath()
     return `/${bytesToText(this.#existing(path, true, 'realpath').path)}`
   }
 
@@ -294,6 +306,7 @@ class RootedFs implements LayerFs {
     type: 'fifo' | 'socket' | 'char' | 'block',
     options: { mode?: number; major?: number; minor?: number } = {},
   ): Promise<void> {
+    await breath()
     const { mode = 0o666, major = 0, minor = 0 } = options
     const place = this.#entry(path, 'mknod')
     if (place.special !== undefined || place.stat !== undefined) throw this.#error('EEXIST', 'mknod', path)
@@ -305,6 +318,7 @@ class RootedFs implements LayerFs {
   stat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
   stat(path: PathLike, options: { bigint: true }): Promise<LayerBigIntStats>
   async stat(path: PathLike, options: { bigint?: boolean } = {}): Promise<LayerStats | LayerBigIntStats> {
+    await breath()
     const { stat } = this.#existing(path, true, 'stat')
     return options.bigint === true ? bigIntStatsOf(stat) : statsOf(stat)
   }
@@ -312,12 +326,14 @@ class RootedFs implements LayerFs {
   lstat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
   lstat(path: PathLike, options: { bigint: true }): Promise<LayerBigIntStats>
   async lstat(path: PathLike, options: { bigint?: boolean } = {}): Promise<LayerStats | LayerBigIntStats> {
+    await breath()
     const { stat } = this.#existing(path, false, 'lstat')
     return options.bigint === true ? bigIntStatsOf(stat) : statsOf(stat)
   }
 
   /** Whoever uses a layer is its root: only execution of what nobody may execute, and writing to a read-only layer, fail. */
   async access(path: PathLike, mode: number = constants.F_OK): Promise<void> {
+    await breath()
     const { stat } = this.#existing(path, true, 'access')
     if ((mode & constants.W_OK) !== 0 && this.raw.readOnly) throw this.#error('EROFS', 'access', path)
     if ((mode & constants.X_OK) !== 0 && stat.type !== 'directory' && (stat.mode & 0o111) === 0) {
@@ -326,6 +342,7 @@ class RootedFs implements LayerFs {
   }
 
   async exists(path: PathLike): Promise<boolean> {
+    await breath()
     return this.#resolveOrNothing(path, true, true)?.stat !== undefined
   }
 
@@ -359,11 +376,13 @@ class RootedFs implements LayerFs {
   }
 
   async listxattr(path: PathLike): Promise<string[]> {
+    await breath()
     const { path: real } = this.#existing(path, false, 'listxattr')
     return this.#do('listxattr', path, () => this.raw.listxattr(real)).map(bytesToText)
   }
 
   async getxattr(path: PathLike, name: string): Promise<Buffer | undefined> {
+    await breath()
     this.#checkXattrName('getxattr', path, name)
     const { path: real } = this.#existing(path, false, 'getxattr')
     return this.#do('getxattr', path, () => this.raw.getxattr(real, toBytes(name)))
@@ -392,9 +411,18 @@ class RootedFs implements LayerFs {
     syscall: string,
     work: (real: ByteString) => void,
   ): Promise<void> {
+    await breath()
     const found = this.#existing(path, follow, syscall)
-    if (found.stat.type === 'file') await this.raw.prepareWrite?.(found.path)
+    if (found.stat.type === 'file') await this.#prepare(syscall, path, found.path)
     this.#do(syscall, path, () => work(found.path))
+  }
+
+  async #prepare(syscall: string, path: PathLike, real: ByteString, dest?: PathLike): Promise<void> {
+    try {
+      await this.raw.prepareWrite?.(real)
+    } catch (error) {
+      this.#do(syscall, path, () => raise(error), dest)
+    }
   }
 
   /** As the kernel does before it looks at the path. */
@@ -517,6 +545,10 @@ class RootedFs implements LayerFs {
   #error(code: string, syscall: string, path: PathLike, dest?: PathLike): NodeJS.ErrnoException {
     return systemError(code, syscall, shown(path), dest === undefined ? undefined : shown(dest))
   }
+}
+
+function raise(error: unknown): never {
+  throw error
 }
 
 function shown(path: PathLike): string {

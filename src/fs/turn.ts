@@ -13,7 +13,7 @@ export class Turn {
 
   /** `work` must not wait for another turn of the same kind. */
   async run<T>(work: () => T | Promise<T>): Promise<T> {
-    const paced = (): T | Promise<T> => loop.wait()?.then(work) ?? work()
+    const paced = (): T | Promise<T> => breath()?.then(work) ?? work()
     const result = this.#last === undefined ? paced() : this.#last.then(paced, paced)
     if (!(result instanceof Promise)) return result
     const forget = () => {
@@ -23,6 +23,11 @@ export class Turn {
     result.then(forget, forget)
     return result
   }
+}
+
+/** What a call waits for before it begins, when the event loop is due to come round. */
+export function breath(): Promise<void> | undefined {
+  return loop.wait()
 }
 
 /** How long this thread has been busy with calls since its event loop last came round. */

@@ -55,8 +55,8 @@ export class Bench {
     return [join(this.root, 'work', 'work'), '#']
   }
 
-  union(): UnionFs {
-    return new UnionFs({ ...this.spec, volatile: true })
+  union({ volatile = true } = {}): UnionFs {
+    return new UnionFs({ ...this.spec, volatile })
   }
 
   /** What a layer is put on. */

@@ -185,7 +185,14 @@ describe('preparing a write', () => {
     expect(readWhole(union, FILE).equals(content)).toBe(true)
   })
 
-  it('leaves small files, directories, upper files and names that are not there alone', async () => {
+  it('copies a small file up, too, where content must be on disk first', async () => {
+    const bench = prepared('small')
+    await bench.union({ volatile: false }).prepareWrite(FILE)
+    expect(bench.layers.upper.lstat(FILE)).toMatchObject({ size: 5, mode: 0o640, mtimeNs: OLD_NS })
+    expect(staged(bench)).toHaveLength(0)
+  })
+
+  it('leaves small files that need not be, directories, upper files and names that are not there alone', async () => {
     const bench = prepared('small')
     const union = bench.union()
     await union.prepareWrite(FILE)
