@@ -7,6 +7,7 @@ import { TarReader } from '../tar/reader.js'
 import { ChunkRing, closeRing, freeSlot, isClosed, SLOT, slotOf, type RingMemory } from './chunk-ring.js'
 import { OwnRecord, type LayerRecord } from './layer-record.js'
 import { packError, unpackError, type PackedError } from './thread-error.js'
+import { WriteBack } from './write-back.js'
 
 /**
  * Makes the record of a layer that another thread applies: takes the tar apart a second time, while the other one waits
@@ -15,6 +16,8 @@ import { packError, unpackError, type PackedError } from './thread-error.js'
 export interface RecordJob {
   readonly kind: 'record'
   readonly splitFile?: string | undefined
+  /** Where the files go. */
+  readonly root: string
   readonly port: MessagePort
   readonly memory: RingMemory
 }
@@ -137,29 +140,44 @@ export class RemoteRecord implements LayerRecord {
 }
 
 /** Does not reject: how it went is told over the port. */
-export async function recordLayer({ port, memory, splitFile }: RecordJob): Promise<void> {
+export async function recordLayer({ port, memory, splitFile, root }: RecordJob): Promise<void> {
   try {
-    using recording = new Recording(await OwnRecord.open(splitFile), memory)
-    await new Promise<void>((resolve, reject) => {
-      port.on('close', resolve)
-      port.on('message', (note: Note) => {
-        try {
-          const diffId = recording.take(note)
-          if (diffId === undefined) return
-          const outcome: Outcome = { type: 'done', diffId }
-          port.postMessage(outcome)
-          resolve()
-        } catch (error) {
-          reject(error)
-        }
-      })
-    })
+    const diffId = await recorded(port, memory, splitFile, new WriteBack(root))
+    if (diffId === undefined) return
+    const outcome: Outcome = { type: 'done', diffId }
+    port.postMessage(outcome)
   } catch (error) {
     const outcome: Outcome = { type: 'failed', error: packError(error) }
     port.postMessage(outcome)
   } finally {
     closeRing(memory)
     port.close()
+  }
+}
+
+/** `undefined` when the other thread wants no more. */
+async function recorded(
+  port: MessagePort,
+  memory: RingMemory,
+  splitFile: string | undefined,
+  writeBack: WriteBack,
+): Promise<DiffID | undefined> {
+  try {
+    using recording = new Recording(await OwnRecord.open(splitFile), memory)
+    return await new Promise((resolve, reject) => {
+      port.on('close', () => resolve(undefined))
+      port.on('message', (note: Note) => {
+        try {
+          if (note.type === 'chunk') writeBack.made(note.length)
+          const diffId = recording.take(note)
+          if (diffId !== undefined) resolve(diffId)
+        } catch (error) {
+          reject(error)
+        }
+      })
+    })
+  } finally {
+    await writeBack.end()
   }
 }
 

@@ -33,7 +33,7 @@ export function recorderFor(job: Job): Recorder | undefined {
     }
     worker.run(
       {
-        job: { kind: 'record', splitFile: job.splitFile, port: port2, memory },
+        job: { kind: 'record', splitFile: job.splitFile, root: job.target.files.root, port: port2, memory },
         stop: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
       },
       [port2],

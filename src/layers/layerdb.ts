@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import fse from 'fs-extra'
 import { chainId, hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
+import { writeFileSynced } from '../durable/atomic-file.js'
 import { syncDirectory } from '../durable/sync-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import type { Layer, WritableLayer } from './layer.js'
@@ -209,17 +210,18 @@ async function writeFiles(
   directory: string,
   files: Readonly<Record<string, string | undefined>>,
 ): Promise<void> {
-  for (const [name, text] of Object.entries(files)) {
-    if (text === undefined) continue
-    const file = await open(join(directory, name), 'wx', 0o644)
-    try {
-      await file.writeFile(text)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-  }
+  // A journal that is asked by several at once writes once for all of them.
+  await allDone(
+    Object.entries(files).map(async ([name, text]) => {
+      if (text !== undefined) await writeFileSynced(join(directory, name), text, { mode: 0o644 })
+    }),
+  )
   await syncDirectory(directory)
+}
+
+/** Rejects when nothing is under way any more. */
+async function allDone(work: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason
 }
 
 /**

@@ -10,7 +10,12 @@ export interface Availability {
   readonly reason?: string
 }
 
-type Native = (...args: unknown[]) => number
+type Call = (...args: unknown[]) => number
+
+interface Native {
+  (...args: unknown[]): number
+  readonly async: (...args: unknown[]) => void
+}
 
 /** The C library, through koffi: an optional dependency, loaded at the first call. */
 interface Libc {
@@ -30,9 +35,20 @@ export function libcAvailable(): Availability {
  * A C function, bound when it is first called. Throws, with `code` `ENOSYS`, where there is no koffi or no such function.
  * Variadic ones are declared with the arguments that we pass: on Linux the calling conventions for both are the same.
  */
-export function bind(prototype: string): Native {
+export function bind(prototype: string): Call {
   let bound: Native | undefined
   return (...args) => (bound ??= bindNow(prototype))(...args)
+}
+
+/** The same for a function that may take long: it is called by another thread. The errno of such a call is not known. */
+export function bindAsync(prototype: string): (...args: unknown[]) => Promise<number> {
+  let bound: Native | undefined
+  return async (...args) => {
+    const { async: call } = (bound ??= bindNow(prototype))
+    return new Promise((resolve, reject) => {
+      call(...args, (error: unknown, result: number) => (error == null ? resolve(result) : reject(error)))
+    })
+  }
 }
 
 /** Of those kernels that we know, x86-64 has numbers of its own; the later ones share theirs. */
@@ -45,7 +61,7 @@ export interface SyscallNumber {
  * A system call that not every C library has a function for (glibc before 2.33 has no `mknod`, musl no `renameat2`).
  * Since 2019 new calls have one number everywhere.
  */
-export function bindSyscall(number: number | SyscallNumber, parameters: string): Native {
+export function bindSyscall(number: number | SyscallNumber, parameters: string): Call {
   const call = bind(`long syscall(long number, ${parameters})`)
   const own = typeof number === 'number' ? number : process.arch === 'x64' ? number.x64 : number.others
   return (...args) => call(own, ...args)

@@ -1,9 +1,16 @@
-import { checked } from './errno.js'
-import { bind } from './libc.js'
+import { checked, systemError } from './errno.js'
+import { bind, bindAsync } from './libc.js'
 
-const call = bind('int syncfs(int fd)')
+const PROTOTYPE = 'int syncfs(int fd)'
+const call = bind(PROTOTYPE)
+const callElsewhere = bindAsync(PROTOTYPE)
 
 /** Writes out everything of the file system that the descriptor is on. Blocks for as long as that takes. */
 export function syncfs(fd: number): void {
   checked(call(fd), 'syncfs')
+}
+
+/** The same, while this thread goes on. The descriptor stays open until then. */
+export async function syncfsElsewhere(fd: number): Promise<void> {
+  if ((await callElsewhere(fd)) < 0) throw systemError('EIO', 'syncfs')
 }

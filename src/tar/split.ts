@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync, renameSync, unlinkSync, writeSync } from 'node:fs'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import type { ByteString } from '../fs/bytes.js'
 import { cleanName } from './clean-name.js'
@@ -82,13 +82,12 @@ export class TarSplitWriter implements Disposable {
     this.#replaced.set(position, { offset, length: spill.length - offset })
   }
 
-  /** Writes the rest; when this returns the file is durable, but for its name in the directory. */
+  /** Writes the rest. Whoever made the file's directory syncs both. */
   finish(): void {
     this.#endEntry()
     this.#flushRaw()
     this.#compress()
     if (this.#replaced.size > 0) this.#rewrite()
-    fsyncSync(this.#out)
     this[Symbol.dispose]()
   }
 
