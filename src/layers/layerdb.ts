@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import fse from 'fs-extra'
 import { chainId, hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
-import { writeFileSynced } from '../durable/atomic-file.js'
 import { syncDirectory } from '../durable/sync-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import type { Layer, WritableLayer } from './layer.js'
@@ -210,13 +209,23 @@ async function writeFiles(
   directory: string,
   files: Readonly<Record<string, string | undefined>>,
 ): Promise<void> {
-  // A journal that is asked by several at once writes once for all of them.
+  // A journal that several ask at once writes once for all of them.
   await allDone(
     Object.entries(files).map(async ([name, text]) => {
-      if (text !== undefined) await writeFileSynced(join(directory, name), text, { mode: 0o644 })
+      if (text !== undefined) await writeFile(join(directory, name), text)
     }),
   )
   await syncDirectory(directory)
+}
+
+async function writeFile(path: string, text: string): Promise<void> {
+  const file = await open(path, 'wx', 0o644)
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
 }
 
 /** Rejects when nothing is under way any more. */
