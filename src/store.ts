@@ -120,7 +120,10 @@ export class Store implements AsyncDisposable, ContainerHome {
     this.#catalog = new Catalog({
       images: new ImageStore(imageDirectory),
       references: new ReferenceStore(imageDirectory),
-      containers: new ContainerStore(join(root, 'layerstack', 'containers', driver.name)),
+      containers: new ContainerStore(
+        join(root, 'layerstack', 'containers', driver.name),
+        join(root, 'containers'),
+      ),
       layers: this.layers,
       lockFile: join(root, 'layerstack', 'images.lock'),
     })

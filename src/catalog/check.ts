@@ -36,8 +36,8 @@ type ProblemKind =
   | { readonly kind: 'references-damaged'; readonly id: string }
   /**
    * The container's writable layer is not there, or its entry is damaged: repaired, the container is gone. Or it cannot be
-   * opened, which is not repaired: something of it is still there. Or its record is damaged: repaired, it is named after
-   * its ID.
+   * opened, which is not repaired: something of it is still there. Or its record is damaged or gone, and it is no dockerd's:
+   * repaired, it is named after its ID.
    */
   | { readonly kind: 'container-damaged'; readonly id: string }
 
@@ -145,6 +145,12 @@ async function checkContainers(catalog: Catalog, report: Report): Promise<void> 
   const { containers, layers } = catalog
   for (const id of await containers.damaged()) {
     await report({ kind: 'container-damaged', id }, 'its record is none', () => recordAnew(catalog, id))
+  }
+  for (const id of await layers.writableNames()) {
+    // Asked in this order: the record of one that is being made is there before it is no more under way.
+    if ((await containers.isDockers(id)) || (await layers.isUnderWay(id)) || (await containers.has(id))) continue
+    if (!(await layers.hasWritable(id))) continue
+    await report({ kind: 'container-damaged', id }, 'it has no record', () => recordAnew(catalog, id))
   }
   const records = await containers.list()
   for (const id of new Set([...records.map((record) => record.id), ...(await layers.writableNames())])) {

@@ -16,12 +16,15 @@ export interface ContainerRecord {
 
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
 
-/** Records of containers: `layerstack/containers/<id>.json`. Changed under the store's lock. */
+/** Records of containers: `layerstack/containers/<driver>/<id>.json`. Changed under the store's lock. */
 export class ContainerStore {
   readonly #directory: string
+  readonly #dockers: string
 
-  constructor(directory: string) {
+  /** @param dockers where a dockerd keeps its own: `containers/<id>/` */
+  constructor(directory: string, dockers: string) {
     this.#directory = directory
+    this.#dockers = dockers
   }
 
   /** All but the damaged ones. */
@@ -38,10 +41,12 @@ export class ContainerStore {
   }
 
   async has(id: string): Promise<boolean> {
-    return access(join(this.#directory, `${id}.json`)).then(
-      () => true,
-      () => false,
-    )
+    return isThere(join(this.#directory, `${id}.json`))
+  }
+
+  /** Whether it is a dockerd's. */
+  async isDockers(id: string): Promise<boolean> {
+    return isThere(join(this.#dockers, id))
   }
 
   /** By id, by a unique beginning of one, or by name. Throws `CONTAINER_NOT_FOUND`, `REFERENCE_AMBIGUOUS`. */
@@ -98,6 +103,13 @@ export class ContainerStore {
 }
 
 const DAMAGED = Symbol('damaged')
+
+function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}
 
 function isRecord(value: unknown): value is ContainerRecord {
   const record = value as ContainerRecord | null

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -183,6 +183,25 @@ describe('checking', () => {
       'reference-dangling true',
     ])
     await load([base], 'app:1')
+    expect((await store.check()).clean).toBe(true)
+  })
+
+  it('finds a container whose record is gone, lets it have another, and leaves those of a dockerd', async () => {
+    const image = await load([base], 'app:1')
+    await using container = await store.createContainer('app:1', { name: 'named' })
+    await container.fs.writeFile('/kept', 'kept')
+    await container.unmount()
+    const { id } = container
+    rmSync(join(store.root, 'layerstack/containers', store.driver.name, `${id}.json`))
+    await store.layers.createWritable('d'.repeat(64), image.chainId as never, undefined)
+    mkdirSync(join(store.root, 'containers', 'd'.repeat(64)), { recursive: true })
+    const told = { kind: 'container-damaged', id, detail: 'it has no record' }
+    expect((await store.check()).problems).toMatchObject([{ ...told, repaired: false }])
+    expect(await store.containers()).toEqual([])
+    expect((await store.check({ repair: true })).problems).toMatchObject([{ ...told, repaired: true }])
+    expect(await store.containers()).toMatchObject([{ id, name: id.slice(0, 12), image: image.id }])
+    await using again = await store.container(id)
+    expect(await again.fs.readFile('/kept', 'utf8')).toBe('kept')
     expect((await store.check()).clean).toBe(true)
   })
 
