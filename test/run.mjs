@@ -56,7 +56,8 @@ const ledger = join(scratch, 'ledger')
 const strict = process.env.CI === 'true' || process.env.LAYERSTACK_REQUIRE_ALL === '1'
 
 try {
-  process.exitCode = report(await runAll(identities()))
+  const runs = await runAll(identities())
+  process.exitCode = report([...runs, ...checkedBtrfs()])
 } finally {
   sweep(ledger)
   spawnSync('umount', ['-l', join(scratch, 'btrfs')])
@@ -138,6 +139,16 @@ function btrfsOfTheUser() {
     ['chown', ORDINARY_USER, path],
   ].every(([program, ...rest]) => spawnSync(program, rest).status === 0)
   return isThere ? { LAYERSTACK_TEST_BTRFS: path } : {}
+}
+
+/** Its file system, when all have been there. */
+function checkedBtrfs() {
+  const [image, path] = [join(scratch, 'btrfs.img'), join(scratch, 'btrfs')]
+  if (spawnSync('umount', [path]).status !== 0) return []
+  const { status, stdout, stderr } = spawnSync('btrfs', ['check', image], { encoding: 'utf8' })
+  const id = 'btrfs check finds nothing in the file system that tests were run on'
+  const test = { id, status: status === 0 ? 'passed' : 'failed', message: `${stderr}\n${stdout}` }
+  return [{ name: 'as an ordinary user', tests: [test] }]
 }
 
 /** The project, or a copy of it where an ordinary user may not read it. */

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { driverConformance } from '#layerstack/conformance/index.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
-import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
+import { btrfsPlace, expectSoundFile, noBtrfs } from '../drivers/btrfs-place.js'
 import { removeTree } from '../support/mounts.js'
 import { noCalls, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
@@ -32,7 +32,10 @@ describe('btrfs in a file of the root', async () => {
       factory: btrfs,
       driverOptions: { loopback: { size: '256M' } },
       depth: 16,
-      removeRoot: removeTree,
+      removeRoot: async (root) => {
+        await expectSoundFile(root)
+        await removeTree(root)
+      },
     })
   }
   it('can be asked', unless(noBtrfs), () => {})

@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { enterDirectory } from '../support/ledger.js'
+import { unmountBelow } from '../support/mounts.js'
 import { noMounts, notInstalled, type Reason } from '../support/needs.js'
 import { run } from '../support/program.js'
 
@@ -34,4 +35,12 @@ export async function btrfsPlace(options = 'loop', directory = tmpdir()): Promis
       }
     },
   }
+}
+
+/** The file that the driver keeps its own btrfs in, if the root has one, is what `btrfs check` takes for whole. */
+export async function expectSoundFile(root: string): Promise<void> {
+  const image = join(root, 'layerstack/btrfs.img')
+  if (!existsSync(image)) return
+  await unmountBelow(root)
+  await run('btrfs', ['check', image])
 }

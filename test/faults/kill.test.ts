@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { expectSoundFile } from '../drivers/btrfs-place.js'
 import { storeSettings } from '../store/settings.js'
 import { notInstalled } from '../support/needs.js'
 import { run } from '../support/program.js'
@@ -6,10 +8,10 @@ import { killing } from './killing.js'
 
 const canCheck = notInstalled('thin_check') === undefined
 
-for (const settings of storeSettings) {
-  killing({ ...settings, ...(settings.driver === 'devicemapper' && canCheck && { expectSound: checkPool }) })
-}
+for (const settings of storeSettings) killing({ ...settings, expectSound })
 
-async function checkPool(root: string): Promise<void> {
-  await run('thin_check', [join(root, 'devicemapper/devicemapper/metadata')])
+async function expectSound(root: string): Promise<void> {
+  await expectSoundFile(root)
+  const pool = join(root, 'devicemapper/devicemapper/metadata')
+  if (canCheck && existsSync(pool)) await run('thin_check', [pool])
 }
