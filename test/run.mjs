@@ -42,6 +42,7 @@ const FOLDERS_FOR_ALL = [
 const NEEDS_DEVICE_MAPPER = [
   'test/conformance/devicemapper.test.ts',
   'test/drivers/devicemapper.test.ts',
+  'test/drivers/devicemapper-cut.test.ts',
   'test/drivers/devicemapper-input.test.ts',
   'test/drivers/devicemapper-judge.test.ts',
   'test/drivers/devicemapper-kill.test.ts',

@@ -148,7 +148,8 @@ async function checkContainers(catalog: Catalog, report: Report): Promise<void> 
   }
   for (const id of await layers.writableNames()) {
     // Asked in this order: the record of one that is being made is there before it is no more under way.
-    if ((await containers.isDockers(id)) || (await layers.isUnderWay(id)) || (await containers.has(id))) continue
+    if ((await containers.isDockers(id)) || (await layers.isUnderWay(id)) || (await containers.has(id)))
+      continue
     if (!(await layers.hasWritable(id))) continue
     await report({ kind: 'container-damaged', id }, 'it has no record', () => recordAnew(catalog, id))
   }

@@ -13,6 +13,8 @@ export interface DmDevice {
   /** How many have it open; devices above it count. */
   readonly openCount: number
   readonly suspended: boolean
+  /** It has a table; one without was being made when its maker died. */
+  readonly ready: boolean
   readonly readOnly: boolean
   /** It goes when its last user is gone. */
   readonly removedWhenUnused: boolean
@@ -131,6 +133,7 @@ const TARGET = 40
 const DM_READONLY = 1
 const DM_SUSPEND = 1 << 1
 const DM_STATUS_TABLE = 1 << 4
+const DM_ACTIVE_PRESENT = 1 << 5
 const DM_NOFLUSH = 1 << 11
 const DM_DEFERRED_REMOVE = 1 << 17
 /** In the upper half of the event number udev's rules find what not to do: no scans, which would hold the device open. */
@@ -192,6 +195,7 @@ function deviceOf(answer: Buffer): DmDevice {
     minor: (device & 0xff) | ((device >>> 12) & 0xfff00),
     openCount: answer.readInt32LE(24),
     suspended: (flags & DM_SUSPEND) !== 0,
+    ready: (flags & DM_ACTIVE_PRESENT) !== 0,
     readOnly: (flags & DM_READONLY) !== 0,
     removedWhenUnused: (flags & DM_DEFERRED_REMOVE) !== 0,
   }

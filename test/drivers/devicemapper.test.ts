@@ -10,7 +10,7 @@ import { sendDmMessage } from '#layerstack/sys/dm.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 import { mountsBelow } from '../support/mounts.js'
-import { noThinPools, SMALL, thinPlace, thinTool, type ThinPlace } from './thin-place.js'
+import { noThinPools, SMALL, thinIds, thinPlace, type ThinPlace } from './thin-place.js'
 
 const MEBIBYTE = 1 << 20
 
@@ -51,11 +51,11 @@ describe('devicemapper', unless(noThinPools), () => {
     const status = (await run('dmsetup', ['status', await poolName()])).toString().split(' ')
     return { transaction: Number(status[3]), used: Number(status[5]?.split('/')[0]) }
   }
-  const thinIds = async (): Promise<number[]> => {
+  const idsInPool = async (): Promise<number[]> => {
     await driver.cleanup()
-    const dump = await thinTool('thin_dump', join(root, 'devicemapper/devicemapper/metadata'))
+    const ids = await thinIds(root)
     driver = await place.open()
-    return [...dump.matchAll(/<device dev_id="(\d+)"/g)].map(([, id]) => Number(id))
+    return ids
   }
 
   it('keeps its files as Docker does', async () => {
@@ -139,12 +139,25 @@ describe('devicemapper', unless(noThinPools), () => {
       expect(await read('base', '/kept')).toBe('kept')
       await driver.createReadWrite('half', 'base')
       expect(await read('half', '/kept')).toBe('kept')
-      expect(await thinIds()).toEqual([1, 2, 3])
+      expect(await idsInPool()).toEqual([1, 2, 3])
     })
 
     /** Whoever asks the driver lets it recover. */
     const poolNameByHand = async (): Promise<string> =>
       (await run('dmsetup', ['ls', '--target', 'thin-pool'])).toString().split(/\s/)[0] ?? ''
+
+    it('when it had not yet seen that the number was taken: the layer that has it stays', async () => {
+      await driver.create('base')
+      await write('base', '/kept', 'kept')
+      const { transaction } = await pool()
+      writeFileSync(
+        file('transaction-metadata'),
+        JSON.stringify({ open_transaction_id: transaction + 1, device_hash: 'half', device_id: 2 }),
+      )
+      driver = await place.open()
+      expect(await driver.list()).toEqual(['base'])
+      expect(await read('base', '/kept')).toBe('kept')
+    })
 
     it('when the pool has the transaction: the layer is whole', async () => {
       await driver.create('base')
@@ -162,7 +175,7 @@ describe('devicemapper', unless(noThinPools), () => {
     driver = await place.open()
     expect(await driver.list()).toEqual(['base'])
     expect(existsSync(file('gone'))).toBe(false)
-    expect(await thinIds()).toEqual([1, 2])
+    expect(await idsInPool()).toEqual([1, 2])
   })
 
   it('makes the base anew that a crash left without a file system', async () => {
@@ -171,7 +184,7 @@ describe('devicemapper', unless(noThinPools), () => {
     driver = await place.open()
     await driver.create('layer')
     await write('layer', '/hello', 'hello')
-    expect(await thinIds()).toEqual([2, 3])
+    expect(await idsInPool()).toEqual([2, 3])
   })
 
   it('clears the mounts and devices that a killed process left, and the pool after them', async () => {
@@ -247,7 +260,7 @@ describe('devicemapper', unless(noThinPools), () => {
     await driver.cleanup()
     driver = await place.open()
     expect(await row('Deferred Deleted Device Count')).toBe('0')
-    expect(await thinIds()).toEqual([1, 2])
+    expect(await idsInPool()).toEqual([1, 2])
   })
 
   it('refuses to remove a layer in use where nothing is deferred, and leaves it', async () => {

@@ -32,7 +32,7 @@ export interface ThinPlace extends AsyncDisposable {
   open(driverOptions?: Readonly<Record<string, unknown>>): Promise<Driver>
 }
 
-export function thinPlace(): ThinPlace {
+export function thinPlace(checked?: { fileSystems: boolean }): ThinPlace {
   const base = mkdtempSync(join(tmpdir(), 'layerstack-thin-'))
   enterDirectory(base)
   const root = join(base, 'root')
@@ -49,7 +49,7 @@ export function thinPlace(): ThinPlace {
     [Symbol.asyncDispose]: async () => {
       try {
         for (const driver of opened) await driver.cleanup()
-        await expectSound(root)
+        await expectSound(root, checked)
       } finally {
         await removeTree(base)
       }
@@ -87,6 +87,12 @@ export async function thinTool(program: 'thin_check' | 'thin_dump', metadata: st
   } finally {
     closeSync(fd)
   }
+}
+
+/** Numbers of the thin devices in the pool of a root that nobody has open. */
+export async function thinIds(root: string): Promise<number[]> {
+  const dump = await thinTool('thin_dump', join(root, 'devicemapper/devicemapper/metadata'))
+  return [...dump.matchAll(/<device dev_id="(\d+)"/g)].map(([, id]) => Number(id))
 }
 
 async function checkFileSystem(

@@ -14,7 +14,7 @@ import {
   repairFileSystem,
   type Superblock,
 } from './file-system.js'
-import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
+import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord, type OpenTransaction } from './layout.js'
 import { DEFAULT_BASE_SIZE, type Resolved } from './options.js'
 import type { PoolStatus, ThinPool } from './thin-pool.js'
 
@@ -43,7 +43,8 @@ export interface DeviceSetSettings {
  * 2. A device is made in a transaction: `transaction-metadata` names it and the pool's next transaction id; the thin
  *    device is made; its file is written; the pool takes the id. Each step is on disk before the next.
  * 3. So if the file's id is ahead of the pool's, the device that it names is half made or half deleted. Whoever sees that
- *    under the lock deletes it, and its file. Everybody looks before changing anything.
+ *    under the lock deletes it, and its file. Everybody looks before changing anything. The number in there may be one
+ *    that another device has: its maker died before he saw that it was taken.
  * 4. A layer whose file says `deleted` is there for nobody: one that is being deleted, one that was in use then, or one
  *    that is not yet as it shall be. The next open deletes it.
  * 5. The pool is there while somebody has one of its devices; when it is missing, whoever needs it makes it.
@@ -69,7 +70,7 @@ export class DeviceSet {
   /** Makes or checks the base device, and clears what a crash left. */
   async open(): Promise<void> {
     await this.#exclusive(async () => {
-      this.#nextDeviceId = this.#layout.set().nextDeviceId
+      this.#nextDeviceId = this.#lastDeviceId()
       if (this.#readOnly) return this.#checkBase()
       this.#pool.grow()
       this.#deactivateUnused()
@@ -246,9 +247,28 @@ export class DeviceSet {
     if (record !== undefined && record.deviceId === open.deviceId) {
       await this.#deactivate(open.name, record, false)
     }
-    this.#pool.deleteThin(open.deviceId)
+    this.#resumeAll()
+    if (!this.#isAnothers(open)) this.#pool.deleteThin(open.deviceId)
     if (record === undefined || record.deviceId === open.deviceId) await this.#layout.dropDevice(open.name)
     await this.#layout.dropTransaction()
+  }
+
+  /** Who made a snapshot of one that is in use may have died before its users could go on. */
+  #resumeAll(): void {
+    for (const { name, record } of this.#layout.devices()) {
+      const deviceName = this.#deviceName(name, record)
+      if (dmDevice(deviceName)?.suspended === true) resumeDmDevice(deviceName)
+    }
+  }
+
+  /** Nothing can be said against it where a file is damaged: then the thin device stays. */
+  #isAnothers({ name: ours, deviceId }: OpenTransaction): boolean {
+    return this.#layout
+      .names()
+      .some(
+        (name) =>
+          name !== ours && (this.#layout.isDamaged(name) || this.#layout.device(name)?.deviceId === deviceId),
+      )
   }
 
   /**
@@ -287,6 +307,15 @@ export class DeviceSet {
     this.#pool.deleteThin(record.deviceId)
     await this.#layout.dropDevice(name)
     this.#pool.setTransactionId(transactionId, transactionId + 1)
+  }
+
+  /** As it was written when somebody ended; the devices tell what was made since. */
+  #lastDeviceId(): number {
+    const { nextDeviceId } = this.#layout.set()
+    return [...this.#layout.devices()].reduce(
+      (last, { record }) => Math.max(last, record.deviceId),
+      nextDeviceId,
+    )
   }
 
   /** The next after the last one, past those that have a file once one was found taken. */
