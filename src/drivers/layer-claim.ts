@@ -6,7 +6,7 @@ import { isAlive, processMark } from '../durable/process-mark.js'
 import { tryFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
 
-export type ClaimKind = 'shared' | 'exclusive'
+type ClaimKind = 'shared' | 'exclusive'
 
 /** One holder's claim on a layer. Asked only under the lock of the directory. */
 export interface Claim {

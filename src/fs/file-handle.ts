@@ -194,7 +194,7 @@ export class FileHandle implements LayerFileHandle {
 }
 
 /** Whether data is here, and not still to come. */
-export function isBytes(data: FileData): data is string | Uint8Array {
+function isBytes(data: FileData): data is string | Uint8Array {
   return typeof data === 'string' || data instanceof Uint8Array
 }
 

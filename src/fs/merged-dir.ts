@@ -17,7 +17,7 @@ export interface MergedDir {
 }
 
 /** Where lower layers have a name: the first one shows; a directory is merged with the directories that follow. */
-export interface LowerName {
+interface LowerName {
   readonly type: FileType
   readonly layers: readonly number[]
 }

@@ -23,7 +23,7 @@ export function* walk(
   }
 }
 
-export function sortedNames(fs: RawFs, directory: ByteString): ByteString[] {
+function sortedNames(fs: RawFs, directory: ByteString): ByteString[] {
   return fs
     .readdir(directory)
     .map(({ name }) => name)

@@ -15,7 +15,7 @@ export interface Reference {
   readonly digest?: Digest
 }
 
-export const DEFAULT_TAG = 'latest'
+const DEFAULT_TAG = 'latest'
 const DEFAULT_DOMAIN = 'docker.io'
 const LEGACY_DEFAULT_DOMAIN = 'index.docker.io'
 const OFFICIAL = 'library/'

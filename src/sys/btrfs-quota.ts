@@ -3,10 +3,8 @@ import { LAST_PLACE, searchTree } from './btrfs-search.js'
 import { ioctl, request, withDirectory } from './ioctl.js'
 import type { HostPath } from './libc.js'
 
-const QUOTA_CTL = request('both', 0x94, 40, 16)
 const QGROUP_CREATE = request('write', 0x94, 42, 16)
 const QGROUP_LIMIT = request('read', 0x94, 43, 48)
-const ENABLE = 1n
 const MAX_REFERENCED = 1n
 const QUOTA_TREE = 8n
 const STATUS = { object: 0n, type: 240, offset: 0n }
@@ -23,13 +21,6 @@ export function quotaEnabled(path: HostPath): boolean {
       throw error
     }
   })
-}
-
-/** Makes a whole file system count, from now on: for one that nobody else uses. */
-export function enableQuota(path: HostPath): void {
-  const args = Buffer.alloc(16)
-  args.writeBigUInt64LE(ENABLE, 0)
-  withDirectory(path, (fd) => ioctl(fd, QUOTA_CTL, args, 'BTRFS_IOC_QUOTA_CTL', path))
 }
 
 /** The most bytes that a subvolume may refer to, what it shares with others included. */

@@ -13,7 +13,7 @@ const GET_SUBVOL_ROOTREF = request('both', MAGIC, 61, 4096)
 const INO_LOOKUP_USER = request('both', MAGIC, 62, 4096)
 
 /** The inode of every subvolume's root. */
-export const SUBVOLUME_ROOT = 256
+const SUBVOLUME_ROOT = 256
 
 /** What the file system says of a subvolume. */
 export interface SubvolumeInfo {

@@ -56,8 +56,9 @@ export function dmDevice(name: string): DmDevice | undefined {
   }
 }
 
-/** Makes a device with one target, ready for use. `EBUSY` if there is one of the name. */
+/** Makes a device with one target, ready for use. `EBUSY` if there is one of the name that is ready, too. */
 export function createDmDevice(name: string, target: DmTarget, { readOnly = false } = {}): DmDevice {
+  if (dmDevice(name)?.ready === false) removeDmDevice(name)
   command('DM_DEV_CREATE', { name })
   try {
     const flags = readOnly ? DM_READONLY : 0

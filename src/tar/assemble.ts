@@ -55,7 +55,7 @@ export async function* splitHeaders(
   }
 }
 
-export async function* readTarSplit(file: string): AsyncGenerator<SplitEntry, void, void> {
+async function* readTarSplit(file: string): AsyncGenerator<SplitEntry, void, void> {
   const source = createReadStream(file)
   // An error of either reaches the reader of the last.
   const unzipped = pipeline(source, createGunzip({ chunkSize: CHUNK }), () => undefined)

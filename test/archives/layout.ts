@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { digestOf, imageOf } from '../store/archive.js'
 
 export const MANIFEST = 'application/vnd.oci.image.manifest.v1+json'
-export const INDEX = 'application/vnd.oci.image.index.v1+json'
+const INDEX = 'application/vnd.oci.image.index.v1+json'
 export const LAYER = 'application/vnd.oci.image.layer.v1.tar'
 
 export interface Descriptor {

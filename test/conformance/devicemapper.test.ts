@@ -1,8 +1,8 @@
+import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { oddities } from '#layerstack/conformance/cases/oddities.js'
-import { driverConformance } from '#layerstack/conformance/index.js'
+import { driverConformance, oddLayers } from '#layerstack/conformance/index.js'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
-import { expectSound, noThinPools, SMALL } from '../drivers/thin-place.js'
+import { expectSound, noThinPools, SMALL, thinPlace } from '../drivers/thin-place.js'
 import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 
@@ -14,22 +14,20 @@ async function checkAndRemove(root: string): Promise<void> {
   await removeTree(root)
 }
 
-/**
- * Odd layers are odd for what unpacks them, not for a file system: one of both is enough. XFS holds no device numbers as
- * large as they have.
- */
-const odd = new Set(oddities.map(({ name }) => name))
-const TESTS = {
-  xfs: (name: string, run: () => Promise<void>) => (odd.has(name) ? undefined : it(name, run)),
-  ext4: it,
-} as const
+/** Odd layers that a file system cannot hold, and why. */
+const REFUSED: Readonly<Record<'xfs' | 'ext4', ReadonlyMap<string, string>>> = {
+  xfs: new Map([['numbers in base 256', 'XFS has 18 bits for the minor number of a device, Linux 20']]),
+  ext4: new Map(),
+}
 
 for (const type of ['xfs', 'ext4'] as const) {
+  const refused = new Set([...REFUSED[type].keys()].map((name) => `takes ${name}`))
+
   describe(`devicemapper on ${type}`, async () => {
     const report =
       noThinPools === undefined
         ? await driverConformance({
-            test: TESTS[type],
+            test: (name, run) => refused.has(name) || it(name, run),
             factory: devicemapper,
             engine: 'kernel',
             driverOptions: SMALL[type],
@@ -40,6 +38,23 @@ for (const type of ['xfs', 'ext4'] as const) {
     it('is asked all that it claims, its quota too', unless(noThinPools), () => {
       expect(report?.cases).toContain('lets a writable layer hold no more than its size')
       expect(report?.cases.length).toBeGreaterThan(80)
+      expect(report?.cases).toEqual(expect.arrayContaining([...refused]))
     })
+
+    for (const [name, why] of REFUSED[type]) {
+      it(`refuses ${name}: ${why}`, unless(noThinPools), async () => {
+        await using place = thinPlace()
+        const driver = await place.open(SMALL[type])
+        const tar = oddLayers.find((odd) => odd.name === name)?.layers[0] as Buffer
+        await driver.create('odd')
+        await expect(driver.applyDiff('odd', undefined, Readable.from([tar]))).rejects.toMatchObject({
+          code: 'LAYER_INVALID',
+          errno: 'EINVAL',
+          syscall: expect.stringContaining('mknod'),
+        })
+        await driver.remove('odd')
+        expect(await driver.list()).toEqual([])
+      })
+    }
   })
 }

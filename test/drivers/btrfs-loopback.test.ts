@@ -39,6 +39,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
   it('is made, sparse, mounted while the driver is open, and found again without the option', async () => {
     const driver = await open(loopback)
     expect(driver.engine).toBe('kernel')
+    expect(await driver.status()).toContainEqual(['Loop file', image()])
     await driver.create('base')
     const { fs, hostPath } = await driver.get('base')
     expect(hostPath).toBe(join(root, 'btrfs/subvolumes/base'))

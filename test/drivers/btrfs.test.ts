@@ -110,6 +110,17 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await subvolumes()).toEqual([])
   })
 
+  it('tells what it stands on, and what it can do there', async () => {
+    expect(await driver.status()).toEqual([
+      ['Backing Filesystem', 'btrfs'],
+      ['Native Diff', 'true'],
+      ['Quota', 'false'],
+      ['Attributes', 'native'],
+    ])
+    await driver.create('base')
+    expect(await driver.metadata('base')).toEqual({ SourceDir: join(root, 'btrfs/subvolumes/base') })
+  })
+
   it('limits a layer where quota is on, refuses to where it is off, and leaves that as it is', async () => {
     const limited = { storageOptions: { size: '16m' } }
     expect(driver.capabilities.quota).toBe(false)
@@ -119,6 +130,7 @@ describe('btrfs', unless(noBtrfs), () => {
     await run('btrfs', ['quota', 'enable', place.path])
     await reopen()
     expect(driver.capabilities.quota).toBe(true)
+    expect(await driver.status()).toContainEqual(['Quota', 'true'])
     await driver.createReadWrite('c', undefined, limited)
     const write = inView('c', (raw) => {
       const file = raw.open('big' as never, 0o102, 0o600)

@@ -1,8 +1,10 @@
 import { cutAfter } from './cut.js'
+import { closeSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
+import { attachLoop } from '#layerstack/sys/loop.js'
 import { mountsBelow } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
@@ -87,6 +89,7 @@ describe('devicemapper, killed after any step', { ...unless(noThinPools), timeou
   })
 
   async function expectWhole(next: Driver): Promise<string[]> {
+    expect(await read('base', next)).toBe('kept')
     const there = (await next.list()).toSorted()
     for (const id of there) expect(await read(id, next)).toBe('kept')
     return there
@@ -118,6 +121,28 @@ describe('devicemapper, killed after any step', { ...unless(noThinPools), timeou
       await next.create('layer')
       await next.cleanup()
       expect(await thinIds(own.root)).toHaveLength(2)
+    }
+  })
+
+  it('of opening a root on a device of its own: the next open is whole', async () => {
+    const file = join(place.base, 'device')
+    writeFileSync(file, '')
+    truncateSync(file, 256 << 20)
+    const { fd, path } = attachLoop(file)
+    try {
+      driver = await place.open({ ...SMALL.ext4, 'dm.directlvm_device': path })
+      await driver.create('base')
+      await write('base', 'kept')
+      await driver.cleanup()
+      for (let steps = 0, isCut = true; isCut; steps++) {
+        isCut = await cutAfter(steps, home, () => open(place.root))
+        driver = await place.open()
+        expect(await expectWhole(driver)).toEqual(['base'])
+        await driver.cleanup()
+      }
+      await run('thin_check', [path])
+    } finally {
+      closeSync(fd)
     }
   })
 

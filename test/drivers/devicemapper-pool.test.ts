@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { hasThinSuperblock } from '#layerstack/drivers/devicemapper/thin-superblock.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { attachLoop, type LoopDevice } from '#layerstack/sys/loop.js'
 import { unless } from '../support/needs.js'
@@ -117,6 +118,7 @@ describe('devicemapper on a pool or a device that it is given', unless(noThinPoo
   afterEach(async () => {
     await place[Symbol.asyncDispose]()
     await run('dmsetup', ['remove', '--retry', 'given']).catch(() => undefined)
+    for (const { path } of loops) if (hasThinSuperblock(path)) await run('thin_check', [path])
     for (const { fd } of loops) closeSync(fd)
     rmSync(base, { recursive: true })
   })

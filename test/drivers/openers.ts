@@ -1,7 +1,6 @@
 import type { Driver } from '#layerstack/drivers/driver.js'
 import type { DriverFactory } from '#layerstack/drivers/factory.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
-import { hasCapability } from '#layerstack/sys/capabilities.js'
 
 type Settings = Pick<Parameters<DriverFactory['open']>[0], 'engine' | 'driverOptions'>
 
@@ -11,6 +10,3 @@ export function opener(factory: DriverFactory, settings: Settings): (root: strin
 
 export const USERSPACE = opener(overlay2, { engine: 'userspace' })
 export const KERNEL = opener(overlay2, { engine: 'kernel' })
-
-/** Why no overlay can be mounted here; undefined where it can. */
-export const noKernel = hasCapability('CAP_SYS_ADMIN') ? undefined : 'this process has no CAP_SYS_ADMIN'

@@ -24,8 +24,8 @@ import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import type { LayerFs } from '#layerstack/fs/layer-fs.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
 import { findProgram } from '../support/program.js'
-import { noCalls, notInstalled, unless } from '../support/needs.js'
-import { KERNEL, noKernel, opener, USERSPACE } from './openers.js'
+import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
+import { KERNEL, opener, USERSPACE } from './openers.js'
 
 const setpriv = findProgram('setpriv') ?? ''
 /** Removed at the end; `root` is in it, or it itself. */
@@ -267,7 +267,7 @@ describe('a root opened read-only', () => {
   })
 })
 
-describe("the kernel's overlay", unless(noKernel), () => {
+describe("the kernel's overlay", unless(noMounts), () => {
   it('and the userspace one take turns in one root', async () => {
     const userspace = await openWith(USERSPACE)
     await threeLayers(userspace)

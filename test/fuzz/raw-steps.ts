@@ -71,7 +71,7 @@ export function takeRaw(
 }
 
 /** Of two device numbers one is that of a whiteout. */
-export function deviceOf({ type, minor }: { readonly type: string; readonly minor: number }) {
+function deviceOf({ type, minor }: { readonly type: string; readonly minor: number }) {
   return { major: type === 'char' && minor === 0 ? 0 : 1, minor }
 }
 

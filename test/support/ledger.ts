@@ -4,7 +4,7 @@ import { appendFileSync, readFileSync } from 'node:fs'
  * What tests leave to be cleaned should they be killed: one JSON line each, in the file that LAYERSTACK_TEST_LEDGER names.
  * `test/run.mjs` sweeps it at its end. A process is named by its id and its start time, so that a reused id is never hit.
  */
-export type LedgerEntry =
+type LedgerEntry =
   | { readonly kind: 'process'; readonly pid: number; readonly startTime: string }
   | { readonly kind: 'directory'; readonly path: string }
 

@@ -1,18 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process'
-import {
-  existsSync,
-  mkdtempSync,
-  mkdirSync,
-  realpathSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdtempSync, mkdirSync, realpathSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { hasCapability } from '#layerstack/sys/capabilities.js'
 import { libcAvailable } from '#layerstack/sys/libc.js'
 import { unmountIfMounted } from '#layerstack/sys/mount.js'
+import { findProgram } from '../support/program.js'
 
 export const canCall = libcAvailable().works
 export const canMount = canCall && hasCapability('CAP_SYS_ADMIN')
@@ -59,11 +52,6 @@ export class Place implements Disposable {
     for (const target of this.#mounts.toReversed()) unmountIfMounted(target)
     rmSync(this.root, { recursive: true, force: true })
   }
-}
-
-export function findProgram(name: string): string | undefined {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
 }
 
 /** What a call throws. */

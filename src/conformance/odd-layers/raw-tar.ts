@@ -4,7 +4,7 @@
  */
 
 /** A number is written in octal, or base-256 where that has no place for it; text stands as it is. */
-export type Field = number | bigint | string
+type Field = number | bigint | string
 
 export interface BlockFields {
   readonly name?: string
@@ -97,7 +97,7 @@ export function pax(
   return file(name, records.map((record) => paxRecord(...record)).join(''), { flag })
 }
 
-export function paxRecord(key: string, value: string): string {
+function paxRecord(key: string, value: string): string {
   const rest = ` ${key}=${value}\n`
   let length = rest.length
   while (`${length}`.length + rest.length !== length) length = `${length}`.length + rest.length

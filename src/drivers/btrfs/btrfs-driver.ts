@@ -113,10 +113,13 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     return this.#layout.list()
   }
 
+  /** Docker tells the versions of btrfs-progs that it was built with; here is no such library. */
   async status(): Promise<[key: string, value: string][]> {
     await this.#loopback?.attach()
     return [
       ['Backing Filesystem', fileSystemOf(this.#layout.home).name],
+      ...(this.#loopback === undefined ? [] : [['Loop file', this.#loopback.file] as [string, string]]),
+      ['Native Diff', String(this.capabilities.nativeDiff)],
       ['Quota', String(this.capabilities.quota)],
       ['Attributes', this.#keeping.attributes],
     ]

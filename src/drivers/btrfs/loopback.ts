@@ -53,6 +53,10 @@ export class Loopback {
       : 'there is no /dev/loop-control: this kernel has no loop devices'
   }
 
+  get file(): string {
+    return fileIn(this.#settings.root)
+  }
+
   /** Resolves when the file system is mounted. */
   async attach(): Promise<void> {
     if (this.#settings.readOnly) return this.#mustBeMounted()
@@ -81,8 +85,8 @@ export class Loopback {
   }
 
   async #make(): Promise<void> {
-    const { root, size } = this.#settings
-    const file = fileIn(root)
+    const { size } = this.#settings
+    const { file } = this
     await makeDirectory(this.#target, { mode: 0o710 })
     if (existsSync(file)) return
     if (size === undefined) throw missing(file)
@@ -103,8 +107,8 @@ export class Loopback {
   }
 
   #mount(): void {
-    const { root, size } = this.#settings
-    const file = fileIn(root)
+    const { size } = this.#settings
+    const { file } = this
     const { fd, path } = attach(file)
     try {
       mount(this.#target, { source: path, type: 'btrfs' })
@@ -131,7 +135,7 @@ export class Loopback {
       () => false,
     )
     if (isThere && this.#isMounted()) return
-    throw new StoreError('ENGINE_UNSUPPORTED', `${fileIn(this.#settings.root)} is not mounted`, {
+    throw new StoreError('ENGINE_UNSUPPORTED', `${this.file} is not mounted`, {
       hint: 'a store that is opened read-only mounts nothing: open it once for writing, and leave it open',
     })
   }

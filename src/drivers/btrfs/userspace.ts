@@ -20,7 +20,7 @@ export interface PoolSettings {
 }
 
 /** The file that holds all layers; see docs/cow-format.md. */
-export function poolFile(home: string): string {
+function poolFile(home: string): string {
   return join(home, 'layers.cow')
 }
 

@@ -81,7 +81,8 @@ export class BlockDevice implements Backing {
   }
 
   #linear(name: string, from: bigint, size: bigint): DeviceNumbers {
-    return dmDevice(name) ?? createDmDevice(name, this.#target(from, size))
+    const device = dmDevice(name)
+    return device?.ready === true ? device : createDmDevice(name, this.#target(from, size))
   }
 
   #target(from: bigint, size: bigint): DmTarget {

@@ -49,7 +49,7 @@ export function nameOf(id: string): string {
   return [BASE, SET_FILE, TRANSACTION_FILE].includes(id) || id.endsWith(MIGRATED) ? `${ESCAPE}${id}` : id
 }
 
-export function idOf(name: string): string {
+function idOf(name: string): string {
   return name.startsWith(ESCAPE) ? name.slice(1) : name
 }
 

@@ -54,10 +54,8 @@ export class ThinPool {
 
   /** Sees to it that the pool is there. */
   ensure(): void {
-    const device = dmDevice(this.name)
-    if (device?.ready === true && this.#isOnItsBacking()) return
+    if (dmDevice(this.name)?.ready === true && this.#isOnItsBacking()) return
     if (this.#backing === undefined) throw missing(this.name)
-    if (device?.ready === false) removeDmDevice(this.name)
     if (!this.#readOnly) this.#backing.make()
     const open = this.#backing.open(this.#readOnly)
     try {

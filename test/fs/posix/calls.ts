@@ -215,7 +215,7 @@ async function makeAll(fs: PosixFs, at: (name: string) => string): Promise<void>
   await fs.mknod(at('fifo'), 'fifo')
 }
 
-export async function typesIn(fs: PosixFs, path: string): Promise<string[]> {
+async function typesIn(fs: PosixFs, path: string): Promise<string[]> {
   const entries = await fs.readdir(path, { withFileTypes: true })
   return entries.map((entry) => `${entry.name} ${typeOf(entry)}`).toSorted()
 }
