@@ -1,3 +1,6 @@
+import { StoreError } from '../errors.js'
+import type { CreateOptions } from './driver.js'
+
 const UNITS = ['', 'k', 'm', 'g', 't', 'p']
 const SIZE = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i
 
@@ -7,4 +10,16 @@ export function bytesOf(text: string): bigint {
   const size = Math.trunc(Number(number) * 1024 ** UNITS.indexOf(unit.toLowerCase()))
   if (number !== '' && size > 0 && Number.isSafeInteger(size)) return BigInt(size)
   throw new TypeError(`not a size: ${JSON.stringify(text)}`)
+}
+
+/** What the storage option `size` says, in bytes; another option is `ENGINE_UNSUPPORTED`. */
+export function sizeOption(driver: string, { storageOptions = {} }: CreateOptions): bigint | undefined {
+  let size: bigint | undefined
+  for (const [name, value] of Object.entries(storageOptions)) {
+    if (name.toLowerCase() !== 'size') {
+      throw new StoreError('ENGINE_UNSUPPORTED', `${driver} has no storage option ${name} here`)
+    }
+    size = bytesOf(value)
+  }
+  return size
 }

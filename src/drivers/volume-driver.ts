@@ -1,4 +1,4 @@
-import { StoreError, storeError } from '../errors.js'
+import { storeError } from '../errors.js'
 import { layerFs } from '../fs/rooted-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { OperationOptions } from '../operation.js'
@@ -14,6 +14,7 @@ import { HeldViews, type OpenedView } from './held-views.js'
 import type { LayerHolds } from './layer-holds.js'
 import { checkLayerId } from './layer-id.js'
 import type { FastPaths } from './naive-diff.js'
+import { isReadOnly, isThereAlready, noLayer } from './refusals.js'
 
 /** Where layers are kept as filesystems of our own. A resolved call is on disk. */
 export interface LayerVolumes {
@@ -138,9 +139,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
     checkLayerId(newId)
     this.#mayWrite()
     await this.#mustExist(id)
-    if (await this.#volumes.exists(newId)) {
-      throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
-    }
+    if (await this.#volumes.exists(newId)) throw isThereAlready(newId)
     await this.#views.whileUnused(id, this.#holds, () => this.#volumes.rename(id, newId))
   }
 
@@ -170,10 +169,10 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
 
   async #mustExist(id: string): Promise<void> {
     if (await this.#volumes.exists(checkLayerId(id))) return
-    throw new StoreError('LAYER_NOT_FOUND', `${this.name} has no layer ${id}`)
+    throw noLayer(this.name, id)
   }
 
   #mayWrite(): void {
-    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+    if (this.#readOnly) throw isReadOnly()
   }
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { StoreError, storeError } from '../../errors.js'
+import { storeError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
 import { HostFs } from '../../fs/host-fs.js'
 import { layerFs } from '../../fs/rooted-fs.js'
@@ -18,6 +18,7 @@ import type { FastPaths } from '../naive-diff.js'
 import type { BtrfsLayout } from './layout.js'
 import type { Loopback } from './loopback.js'
 import { sizeOfQuota } from './quota.js'
+import { isReadOnly, isThereAlready, noLayer } from '../refusals.js'
 
 const ROOT = '' as ByteString
 
@@ -72,7 +73,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     checkLayerId(id)
     this.#mayWrite()
     const quota = sizeOfQuota(options, this.capabilities.quota)
-    if (this.#layout.exists(id)) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+    if (this.#layout.exists(id)) throw isThereAlready(id)
     if (parent !== undefined) this.#mustExist(parent)
     try {
       await this.#layout.create(id, parent, quota, (directory) => {
@@ -165,7 +166,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
-    if (this.#layout.exists(newId)) throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
+    if (this.#layout.exists(newId)) throw isThereAlready(newId)
     await this.#views.whileUnused(id, this.#holds, () => this.#layout.adopt(id, newId))
   }
 
@@ -200,10 +201,10 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
 
   #mustExist(id: string): void {
     if (this.#layout.exists(checkLayerId(id))) return
-    throw new StoreError('LAYER_NOT_FOUND', `btrfs has no layer ${id}`)
+    throw noLayer('btrfs', id)
   }
 
   #mayWrite(): void {
-    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+    if (this.#readOnly) throw isReadOnly()
   }
 }

@@ -17,6 +17,7 @@ import {
 import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord, type OpenTransaction } from './layout.js'
 import { DEFAULT_BASE_SIZE, type Resolved } from './options.js'
 import type { PoolStatus, ThinPool } from './thin-pool.js'
+import { isThereAlready, noLayer } from '../refusals.js'
 
 const LAST_DEVICE_ID = 0xffffff
 const LONGEST_NAME = 127
@@ -86,7 +87,7 @@ export class DeviceSet {
       const name = nameOf(id)
       const originName = parent === undefined ? BASE : nameOf(parent)
       const origin = this.#layout.device(originName)
-      if (origin === undefined || origin.deleted) throw notFound(parent ?? BASE)
+      if (origin === undefined || origin.deleted) throw noLayer('devicemapper', parent ?? BASE)
       await this.#mustBeFree(id)
       if (size !== undefined && size < origin.size) throw tooSmall(size, origin.size)
       this.#mustHaveSpace()
@@ -138,7 +139,7 @@ export class DeviceSet {
   async rename(id: string, newId: string): Promise<void> {
     await this.#exclusive(async () => {
       const record = this.#layout.layer(id)
-      if (record === undefined) throw notFound(id)
+      if (record === undefined) throw noLayer('devicemapper', id)
       await this.#mustBeFree(newId)
       unmountIfMounted(this.#layout.mountPoint(id))
       await this.#deactivate(nameOf(id), record, false)
@@ -150,7 +151,7 @@ export class DeviceSet {
   async mount(id: string): Promise<void> {
     await this.#exclusive(async () => {
       const record = this.#layout.layer(id)
-      if (record === undefined) throw notFound(id)
+      if (record === undefined) throw noLayer('devicemapper', id)
       const target = this.#layout.mountPoint(id)
       if (isMountPoint(target)) return
       mkdirSync(target, { recursive: true, mode: 0o755 })
@@ -332,7 +333,7 @@ export class DeviceSet {
   async #mustBeFree(id: string): Promise<void> {
     const record = this.#layout.device(nameOf(id))
     if (record === undefined) return
-    if (!record.deleted) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+    if (!record.deleted) throw isThereAlready(id)
     await this.#delete(nameOf(id), record)
   }
 
@@ -560,10 +561,6 @@ function removeMountPoint(target: string): void {
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error
   }
-}
-
-function notFound(id: string): StoreError {
-  return new StoreError('LAYER_NOT_FOUND', `devicemapper has no layer ${id}`)
 }
 
 function tooSmall(size: bigint, least: number): StoreError {

@@ -9,12 +9,13 @@ import { HeldViews, type OpenedView } from '../held-views.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
 import type { FastPaths } from '../naive-diff.js'
-import { bytesOf } from '../size.js'
+import { sizeOption } from '../size.js'
 import type { DeviceSet } from './device-set.js'
 import type { DeviceMapperLayout, DeviceRecord } from './layout.js'
 import type { Resolved } from './options.js'
 import { statusRows } from './status.js'
 import type { ThinPool } from './thin-pool.js'
+import { isReadOnly, isThereAlready, noLayer } from '../refusals.js'
 
 export interface DeviceMapperSettings {
   readonly root: string
@@ -70,10 +71,8 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {
     checkLayerId(id)
     this.#mayWrite()
-    const size = sizeOf(options)
-    if (this.#layout.has(id)) {
-      throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
-    }
+    const size = inSectors(sizeOption(this.name, options))
+    if (this.#layout.has(id)) throw isThereAlready(id)
     if (parent !== undefined) this.#mustExist(parent)
     try {
       await this.#devices.create(id, parent, size)
@@ -142,9 +141,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
-    if (this.#layout.has(newId)) {
-      throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
-    }
+    if (this.#layout.has(newId)) throw isThereAlready(newId)
     await this.#views.whileUnused(id, this.#holds, () => this.#devices.rename(id, newId))
   }
 
@@ -227,21 +224,14 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   #mustExist(id: string): DeviceRecord {
     const record = this.#layout.layer(checkLayerId(id))
     if (record !== undefined) return record
-    throw new StoreError('LAYER_NOT_FOUND', `devicemapper has no layer ${id}`)
+    throw noLayer('devicemapper', id)
   }
 
   #mayWrite(): void {
-    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+    if (this.#readOnly) throw isReadOnly()
   }
 }
 
-function sizeOf({ storageOptions = {} }: CreateOptions): bigint | undefined {
-  let size: bigint | undefined
-  for (const [name, value] of Object.entries(storageOptions)) {
-    if (name.toLowerCase() !== 'size') {
-      throw new StoreError('ENGINE_UNSUPPORTED', `devicemapper has no storage option ${name}`)
-    }
-    size = bytesOf(value)
-  }
+function inSectors(size: bigint | undefined): bigint | undefined {
   return size === undefined ? undefined : (size / 512n) * 512n
 }

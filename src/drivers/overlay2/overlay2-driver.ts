@@ -26,6 +26,7 @@ import { mountLayer, unmountLayer } from './kernel.js'
 import { Overlay2Layout } from './layout.js'
 import type { OpenedLayer } from './opened-layer.js'
 import { unionOf } from './userspace.js'
+import { isReadOnly, isThereAlready, noLayer } from '../refusals.js'
 
 const ROOT = '' as ByteString
 
@@ -77,7 +78,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     checkLayerId(id)
     this.#mayWrite()
     refuseStorageOptions(options)
-    if (this.#layout.exists(id)) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+    if (this.#layout.exists(id)) throw isThereAlready(id)
     const lowers = parent === undefined ? [] : await this.#lowersOfChild(parent)
     try {
       await this.#layout.create(id, parent, lowers, () => this.#prepareRoot(id, parent))
@@ -175,7 +176,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
-    if (this.#layout.exists(newId)) throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
+    if (this.#layout.exists(newId)) throw isThereAlready(newId)
     await this.#views.whileUnused(id, this.#holds, async () => {
       unmountLayer(this.#layout.merged(id))
       await this.#layout.adopt(id, newId)
@@ -285,11 +286,11 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
 
   #mustExist(id: string): void {
     if (this.#layout.exists(checkLayerId(id))) return
-    throw new StoreError('LAYER_NOT_FOUND', `overlay2 has no layer ${id}`)
+    throw noLayer('overlay2', id)
   }
 
   #mayWrite(): void {
-    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+    if (this.#readOnly) throw isReadOnly()
   }
 }
 

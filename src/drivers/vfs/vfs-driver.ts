@@ -15,6 +15,7 @@ import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
 import type { FastPaths } from '../naive-diff.js'
 import { VfsLayout } from './layout.js'
+import { isReadOnly, isThereAlready, noLayer } from '../refusals.js'
 
 const ROOT = '' as ByteString
 
@@ -59,7 +60,7 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     checkLayerId(id)
     this.#mayWrite()
     refuseStorageOptions(options)
-    if (this.#layout.exists(id)) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+    if (this.#layout.exists(id)) throw isThereAlready(id)
     if (parent !== undefined) this.#mustExist(parent)
     try {
       await this.#layout.create(id, (directory) => this.#fill(this.#specOf(directory), parent))
@@ -131,7 +132,7 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
-    if (this.#layout.exists(newId)) throw new StoreError('NAME_CONFLICT', `layer ${newId} is there already`)
+    if (this.#layout.exists(newId)) throw isThereAlready(newId)
     await this.#views.whileUnused(id, this.#holds, () => this.#layout.adopt(id, newId))
   }
 
@@ -168,11 +169,11 @@ export class VfsDriver implements ProtoDriver, FastPaths {
 
   #mustExist(id: string): void {
     if (this.#layout.exists(checkLayerId(id))) return
-    throw new StoreError('LAYER_NOT_FOUND', `vfs has no layer ${id}`)
+    throw noLayer('vfs', id)
   }
 
   #mayWrite(): void {
-    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+    if (this.#readOnly) throw isReadOnly()
   }
 }
 
