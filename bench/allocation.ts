@@ -1,7 +1,23 @@
-import { lstatSync, readdirSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { lstatSync, readdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileSystemOf } from '#layerstack/sys/file-system.js'
 
 const BLOCK = 512
+
+/** Whose files share blocks: that of a file says nothing of what it takes. */
+const SHARING = new Set(['btrfs', 'xfs'])
+
+/**
+ * Bytes that are allocated, when all is written out: at and below a directory, or, where files share blocks, on the whole
+ * file system.
+ */
+export function allocatedOn(directory: string): number {
+  execFileSync('sync')
+  if (!SHARING.has(fileSystemOf(directory).name)) return allocatedBelow(directory)
+  const { blocks, bfree, bsize } = statfsSync(directory)
+  return (blocks - bfree) * bsize
+}
 
 /**
  * Bytes in allocated blocks at and below a directory, each inode once, mounts left out. Blocks that files share are

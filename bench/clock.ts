@@ -1,4 +1,4 @@
-import { allocatedBelow } from './allocation.js'
+import { allocatedOn } from './allocation.js'
 import { startCpuTime } from './cpu-time.js'
 import type { LoopDelay } from './loop-delay.js'
 import type { Sample } from './result.js'
@@ -36,6 +36,12 @@ export class Clock {
     return result
   }
 
+  /** Takes what another program measured: seconds per operation. */
+  told(phases: Readonly<Record<string, number>>, cpu: number): void {
+    for (const [name, took] of Object.entries(phases)) this.#phases.set(name, took)
+    this.#cpu += cpu
+  }
+
   /** Times what is told beside, and not part of the total: the sync that a peer leaves out. */
   async aside(name: string, work: () => Promise<void>): Promise<void> {
     const begun = performance.now()
@@ -46,9 +52,9 @@ export class Clock {
   /** Counts what a directory takes more on disk after `work` than before, in the one sample where that is asked. */
   async growth<T>(directory: string, work: () => Promise<T>): Promise<T> {
     if (!this.#countsDisk) return work()
-    const before = allocatedBelow(directory)
+    const before = allocatedOn(directory)
     const result = await work()
-    this.#allocated = (this.#allocated ?? 0) + allocatedBelow(directory) - before
+    this.#allocated = (this.#allocated ?? 0) + allocatedOn(directory) - before
     return result
   }
 

@@ -6,7 +6,14 @@ import { removeTree } from '../test/support/mounts.js'
 import type { Disk } from './disk.js'
 
 /** Who does a workload: data, since it is done in a process of its own. */
-export type Contender = DriverContender | { readonly kind: 'floor' | 'peer'; readonly name: string }
+export type Contender = DriverContender | OtherContender
+
+export interface OtherContender {
+  readonly kind: 'floor' | 'peer'
+  readonly name: string
+  /** Where it works, if not where the others do. */
+  readonly directory?: string
+}
 
 export interface DriverContender {
   readonly kind: 'driver'

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, open, rm } from 'node:fs/promises'
 import { freemem, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { fileSystemOf } from '#layerstack/sys/file-system.js'
 import { removeTree } from '../test/support/mounts.js'
 import { run } from '../test/support/program.js'
 import { GIB } from './inputs.js'
@@ -10,6 +11,8 @@ export interface Disk extends AsyncDisposable {
   /** `ext4 on a file in memory`, or the directory's file system. */
   readonly name: string
   readonly directory: string
+  /** `extfs`, `xfs`, `btrfs`, … */
+  readonly fileSystem: string
 }
 
 const KINDS = ['ext4', 'xfs', 'btrfs'] as const
@@ -36,7 +39,8 @@ export async function openDisk(pathOrKind: string): Promise<Disk> {
 async function directoryDisk(parent: string): Promise<Disk> {
   await mkdir(parent, { recursive: true })
   const directory = await mkdtemp(join(parent, 'layerstack-bench-'))
-  return { name: 'a directory', directory, [Symbol.asyncDispose]: () => removeTree(directory) }
+  const fileSystem = fileSystemOf(directory).name
+  return { name: 'a directory', directory, fileSystem, [Symbol.asyncDispose]: () => removeTree(directory) }
 }
 
 async function memoryDisk(kind: Kind): Promise<Disk> {
@@ -52,7 +56,8 @@ async function memoryDisk(kind: Kind): Promise<Disk> {
     await handle.truncate(Math.min(32 * GIB, Math.floor(SHARE * freemem())))
     await run(`mkfs.${kind}`, [...FORMAT[kind], file])
     await run('mount', ['-o', 'loop,discard', file, directory])
-    return { name: `${kind} on a file in memory`, directory, [Symbol.asyncDispose]: dispose }
+    const fileSystem = fileSystemOf(directory).name
+    return { name: `${kind} on a file in memory`, directory, fileSystem, [Symbol.asyncDispose]: dispose }
   } catch (error) {
     await dispose()
     throw error

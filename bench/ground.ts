@@ -16,8 +16,11 @@ export interface Ground extends AsyncDisposable {
   writable(): Promise<Writable>
 }
 
+/** Disposing of it closes it, and removes what was written. */
 export interface Writable extends AsyncDisposable {
   readonly files: Files
+  /** Puts the layer, or unmounts it. May be called twice. */
+  close(): Promise<void>
 }
 
 export type Layers = readonly (readonly InputFile[])[]
@@ -31,10 +34,12 @@ export async function driverGround(side: DriverSide, layers: Layers): Promise<Gr
       const id = `container-${randomBytes(8).toString('hex')}`
       await driver.createReadWrite(id, top)
       const view = await driver.get(id)
+      const close = once(() => driver.put(id))
       return {
         files: side.contender.through === 'mount' ? hostFiles(view.hostPath as string) : view.fs,
+        close,
         [Symbol.asyncDispose]: async () => {
-          await driver.put(id)
+          await close()
           await driver.remove(id)
         },
       }
@@ -98,11 +103,12 @@ async function overlayGround(
       const at = join(directory, `w${randomBytes(4).toString('hex')}`)
       const [upper, work, merged] = [join(at, 'u'), join(at, 'w'), join(at, 'm')]
       for (const path of [upper, work, merged]) await mkdir(path, { recursive: true })
-      const unmount = await mount({ lowers, upper, work, merged })
+      const close = once(await mount({ lowers, upper, work, merged }))
       return {
         files: hostFiles(merged),
+        close,
         [Symbol.asyncDispose]: async () => {
-          await unmount()
+          await close()
           await rm(at, { recursive: true })
         },
       }
@@ -123,6 +129,7 @@ export async function copyGround({ directory }: Place, layers: Layers): Promise<
       await mkdir(upper)
       return {
         files: copyingFiles(base, upper),
+        close: async () => undefined,
         [Symbol.asyncDispose]: () => rm(upper, { recursive: true }),
       }
     },
@@ -154,4 +161,9 @@ function copyingFiles(base: string, upper: string): Files {
       await files.rename(from, to)
     },
   }
+}
+
+function once(work: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined
+  return () => (done ??= work())
 }

@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { arch, availableParallelism, cpus, loadavg, release, totalmem, type as systemName } from 'node:os'
-import { fileSystemOf } from '#layerstack/sys/file-system.js'
 import { findProgram } from '../test/support/program.js'
 import type { Disk } from './disk.js'
 import { bytes } from './format.js'
@@ -28,7 +27,7 @@ export function describeMachine(disks: readonly Disk[], peers: readonly string[]
     processor: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
     memory: totalmem(),
-    disks: disks.map(({ name, directory }) => `${name} (${fileSystemOf(directory).name})`),
+    disks: disks.map(({ name, fileSystem }) => `${name} (${fileSystem})`),
     node: process.version,
     user: process.getuid?.() === 0 ? 'root' : 'ordinary',
     load: [oneMinute(), oneMinute()],

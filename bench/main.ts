@@ -2,8 +2,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { findProgram } from '../test/support/program.js'
+import { Budget } from './budget.js'
 import { compareRuns } from './compare.js'
-import { comparisonTable } from './comparison-table.js'
 import { driverContenders, onItsMount, type Contender, type DriverContender } from './contender.js'
 import { openDisk, type Disk } from './disk.js'
 import { imageArchive } from './image.js'
@@ -11,15 +11,24 @@ import { describeMachine, machineLines, withLoadNow } from './machine.js'
 import { parseOptions, usage, type Options } from './options.js'
 import { page } from './page/page.js'
 import { Progress } from './progress.js'
-import { oneRun, type Run, type WorkloadResult } from './result.js'
+import { conclusion, report } from './report.js'
+import { oneRun, withRunElsewhere, type Run, type WorkloadResult } from './result.js'
 import { runWorkload, type Effort } from './schedule.js'
 import { table } from './table.js'
-import { targetTable } from './target-table.js'
+import { fitsUml, IN_UML, noUml, runInUml, UML } from './uml.js'
 import type { Workload } from './workload.js'
 import { workloads } from './workloads.js'
 
-const FULL: Effort = { warmUps: 2, rounds: 20, leastRounds: 3, patience: 12 }
-const QUICK: Effort = { warmUps: 1, rounds: 5, leastRounds: 3, patience: 3 }
+type Thoroughness = Omit<Effort, 'patience'> & { readonly minutes: number }
+
+const FULL: Thoroughness = { warmUps: 2, rounds: 20, leastRounds: 3, minutes: 30, limit: 300 }
+const QUICK: Thoroughness = { warmUps: 1, rounds: 5, leastRounds: 3, minutes: 3, limit: 300 }
+
+/** Parts of the time: what is heavy has more of it; and all that is done in User-Mode Linux has so much. */
+const HEAVY = 3
+const UML_SHARE = 0.15
+/** Seconds, for a part: a run of few workloads need not take all the time that there is. */
+const ENOUGH = 60
 
 // A pipe that nobody reads any more is no reason to leave mounts behind.
 process.stdout.on('error', () => undefined)
@@ -30,52 +39,60 @@ else if (options.show.length > 0) show(oneRun(options.show.map(readRun)), option
 else await main(options)
 
 async function main({ only, drivers, modules, quick, list, ...given }: Options): Promise<void> {
-  const isPeer = (name: string) =>
-    given.peers && (given.onlyPeers.length === 0 || given.onlyPeers.includes(name))
+  const isPeer = (name: string) => given.peers && (given.onlyPeers.length === 0 || isNamedPeer(given, name))
   await using disks = await openDisks(given.disks)
   const found = await driverContenders(disks.all, modules)
   const contenders = found.contenders.filter(({ name, driver }) => isAsked(drivers, name, driver))
-  const asked = workloads.filter(({ name, heavy }) => isNamed(only, name) && !(quick && heavy))
-  if (asked.length === 0) throw new TypeError(`no workload is called ${only.join(', ')}; --list names them`)
+  const named = workloads.filter(({ name }) => isNamed(only, name))
+  const asked = named.filter(({ heavy, growth }) => !quick || !heavy || (growth === true && only.length > 0))
+  if (named.length === 0) throw new TypeError(`no workload is called ${only.join(', ')}; --list names them`)
   if (contenders.length === 0) throw new TypeError(`no driver works here: ${drivers.join(', ')}`)
-  for (const { name, reason } of found.refused) say(`${name} is left out: ${reason}`)
+  const inUml = umlWorkloads()
+  for (const { name, reason } of found.refused) {
+    say(`${name} is left out: ${reason}${name === MAPPER && inUml.length > 0 ? MAPPED : ''}`)
+  }
+  if (asked.length < named.length) say(`${named.length - asked.length} heavy workloads are left out`)
   if (list) {
     for (const workload of asked) {
-      say(`${workload.name}\n    ${sidesOf(workload, contenders, isPeer).map(nameOf).join(' · ')}`)
+      say(`${workload.name}\n    ${sidesOf(workload, contenders, isPeer, disks.all).map(nameOf).join(' · ')}`)
     }
+    for (const { name } of inUml) say(`${UML}/${name}`)
     return
   }
 
   const image = await imageArchive(given.image, asked)
-  const effort = { ...(quick ? QUICK : FULL), ...(given.rounds && { rounds: given.rounds }) }
+  const { minutes, ...effort } = effortOf(given, quick)
   let machine = describeMachine(disks.all, peersOf(asked, isPeer))
   for (const line of machineLines(machine)) say(line)
 
   const began = new Date().toISOString()
   const begun = performance.now()
   const results: WorkloadResult[] = []
-  const run = (): Run => ({
-    version: 1,
-    began,
-    took: (performance.now() - begun) / 1000,
-    machine: (machine = withLoadNow(machine)),
-    results,
-  })
+  let elsewhere: Run | undefined
+  const run = (): Run => {
+    const took = (performance.now() - begun) / 1000
+    const here: Run = { version: 1, began, took, machine: (machine = withLoadNow(machine)), results }
+    return elsewhere === undefined ? here : withRunElsewhere(here, UML, IN_UML, elsewhere)
+  }
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
-  const progress = new Progress(process.stderr, asked.length)
+  const progress = new Progress(process.stderr, asked.length + (inUml.length > 0 ? 1 : 0))
+  const umlSeconds = inUml.length > 0 ? minutes * 60 * UML_SHARE : 0
+  const budget = new Budget(minutes * 60 - umlSeconds, asked.map(weightOf))
   try {
     for (const workload of asked) {
       stop.signal.throwIfAborted()
       progress.next()
-      const sides = sidesOf(workload, contenders, isPeer)
-      const result = await runWorkload(workload, sides, {
+      const from = performance.now()
+      const patience = Math.min(budget.next(), weightOf(workload) * ENOUGH)
+      const result = await runWorkload(workload, sidesOf(workload, contenders, isPeer, disks.all), {
         directory: (disks.all[0] as Disk).directory,
         image,
-        effort,
+        effort: { ...effort, patience },
         onStep: (step) => progress.show(step),
         signal: stop.signal,
       })
+      budget.spend((performance.now() - from) / 1000)
       progress.clear()
       // One that was stopped before its first round tells nothing.
       if (stop.signal.aborted && result.contenders.every(({ samples }) => samples.length === 0)) break
@@ -84,6 +101,7 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
       // What is measured is kept, whatever happens to the rest.
       if (given.json !== undefined) writeFileSync(given.json, JSON.stringify(run()))
     }
+    if (inUml.length > 0) await visitUml()
   } catch (error) {
     if (!stop.signal.aborted) throw error
     process.exitCode = 130
@@ -91,6 +109,51 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
     progress.clear()
   }
   conclude(run(), given)
+
+  /** What only User-Mode Linux can do here. */
+  function umlWorkloads(): Workload[] {
+    const lacks = found.refused.some(({ name }) => name === MAPPER) && isAsked(drivers, MAPPER, MAPPER)
+    if (!lacks || !(given.uml ?? !quick)) return []
+    const reason = noUml()
+    if (reason === undefined) return asked.filter(fitsUml)
+    say(`${MAPPER} is left out: ${reason}`)
+    return []
+  }
+
+  async function visitUml(): Promise<void> {
+    stop.signal.throwIfAborted()
+    progress.next()
+    elsewhere = await runInUml({
+      workloads: inUml,
+      seconds: umlSeconds,
+      rounds: given.rounds,
+      quick,
+      onLine: (line) => progress.tell(`${IN_UML}: ${line}`),
+      signal: stop.signal,
+    })
+    progress.clear()
+    if (elsewhere === undefined) return say(`\nin User-Mode Linux nothing was measured: it ended too early`)
+    const joined = run()
+    if (given.json !== undefined) writeFileSync(given.json, JSON.stringify(joined))
+    for (const line of machineLines(elsewhere.machine)) say(line)
+    for (const result of joined.results.slice(results.length)) say(table(result))
+  }
+}
+
+const MAPPER = 'devicemapper/kernel'
+const MAPPED = '; it runs in User-Mode Linux'
+
+function effortOf({ rounds, budget }: Pick<Options, 'rounds' | 'budget'>, quick: boolean): Thoroughness {
+  const usual = quick ? QUICK : FULL
+  return {
+    ...usual,
+    ...(rounds !== undefined && { rounds, leastRounds: rounds }),
+    ...(budget !== undefined && { minutes: budget }),
+  }
+}
+
+function weightOf({ heavy }: Workload): number {
+  return heavy ? HEAVY : 1
 }
 
 function show(run: Run, given: Options): void {
@@ -101,20 +164,29 @@ function show(run: Run, given: Options): void {
 }
 
 /** What is told of a whole run. */
-function conclude(run: Run, { compare, html }: Pick<Options, 'compare' | 'html'>): void {
-  const comparison = compare === undefined ? undefined : compareRuns(readRun(compare), run)
-  say(targetTable(run))
-  if (comparison !== undefined) say(comparisonTable(comparison))
-  if (html !== undefined) writeFileSync(html, page(run, comparison))
+function conclude(run: Run, given: Pick<Options, 'compare' | 'html' | 'table'>): void {
+  const comparison = given.compare === undefined ? undefined : compareRuns(readRun(given.compare), run)
+  say(conclusion(run, comparison))
+  if (given.html !== undefined) writeFileSync(given.html, page(run, comparison))
+  if (given.table !== undefined) writeFileSync(given.table, report(run, comparison))
   if (comparison?.some(({ verdict }) => verdict === 'slower')) process.exitCode ??= 1
 }
 
 /** Who does a workload here. A side that turns out not to work says so itself. */
-function sidesOf(workload: Workload, drivers: readonly DriverContender[], isPeer: Asked): Contender[] {
+function sidesOf(
+  workload: Workload,
+  drivers: readonly DriverContender[],
+  isPeer: Asked,
+  disks: readonly Disk[],
+): Contender[] {
   const able = drivers.filter(({ maxDepth }) => maxDepth >= (workload.depth ?? 2))
   const mounts = able.filter(({ hostPath }) => hostPath && workload.onMount === true).map(onItsMount)
   const floors = Object.keys(workload.floors ?? {}).map((name) => ({ kind: 'floor', name }) as const)
-  const peers = peersOf([workload], isPeer).map((name) => ({ kind: 'peer', name }) as const)
+  const peers = peersOf([workload], isPeer).map((name): Contender => {
+    const needs = workload.peersOn?.[name]
+    const disk = disks.find(({ fileSystem }) => fileSystem === needs)
+    return { kind: 'peer', name, ...(disk !== undefined && { directory: disk.directory }) }
+  })
   return [...able, ...mounts, ...floors, ...peers]
 }
 
@@ -122,7 +194,15 @@ type Asked = (peer: string) => boolean
 
 function peersOf(asked: readonly Workload[], isPeer: Asked): string[] {
   const names = asked.flatMap(({ peers = {} }) => Object.keys(peers))
-  return [...new Set(names)].filter((name) => isPeer(name) && findProgram(name) !== undefined)
+  return [...new Set(names)].filter((name) => isPeer(name) && findProgram(programOf(name)) !== undefined)
+}
+
+function isNamedPeer({ onlyPeers }: Pick<Options, 'onlyPeers'>, name: string): boolean {
+  return onlyPeers.includes(name) || onlyPeers.includes(programOf(name))
+}
+
+function programOf(peer: string): string {
+  return peer.split(' ', 1)[0] as string
 }
 
 async function openDisks(asked: readonly string[]): Promise<{ all: Disk[] } & AsyncDisposable> {

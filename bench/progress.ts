@@ -19,9 +19,13 @@ export class Progress {
   }
 
   show({ workload, contender, doing, round, rounds }: Step): void {
-    if (!this.#out.isTTY) return
     const turn = doing === 'prepare' ? '' : ` ${round + 1}/${rounds}`
-    const line = `${clockOf(performance.now() - this.#begun)}  ${bar(this.#current - 1, this.#total)} ${this.#current}/${this.#total}  ${workload}  ${contender}  ${doing}${turn}`
+    this.tell(`${workload}  ${contender}  ${doing}${turn}`)
+  }
+
+  tell(what: string): void {
+    if (!this.#out.isTTY) return
+    const line = `${clockOf(performance.now() - this.#begun)}  ${bar(this.#current - 1, this.#total)} ${this.#current}/${this.#total}  ${what}`
     this.clear()
     this.#out.write(line.slice(0, this.#out.columns - 1))
   }

@@ -9,6 +9,14 @@ export interface Run {
   readonly took: number
   readonly machine: Machine
   readonly results: readonly WorkloadResult[]
+  /** Groups of results that are of other machines. */
+  readonly elsewhere?: Readonly<Record<string, Elsewhere>>
+}
+
+export interface Elsewhere {
+  /** `in User-Mode Linux`. */
+  readonly title: string
+  readonly machine: Machine
 }
 
 export interface WorkloadResult {
@@ -17,6 +25,8 @@ export interface WorkloadResult {
   readonly about: string
   /** Place on the axis of a chart that this is a point of. */
   readonly point?: { readonly series: string; readonly at: number }
+  /** What it takes on disk is what it is for. */
+  readonly growth?: boolean
   readonly contenders: readonly ContenderResult[]
 }
 
@@ -50,6 +60,7 @@ export function oneRun(runs: readonly Run[]): Run {
   const first = runs[0]
   if (first === undefined) throw new TypeError('there is no run')
   const results = new Map(runs.flatMap((run) => run.results.map((result) => [result.workload, result])))
+  const elsewhere = Object.assign({}, ...runs.map((run) => run.elsewhere ?? {})) as Record<string, Elsewhere>
   const loads = runs.flatMap(({ machine }) => machine.load)
   return {
     ...first,
@@ -60,6 +71,21 @@ export function oneRun(runs: readonly Run[]): Run {
       load: [Math.min(...loads), Math.max(...loads)],
     },
     results: [...results.values()],
+    ...(Object.keys(elsewhere).length > 0 && { elsewhere }),
+  }
+}
+
+/** Joins what was measured on another machine, as a group of its own. */
+export function withRunElsewhere(run: Run, group: string, title: string, other: Run): Run {
+  const results = other.results.map(({ workload, point, ...rest }) => ({
+    ...rest,
+    workload: `${group}/${workload}`,
+    ...(point && { point: { ...point, series: `${group}/${point.series}` } }),
+  }))
+  return {
+    ...run,
+    results: [...run.results, ...results],
+    elsewhere: { ...run.elsewhere, [group]: { title, machine: other.machine } },
   }
 }
 

@@ -1,5 +1,7 @@
 import { mkdtemp } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import pLimit from 'p-limit'
 import { removeTree } from '../test/support/mounts.js'
 import type { Contender } from './contender.js'
 import type { WorkloadResult } from './result.js'
@@ -9,9 +11,14 @@ import type { Workload } from './workload.js'
 export interface Effort {
   readonly warmUps: number
   readonly rounds: number
-  /** Seconds after which a workload begins no further round, if it has had `leastRounds`. */
-  readonly patience: number
   readonly leastRounds: number
+  /**
+   * Seconds for one workload, with what prepares it: when they are over, and it has had `leastRounds`, it begins no
+   * further round.
+   */
+  readonly patience: number
+  /** Seconds after which a side that does not answer is ended. */
+  readonly limit: number
 }
 
 export interface Stage {
@@ -33,10 +40,12 @@ export interface Step {
 
 /** Milliseconds. */
 const LONG = 500
+/** A side whose sample takes so many times its part of the time has no more of them than it must. */
+const GREEDY = 4
 
 /**
  * Lets all contenders do one workload, in turns: each round has one sample of each, and begins with another one, so that
- * whatever slows the machine for a while slows all.
+ * whatever slows the machine for a while slows all. What prepares them is done for several at once.
  */
 export async function runWorkload(
   workload: Workload,
@@ -53,32 +62,44 @@ export async function runWorkload(
       round,
       rounds: effort.rounds,
     })
+  const begun = performance.now()
+  const spent = (): number => (performance.now() - begun) / 1000
   try {
-    for (const contender of contenders) {
-      signal?.throwIfAborted()
-      const side = new Side(contender)
-      sides.push(side)
-      step(side, 'prepare')
-      const own = contender.kind === 'driver' ? contender.directory : undefined
+    for (const { directory: own = directory } of contenders) {
       // Short: options of a mount must fit in a page.
-      const place = await mkdtemp(join(own ?? directory, 's'))
-      places.push(place)
-      await side.prepare(workload.name, place, image)
-      const begun = performance.now()
-      for (let turn = 0; turn < effort.warmUps; turn++) {
+      places.push(await mkdtemp(join(own, 's')))
+    }
+    const several = pLimit(availableParallelism())
+    await Promise.all(
+      contenders.map((contender, index) =>
+        several(async () => {
+          if (signal?.aborted === true) return
+          const side = (sides[index] = new Side(contender, effort.limit))
+          step(side, 'prepare')
+          await side.prepare(workload.name, places[index] as string, image)
+        }),
+      ),
+    )
+    signal?.throwIfAborted()
+    for (const side of sides) {
+      const warm = performance.now()
+      const warmUps = workload.long === true ? 0 : effort.warmUps
+      for (let turn = 0; turn < warmUps; turn++) {
         step(side, 'warm up', turn)
         await side.warmUp()
         // What takes that long is warm by then.
-        if (performance.now() - begun > LONG) break
+        if (performance.now() - warm > LONG) break
       }
     }
-    const begun = performance.now()
+    const share = Math.max(0, effort.patience - spent()) / (effort.rounds * sides.length)
+    const leastRounds = workload.long === true ? Math.min(2, effort.leastRounds) : effort.leastRounds
     for (let round = 0; round < effort.rounds; round++) {
-      const spent = (performance.now() - begun) / 1000
-      if (round >= effort.leastRounds && spent > effort.patience) break
+      if (round >= leastRounds && spent() > effort.patience) break
       for (let turn = 0; turn < sides.length; turn++) {
         if (signal?.aborted === true) break
         const side = sides[(turn + round) % sides.length] as Side
+        const isGreedy = side.contender.kind !== 'floor' && side.longest > GREEDY * share
+        if (round >= leastRounds && isGreedy) continue
         step(side, 'measure', round)
         await side.sample()
       }
@@ -87,6 +108,12 @@ export async function runWorkload(
     await Promise.all(sides.map((side) => side.end()))
     for (const place of places) await removeTree(place)
   }
-  const { name, about, point } = workload
-  return { workload: name, about, ...(point && { point }), contenders: sides.map(({ result }) => result) }
+  const { name, about, point, growth } = workload
+  return {
+    workload: name,
+    about,
+    ...(point && { point }),
+    ...(growth === true && { growth }),
+    contenders: sides.map(({ result }) => result),
+  }
 }

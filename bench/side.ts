@@ -9,13 +9,17 @@ import type { Answer, Order } from './runner.js'
 export class Side {
   readonly contender: Contender
   readonly #process: ChildProcess
+  readonly #limit: number
   readonly #samples: Sample[] = []
+  #longest = 0
   #failure: string | undefined
   #allocated: number | undefined
   #ended: { peakMemory: number; loopDelay: { p99: number; max: number } | undefined } | undefined
 
-  constructor(contender: Contender) {
+  /** @param limit seconds after which it is ended if it does not answer */
+  constructor(contender: Contender, limit: number) {
     this.contender = contender
+    this.#limit = limit
     this.#process = fork(join(import.meta.dirname, 'runner.js'), {
       execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -24,6 +28,11 @@ export class Side {
 
   get works(): boolean {
     return this.#failure === undefined
+  }
+
+  /** Seconds that the longest sample took, with what is not measured. */
+  get longest(): number {
+    return this.#longest
   }
 
   async prepare(workload: string, directory: string, image: string | undefined): Promise<void> {
@@ -36,7 +45,9 @@ export class Side {
   }
 
   async sample(): Promise<Sample | undefined> {
+    const begun = performance.now()
     const answer = await this.#ask({ kind: 'sample', countsDisk: false })
+    this.#longest = Math.max(this.#longest, (performance.now() - begun) / 1000)
     if (answer?.kind !== 'sample') return undefined
     this.#samples.push(answer.sample)
     return answer.sample
@@ -69,16 +80,23 @@ export class Side {
     if (!this.#process.connected) return this.#fail('its process ended')
     const answered = new Promise<Answer | undefined>((resolve) => {
       const done = (answer?: Answer) => {
+        clearTimeout(clock)
         this.#process.off('message', done).off('exit', gone)
         resolve(answer)
       }
       const gone = () => done()
       this.#process.on('message', done).on('exit', gone)
+      const clock = setTimeout(() => this.#giveUp(), this.#limit * 1000)
     })
     this.#process.send(order)
     const answer = await answered
     if (answer === undefined) return this.#fail('its process ended')
     return answer.kind === 'failed' ? this.#fail(answer.reason) : answer
+  }
+
+  #giveUp(): void {
+    this.#fail(`it was ended after ${this.#limit} seconds without an answer`)
+    this.#process.kill('SIGKILL')
   }
 
   #fail(reason: string): undefined {

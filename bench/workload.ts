@@ -15,6 +15,10 @@ export interface Workload {
   readonly about: string
   /** Left out of `--quick`. */
   readonly heavy: boolean
+  /** So long that it is not warmed up, and that two samples do. */
+  readonly long?: boolean
+  /** What it takes on disk is what it is for: the page shows it. */
+  readonly growth?: boolean
   /** Of a real image. */
   readonly onImage?: boolean
   /** Bytes that each side takes on disk; with less free it is left out. */
@@ -28,8 +32,10 @@ export interface Workload {
   readonly driver: (side: DriverSide) => Promise<Task>
   /** By name; the first that runs is what the others are measured by. */
   readonly floors?: Readonly<Record<string, Prepare>>
-  /** By the program's name: it must be installed. */
+  /** By the program's name, and what of it: it must be installed. */
   readonly peers?: Readonly<Record<string, Prepare>>
+  /** The file system that a peer needs, if it needs one. */
+  readonly peersOn?: Readonly<Record<string, string>>
 }
 
 export type Prepare = (place: Place) => Promise<Task>

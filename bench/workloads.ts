@@ -1,10 +1,11 @@
 import { GIB, KIB, MIB } from './inputs.js'
-import { coldStart, driverLife, storeLife } from './work/containers.js'
+import { coldStart, driverLife, snapshot, storeLife } from './work/containers.js'
 import { copyOnWrite, throughLayers } from './work/copy-on-write.js'
 import { benchsuite } from './work/benchsuite.js'
 import { graphbench } from './work/graphbench.js'
 import { imageWorkloads } from './work/image.js'
 import { changes, commit, diff, edits } from './work/layer.js'
+import { writtenInside } from './work/shared-blocks.js'
 import { apply, importTar, tars } from './work/unpack.js'
 import type { Workload } from './workload.js'
 
@@ -20,11 +21,14 @@ export const workloads: readonly Workload[] = [
   copyOnWrite('append', MIB, 20),
   copyOnWrite('middle-write', MIB, 20),
   copyOnWrite('middle-write', 100 * MIB, 1),
+  writtenInside(4 * KIB),
+  writtenInside(MIB),
   copyOnWrite('chmod', MIB, 20),
   copyOnWrite('unlink', 4 * KIB, 400),
   copyOnWrite('rename', 4 * KIB, 400),
   copyOnWrite('create', 4 * KIB, 400),
   throughLayers('open-read-close', 1),
+  throughLayers('open-read-close', 2),
   throughLayers('open-read-close', 20),
   throughLayers('open-read-close', 128),
   throughLayers('readdir', 1),
@@ -33,6 +37,8 @@ export const workloads: readonly Workload[] = [
   driverLife(1),
   driverLife(20),
   driverLife(128),
+  snapshot(10),
+  snapshot(100_000),
   storeLife(1),
   storeLife(1000),
   coldStart,

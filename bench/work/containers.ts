@@ -7,8 +7,10 @@ import { mountOverlay } from '#layerstack/sys/mount-overlay.js'
 import { unmountIfMounted } from '#layerstack/sys/mount.js'
 import type { Readable } from 'node:stream'
 import type { Container, Store } from 'layerstack'
-import { tarOf } from '../inputs.js'
+import { stack } from '../ground.js'
+import { KIB, manyFiles, tarOf } from '../inputs.js'
 import { dockerPeer } from '../peers/docker.js'
+import { graphDriverPeer } from '../peers/graphdriver.js'
 import { containerdPeer } from '../peers/containerd.js'
 import { podmanPeer } from '../peers/podman.js'
 import { task, type Place, type Task, type Workload } from '../workload.js'
@@ -48,6 +50,13 @@ export function driverLife(depth: number): Workload {
       'mkdir + mount + umount + rmdir': (place) => bareMounts(place, depth, TIMES),
       'the same, with an fsync': (place) => bareMounts(place, depth, TIMES, true),
     },
+    peers: {
+      'docker overlay2': (place) => graphDriverPeer(place, 'overlay2', depth, TIMES),
+      'docker btrfs': (place) => graphDriverPeer(place, 'btrfs', depth, TIMES),
+      'docker vfs': (place) => graphDriverPeer(place, 'vfs', depth, TIMES),
+      'docker devicemapper': (place) => graphDriverPeer(place, 'devicemapper', depth, TIMES),
+    },
+    peersOn: { 'docker btrfs': 'btrfs' },
   }
 }
 
@@ -113,6 +122,35 @@ function removeMounted(at: string, upper: string, work: string): void {
   rmdirSync(at)
 }
 
+/** The driver alone: what a snapshot of a layer costs, however many files it has. */
+export function snapshot(count: number): Workload {
+  const TIMES = 20
+  return {
+    name: `container/snapshot of ${count.toLocaleString('en')} files`,
+    about: `createReadWrite and remove of the driver on a layer of ${count.toLocaleString('en')} files, ${TIMES} in turn`,
+    heavy: count > 10_000,
+    space: count * 4 * KIB,
+    point: { series: 'container/snapshot', at: count },
+    driver: async (side) => {
+      const driver = await side.openDriver()
+      const top = await stack(driver, [manyFiles(count, 100)])
+      // A driver that copies takes as long for one as another one for twenty.
+      const { cheapSnapshots } = driver.capabilities
+      const times = cheapSnapshots ? TIMES : 1
+      return task(
+        async (clock) => {
+          for (let time = 0; time < times; time++) {
+            const id = `container${time}`
+            await clock.phase('create', () => driver.createReadWrite(id, top), times)
+            await clock.phase('remove', () => driver.remove(id), times)
+          }
+        },
+        () => driver.cleanup(),
+      )
+    },
+  }
+}
+
 /** The store: a container is made known, mounted, unmounted and removed. */
 export function storeLife(count: number): Workload {
   return {
@@ -122,6 +160,7 @@ export function storeLife(count: number): Workload {
         ? 'createContainer (with its mount), unmount and remove, on 2 layers'
         : `${count} containers are made and mounted, then all unmounted, then all removed; per container`,
     heavy: count > 100,
+    long: count > 100,
     driver: async (side) => {
       const store = await side.openStore()
       const image = await importTwoLayers(store)
@@ -153,7 +192,7 @@ export function storeLife(count: number): Workload {
         [Symbol.asyncDispose]: () => store.close(),
       }
     },
-    floors: { 'mkdir + mount + umount + rmdir': (place) => bareMounts(place, 2, 1) },
+    floors: { 'mkdir + mount + umount + rmdir': (place) => bareMounts(place, 2, Math.min(count, 100)) },
     ...(count === 1 && {
       peers: {
         docker: async (place: Place) => {

@@ -6,7 +6,8 @@
  *
  * The command sees the host's files, read-only, with memory at /run, where TMPDIR is; its directory and the
  * rest of its environment are the caller's; it is root. It may write to the shared directory. This program ends as
- * the command did. After LAYERSTACK_UML_MINUTES (25) the kernel is ended with all that runs in it.
+ * the command did. After LAYERSTACK_UML_MINUTES (25) the kernel is ended with all that runs in it. Its memory is
+ * LAYERSTACK_UML_MEMORY (4G).
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -49,7 +50,7 @@ function kernelArguments() {
   const init = join(scratch, 'init')
   writeFileSync(init, readFileSync(join(import.meta.dirname, 'init.sh')), { mode: 0o755 })
   return [
-    'mem=4G',
+    `mem=${process.env.LAYERSTACK_UML_MEMORY ?? '4G'}`,
     'rootfstype=hostfs',
     'rootflags=/',
     'ro',
