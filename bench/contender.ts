@@ -59,7 +59,7 @@ export async function driverContenders(
           found.set(engine, before ?? { name, reason })
           continue
         }
-        const { hostPath, maxDepth } = await capabilitiesOf(factory, engine, root)
+        const { hostPath, maxDepth } = await capabilitiesOf(factory, engine, join(root, engine))
         const place = { name, modules, ...(!usual && { directory: disk.directory }) }
         const ability = { driver: factory.name, engine, hostPath, maxDepth }
         found.set(engine, { kind: 'driver', through: 'layerfs', ...place, ...ability })

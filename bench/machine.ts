@@ -21,6 +21,7 @@ export interface Machine {
   readonly peers: Readonly<Record<string, string>>
 }
 
+/** @param peers programs */
 export function describeMachine(disks: readonly Disk[], peers: readonly string[]): Machine {
   return {
     system: `${distribution()} (${systemName()} ${release()}, ${arch()})`,

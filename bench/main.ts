@@ -30,6 +30,9 @@ const UML_SHARE = 0.15
 /** Seconds, for a part: a run of few workloads need not take all the time that there is. */
 const ENOUGH = 60
 
+const MAPPER = 'devicemapper/kernel'
+const MAPPED = '; it runs in User-Mode Linux'
+
 // A pipe that nobody reads any more is no reason to leave mounts behind.
 process.stdout.on('error', () => undefined)
 
@@ -62,7 +65,7 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
 
   const image = await imageArchive(given.image, asked)
   const { minutes, ...effort } = effortOf(given, quick)
-  let machine = describeMachine(disks.all, peersOf(asked, isPeer))
+  let machine = describeMachine(disks.all, [...new Set(peersOf(asked, isPeer).map(programOf))])
   for (const line of machineLines(machine)) say(line)
 
   const began = new Date().toISOString()
@@ -123,25 +126,27 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
   async function visitUml(): Promise<void> {
     stop.signal.throwIfAborted()
     progress.next()
+    const last: string[] = []
     elsewhere = await runInUml({
       workloads: inUml,
       seconds: umlSeconds,
       rounds: given.rounds,
       quick,
-      onLine: (line) => progress.tell(`${IN_UML}: ${line}`),
+      onLine: (line) => {
+        progress.tell(`${IN_UML}: ${line}`)
+        last.push(line)
+        if (last.length > 20) last.shift()
+      },
       signal: stop.signal,
     })
     progress.clear()
-    if (elsewhere === undefined) return say(`\nin User-Mode Linux nothing was measured: it ended too early`)
+    if (elsewhere === undefined) return say(['\nIn User-Mode Linux nothing was measured:', ...last].join('\n'))
     const joined = run()
     if (given.json !== undefined) writeFileSync(given.json, JSON.stringify(joined))
     for (const line of machineLines(elsewhere.machine)) say(line)
     for (const result of joined.results.slice(results.length)) say(table(result))
   }
 }
-
-const MAPPER = 'devicemapper/kernel'
-const MAPPED = '; it runs in User-Mode Linux'
 
 function effortOf({ rounds, budget }: Pick<Options, 'rounds' | 'budget'>, quick: boolean): Thoroughness {
   const usual = quick ? QUICK : FULL

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import { builtInDrivers } from 'layerstack'
 import { findProgram, run } from '../../test/support/program.js'
-import { hasDeviceMapper } from '../../test/support/device-mapper.mjs'
 import { NotHere, type Place, type Task } from '../workload.js'
 
 export type GraphDriver = 'overlay2' | 'vfs' | 'btrfs' | 'devicemapper'
@@ -25,7 +25,7 @@ export async function graphDriverPeer(
   times: number,
 ): Promise<Task> {
   if (process.getuid?.() !== 0) throw new NotHere("Docker's drivers need root")
-  if (name === 'devicemapper' && !hasDeviceMapper) throw new NotHere('this kernel has no device-mapper')
+  if (name === 'devicemapper') await refuseWithoutDeviceMapper(directory)
   const program = await graphDriverProgram()
   const root = join(directory, name)
   await mkdir(root)
@@ -52,6 +52,12 @@ export async function graphDriverPeer(
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
     },
   }
+}
+
+async function refuseWithoutDeviceMapper(directory: string): Promise<void> {
+  const { engines } = await builtInDrivers().get('devicemapper').supported(directory)
+  const kernel = engines.find(({ engine }) => engine === 'kernel')
+  if (kernel?.works !== true) throw new NotHere(kernel?.reason ?? 'this kernel has no device-mapper')
 }
 
 /** The program's path; it is built when it is not there, or older than its source. */

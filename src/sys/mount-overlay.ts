@@ -89,7 +89,26 @@ function mountByLayers(target: string, { lowers, upper, work, options = [] }: Ov
 function openContext(path: string): number | undefined {
   const fd = fsopenCall(cString('overlay'), CLOEXEC)
   if (fd < 0 && errnoName(lastErrno()) === 'ENOSYS') return undefined
-  return checked(fd, 'fsopen', path)
+  checked(fd, 'fsopen', path)
+  if (readsOptions()) return fd
+  closeSync(fd)
+  return undefined
+}
+
+let optionsAreRead: boolean | undefined
+
+/**
+ * Whether the overlay of this kernel takes its options through the API (Linux 6.5). Before, any option is taken for
+ * known, `lowerdir+` too, until the mount is made.
+ */
+function readsOptions(): boolean {
+  if (optionsAreRead !== undefined) return optionsAreRead
+  const fd = checked(fsopenCall(cString('overlay'), CLOEXEC), 'fsopen', 'overlay')
+  try {
+    return (optionsAreRead = !setOption(fd, 'no-such-option'))
+  } finally {
+    closeSync(fd)
+  }
 }
 
 function setOption(fd: number, key: string, value?: string): boolean {
