@@ -140,7 +140,8 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
       signal: stop.signal,
     })
     progress.clear()
-    if (elsewhere === undefined) return say(['\nIn User-Mode Linux nothing was measured:', ...last].join('\n'))
+    if (elsewhere === undefined)
+      return say(['\nIn User-Mode Linux nothing was measured:', ...last].join('\n'))
     const joined = run()
     if (given.json !== undefined) writeFileSync(given.json, JSON.stringify(joined))
     for (const line of machineLines(elsewhere.machine)) say(line)

@@ -6,10 +6,10 @@ import { excesses, limits, standings } from './targets.js'
 const HEADER = ['', 'ours', 'beside', 'at most', 'is', '']
 
 export function targetTable(run: Run): string {
-  const rows = standings(run).map(({ workload, ours, theirs, atMost, found, reached }) => [
+  const rows = standings(run).map(({ workload, ours, theirs, than, atMost, found, reached }) => [
     workload,
     ours,
-    theirs,
+    than ?? theirs,
     ratio(atMost),
     ratio(found),
     reached ? 'reached' : 'missed',

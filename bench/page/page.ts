@@ -1,6 +1,6 @@
 import type { Difference } from '../compare.js'
 import { bytes } from '../format.js'
-import { machineLines } from '../machine.js'
+import { machineLines, type Machine } from '../machine.js'
 import { groupOf, type ContenderResult, type Run, type WorkloadResult } from '../result.js'
 import { card } from './card.js'
 import { looksOf, type Look } from './colour.js'
@@ -25,7 +25,7 @@ export function page(run: Run, comparison: readonly Difference[] | undefined): s
       </style>
     </head>
     <body>
-      ${head(run)} ${navigation(groups, comparison)} ${legend(run, lookOf)} ${targetSheet(run)}
+      ${head(run)} ${navigation(groups, comparison, run)} ${legend(run, lookOf)} ${targetSheet(run)}
       ${comparison === undefined ? '' : comparisonSheet(comparison)} ${sections} ${figureSheet(run)}
     </body>
   </html>`
@@ -46,11 +46,15 @@ function head(run: Run): Markup {
     </p>`
 }
 
-function navigation(groups: readonly string[], comparison: readonly Difference[] | undefined): Markup {
+function navigation(
+  groups: readonly string[],
+  comparison: readonly Difference[] | undefined,
+  run: Run,
+): Markup {
   return html`<nav>
     <a href="#targets">Targets</a>
     ${comparison === undefined ? '' : html`<a href="#changes-since">Since the older run</a>`}
-    ${groups.map((group) => html`<a href="#${group}">${titleOf(group)}</a>`)}
+    ${groups.map((group) => html`<a href="#${group}">${titleOf(group, run)}</a>`)}
     <a href="#figures">All figures</a>
   </nav>`
 }
@@ -76,7 +80,9 @@ function section(group: string, run: Run, lookOf: (contender: ContenderResult) =
     series.set(result.point.series, [...(series.get(result.point.series) ?? []), result])
   }
   const curves = [...series].filter(([, points]) => points.length > 1)
-  return html`<h2 id="${group}">${titleOf(group)}</h2>
+  const machine = run.elsewhere?.[group]?.machine
+  return html`<h2 id="${group}">${titleOf(group, run)}</h2>
+    ${machine === undefined ? '' : machineOf(machine)}
     ${curves.map(([name, points]) => curve(points, axesOf(name), lookOf))}
     ${results.map((result) => card(result, lookOf))}`
 }
@@ -94,12 +100,23 @@ const TITLES: Readonly<Record<string, string>> = {
   containerd: "containerd's benchsuite",
 }
 
-function titleOf(group: string): string {
-  return TITLES[group] ?? group
+function titleOf(group: string, { elsewhere }: Run): string {
+  return elsewhere?.[group]?.title ?? TITLES[group] ?? group
+}
+
+/** Of another machine than the run's. */
+function machineOf(machine: Machine): Markup {
+  return html`<p class="lead">
+    Another machine, and a slow one: its figures stand beside one another, not beside those above.
+    ${machineLines(machine).map((line) => html`<br />${line}`)}
+  </p>`
 }
 
 function axesOf(series: string) {
-  const what = series.slice(series.indexOf('/') + 1)
+  const what = series.slice(series.lastIndexOf('/') + 1)
+  if (what === 'snapshot') {
+    return { title: 'A snapshot, made and removed, against files of the layer', unit: 'files', label: String }
+  }
   if (what === 'first-write') {
     return {
       title: 'Copy-up: first write of 4 bytes, against file size',

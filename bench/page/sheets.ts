@@ -26,11 +26,11 @@ export function targetSheet(run: Run): Markup {
           <th></th>
         </tr>
         ${rows.map(
-          ({ workload, ours, theirs, atMost, found, reached }) =>
+          ({ workload, ours, theirs, than, atMost, found, reached }) =>
             html`<tr>
               <td>${workload}</td>
               <td>${ours}</td>
-              <td>${theirs}</td>
+              <td>${than ?? theirs}</td>
               <td class="number">${ratio(atMost)}</td>
               <td class="number">${ratio(found)}</td>
               <td>${verdict(reached, reached ? 'reached' : 'missed')}</td>

@@ -13,14 +13,16 @@ export function writtenInside(size: number): Workload {
     const made = await ground
     return task(
       async (clock) => {
-        const writable = await made.writable()
-        await clock.growth(made.directory, async () => {
+        const writable = await clock.growth(made.directory, async () => {
+          // A driver that copies whole layers has done so by then.
+          const opened = await made.writable()
           await clock.phase('write', async () => {
-            const file = await writable.files.open(PATH, 'r+')
+            const file = await opened.files.open(PATH, 'r+')
             await file.write(data, 0, size, GIB / 2)
             await file.close()
           })
-          await clock.phase('put', () => writable.close())
+          await clock.phase('put', () => opened.close())
+          return opened
         })
         await writable[Symbol.asyncDispose]()
       },
@@ -29,7 +31,7 @@ export function writtenInside(size: number): Workload {
   }
   return {
     name: `cow/${bytes(size)} inside of 1 GiB`,
-    about: `${bytes(size)} is written in the middle of a file of 1 GiB of a lower layer, and the layer is put: what the disk holds more by then`,
+    about: `a writable layer is made, ${bytes(size)} is written in the middle of a file of 1 GiB of a lower layer, and the layer is put; what the disk holds more by then, with the making of the layer`,
     heavy: true,
     growth: true,
     space: 2 * GIB,

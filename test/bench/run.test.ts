@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Run } from '../../bench/result.js'
+import { hasDeviceMapper } from '../support/device-mapper.mjs'
+import { notInstalled, unless } from '../support/needs.js'
 
 const project = resolve(import.meta.dirname, '../..')
 /** In memory where there is such a place: a run writes much. */
@@ -11,6 +13,8 @@ const place = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 const directory = mkdtempSync(join(place, 'layerstack-bench-test-'))
 const json = join(directory, 'run.json')
 const html = join(directory, 'run.html')
+const tables = join(directory, 'tables.txt')
+const noNeed = hasDeviceMapper ? 'this kernel has a device-mapper' : notInstalled('linux.uml')
 
 /** A small workload, two samples of it, on every engine that works here and one of somebody else's. */
 describe('npm run bench', () => {
@@ -23,7 +27,7 @@ describe('npm run bench', () => {
     })
     const module = join(directory, 'my-driver.mjs')
     writeFileSync(module, DRIVER)
-    text = bench('--driver-module', module, '--json', json, '--html', html)
+    text = bench('--driver-module', module, '--json', json, '--html', html, '--table', tables)
     run = JSON.parse(readFileSync(json, 'utf8')) as Run
   })
 
@@ -65,6 +69,30 @@ describe('npm run bench', () => {
     expect(written.match(/class="bar"/g)).toHaveLength(ran.length)
     expect(written.match(/<circle/g)).toHaveLength(ran.reduce((sum, { samples }) => sum + samples.length, 0))
   })
+
+  it('writes the tables that the terminal shows', () => {
+    const written = readFileSync(tables, 'utf8')
+    expect(written).toMatch(/^ *mine\/userspace .* [µm]s /m)
+    expect(text).toContain(written.slice(written.indexOf('cow/chmod')).trimEnd())
+  })
+
+  it(
+    'takes what only User-Mode Linux does as a part of the run',
+    unless(noNeed),
+    { timeout: 300_000 },
+    () => {
+      const [own, there] = [join(directory, 'uml.json'), join(directory, 'uml.html')]
+      const words = ['--uml', '--rounds', '1', '--driver', 'devicemapper', '--only', 'graphbench/Exists']
+      node('--quick', '--no-peers', '--disk', directory, ...words, '--json', own, '--html', there)
+      const { results, elsewhere } = JSON.parse(readFileSync(own, 'utf8')) as Run
+      expect(results.map(({ workload }) => workload)).toEqual(['graphbench/Exists', 'uml/graphbench/Exists'])
+      const kernel = results[1]?.contenders.find(({ name }) => name === 'devicemapper/kernel')
+      expect(kernel?.failure).toBeUndefined()
+      expect(kernel?.samples).toHaveLength(1)
+      expect(elsewhere?.['uml']?.machine.processor).toContain('UML')
+      expect(readFileSync(there, 'utf8')).toMatch(/<h2 id="uml">In User-Mode Linux<\/h2>/)
+    },
+  )
 
   it('shows a run that was, and measures nothing', () => {
     const again = join(directory, 'again.html')

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { oneRun, type ContenderResult, type Run } from '../../bench/result.js'
+import { oneRun, withRunElsewhere, type ContenderResult, type Run } from '../../bench/result.js'
 import { excesses, standings } from '../../bench/targets.js'
 
 describe('targets', () => {
@@ -17,6 +17,16 @@ describe('targets', () => {
     ])
     const [missed] = standings(run([workload('image/load', [3, 3, 3], [5, 5, 5])]))
     expect(missed).toMatchObject({ found: 0.6, reached: false })
+  })
+
+  it('are of one driver on two workloads, by their medians', () => {
+    const sized = (count: string, values: readonly number[]) => ({
+      workload: `container/snapshot of ${count} files`,
+      about: '',
+      contenders: [side('btrfs/userspace', 'driver', values)],
+    })
+    const [found] = standings(run([sized('10', [1, 2, 9]), sized('100,000', [3, 3])]))
+    expect(found).toMatchObject({ ours: 'btrfs/userspace', found: 1.5, atMost: 2, reached: true })
   })
 
   it('are not told of where one of both did not run', () => {
@@ -40,6 +50,23 @@ describe('targets', () => {
     expect(excesses(run(results))).toEqual([
       { workload: 'a/b', contender: 'overlay2/kernel', peakMemory: 3e8, loopDelay: 0.2 },
     ])
+  })
+})
+
+describe('what was measured on another machine', () => {
+  const slow = workload('container/x', [9], [9])
+  const big = { ...slow, contenders: slow.contenders.map((each) => ({ ...each, peakMemory: 1e9 })) }
+  const joined = withRunElsewhere(run([workload('container/x', [1], [1])]), 'uml', 'In there', run([big]))
+
+  it('is a group of its own', () => {
+    expect(joined.results.map(({ workload: name }) => name)).toEqual(['container/x', 'uml/container/x'])
+    expect(joined.elsewhere?.['uml']?.title).toBe('In there')
+    expect(oneRun([joined]).elsewhere).toEqual(joined.elsewhere)
+  })
+
+  it('is not held to limits of this one', () => {
+    expect(excesses(run([big]))).toHaveLength(1)
+    expect(excesses(joined)).toEqual([])
   })
 })
 
