@@ -115,7 +115,8 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
 
   /** What only User-Mode Linux can do here. */
   function umlWorkloads(): Workload[] {
-    const lacks = found.refused.some(({ name }) => name === MAPPER) && isAsked(drivers, MAPPER, MAPPER)
+    const lacks =
+      found.refused.some(({ name }) => name === MAPPER) && isAsked(drivers, MAPPER, 'devicemapper')
     if (!lacks || !(given.uml ?? !quick)) return []
     const reason = noUml()
     if (reason === undefined) return asked.filter(fitsUml)

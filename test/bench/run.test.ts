@@ -78,8 +78,7 @@ describe('npm run bench', () => {
 
   it(
     'takes what only User-Mode Linux does as a part of the run',
-    unless(noNeed),
-    { timeout: 300_000 },
+    { ...unless(noNeed), timeout: 300_000 },
     () => {
       const [own, there] = [join(directory, 'uml.json'), join(directory, 'uml.html')]
       const words = ['--uml', '--rounds', '1', '--driver', 'devicemapper', '--only', 'graphbench/Exists']
