@@ -112,8 +112,13 @@ export class HostFs implements RawFs {
    * A kernel's overlay copies a file up while it is opened to be written to. A large one is opened once in another thread,
    * so that this one goes on meanwhile. What fails there fails again where it is asked for.
    */
-  async prepareWrite(path: ByteString): Promise<void> {
-    if (this.spec.shared !== true || this.readOnly) return
+  prepareWrite(path: ByteString, _signal?: AbortSignal, stat?: RawStat): Promise<void> | undefined {
+    if (this.spec.shared !== true || this.readOnly || (stat !== undefined && stat.size <= LARGE))
+      return undefined
+    return this.#openOnce(path)
+  }
+
+  async #openOnce(path: ByteString): Promise<void> {
     let fd: number | undefined
     try {
       fd = this.#at('open', path, (host) => {

@@ -30,9 +30,9 @@ export class PendingCopies {
    * Resolves when nothing long stands between the caller and writing to `path`. An aborted wait ends at once; the copy
    * goes on while somebody else waits for it. If meanwhile the path was written, moved or removed, its copy is dropped.
    */
-  async prepare(path: ByteString, signal?: AbortSignal): Promise<void> {
+  async prepare(path: ByteString, signal?: AbortSignal, stat?: RawStat): Promise<void> {
     signal?.throwIfAborted()
-    const copy = this.#copies.get(path) ?? this.#start(path)
+    const copy = this.#copies.get(path) ?? this.#start(path, stat)
     if (copy === undefined) return
     copy.waiting += 1
     try {
@@ -47,10 +47,10 @@ export class PendingCopies {
     for (const [path, copy] of this.#copies) this.#cancel(path, copy)
   }
 
-  #start(path: ByteString): PendingCopy | undefined {
+  #start(path: ByteString, known: RawStat | undefined): PendingCopy | undefined {
     const place = this.#lookup.find('open', path)
     if (place === undefined || place.inUpper || place.type !== 'file') return undefined
-    const stat = place.fs.lstat(path)
+    const stat = known ?? place.fs.lstat(path)
     if (stat.size === 0 || (stat.size <= SMALL && !this.#copyUp.syncs)) return undefined
     const controller = new AbortController()
     const done = this.#copy(place.fs, path, stat, controller.signal)

@@ -66,8 +66,9 @@ export interface RawFs {
   /**
    * Makes `path` ready to be written without long work in the call that does it: the copy-up of a large file, done on
    * the thread pool. Only for filesystems that copy up. Resolving means that the next `open` for writing is short.
+   * @param stat what `lstat` just told of it, by whom that is known
    */
-  prepareWrite?(path: ByteString, signal?: AbortSignal): Promise<void>
+  prepareWrite?(path: ByteString, signal?: AbortSignal, stat?: RawStat): Promise<void> | undefined
 
   /**
    * What turns `lower` into this tree, as `compareTrees` tells it, for filesystems that know it without looking at all of

@@ -120,7 +120,7 @@ class RootedFs implements LayerFs {
     if (stat?.type === 'directory' && ((bits & WRITES) !== 0 || created))
       throw this.#error('EISDIR', 'open', path)
     if ((bits & O_DIRECTORY) !== 0 && stat?.type !== 'directory') throw this.#error('ENOTDIR', 'open', path)
-    if ((bits & WRITES) !== 0 && (bits & O_TRUNC) === 0) await this.#prepare('open', path, found.path)
+    if ((bits & WRITES) !== 0 && (bits & O_TRUNC) === 0) await this.#prepare('open', path, found)
     const plain = bits & ~(O_NOFOLLOW | O_DIRECTORY)
     const file = this.#do('open', path, () =>
       this.raw.open(found.path, plain, mode & ~process.umask() & 0o7777),
@@ -254,7 +254,7 @@ class RootedFs implements LayerFs {
     if (source.special !== undefined || target.special !== undefined) throw fail('EBUSY')
     if (source.stat === undefined) throw fail('ENOENT')
     if (source.stat.type !== 'directory' && (source.slash || target.slash)) throw fail('ENOTDIR')
-    await this.#prepare('rename', from, source.path, to)
+    await this.#prepare('rename', from, source, to)
     this.#do('rename', from, () => this.raw.rename(source.path, target.path), to)
   }
 
@@ -267,7 +267,7 @@ class RootedFs implements LayerFs {
     if (target.special !== undefined || target.stat !== undefined) throw fail('EEXIST')
     if (target.slash) throw fail('ENOENT')
     if (source.stat.type === 'directory') throw fail('EPERM')
-    await this.#prepare('link', existing, source.path, path)
+    await this.#prepare('link', existing, source, path)
     this.#do('link', existing, () => this.raw.link(source.path, target.path), path)
   }
 
@@ -413,13 +413,15 @@ class RootedFs implements LayerFs {
   ): Promise<void> {
     await breath()
     const found = this.#existing(path, follow, syscall)
-    if (found.stat.type === 'file') await this.#prepare(syscall, path, found.path)
+    await this.#prepare(syscall, path, found)
     this.#do(syscall, path, () => work(found.path))
   }
 
-  async #prepare(syscall: string, path: PathLike, real: ByteString, dest?: PathLike): Promise<void> {
+  async #prepare(syscall: string, path: PathLike, found: Resolved, dest?: PathLike): Promise<void> {
+    const { path: real, stat } = found
+    if (stat?.type !== 'file') return
     try {
-      await this.raw.prepareWrite?.(real)
+      await this.raw.prepareWrite?.(real, undefined, stat)
     } catch (error) {
       this.#do(syscall, path, () => raise(error), dest)
     }

@@ -179,8 +179,8 @@ export class UnionFs implements RawFs {
     this.#lift('removexattr', path).removexattr(path, kept)
   }
 
-  async prepareWrite(path: ByteString, signal?: AbortSignal): Promise<void> {
-    await this.#writing?.pending.prepare(path, signal)
+  prepareWrite(path: ByteString, signal?: AbortSignal, stat?: RawStat): Promise<void> | undefined {
+    return this.#writing?.pending.prepare(path, signal, stat)
   }
 
   /** Gives up copies that `prepareWrite` has under way. Files that are open stay open. */
