@@ -22,6 +22,8 @@ export interface DriverContender {
   readonly engine: Engine
   /** The view's `LayerFs`, or Node's own calls on the host path that a kernel made. */
   readonly through: 'layerfs' | 'mount'
+  /** Views are opened as ones that are thrown away (`GetOptions.volatile`). */
+  readonly volatile?: boolean
   readonly hostPath: boolean
   readonly maxDepth: number
   /** Where it works, if not where the others do. */
@@ -77,6 +79,11 @@ export async function driverContenders(
 /** The same driver, where other programs would use it: on its mount. */
 export function onItsMount(contender: DriverContender): DriverContender {
   return { ...contender, name: `${contender.name} mount`, through: 'mount' }
+}
+
+/** The same driver, without syncs of what is written in a container. */
+export function withoutSyncs(contender: DriverContender): DriverContender {
+  return { ...contender, name: `${contender.name} volatile`, volatile: true }
 }
 
 /** The built-in drivers, and those that modules bring: each exported value that opens a root. */

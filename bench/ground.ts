@@ -33,7 +33,7 @@ export async function driverGround(side: DriverSide, layers: Layers): Promise<Gr
     writable: async () => {
       const id = `container-${randomBytes(8).toString('hex')}`
       await driver.createReadWrite(id, top)
-      const view = await driver.get(id)
+      const view = await driver.get(id, { volatile: side.contender.volatile === true })
       const close = once(() => driver.put(id))
       return {
         files: side.contender.through === 'mount' ? hostFiles(view.hostPath as string) : view.fs,

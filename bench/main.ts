@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os'
 import { findProgram } from '../test/support/program.js'
 import { Budget } from './budget.js'
 import { compareRuns } from './compare.js'
-import { driverContenders, onItsMount, type Contender, type DriverContender } from './contender.js'
+import {
+  driverContenders,
+  onItsMount,
+  withoutSyncs,
+  type Contender,
+  type DriverContender,
+} from './contender.js'
 import { openDisk, type Disk } from './disk.js'
 import { imageArchive } from './image.js'
 import { describeMachine, machineLines, withLoadNow } from './machine.js'
@@ -188,13 +194,14 @@ function sidesOf(
 ): Contender[] {
   const able = drivers.filter(({ maxDepth }) => maxDepth >= (workload.depth ?? 2))
   const mounts = able.filter(({ hostPath }) => hostPath && workload.onMount === true).map(onItsMount)
+  const volatile = workload.unsynced === true ? able.map(withoutSyncs) : []
   const floors = Object.keys(workload.floors ?? {}).map((name) => ({ kind: 'floor', name }) as const)
   const peers = peersOf([workload], isPeer).map((name): Contender => {
     const needs = workload.peersOn?.[name]
     const disk = disks.find(({ fileSystem }) => fileSystem === needs)
     return { kind: 'peer', name, ...(disk !== undefined && { directory: disk.directory }) }
   })
-  return [...able, ...mounts, ...floors, ...peers]
+  return [...able, ...mounts, ...volatile, ...floors, ...peers]
 }
 
 type Asked = (peer: string) => boolean

@@ -21,6 +21,8 @@ const KERNEL = 'overlay2/kernel'
 const USERSPACE = 'overlay2/userspace'
 const MOUNT = 'overlay2/kernel mount'
 
+const KERNEL_VOLATILE = 'overlay2/kernel volatile'
+const USERSPACE_VOLATILE = 'overlay2/userspace volatile'
 /** Layers are snapshots below the file. */
 const BLOCKS = ['btrfs/userspace', 'devicemapper/userspace']
 
@@ -29,8 +31,11 @@ const BARE = 'mkdir + mount + umount + rmdir'
 export const targets: readonly Target[] = [
   ...beside('image/load', KERNEL, { docker: 1 / 4, 'tar -x + sha256sum': 1.2 }),
   ...beside('container/driver on 1 layer', KERNEL, { [BARE]: 1.5 }),
+  ...beside('container/driver on 1 layer', KERNEL_VOLATILE, { [BARE]: 1.5 }),
   ...beside('container/driver on 20 layers', KERNEL, { [BARE]: 1.5 }),
+  ...beside('container/driver on 20 layers', KERNEL_VOLATILE, { [BARE]: 1.5 }),
   ...beside('container/driver on 128 layers', KERNEL, { [BARE]: 1.5 }),
+  ...beside('container/driver on 128 layers', KERNEL_VOLATILE, { [BARE]: 1.5 }),
   ...beside('cow/first-write 4 KiB', MOUNT, { overlayfs: 1 }),
   ...beside('cow/first-write 1 MiB', MOUNT, { overlayfs: 1 }),
   ...beside('cow/first-write 100 MiB', MOUNT, { overlayfs: 1 }),
@@ -47,6 +52,7 @@ export const targets: readonly Target[] = [
   ...beside('cow/open-read-close 1 layer', USERSPACE, { 'fuse-overlayfs': 1 / 3 }),
   ...beside('cow/create 4 KiB', USERSPACE, { 'fuse-overlayfs': 1 / 3 }),
   ...beside('cow/first-write 4 KiB', USERSPACE, { 'fuse-overlayfs': 1 / 3 }),
+  ...beside('cow/first-write 4 KiB', USERSPACE_VOLATILE, { 'fuse-overlayfs': 1 / 3 }),
   ...BLOCKS.flatMap((ours) => [
     itself('container/snapshot of 100,000 files', 'container/snapshot of 10 files', ours, 2),
     itself('cow/open-read-close 128 layers', 'cow/open-read-close 2 layers', ours, 1.2),

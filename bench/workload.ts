@@ -27,6 +27,8 @@ export interface Workload {
   readonly point?: { readonly series: string; readonly at: number }
   /** Drivers do it on the host path of their views, too, where there is one. */
   readonly onMount?: boolean
+  /** Floors and peers sync nothing: drivers do it without syncs, too, beside what they do by default. */
+  readonly unsynced?: boolean
   /** Layers that a chain has in it. @default 2 */
   readonly depth?: number
   readonly driver: (side: DriverSide) => Promise<Task>

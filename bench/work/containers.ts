@@ -25,8 +25,10 @@ export function driverLife(depth: number): Workload {
     about: `createReadWrite, get, put and remove of the driver on ${layersText(depth)}, ${TIMES} in turn`,
     heavy: depth > 100,
     depth: depth + 1,
+    unsynced: true,
     point: { series: 'container/driver', at: depth },
     driver: async (side) => {
+      const volatile = side.contender.volatile === true
       const driver = await side.openDriver()
       let top: string | undefined
       for (let index = 0; index < depth; index++) {
@@ -38,7 +40,7 @@ export function driverLife(depth: number): Workload {
           for (let time = 0; time < TIMES; time++) {
             const id = `container${time}`
             await clock.phase('create', () => driver.createReadWrite(id, top), TIMES)
-            await clock.phase('get', () => driver.get(id), TIMES)
+            await clock.phase('get', () => driver.get(id, { volatile }), TIMES)
             await clock.phase('put', () => driver.put(id), TIMES)
             await clock.phase('remove', () => driver.remove(id), TIMES)
           }

@@ -99,6 +99,7 @@ export function copyOnWrite(name: keyof typeof actions, size: number, count: num
     heavy: size > MIB,
     space: 2 * size * count,
     onMount: size < GIB,
+    unsynced: name === 'first-write' && size > 0 && size <= MIB,
     ...(name === 'first-write' && { point: { series: 'cow/first-write', at: size } }),
     driver: (side) => task(driverGround(side, layers)),
     floors: {
