@@ -1,0 +1,44 @@
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { WriteBack } from '#layerstack/jobs/write-back.js'
+import { syncfsElsewhere } from '#layerstack/sys/syncfs.js'
+import { noCalls, unless } from '../support/needs.js'
+
+const MIB = 1 << 20
+let directory: string
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'layerstack-write-back-'))
+})
+afterEach(() => {
+  rmSync(directory, { recursive: true, force: true })
+})
+
+describe('writing back what is being made', () => {
+  it('goes on beside the work, and leaves nothing open', unless(noCalls), async () => {
+    const writeBack = new WriteBack(directory)
+    writeFileSync(join(directory, 'file'), Buffer.alloc(MIB, 'x'))
+    for (let made = 0; made < 100; made++) writeBack.made(MIB)
+    expect(openHere()).toBe(1)
+    await writeBack.end()
+    expect(openHere()).toBe(0)
+  })
+
+  it('tells when the system could not', unless(noCalls), async () => {
+    await expect(syncfsElsewhere(-1)).rejects.toMatchObject({ syscall: 'syncfs' })
+  })
+})
+
+function openHere(): number {
+  return readdirSync('/proc/self/fd').filter((fd) => linkOf(`/proc/self/fd/${fd}`) === directory).length
+}
+
+/** The descriptor that lists them is gone by now. */
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return undefined
+  }
+}
