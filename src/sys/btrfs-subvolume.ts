@@ -72,7 +72,7 @@ export function subvolumeInfo(path: HostPath): SubvolumeInfo {
 const ROOTREFS = 255
 
 /** The subvolumes that stand directly in this one, wherever in it. */
-function nestedSubvolumes(path: Buffer): { readonly parent: Buffer; readonly name: Buffer }[] {
+export function nestedSubvolumes(path: Buffer): { readonly parent: Buffer; readonly name: Buffer }[] {
   return withDirectory(path, (fd) => {
     const found: { parent: Buffer; name: Buffer }[] = []
     for (const { treeId, directory } of childRoots(fd, path)) {

@@ -1,25 +1,22 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { BLOCK } from '#layerstack/cow/block.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+import { rowOf, UserspacePlace, write } from './userspace-place.js'
 
+let place: UserspacePlace
 let root: string
 let pool: string
-let drivers: Driver[]
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'layerstack-cow-'))
+  place = new UserspacePlace(btrfs)
+  ;({ root } = place)
   pool = join(root, 'btrfs/layers.cow')
-  drivers = []
 })
 
-afterEach(async () => {
-  for (const driver of drivers) await driver.cleanup().catch(() => undefined)
-  rmSync(root, { recursive: true, force: true })
-})
+afterEach(() => place[Symbol.asyncDispose]())
 
 describe('btrfs in userspace', () => {
   it('is not opened by the other engine, and opens nothing of the other', async () => {
@@ -126,16 +123,15 @@ describe('btrfs in userspace', () => {
     expect(await driver.check?.()).toEqual([])
     await driver.cleanup()
     const bytes = readFileSync(pool)
-    const place = bytes.indexOf('contentcontent')
-    writeFileSync(pool, bytes.fill(0, place, place + 1))
+    const at = bytes.indexOf('contentcontent')
+    writeFileSync(pool, bytes.fill(0, at, at + 1))
     expect(await (await open()).check?.()).toEqual([
-      { path: pool, layer: 'base', detail: expect.stringContaining(`block ${Math.floor(place / BLOCK)}:`) },
+      { path: pool, layer: 'base', detail: expect.stringContaining(`block ${Math.floor(at / BLOCK)}:`) },
     ])
   })
 
   it('shows a store that is open read-only, and changes nothing', async () => {
-    const reader = await btrfs.open({ root, engine: 'userspace', readOnly: true })
-    drivers.push(reader)
+    const reader = await place.open({ readOnly: true })
     expect(await reader.list()).toEqual([])
     const driver = await open()
     await driver.create('base')
@@ -157,21 +153,13 @@ describe('btrfs in userspace', () => {
   })
 })
 
-async function open(
+function open(
   engine: 'userspace' | 'auto' = 'userspace',
   driverOptions: Record<string, unknown> = {},
 ): Promise<Driver> {
-  const driver = await btrfs.open({ root, engine, readOnly: false, driverOptions })
-  drivers.push(driver)
-  return driver
+  return place.open({ engine, driverOptions })
 }
 
-async function write(driver: Driver, id: string, path: string, content: Buffer): Promise<void> {
-  const { fs } = await driver.get(id)
-  await fs.writeFile(path, content)
-  await driver.put(id)
-}
-
-async function spaceUsed(driver: Driver): Promise<number> {
-  return Number.parseInt(new Map(await driver.status()).get('Space Used') ?? '', 10)
+function spaceUsed(driver: Driver): Promise<number> {
+  return rowOf(driver, 'Space Used')
 }

@@ -1,4 +1,4 @@
-import { constants, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { constants, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -7,10 +7,11 @@ import type { Driver } from '#layerstack/drivers/driver.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import type { HostFsSpec } from '#layerstack/fs/spec.js'
+import { removeQgroup } from '#layerstack/sys/btrfs-quota.js'
 import { diffChanges, diffParts, type DiffSource } from '#layerstack/tar/diff.js'
 import { rawSteps } from '../fuzz/arbitrary.js'
 import { takeRaw } from '../fuzz/raw-steps.js'
-import { unless } from '../support/needs.js'
+import { noCalls, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 import { btrfsPlace, noBtrfs, type BtrfsPlace } from './btrfs-place.js'
 
@@ -148,6 +149,19 @@ describe('btrfs', unless(noBtrfs), () => {
     await expect.poll(qgroups, { timeout: 60_000 }).toEqual(['0/5'])
   }, 90_000)
 
+  /** Today's kernels remove the group of a subvolume themselves, and make none of its kind for nothing. */
+  it('removes a group, and takes it well when there is none', async () => {
+    await run('btrfs', ['quota', 'enable', place.path])
+    await run('btrfs', ['qgroup', 'create', '1/5', place.path])
+    const groups = async (): Promise<string> =>
+      (await run('btrfs', ['qgroup', 'show', place.path])).toString()
+    expect(await groups()).toContain('1/5')
+    for (let time = 0; time < 2; time++) {
+      removeQgroup(place.path, (1n << 48n) + 5n)
+      expect(await groups()).not.toContain('1/5')
+    }
+  })
+
   async function qgroups(): Promise<string[] | null> {
     await run('btrfs', ['filesystem', 'sync', place.path])
     return (await run('btrfs', ['qgroup', 'show', place.path])).toString().match(/^0\/\d+/gm)
@@ -157,6 +171,34 @@ describe('btrfs', unless(noBtrfs), () => {
     const said = (await run('btrfs', ['subvolume', 'list', place.path])).toString()
     return said.split('\n').filter((line) => line !== '')
   }
+})
+
+describe('btrfs of an ordinary user', () => {
+  const given = process.env['LAYERSTACK_TEST_BTRFS']
+  const reason =
+    noCalls ?? notInstalled('btrfs') ?? (given === undefined ? 'there is no directory on btrfs' : undefined)
+
+  it(
+    'removes a layer with subvolumes that were made in it, and tells that it sets no limits',
+    unless(reason),
+    async () => {
+      const root = mkdtempSync(join(given ?? '', 'layerstack-own-'))
+      const driver = await btrfs.open({ root, engine: 'kernel', readOnly: false })
+      expect(Object.fromEntries(await driver.status())).toMatchObject({
+        'Native Diff': 'false',
+        Quota: 'false',
+      })
+      await driver.create('base')
+      const { SourceDir = '' } = await driver.metadata('base')
+      await run('btrfs', ['subvolume', 'create', join(SourceDir, 'one')])
+      await run('btrfs', ['subvolume', 'create', join(SourceDir, 'one', 'two')])
+      await run('touch', [join(SourceDir, 'one', 'two', 'file')])
+      await driver.remove('base')
+      expect(readdirSync(join(root, 'btrfs/subvolumes'))).toEqual([])
+      await driver.cleanup()
+      rmSync(root, { recursive: true })
+    },
+  )
 })
 
 describe('btrfs elsewhere', () => {

@@ -1,30 +1,27 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
+import { rowOf, UserspacePlace, write } from './userspace-place.js'
 
 const BLOCK = 64 << 10
 const SMALL = { 'dm.basesize': '256M', 'dm.loopdatasize': '512M', 'dm.loopmetadatasize': '16M' }
 const noTools = notInstalled('thin_check', 'thin_ls')
 
+let place: UserspacePlace
 let root: string
 let metadata: string
-let drivers: Driver[]
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'layerstack-thin-cow-'))
+  place = new UserspacePlace(devicemapper)
+  ;({ root } = place)
   metadata = join(root, 'devicemapper/devicemapper/metadata')
-  drivers = []
 })
 
-afterEach(async () => {
-  for (const driver of drivers) await driver.cleanup().catch(() => undefined)
-  rmSync(root, { recursive: true, force: true })
-})
+afterEach(() => place[Symbol.asyncDispose]())
 
 describe('devicemapper in userspace', () => {
   it('has after all that layers do a pool that thin_check takes for whole', unless(noTools), async () => {
@@ -158,8 +155,8 @@ describe('devicemapper in userspace', () => {
     await driver.cleanup()
     const data = join(metadata, '../data')
     const bytes = readFileSync(data)
-    const place = bytes.indexOf('contentcontent')
-    writeFileSync(data, bytes.fill(0, place, place + 1))
+    const at = bytes.indexOf('contentcontent')
+    writeFileSync(data, bytes.fill(0, at, at + 1))
     expect(await (await open()).check?.()).toMatchObject([{ path: data, layer: 'layer' }])
   })
 
@@ -193,20 +190,12 @@ describe('devicemapper in userspace', () => {
   })
 })
 
-async function open(driverOptions: Record<string, unknown> = SMALL): Promise<Driver> {
-  const driver = await devicemapper.open({ root, engine: 'userspace', readOnly: false, driverOptions })
-  drivers.push(driver)
-  return driver
+function open(driverOptions: Record<string, unknown> = SMALL): Promise<Driver> {
+  return place.open({ driverOptions })
 }
 
-async function write(driver: Driver, id: string, path: string, content: Buffer): Promise<void> {
-  const { fs } = await driver.get(id)
-  await fs.writeFile(path, content)
-  await driver.put(id)
-}
-
-async function spaceUsed(driver: Driver): Promise<number> {
-  return Number.parseInt(new Map(await driver.status()).get('Data Space Used') ?? '', 10)
+function spaceUsed(driver: Driver): Promise<number> {
+  return rowOf(driver, 'Data Space Used')
 }
 
 async function devicesOf(): Promise<string[]> {

@@ -1,7 +1,7 @@
-import { basename, dirname } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { isErrno } from '../../errors.js'
 import { removeQgroup } from '../../sys/btrfs-quota.js'
-import { destroySubvolume, isSubvolume, subvolumeInfo } from '../../sys/btrfs-subvolume.js'
+import { destroySubvolume, isSubvolume, nestedSubvolumes, subvolumeInfo } from '../../sys/btrfs-subvolume.js'
 import { discard } from '../trash.js'
 
 /**
@@ -16,11 +16,18 @@ export async function removeSubvolume(path: string): Promise<void> {
     destroySubvolume(directory, Buffer.from(basename(path)))
   } catch (error) {
     if (!isErrno(error, 'EPERM', 'EACCES')) throw error
-    return discard(path)
+    return empty(path)
   }
   try {
     removeQgroup(directory, id)
   } catch (error) {
     if (!isErrno(error, 'EPERM')) throw error
   }
+}
+
+async function empty(path: string): Promise<void> {
+  for (const { parent, name } of nestedSubvolumes(Buffer.from(path))) {
+    await removeSubvolume(join(parent.toString(), name.toString()))
+  }
+  await discard(path)
 }
