@@ -1,4 +1,4 @@
-import { commitLayer, type Committing } from './commit.js'
+import { flattenLayers, type Flattening } from './flatten.js'
 import type { JobOptions } from './job.js'
 import type { LayerResult } from './layer-intake.js'
 import { Slices } from './pace.js'
@@ -16,9 +16,9 @@ export async function unpackHere(unpacking: Unpacking, options?: JobOptions): Pr
   return result
 }
 
-export async function commitHere(committing: Committing, options?: JobOptions): Promise<LayerResult> {
-  const result = await stoppable(commitLayer(committing, new Slices(options)), options)
-  await runJob({ kind: 'settle', paths: writtenPaths(committing) })
+export async function flattenHere(flattening: Flattening, options?: JobOptions): Promise<LayerResult> {
+  const result = await stoppable(flattenLayers(flattening, new Slices(options)), options)
+  await runJob({ kind: 'settle', paths: writtenPaths(flattening) })
   return result
 }
 

@@ -1,5 +1,6 @@
 import type { CommitJob } from './commit.js'
 import type { CopyTreeJob, CopyTreeResult } from './copy-tree.js'
+import type { FlattenJob } from './flatten.js'
 import type { LayerResult } from './layer-intake.js'
 import type { RecordJob } from './record.js'
 import type { RemoveTreeJob } from './remove-tree.js'
@@ -7,12 +8,13 @@ import type { SettleJob } from './settle.js'
 import type { UnpackJob } from './unpack.js'
 
 /** Work on a whole tree, described as plain data, so that a worker thread can do it. */
-export type Job = UnpackJob | CommitJob | CopyTreeJob | RecordJob | RemoveTreeJob | SettleJob
+export type Job = UnpackJob | CommitJob | FlattenJob | CopyTreeJob | RecordJob | RemoveTreeJob | SettleJob
 
 /** What each kind of job comes to. */
 export interface JobResults {
   readonly unpack: LayerResult
   readonly commit: LayerResult
+  readonly flatten: LayerResult
   readonly copyTree: CopyTreeResult
   readonly record: void
   readonly removeTree: void

@@ -1,5 +1,6 @@
 import { commitLayer } from './commit.js'
 import { copyTreeOf } from './copy-tree.js'
+import { flattenLayers } from './flatten.js'
 import type { Job, JobResults } from './job.js'
 import type { LayerSinks } from './layer-intake.js'
 import type { Pace } from './pace.js'
@@ -15,6 +16,8 @@ export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]
       return settled(await unpackLayer(job, pace), writtenPaths(job))
     case 'commit':
       return settled(await commitLayer(job, pace), writtenPaths(job))
+    case 'flatten':
+      return settled(await flattenLayers(job, pace), writtenPaths(job))
     case 'copyTree':
       return settled(copyTreeOf(job, pace), [job.to.root])
     case 'record':

@@ -10,14 +10,14 @@ import { StoreError } from '../errors.js'
 import { HostFs } from '../fs/host-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { ByteSource } from '../jobs/byte-source.js'
-import { commitHere, unpackHere } from '../jobs/here.js'
+import { flattenHere, unpackHere } from '../jobs/here.js'
 import type { JobOptions } from '../jobs/job.js'
 import type { LayerResult } from '../jobs/layer-intake.js'
 import { runJob } from '../jobs/run-job.js'
 import { Rollback, type OperationOptions } from '../operation.js'
 import type { ProgressEvent } from '../progress.js'
+import type { ApplyTarget } from '../tar/apply.js'
 import { assemble, tarSizeOf } from '../tar/assemble.js'
-import { flattenedTree } from './flatten.js'
 import type { Layer, WritableLayer } from './layer.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
 import { recover, WRITABLE } from './recovery.js'
@@ -379,26 +379,37 @@ export class LayerStore {
     this.#mayWrite()
     await using _pin = await this.pin([top])
     const stack = await this.#stack(top)
-    const contents: RawFs[] = []
-    try {
-      const inputs = []
-      for (const layer of stack) {
-        const fs = await this.#contents(layer)
-        contents.push(fs)
-        inputs.push({ splitFile: this.#db.tarSplit(layer.chainId), contents: fs })
+    return this.#make(undefined, options, async (writeSet, cacheId) => {
+      const progress = jobOptions(options, (done) => ({ type: 'layer:flatten', id: top, done }))
+      const splitFile = join(writeSet, TAR_SPLIT)
+      const target = await this.#driver.applyTarget?.(cacheId)
+      const layers = []
+      for (const { chainId: id, cacheId: below } of stack) {
+        const contents = await this.#driver.contents?.(below)
+        if (contents !== undefined) layers.push({ splitFile: this.#db.tarSplit(id), contents })
       }
-      const tree = await flattenedTree(inputs, options.signal)
-      return await this.#make(undefined, options, async (writeSet, cacheId) => {
-        const progress = jobOptions(options, (done) => ({ type: 'layer:flatten', id: top, done }))
-        const splitFile = join(writeSet, TAR_SPLIT)
-        const target = await this.#driver.applyTarget?.(cacheId)
-        if (target !== undefined) return commitHere({ source: { upper: tree }, target, splitFile }, progress)
-        return this.#throughView(cacheId, (raw) =>
-          commitHere({ source: { upper: tree }, target: { raw }, splitFile }, progress),
-        )
-      })
+      if (target !== undefined && layers.length === stack.length)
+        return runJob({ kind: 'flatten', layers, target, splitFile }, progress)
+      return this.#flattenHere(stack, target ?? cacheId, splitFile, progress)
+    })
+  }
+
+  async #flattenHere(
+    stack: readonly Layer[],
+    target: ApplyTarget | string,
+    splitFile: string,
+    progress: JobOptions,
+  ): Promise<LayerResult> {
+    const layers: { readonly splitFile: string; readonly contents: RawFs }[] = []
+    try {
+      for (const layer of stack)
+        layers.push({ splitFile: this.#db.tarSplit(layer.chainId), contents: await this.#contents(layer) })
+      if (typeof target !== 'string') return await flattenHere({ layers, target, splitFile }, progress)
+      return await this.#throughView(target, (raw) =>
+        flattenHere({ layers, target: { raw }, splitFile }, progress),
+      )
     } finally {
-      for (const fs of contents) fs.close()
+      for (const { contents } of layers) contents.close()
     }
   }
 

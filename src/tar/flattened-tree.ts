@@ -1,7 +1,7 @@
 import { ModelFs } from '../fs/model-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
-import { LayerApplier } from '../tar/apply.js'
-import { splitHeaders } from '../tar/assemble.js'
+import { LayerApplier } from './apply.js'
+import { splitHeaders } from './assemble.js'
 
 export interface FlattenInput {
   readonly splitFile: string
@@ -14,15 +14,21 @@ export interface FlattenInput {
  * made as the layers were, bottom-up and by the same rules, so that hard links, replaced types and deletions come out
  * as they do in a container. Only headers are read.
  */
-export async function flattenedTree(layers: readonly FlattenInput[], signal?: AbortSignal): Promise<ModelFs> {
+export async function flattenedTree(
+  layers: readonly FlattenInput[],
+  breathe: () => Promise<void> | undefined,
+): Promise<ModelFs> {
   const tree = new ModelFs()
   for (const { splitFile, contents } of layers) {
-    signal?.throwIfAborted()
     const applier = new LayerApplier(
       { raw: tree },
       { contents: ({ size, sparse }, path) => ({ fs: contents, path, size: sparse?.size ?? size }) },
     )
-    for await (const part of splitHeaders(splitFile)) applier.part(part)
+    for await (const part of splitHeaders(splitFile)) {
+      applier.part(part)
+      const turn = breathe()
+      if (turn !== undefined) await turn
+    }
     applier.finish()
   }
   return tree
