@@ -2,7 +2,9 @@ import { storeError } from '../errors.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { diffParts, type DiffSource } from '../tar/diff.js'
 import { LayerIntake, type LayerResult, type LayerSinks } from './layer-intake.js'
+import { OwnRecord } from './layer-record.js'
 import type { Pace } from './pace.js'
+import { GatheredRecord, RemoteRecord, type RecordEnd } from './record.js'
 
 /**
  * Reads what changed in a writable layer, once: its tar's digest, its tar-split, and with a target the new layer's files.
@@ -18,11 +20,18 @@ export interface CommitJob extends LayerSinks {
 /** A {@link CommitJob} whose trees may be filesystems of this thread. */
 export interface Committing extends LayerSinks {
   readonly source: Parameters<typeof diffParts>[0]
+  /** Of another thread that makes the record meanwhile. */
+  readonly recorder?: RecordEnd | undefined
 }
 
 export async function commitLayer(job: Committing, pace: Pace): Promise<LayerResult> {
   try {
-    using intake = await LayerIntake.open(job)
+    const { splitFile, recorder } = job
+    const record =
+      recorder === undefined
+        ? await OwnRecord.open(splitFile)
+        : new GatheredRecord(new RemoteRecord(recorder, splitFile, () => pace.check()))
+    using intake = new LayerIntake(job, record)
     for (const part of diffParts(job.source)) {
       intake.bytes(part.bytes)
       intake.part(part)

@@ -6,6 +6,7 @@ import { flattenedTree } from '../tar/flattened-tree.js'
 import { commitLayer } from './commit.js'
 import type { LayerResult, LayerSinks } from './layer-intake.js'
 import type { Pace } from './pace.js'
+import type { RecordEnd } from './record.js'
 
 /**
  * Merges a stack of layers, lowest first, into one that stands alone. Failure and durability are as in an unpack. Progress
@@ -20,6 +21,8 @@ export interface FlattenJob extends LayerSinks {
 /** A {@link FlattenJob} whose trees may be filesystems of this thread. */
 export interface Flattening extends LayerSinks {
   readonly layers: readonly { readonly splitFile: string; readonly contents: HostFsSpec | RawFs }[]
+  /** Of another thread that makes the record meanwhile. */
+  readonly recorder?: RecordEnd | undefined
 }
 
 export async function flattenLayers({ layers, ...sinks }: Flattening, pace: Pace): Promise<LayerResult> {

@@ -2,7 +2,7 @@ import type { DiffID } from '../digest.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import { LayerApplier, type ApplyOptions, type ApplyTarget } from '../tar/apply.js'
 import type { TarPart } from '../tar/part.js'
-import { OwnRecord, type LayerRecord } from './layer-record.js'
+import type { LayerRecord } from './layer-record.js'
 
 /** Where the parts of a layer's tar go; each may be absent. */
 export interface LayerSinks {
@@ -38,10 +38,6 @@ export class LayerIntake implements Disposable {
       record[Symbol.dispose]()
       throw error
     }
-  }
-
-  static async open(sinks: LayerSinks): Promise<LayerIntake> {
-    return new LayerIntake(sinks, await OwnRecord.open(sinks.splitFile))
   }
 
   get tarSize(): number {

@@ -1,4 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
+import type { CommitJob } from './commit.js'
+import type { FlattenJob } from './flatten.js'
 import type { Job, JobResults } from './job.js'
 import type { PackedError } from './thread-error.js'
 import type { RecordEnd } from './record.js'
@@ -6,7 +8,8 @@ import type { UnpackJob } from './unpack.js'
 
 /** A job as it crosses to a worker: a stream becomes a port. */
 export type SentJob =
-  | Exclude<Job, UnpackJob>
+  | Exclude<Job, UnpackJob | CommitJob | FlattenJob>
+  | ((CommitJob | FlattenJob) & { readonly recorder?: RecordEnd | undefined })
   | (Omit<UnpackJob, 'source'> & {
       readonly source: Exclude<UnpackJob['source'], { chunks: unknown }> | SentChunks
       readonly recorder?: RecordEnd | undefined

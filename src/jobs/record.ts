@@ -16,8 +16,8 @@ import { WriteBack } from './write-back.js'
 export interface RecordJob {
   readonly kind: 'record'
   readonly splitFile?: string | undefined
-  /** Where the files go. */
-  readonly root: string
+  /** Where the files go; absent if they stay where they are. */
+  readonly root?: string | undefined
   readonly port: MessagePort
   readonly memory: RingMemory
 }
@@ -139,10 +139,60 @@ export class RemoteRecord implements LayerRecord {
   }
 }
 
+/** As the other, of a tar that comes in small pieces: whole slots go over. */
+export class GatheredRecord implements LayerRecord {
+  readonly #remote: RemoteRecord
+  #slot: Buffer | undefined
+  #used = 0
+
+  constructor(remote: RemoteRecord) {
+    this.#remote = remote
+  }
+
+  bytes(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length;) {
+      this.#slot ??= this.#remote.slot()
+      const piece = bytes.subarray(at, at + SLOT - this.#used)
+      this.#slot.set(piece, this.#used)
+      this.#used += piece.length
+      at += piece.length
+      if (this.#used === SLOT) this.#give()
+    }
+  }
+
+  part(part: TarPart, stored: boolean): void {
+    this.#remote.part(part, stored)
+  }
+
+  displace(entry: number, content: Iterable<Uint8Array>): void {
+    this.#remote.displace(entry, content)
+  }
+
+  finish(): DiffID {
+    this.#give()
+    return this.#remote.finish()
+  }
+
+  [Symbol.dispose](): void {
+    this.#remote[Symbol.dispose]()
+  }
+
+  #give(): void {
+    if (this.#slot !== undefined) this.#remote.bytes(this.#slot.subarray(0, this.#used))
+    this.#slot = undefined
+    this.#used = 0
+  }
+}
+
 /** Does not reject: how it went is told over the port. */
 export async function recordLayer({ port, memory, splitFile, root }: RecordJob): Promise<void> {
   try {
-    const diffId = await recorded(port, memory, splitFile, new WriteBack(root))
+    const diffId = await recorded(
+      port,
+      memory,
+      splitFile,
+      root === undefined ? undefined : new WriteBack(root),
+    )
     if (diffId === undefined) return
     const outcome: Outcome = { type: 'done', diffId }
     port.postMessage(outcome)
@@ -160,7 +210,7 @@ async function recorded(
   port: MessagePort,
   memory: RingMemory,
   splitFile: string | undefined,
-  writeBack: WriteBack,
+  writeBack: WriteBack | undefined,
 ): Promise<DiffID | undefined> {
   try {
     using recording = new Recording(await OwnRecord.open(splitFile), memory)
@@ -168,7 +218,7 @@ async function recorded(
       port.on('close', () => resolve(undefined))
       port.on('message', (note: Note) => {
         try {
-          if (note.type === 'chunk') writeBack.made(note.length)
+          if (note.type === 'chunk') writeBack?.made(note.length)
           const diffId = recording.take(note)
           if (diffId !== undefined) resolve(diffId)
         } catch (error) {
@@ -177,7 +227,7 @@ async function recorded(
       })
     })
   } finally {
-    await writeBack.end()
+    await writeBack?.end()
   }
 }
 

@@ -1,12 +1,20 @@
+import { opendirSync, type Dir } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { joinBytes, type ByteString } from '../fs/bytes.js'
+import { hostPathOf } from '../fs/host-path.js'
 import { closeRing, ringMemory } from './chunk-ring.js'
+import type { CommitJob } from './commit.js'
+import type { FlattenJob } from './flatten.js'
 import type { Job } from './job.js'
 import type { RecordEnd } from './record.js'
+import type { UnpackJob } from './unpack.js'
 import { WorkerPool } from './worker-pool.js'
 
 /** Below this a second thread costs more than it takes over. */
 const WORTH = 4 << 20
+/** Of so many files the record takes as long as reading them; of a few large ones it takes longer by far. */
+const MANY = 500
 
 /** Threads of their own: nobody who works waits for one, and none of them waits for a place. */
 const pool = new WorkerPool(Math.floor(availableParallelism() / 2))
@@ -21,7 +29,7 @@ export interface Recorder {
 
 /** `undefined` where it is not worth it, and while there is no processor to spare. */
 export function recorderFor(job: Job): Recorder | undefined {
-  if (job.kind !== 'unpack' || availableParallelism() < 2 || !isLarge(job.source)) return undefined
+  if (availableParallelism() < 2 || !isLarge(job)) return undefined
   const worker = pool.tryAcquire()
   if (worker === undefined) return undefined
   const { port1, port2 } = new MessageChannel()
@@ -33,7 +41,7 @@ export function recorderFor(job: Job): Recorder | undefined {
     }
     worker.run(
       {
-        job: { kind: 'record', splitFile: job.splitFile, root: job.target.files.root, port: port2, memory },
+        job: { kind: 'record', splitFile: job.splitFile, root: job.target?.files.root, port: port2, memory },
         stop: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
       },
       [port2],
@@ -50,6 +58,38 @@ async function stopped(port: MessagePort, ended: Promise<void>, release: () => v
   release()
 }
 
-function isLarge(source: Extract<Job, { kind: 'unpack' }>['source']): boolean {
-  return 'chunks' in source || source.length === undefined || source.length >= WORTH
+function isLarge(job: Job): job is UnpackJob | CommitJob | FlattenJob {
+  switch (job.kind) {
+    case 'unpack':
+      return 'chunks' in job.source || job.source.length === undefined || job.source.length >= WORTH
+    case 'commit':
+      return job.source.form === 'overlay' && hasMany(job.source.upper.root)
+    case 'flatten':
+      return true
+    default:
+      return false
+  }
+}
+
+/** Looks at no more entries than that. What is wrong with the tree is told by who reads it. */
+function hasMany(root: string): boolean {
+  const waiting = ['' as ByteString]
+  let entries = 0
+  try {
+    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+      using directory = opened(hostPathOf(root, path))
+      for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
+        if (++entries >= MANY) return true
+        if (entry.isDirectory()) waiting.push(joinBytes(path, entry.name as ByteString))
+      }
+    }
+  } catch {
+    return false
+  }
+  return false
+}
+
+function opened(path: string | Buffer): Pick<Dir, 'readSync'> & Disposable {
+  const directory = opendirSync(path as string, { encoding: 'latin1' })
+  return { readSync: () => directory.readSync(), [Symbol.dispose]: () => directory.closeSync() }
 }

@@ -60,8 +60,9 @@ interface Sending {
 
 /** A stream cannot cross; a port can, and this thread feeds it. */
 function send(job: Job, recorder: RecordEnd | undefined): Sending {
-  if (job.kind !== 'unpack') return { job, ports: [] }
   const ports = recorder === undefined ? [] : [recorder.port]
+  if (job.kind === 'commit' || job.kind === 'flatten') return { job: { ...job, recorder }, ports }
+  if (job.kind !== 'unpack') return { job, ports: [] }
   const { source } = job
   if (!('chunks' in source)) return { job: { ...job, source, recorder }, ports }
   const { port1, port2 } = new MessageChannel()

@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { SLOT } from '#layerstack/jobs/chunk-ring.js'
+import { commitLayer, type CommitJob } from '#layerstack/jobs/commit.js'
 import { unpackHere } from '#layerstack/jobs/here.js'
+import { Slices } from '#layerstack/jobs/pace.js'
 import { runJob } from '#layerstack/jobs/run-job.js'
 import type { UnpackJob } from '#layerstack/jobs/unpack.js'
 import { manyFiles, tarOf, type Entry } from './tars.js'
@@ -50,6 +53,33 @@ describe('the record of a large layer, made by a second thread', () => {
   })
 })
 
+describe('the record of a commit of many files, made by a second thread', () => {
+  let source: CommitJob['source']
+  beforeEach(async () => {
+    const large = [1, SLOT - 1536, 3 * SLOT].map((size) => ({
+      name: `at${size}`,
+      content: Buffer.alloc(size, 'x'),
+    }))
+    const path = tarFile(await tarOf([...manyFiles(1500, 700), ...large]))
+    const upper = target('upper')
+    await runJob({ kind: 'unpack', source: { path }, target: upper })
+    source = { form: 'overlay', upper: upper.files, lowers: [] }
+  })
+
+  it('is the one that a single thread makes', async () => {
+    const [there, here] = [join(directory, 'split-there'), join(directory, 'split-here')]
+    const job = { source, target: target('copy'), splitFile: there }
+    const result = await runJob({ kind: 'commit', ...job })
+    expect(result).toEqual(await commitLayer({ source, splitFile: here }, new Slices()))
+    expect(linesOf(there)).toEqual(linesOf(here))
+  })
+
+  it('fails the commit when it cannot be written', async () => {
+    const job = runJob({ kind: 'commit', source, splitFile: join(directory, 'not/there') })
+    await expect(job).rejects.toMatchObject({ name: 'StoreError', errno: 'ENOENT' })
+  })
+})
+
 /** Names that come twice, so that content which was stored is displaced, small ones and one of several chunks. */
 function* oddities(): Generator<Entry> {
   yield* manyFiles(3000, 700)
@@ -89,4 +119,8 @@ function tarFile(tar: Buffer): string {
   const path = join(directory, `tar-${tars++}`)
   writeFileSync(path, tar)
   return path
+}
+
+function linesOf(splitFile: string): string[] {
+  return gunzipSync(readFileSync(splitFile)).toString().split('\n')
 }

@@ -17,7 +17,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { compress } from '#layerstack/compression/compress.js'
 import type { DiffID } from '#layerstack/digest.js'
 import { StoreError } from '#layerstack/errors.js'
-import { commitHere, unpackHere } from '#layerstack/jobs/here.js'
+import { commitLayer } from '#layerstack/jobs/commit.js'
+import { unpackHere } from '#layerstack/jobs/here.js'
+import { Slices } from '#layerstack/jobs/pace.js'
 import { runJob } from '#layerstack/jobs/run-job.js'
 import type { UnpackJob } from '#layerstack/jobs/unpack.js'
 import { manyFiles, tarOf } from './tars.js'
@@ -218,7 +220,8 @@ describe('on the thread of the caller', () => {
     const delays = monitorEventLoopDelay({ resolution: 5 })
     delays.enable()
     const result = await unpackHere({ source: { path }, target: target('files') })
-    const committed = await commitHere({ source: { form: 'compare', upper: target('files').files } })
+    const source = { form: 'compare', upper: target('files').files } as const
+    const committed = await commitLayer({ source }, new Slices())
     delays.disable()
     expect(result).toEqual(await runJob({ kind: 'unpack', source: { path }, target: target('again') }))
     expect(committed.size).toBe(result.size)
