@@ -24,19 +24,24 @@ const SMALL = 64 * 1024
  */
 export async function* assemble(splitFile: string, contents: RawFs): AsyncGenerator<Uint8Array, void, void> {
   const crc = await Crc64.load()
-  let gathered: Uint8Array[] = []
-  let size = 0
+  const scratch = Buffer.allocUnsafeSlow(CHUNK)
+  let chunk = Buffer.allocUnsafeSlow(CHUNK)
+  let used = 0
   for await (const entry of readTarSplit(splitFile)) {
-    for await (const bytes of bytesOf(entry, contents, crc)) {
-      gathered.push(bytes)
-      size += bytes.length
-      if (size < CHUNK) continue
-      yield gathered.length === 1 ? bytes : Buffer.concat(gathered)
-      gathered = []
-      size = 0
+    for await (const bytes of bytesOf(entry, contents, crc, scratch)) {
+      for (let at = 0; at < bytes.length;) {
+        const piece = bytes.subarray(at, at + CHUNK - used)
+        chunk.set(piece, used)
+        used += piece.length
+        at += piece.length
+        if (used < CHUNK) continue
+        yield chunk
+        chunk = Buffer.allocUnsafeSlow(CHUNK)
+        used = 0
+      }
     }
   }
-  if (size > 0) yield Buffer.concat(gathered)
+  if (used > 0) yield chunk.subarray(0, used)
 }
 
 /** The headers of a layer's tar, in order; no content is read. */
@@ -83,10 +88,12 @@ async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
   if (begun.length > 0) yield Buffer.concat(begun).toString('utf8')
 }
 
+/** What it gives is good until the next is asked for. */
 async function* bytesOf(
   entry: SplitEntry,
   contents: RawFs,
   crc: Crc64,
+  scratch: Buffer,
 ): AsyncGenerator<Uint8Array, void, void> {
   if (entry.type === 'segment') {
     yield entry.bytes
@@ -97,7 +104,7 @@ async function* bytesOf(
   if (path === undefined) throw corrupt(entry.name, 'it is outside the layer')
   const file = open(contents, path)
   try {
-    yield* checkedContent(file, path, entry.size, entry.checksum, crc)
+    yield* checkedContent(file, path, entry, crc, scratch)
   } finally {
     file.close()
   }
@@ -120,13 +127,13 @@ function open(contents: RawFs, path: ByteString): RawFile {
 async function* checkedContent(
   file: RawFile,
   path: ByteString,
-  size: number,
-  checksum: Buffer | undefined,
+  { size, checksum }: SplitEntry & { type: 'file' },
   crc: Crc64,
+  scratch: Buffer,
 ): AsyncGenerator<Uint8Array, void, void> {
   crc.begin()
   for (let position = 0; position < size;) {
-    const buffer = Buffer.allocUnsafe(Math.min(CHUNK, size - position))
+    const buffer = scratch.subarray(0, size - position)
     const count = await readSome(file, buffer, position)
     if (count === 0) throw corrupt(path, `it has ${position} bytes, not ${size}`)
     const bytes = buffer.subarray(0, count)
