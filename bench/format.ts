@@ -12,7 +12,8 @@ export function bytes(value: number): string {
 }
 
 export function ratio(value: number): string {
-  return `${digits(value)}×`
+  if (value > 0 && value < 0.001) return '<0.001×'
+  return value > 0 && value < 0.1 ? `${value.toFixed(3)}×` : `${digits(value)}×`
 }
 
 export function percent(change: number): string {

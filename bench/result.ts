@@ -37,6 +37,8 @@ export interface ContenderResult {
   readonly samples: readonly Sample[]
   /** Why it did not run, or not to the end. */
   readonly failure?: string
+  /** It is no failure: this machine lacks what it needs. */
+  readonly notHere?: boolean
   /** The most memory that was resident while measuring, of all its processes that are known. */
   readonly peakMemory?: number
   /** Bytes that the disk holds more after one sample, by allocated blocks. */

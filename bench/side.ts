@@ -13,6 +13,7 @@ export class Side {
   readonly #samples: Sample[] = []
   #longest = 0
   #failure: string | undefined
+  #notHere = false
   #allocated: number | undefined
   #ended: { peakMemory: number; loopDelay: { p99: number; max: number } | undefined } | undefined
 
@@ -68,6 +69,7 @@ export class Side {
       kind: this.contender.kind,
       samples: this.#samples,
       ...(this.#failure !== undefined && { failure: this.#failure }),
+      ...(this.#notHere && { notHere: true }),
       ...(peakMemory !== undefined && { peakMemory }),
       ...(this.#allocated !== undefined && { allocated: this.#allocated }),
       ...(loopDelay !== undefined && { loopDelay }),
@@ -91,7 +93,9 @@ export class Side {
     this.#process.send(order)
     const answer = await answered
     if (answer === undefined) return this.#fail('its process ended')
-    return answer.kind === 'failed' ? this.#fail(answer.reason) : answer
+    if (answer.kind !== 'failed') return answer
+    this.#notHere ||= answer.notHere
+    return this.#fail(answer.reason)
   }
 
   #giveUp(): void {

@@ -1,4 +1,4 @@
-import { seconds } from '../format.js'
+import { bytes, seconds } from '../format.js'
 import { phasesOf, totals, type ContenderResult, type WorkloadResult } from '../result.js'
 import { summarise, type Summary } from '../statistics.js'
 import { timesFloor } from '../table.js'
@@ -26,7 +26,11 @@ export function card(result: WorkloadResult, lookOf: (contender: ContenderResult
             <span class="axis-room"></span>${axis(scale)}
           </div>`
     }
-    ${phaseLegend(ran)} ${failed.map(({ name, failure }) => html`<p class="failure">${name}: ${failure}</p>`)}
+    ${phaseLegend(ran)} ${result.growth === true ? growth(ran, lookOf) : ''}
+    ${failed.map(
+      ({ name, failure, notHere }) =>
+        html`<p class="${notHere === true ? 'phases' : 'failure'}">${name}: ${failure}</p>`,
+    )}
   </section>`
 }
 
@@ -91,6 +95,23 @@ function strip(contender: ContenderResult, summary: Summary, { colour }: Look, s
     )}
     <line x1="${at(median)}" x2="${at(median)}" y1="1" y2="15" style="stroke:${colour}" stroke-width="2" />
   </svg>`
+}
+
+/** What one sample left on disk. */
+function growth(ran: readonly ContenderResult[], lookOf: (contender: ContenderResult) => Look): Markup {
+  const most = Math.max(1, ...ran.map(({ allocated = 0 }) => allocated))
+  return html`<div class="rows grown">
+    <span class="head"></span><span class="head">allocated on disk</span><span class="head value"></span>
+    ${ran.map((each) => {
+      if (each.allocated === undefined) return html``
+      const width = (100 * Math.max(0, each.allocated)) / most
+      return html`<span class="name ${each.kind}">${each.name}</span>
+        <span class="track"
+          ><span class="bar" style="width:${width.toFixed(2)}%;background:${lookOf(each).colour}"></span
+        ></span>
+        <span class="value">${bytes(each.allocated)}</span>`
+    })}
+  </div>`
 }
 
 function axis(scale: Scale): Markup {

@@ -7,6 +7,9 @@ export interface Look {
   readonly dash: string
 }
 
+/** `--driver-1` and so on, of the style sheet. */
+const COLOURS = 7
+
 const SOLID = ''
 const BROKEN = ['6 4', '2 3', '10 3 2 3']
 
@@ -20,7 +23,7 @@ export function looksOf({ results }: Run): (name: string, kind: Contender['kind'
   return (name, kind) => {
     switch (kind) {
       case 'driver': {
-        const colour = `var(--driver-${(drivers.indexOf(withoutMount(name)) % 6) + 1})`
+        const colour = `var(--driver-${(drivers.indexOf(withoutMount(name)) % COLOURS) + 1})`
         return { colour, dash: name === withoutMount(name) ? SOLID : (BROKEN[0] as string) }
       }
       case 'floor':

@@ -43,7 +43,7 @@ export function targetSheet(run: Run): Markup {
 
 function excessSheet(run: Run): Markup {
   const over = excesses(run)
-  const allowed = `${bytes(limits.peakMemory)} of memory and ${seconds(limits.loopDelay)} of the event loop (p99)`
+  const allowed = `${bytes(limits.peakMemory)} of memory or ${seconds(limits.loopDelay)} of the event loop (p99)`
   if (over.length === 0) return html`<p class="lead">No driver took more than ${allowed}.</p>`
   return html`<p class="lead" style="margin-top:1rem">More than ${allowed}:</p>
     <div class="sheet">

@@ -3,14 +3,14 @@ export const style = `
 :root {
   color-scheme: light dark;
   --paper: #fbfaf7; --card: #ffffff; --ink: #1d2129; --soft: #5d6470; --line: #dedcd5;
-  --driver-1: #1f6fb5; --driver-2: #d1751a; --driver-3: #2a8f5f; --driver-4: #9a55a8; --driver-5: #b3922a; --driver-6: #3a9aa8;
+  --driver-1: #1f6fb5; --driver-2: #d1751a; --driver-3: #2a8f5f; --driver-4: #9a55a8; --driver-5: #b3922a; --driver-6: #3a9aa8; --driver-7: #7a6a58;
   --floor: #8a8f98; --peer: #b03a4a;
   --good: #1f7a46; --bad: #b3261e;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14161a; --card: #1c1f25; --ink: #e8e6e1; --soft: #9aa0ab; --line: #343841;
-    --driver-1: #63aeea; --driver-2: #f0a254; --driver-3: #5cc795; --driver-4: #c990d6; --driver-5: #d9bd5c; --driver-6: #6fccd9;
+    --driver-1: #63aeea; --driver-2: #f0a254; --driver-3: #5cc795; --driver-4: #c990d6; --driver-5: #d9bd5c; --driver-6: #6fccd9; --driver-7: #b8a48e;
     --floor: #80868f; --peer: #f0788a;
     --good: #5cc795; --bad: #ff8f85;
   }
@@ -41,6 +41,7 @@ nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1.1rem; margin: 1.2rem 0 0; fo
   display: grid; grid-template-columns: minmax(8rem, max-content) minmax(6rem, 1.1fr) 4.6rem 4.2rem minmax(8rem, 1fr);
   column-gap: 0.8rem; row-gap: 0.22rem; align-items: center; font-size: 0.88rem;
 }
+.rows.grown { grid-template-columns: minmax(8rem, max-content) minmax(6rem, 1fr) 5rem; margin-top: 0.9rem; }
 .head { color: var(--soft); font-size: 0.76rem; }
 .name { overflow-wrap: anywhere; }
 .name.floor, .name.peer { color: var(--soft); }
@@ -76,12 +77,13 @@ tr.group td { padding-top: 0.9rem; font-weight: 600; }
 .bad { color: var(--bad); white-space: nowrap; }
 @media (max-width: 46rem) {
   .rows { grid-template-columns: minmax(6rem, 1fr) minmax(4rem, 1fr) 4.4rem 3.8rem; }
+  .rows.grown { grid-template-columns: minmax(6rem, 1fr) minmax(4rem, 1fr) 4.4rem; }
   .rows .strip, .axis, .axis-room { display: none; }
 }
 @media print {
   :root {
     --paper: #ffffff; --card: #ffffff; --ink: #000000; --soft: #444444; --line: #cccccc;
-    --driver-1: #1f6fb5; --driver-2: #d1751a; --driver-3: #2a8f5f; --driver-4: #9a55a8; --driver-5: #b3922a; --driver-6: #3a9aa8;
+    --driver-1: #1f6fb5; --driver-2: #d1751a; --driver-3: #2a8f5f; --driver-4: #9a55a8; --driver-5: #b3922a; --driver-6: #3a9aa8; --driver-7: #7a6a58;
     --floor: #8a8f98; --peer: #b03a4a; --good: #1f7a46; --bad: #b3261e;
   }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }

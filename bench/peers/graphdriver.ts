@@ -4,6 +4,7 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { builtInDrivers } from 'layerstack'
+import { fileSystemOf } from '#layerstack/sys/file-system.js'
 import { findProgram, run } from '../../test/support/program.js'
 import { NotHere, type Place, type Task } from '../workload.js'
 
@@ -25,6 +26,7 @@ export async function graphDriverPeer(
   times: number,
 ): Promise<Task> {
   if (process.getuid?.() !== 0) throw new NotHere("Docker's drivers need root")
+  if (name === 'btrfs' && fileSystemOf(directory).name !== 'btrfs') throw new NotHere('no disk here is btrfs')
   if (name === 'devicemapper') await refuseWithoutDeviceMapper(directory)
   const program = await graphDriverProgram()
   const root = join(directory, name)
