@@ -93,7 +93,8 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
       stop.signal.throwIfAborted()
       progress.next()
       const from = performance.now()
-      const patience = Math.min(budget.next(), weightOf(workload) * ENOUGH)
+      const usual = Math.min(budget.next(), weightOf(workload) * ENOUGH)
+      const patience = given.rounds === undefined ? usual : Infinity
       const result = await runWorkload(workload, sidesOf(workload, contenders, isPeer, disks.all), {
         directory: (disks.all[0] as Disk).directory,
         image,
@@ -125,7 +126,7 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
       found.refused.some(({ name }) => name === MAPPER) && isAsked(drivers, MAPPER, 'devicemapper')
     if (!lacks || !(given.uml ?? !quick)) return []
     const reason = noUml()
-    if (reason === undefined) return asked.filter(fitsUml)
+    if (reason === undefined) return asked.filter((workload) => fitsUml(workload, only.length === 0))
     say(`${MAPPER} is left out: ${reason}`)
     return []
   }

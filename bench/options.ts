@@ -39,8 +39,8 @@ export const usage = `npm run bench -- [option …]
   --peer NAME            beside this program of other people alone; may be given several times
   --no-peers             beside none of them
   --rounds N             so many samples of each, however long it takes
-  --budget MINUTES       about so long in all: slow workloads and sides have fewer rounds, never less than 3, or 2 of
-                         those that take minutes   [30, or 3 with --quick]
+  --budget MINUTES       about so long in all: slow workloads and sides have fewer rounds, 1 at least   [30, or 3 with
+                         --quick]
   --uml, --no-uml        where the kernel has no device-mapper: its driver in User-Mode Linux, as a part of the run with
                          floors and peers of its own   [yes, but for --quick]
   --json FILE            all samples

@@ -14,7 +14,7 @@ export interface Effort {
   readonly leastRounds: number
   /**
    * Seconds for one workload, with what prepares it: when they are over, and it has had `leastRounds`, it begins no
-   * further round.
+   * further round; nor when it has had one, and twice as many seconds.
    */
   readonly patience: number
   /** Seconds after which a side that does not answer is ended. */
@@ -95,6 +95,7 @@ export async function runWorkload(
     const leastRounds = workload.long === true ? Math.min(2, effort.leastRounds) : effort.leastRounds
     for (let round = 0; round < effort.rounds; round++) {
       if (round >= leastRounds && spent() > effort.patience) break
+      if (round > 0 && spent() > 2 * effort.patience) break
       for (let turn = 0; turn < sides.length; turn++) {
         if (signal?.aborted === true) break
         const side = sides[(turn + round) % sides.length] as Side
