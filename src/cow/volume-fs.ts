@@ -48,6 +48,7 @@ export class VolumeFs implements RawFs {
   readonly #volatile: boolean
   readonly #device: bigint
   #closed = false
+  #prepared: { readonly lower: VolumeFs; readonly state: string; readonly written: Written } | undefined
 
   constructor(
     store: CowStore,
@@ -253,11 +254,56 @@ export class VolumeFs implements RawFs {
     })
   }
 
+  *prepareCompare(lower: RawFs): Generator<void> {
+    if (!(lower instanceof VolumeFs) || !this.#isComparable(lower)) return
+    this.#store.latest()
+    const state = this.#stateWith(lower)
+    const written = new Written()
+    try {
+      for (const _ of written.find(this.#store.nodes, this.volume, lower.volume)) {
+        yield
+        if (this.#stateWith(lower) !== state) return
+      }
+    } catch (error) {
+      // It may be another process's doing; `compare` finds that out.
+      if (error instanceof DamagedBlock) return
+      throw error
+    }
+    this.#prepared = { lower, state, written }
+  }
+
   /** Of another volume of the same store: costs what the two have not in common. */
   compare(lower: RawFs): Generator<TreeChange> | undefined {
-    if (!(lower instanceof VolumeFs) || lower.#store !== this.#store) return undefined
-    const written = this.#read(() => new Written(this.#store.nodes, this.volume, lower.volume))
+    if (!(lower instanceof VolumeFs) || !this.#isComparable(lower)) return undefined
+    const written = this.#read(() => this.#preparedFor(lower) ?? this.#writtenSince(lower))
     return compareWritten(written, this, lower, BigInt(ROOT_INODE))
+  }
+
+  #isComparable(lower: VolumeFs): boolean {
+    return lower.#store === this.#store
+  }
+
+  #writtenSince(lower: VolumeFs): Written {
+    const written = new Written()
+    for (const _ of written.find(this.#store.nodes, this.volume, lower.volume));
+    return written
+  }
+
+  #preparedFor(lower: VolumeFs): Written | undefined {
+    const prepared = this.#prepared
+    this.#prepared = undefined
+    const isTrue = prepared?.lower === lower && prepared.state === this.#stateWith(lower)
+    return isTrue ? prepared.written : undefined
+  }
+
+  /** Is another one after any change of either tree. */
+  #stateWith(lower: VolumeFs): string {
+    return `${this.#state} ${lower.#state}`
+  }
+
+  get #state(): string {
+    const { address, generation } = this.volume.tree.root
+    return `${address} ${generation} ${this.#store.changes}`
   }
 
   close(): void {

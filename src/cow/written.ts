@@ -10,23 +10,28 @@ export class Written implements WrittenInodes {
   readonly #inodes = new Set<number>()
   readonly #names = new Map<number, Set<ByteString>>()
 
-  constructor(nodes: Nodes, upper: Volume, lower: Volume) {
-    for (const key of differentKeys(nodes, upper.tree.root, lower.tree.root)) {
-      const inode = numberAt(key, 0)
-      if (inode > 0) this.#inodes.add(inode)
-    }
-    for (const volume of [upper, lower]) {
-      const seen = new Set<number>([ROOT_INODE])
-      for (const inode of this.#inodes) this.#wayUp(volume, inode, seen)
-    }
-  }
-
   has(inode: bigint): boolean {
     return this.#inodes.has(Number(inode))
   }
 
   namesIn(directory: bigint): Iterable<ByteString> {
     return this.#names.get(Number(directory)) ?? []
+  }
+
+  /** Finds them, in small steps; nothing is true before the last one. */
+  *find(nodes: Nodes, upper: Volume, lower: Volume): Generator<void> {
+    for (const key of differentKeys(nodes, upper.tree.root, lower.tree.root)) {
+      const inode = numberAt(key, 0)
+      if (inode > 0) this.#inodes.add(inode)
+      yield
+    }
+    for (const volume of [upper, lower]) {
+      const seen = new Set<number>([ROOT_INODE])
+      for (const inode of this.#inodes) {
+        this.#wayUp(volume, inode, seen)
+        yield
+      }
+    }
   }
 
   #wayUp({ tree }: Volume, start: number, seen: Set<number>): void {

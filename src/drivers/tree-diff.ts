@@ -2,8 +2,8 @@ import { bytesToBuffer, bytesToText, type ByteString } from '../fs/bytes.js'
 import { openRawFs } from '../fs/open-raw-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { JobOptions } from '../jobs/job.js'
-import { Slices } from '../jobs/pace.js'
-import { diffChanges, diffParts, type DiffSource } from '../tar/diff.js'
+import { inPace, Slices } from '../jobs/pace.js'
+import { diffChanges, diffParts, prepareDiff, type DiffSource } from '../tar/diff.js'
 import type { Change } from './driver.js'
 
 /** Two trees to compare, as data or open. */
@@ -17,6 +17,7 @@ export async function* tarOf(trees: Trees, options: JobOptions): AsyncGenerator<
   let chunk = Buffer.allocUnsafeSlow(CHUNK)
   let used = 0
   let done = 0
+  await inPace(prepareDiff(trees), pace)
   for (const { bytes } of diffParts(trees)) {
     // A part is good until the next one is asked for, so its bytes are copied.
     for (let at = 0; at < bytes.length;) {
@@ -38,6 +39,7 @@ export async function* tarOf(trees: Trees, options: JobOptions): AsyncGenerator<
 
 export async function* changesOf(trees: Trees, options: JobOptions): AsyncGenerator<Change, void, void> {
   const pace = new Slices(options)
+  await inPace(prepareDiff(trees), pace)
   for (const { kind, path } of diffChanges(trees)) {
     const absolute = `/${path}` as ByteString
     yield { kind, path: bytesToText(absolute), pathBytes: bytesToBuffer(absolute) }
@@ -53,6 +55,7 @@ export async function sizeOf(trees: Trees, options: JobOptions): Promise<number>
   const counted = new Set<string>()
   let size = 0
   try {
+    await inPace(prepareDiff(trees), pace)
     for (const { kind, path } of diffChanges(trees)) {
       if (kind !== 'delete') size += bytesAt(upper, path, counted)
       const turn = pace.breathe()

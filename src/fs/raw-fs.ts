@@ -76,6 +76,9 @@ export interface RawFs {
    */
   compare?(lower: RawFs): Generator<TreeChange> | undefined
 
+  /** What `compare` would do before it tells of the first change, in small steps. It may be left out, or left. */
+  prepareCompare?(lower: RawFs): Iterable<void>
+
   /**
    * Trees of one lineage are snapshots of one another: what has the same inode number and was last changed at the same
    * moment in both is the same.

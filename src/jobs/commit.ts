@@ -1,9 +1,9 @@
 import { storeError } from '../errors.js'
 import type { ApplyTarget } from '../tar/apply.js'
-import { diffParts, type DiffSource } from '../tar/diff.js'
+import { diffParts, prepareDiff, type DiffSource } from '../tar/diff.js'
 import { LayerIntake, type LayerResult, type LayerSinks } from './layer-intake.js'
 import { OwnRecord } from './layer-record.js'
-import type { Pace } from './pace.js'
+import { inPace, type Pace } from './pace.js'
 import { GatheredRecord, RemoteRecord, type RecordEnd } from './record.js'
 
 /**
@@ -32,6 +32,7 @@ export async function commitLayer(job: Committing, pace: Pace): Promise<LayerRes
         ? await OwnRecord.open(splitFile)
         : new GatheredRecord(new RemoteRecord(recorder, splitFile, () => pace.check()))
     using intake = new LayerIntake(job, record)
+    await inPace(prepareDiff(job.source), pace)
     for (const part of diffParts(job.source)) {
       intake.bytes(part.bytes)
       intake.part(part)

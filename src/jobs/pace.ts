@@ -53,6 +53,14 @@ export class Slices implements Pace {
   }
 }
 
+/** Does work that is made of small steps. */
+export async function inPace(steps: Iterable<void>, pace: Pace): Promise<void> {
+  for (const _ of steps) {
+    const turn = pace.breathe()
+    if (turn !== undefined) await turn
+  }
+}
+
 /** The pace of work in a worker thread, which another thread stops through memory that both see. */
 export class ThreadPace implements Pace {
   readonly #stop: Int32Array

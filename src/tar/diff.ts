@@ -75,6 +75,12 @@ export function* diffChanges(
   }
 }
 
+/** What the others do before they tell of the first change, in small steps, for trees that are open. */
+export function prepareDiff(source: DiffSource | OpenTrees): Iterable<void> {
+  if ('form' in source || source.lower === undefined) return []
+  return source.upper.prepareCompare?.(source.lower) ?? []
+}
+
 interface Trees {
   readonly upper: RawFs
   readonly lower: RawFs | undefined

@@ -20,7 +20,15 @@ describe('what two volumes of a store have not in common', () => {
         const upper = new VolumeFs(store, store.create('upper', { from: 'lower' }))
         for (const each of above) run(upper, each)
         expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        for (const _ of upper.prepareCompare(lower));
+        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        for (const _ of upper.prepareCompare(lower));
         for (const each of beside) run(lower, each)
+        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        const steps = upper.prepareCompare(lower)
+        steps.next()
+        for (const each of above) run(lower, each)
+        for (const _ of steps);
         expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
       }),
       { numRuns: 150 },
