@@ -13,7 +13,7 @@ const COLOURS = 7
 const SOLID = ''
 const BROKEN = ['6 4', '2 3', '10 3 2 3']
 
-/** Drivers have a colour of their own each, the same on their mounts; floors are grey, and peers of one colour. */
+/** Drivers have a colour of their own each, the same on their mounts and without syncs; floors are grey, and peers of one colour. */
 export function looksOf({ results }: Run): (name: string, kind: Contender['kind']) => Look {
   const names = { driver: new Set<string>(), floor: new Set<string>(), peer: new Set<string>() }
   for (const { contenders } of results) {
@@ -35,5 +35,5 @@ export function looksOf({ results }: Run): (name: string, kind: Contender['kind'
 }
 
 function withoutMount(name: string): string {
-  return name.replace(/ mount$/, '')
+  return name.replace(/ (?:mount|volatile)$/, '')
 }

@@ -63,7 +63,7 @@ function legend(run: Run, lookOf: (contender: ContenderResult) => Look): Markup 
   const all = run.results.flatMap(({ contenders }) => contenders)
   const drivers = new Map(
     all
-      .filter(({ name, kind }) => kind === 'driver' && !name.endsWith(' mount'))
+      .filter(({ name, kind }) => kind === 'driver' && !/ (?:mount|volatile)$/.test(name))
       .map((each) => [each.name, lookOf(each).colour]),
   )
   const entries = [...drivers, ['floors', 'var(--floor)'] as const, ['peers', 'var(--peer)'] as const]
