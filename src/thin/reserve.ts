@@ -5,7 +5,7 @@ import { isNoSpace } from '../errors.js'
 import { systemError } from '../sys/errno.js'
 
 const SIZE = 2 << 20
-/** Another process may have spent it, or somebody made room: looked at again after this long, in ms. */
+/** Another process may have spent it: looked at again after this long, in ms. */
 const LOOK_AGAIN = 100
 
 /**
@@ -23,7 +23,7 @@ export class Reserve {
 
   /** `ENOSPC` when it is not there, and there is no room for it. */
   ensure(): void {
-    if (performance.now() - this.#looked > LOOK_AGAIN) {
+    if (!this.#isThere || performance.now() - this.#looked > LOOK_AGAIN) {
       this.#isThere = this.#size() === SIZE || this.#make()
       this.#looked = performance.now()
     }
@@ -35,7 +35,6 @@ export class Reserve {
     if (this.#size() === 0) return false
     truncateSync(this.#path)
     this.#isThere = false
-    this.#looked = performance.now()
     return true
   }
 
