@@ -38,6 +38,8 @@ export async function flattenLayers({ layers, ...sinks }: Flattening, pace: Pace
     const upper = await flattenedTree(inputs, () => pace.breathe())
     return await commitLayer({ source: { upper }, ...sinks }, pace)
   } finally {
+    // Whoever makes the record waits for it, also where nothing came to be recorded.
+    sinks.recorder?.port.close()
     for (const fs of opened) fs.close()
   }
 }

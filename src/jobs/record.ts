@@ -212,10 +212,12 @@ async function recorded(
   splitFile: string | undefined,
   writeBack: WriteBack | undefined,
 ): Promise<DiffID | undefined> {
+  // Listened to before anything is waited for: it is told once.
+  const closed = new Promise<void>((resolve) => port.on('close', () => resolve()))
   try {
     using recording = new Recording(await OwnRecord.open(splitFile), memory)
     return await new Promise((resolve, reject) => {
-      port.on('close', () => resolve(undefined))
+      void closed.then(() => resolve(undefined))
       port.on('message', (note: Note) => {
         try {
           if (note.type === 'chunk') writeBack?.made(note.length)
