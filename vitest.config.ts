@@ -10,7 +10,7 @@ export default defineConfig({
     pool: 'forks',
     // Many tests wait for disks and daemons. The device-mapper's names are one for all, and its tests look at all of them.
     maxWorkers: hasDeviceMapper ? 1 : Math.max(3, availableParallelism() - 1),
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 240_000,
+    hookTimeout: 300_000,
   },
 })

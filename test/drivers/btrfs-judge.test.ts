@@ -11,7 +11,7 @@ const reason = noBtrfs ?? noDaemon ?? notInstalled('dockerd', 'docker', 'tar')
 
 it(
   'shares its data root with dockerd: what one wrote the other lists and exports',
-  { ...unless(reason), timeout: 120_000 },
+  unless(reason),
   async () => {
     await using place = await btrfsPlace()
     const [root, files] = [join(place.path, 'root'), join(place.path, 'files')]

@@ -41,7 +41,7 @@ export function killing({
 
     it(
       `a process killed ${rounds} times at any moment leaves a store that is whole at the next open`,
-      { ...unless(reason), timeout: 180_000 },
+      unless(reason),
       async () => {
         const root = join(scratch, 'root')
         for (let round = 0; round < rounds; round++) {
@@ -58,7 +58,7 @@ export function killing({
 
     it(
       'three processes work on one store, and one of them is killed now and then',
-      { ...unless(reason), timeout: 180_000 },
+      unless(reason),
       async () => {
         const root = join(scratch, 'root')
         mkdirSync(root)

@@ -43,7 +43,7 @@ describe.each(contenders)('of a store on $driver', (settings) => {
 
   afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
-  it.each(Object.keys(damages))('any file may be %s', { timeout: 120_000 }, async (damage) => {
+  it.each(Object.keys(damages))('any file may be %s', async (damage) => {
     const files = filesOf(join(scratch, 'whole')).filter((file) => !CONTENT.test(file))
     expect(files.length).toBeGreaterThan(20)
     const lost: string[] = []

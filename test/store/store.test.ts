@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto'
+import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -213,9 +215,11 @@ for (const settings of storeSettings) {
     it('does not remove a container while it is committed', async () => {
       const image = await loaded(options)
       const container = await (store as Store).createContainer(image.id)
-      for (let index = 0; index < 200; index++) await container.fs.writeFile(`/new-${index}`, 'new')
-      const commit = container.commit()
+      await container.fs.writeFile('/new', randomBytes(48 << 20))
       await using other = await openStore({ root: join(scratch, 'root'), ...options })
+      const begun = new EventEmitter()
+      const commit = container.commit({ onProgress: ({ type }) => begun.emit(type) })
+      await once(begun, 'layer:commit')
       const removal = other.layers.removeWritable(container.id)
       await expect(removal).rejects.toMatchObject({ code: 'LAYER_IN_USE' })
       expect((await commit).layers.length).toBe(image.layers.length + 1)
