@@ -7,16 +7,17 @@
  * The command sees the host's files, read-only, with memory at /run, where TMPDIR is; its directory and the
  * rest of its environment are the caller's; it is root. It may write to the shared directory. This program ends as
  * the command did. After LAYERSTACK_UML_MINUTES (25) the kernel is ended with all that runs in it. Its memory is
- * LAYERSTACK_UML_MEMORY (4G).
+ * LAYERSTACK_UML_MEMORY (4G), in gigabytes.
  */
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const words = process.argv.slice(2)
 const given = words[0] === '--shared' ? words.splice(0, 2)[1] : undefined
 const minutes = Number(process.env.LAYERSTACK_UML_MINUTES ?? 25)
+const memory = process.env.LAYERSTACK_UML_MEMORY ?? '4G'
 const scratch = mkdtempSync(join(given ?? tmpdir(), 'layerstack-uml-'))
 const shared = given ?? scratch
 const status = join(scratch, 'status')
@@ -31,7 +32,7 @@ try {
 async function boot() {
   const kernel = spawn('linux.uml', kernelArguments(), {
     stdio: ['ignore', 'inherit', 'ignore'],
-    env: { ...process.env, ...preload() },
+    env: { ...process.env, ...preload(), ...memoryBelow() },
     detached: true,
   })
   const over = new Promise((resolve, reject) => kernel.once('close', resolve).once('error', reject))
@@ -46,11 +47,19 @@ async function boot() {
   end()
 }
 
+/** Its memory is a file: on a disk every sync of anybody's would write gigabytes of it. */
+function memoryBelow() {
+  const directory = '/dev/shm'
+  if (!existsSync(directory)) return {}
+  const { bavail, bsize } = statfsSync(directory)
+  return bavail * bsize > parseInt(memory) * 2 ** 30 ? { TMPDIR: directory } : {}
+}
+
 function kernelArguments() {
   const init = join(scratch, 'init')
   writeFileSync(init, readFileSync(join(import.meta.dirname, 'init.sh')), { mode: 0o755 })
   return [
-    `mem=${process.env.LAYERSTACK_UML_MEMORY ?? '4G'}`,
+    `mem=${memory}`,
     'rootfstype=hostfs',
     'rootflags=/',
     'ro',
