@@ -98,7 +98,6 @@ export class CowStore implements Ground {
   #committing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #failure: unknown
-  #looked = 0
   #holders = 0
 
   private constructor(device: BlockDevice, state: Sealed, options: StoreOptions) {
@@ -150,7 +149,7 @@ export class CowStore implements Ground {
   }
 
   names(): string[] {
-    this.latest(true)
+    this.latest()
     const names: string[] = []
     for (const [key] of this.#volumeTree.range(VOLUME as ByteString, REMOVED as ByteString)) {
       names.push(key.slice(VOLUME.length))
@@ -159,13 +158,13 @@ export class CowStore implements Ground {
   }
 
   has(name: string): boolean {
-    this.latest(true)
+    this.latest()
     return this.#volumeTree.get(volumeKey(name)) !== undefined
   }
 
   /** The volume of this name, the same object for all that ask; `undefined` where there is none. */
   volume(name: string): Volume | undefined {
-    this.latest(true)
+    this.latest()
     const open = this.#volumes.get(name)
     if (open !== undefined) return open
     const value = this.#volumeTree.get(volumeKey(name))
@@ -244,11 +243,8 @@ export class CowStore implements Ground {
   }
 
   /** The state that is on the device, if this process has none of its own. */
-  latest(force = false): boolean {
+  latest(): boolean {
     if (this.#guarded || this.#guard === undefined) return false
-    const time = performance.now()
-    if (!force && time - this.#looked < 1) return false
-    this.#looked = time
     if (newestGeneration(this.device) === this.#newest.superblock.generation) return false
     this.#reload()
     return true

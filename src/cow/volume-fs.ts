@@ -434,7 +434,7 @@ export class VolumeFs implements RawFs {
     try {
       return work()
     } catch (error) {
-      if (!(error instanceof DamagedBlock) || !this.#store.latest(true)) throw error
+      if (!(error instanceof DamagedBlock) || !this.#store.latest()) throw error
       return work()
     }
   }

@@ -379,7 +379,7 @@ export class LayerStore {
     this.#mayWrite()
     await using _pin = await this.pin([top])
     const stack = await this.#stack(top)
-    return this.#make(undefined, options, async (writeSet, cacheId) => {
+    return await this.#make(undefined, options, async (writeSet, cacheId) => {
       const progress = jobOptions(options, (done) => ({ type: 'layer:flatten', id: top, done }))
       const splitFile = join(writeSet, TAR_SPLIT)
       const target = await this.#driver.applyTarget?.(cacheId)

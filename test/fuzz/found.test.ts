@@ -18,6 +18,13 @@ const found: Readonly<Record<string, readonly { readonly of: string; readonly st
       of: 'removing an xattr that no namespace has from an object of a lower layer',
       steps: [{ do: 'removexattr', path: 'c', name: 'none' }],
     },
+    {
+      of: 'renaming one of two links of a lower file onto a directory',
+      steps: [
+        { do: 'fs.mkdirs', path: '\xff' },
+        { do: 'fs.rename', path: 'a/a', to: '\xff' },
+      ],
+    },
   ],
   'vfs and btrfs in userspace': [
     { of: 'an xattr of users on a symlink', steps: [{ do: 'removexattr', path: 'c', name: 'user.one' }] },
