@@ -255,7 +255,7 @@ export class VolumeFs implements RawFs {
   }
 
   *prepareCompare(lower: RawFs): Generator<void> {
-    if (!(lower instanceof VolumeFs) || !this.#isComparable(lower)) return
+    if (!this.#isComparable(lower)) return
     this.#store.latest()
     const state = this.#stateWith(lower)
     const written = new Written()
@@ -274,13 +274,13 @@ export class VolumeFs implements RawFs {
 
   /** Of another volume of the same store: costs what the two have not in common. */
   compare(lower: RawFs): Generator<TreeChange> | undefined {
-    if (!(lower instanceof VolumeFs) || !this.#isComparable(lower)) return undefined
+    if (!this.#isComparable(lower)) return undefined
     const written = this.#read(() => this.#preparedFor(lower) ?? this.#writtenSince(lower))
     return compareWritten(written, this, lower, BigInt(ROOT_INODE))
   }
 
-  #isComparable(lower: VolumeFs): boolean {
-    return lower.#store === this.#store
+  #isComparable(lower: RawFs): lower is VolumeFs {
+    return lower instanceof VolumeFs && lower.#store === this.#store
   }
 
   #writtenSince(lower: VolumeFs): Written {

@@ -254,9 +254,9 @@ class RootedFs implements LayerFs {
     if (source.special !== undefined || target.special !== undefined) throw fail('EBUSY')
     if (source.stat === undefined) throw fail('ENOENT')
     if (source.stat.type !== 'directory' && (source.slash || target.slash)) throw fail('ENOTDIR')
+    const isIdle = target.stat?.type === 'directory' || target.path === source.path
     // What fails, or has nothing to do, copies nothing up.
-    const isTaken = target.stat?.type === 'directory' || target.path === source.path
-    if (!isTaken) await this.#prepare('rename', from, source, to)
+    if (!isIdle) await this.#prepare('rename', from, source, to)
     this.#do('rename', from, () => this.raw.rename(source.path, target.path), to)
   }
 

@@ -189,7 +189,7 @@ export class LayerStore {
     const lease = await Lease.take(this.#leases, ids)
     // Whoever looked before the lease was there has ended its removal after this.
     await this.#locked(async () => undefined)
-    return { [Symbol.asyncDispose]: () => lease.end() }
+    return lease
   }
 
   /** Unpacks a layer's tar, plain or compressed. When it resolves, the layer is durable. */
@@ -549,8 +549,7 @@ export class LayerStore {
   /** Under the lock under which it is published: so nobody who looks for leases sees the layer alone. */
   async #pinMade({ chainId: id }: Layer, { onPinned }: MakeOptions): Promise<void> {
     if (onPinned === undefined) return
-    const lease = await Lease.take(this.#leases, [id])
-    onPinned({ [Symbol.asyncDispose]: () => lease.end() })
+    onPinned(await Lease.take(this.#leases, [id]))
   }
 
   async *#tar(id: ChainID): AsyncGenerator<Uint8Array, void, void> {

@@ -6,9 +6,9 @@ import { checkStore } from '../../cow/check.js'
 import { openSharedStore, type SharedStore } from '../../cow/shared-store.js'
 import type { CowStore } from '../../cow/store.js'
 import { VolumeFs } from '../../cow/volume-fs.js'
-import { StoreError } from '../../errors.js'
 import type { CreateOptions, Damage, DriverCapabilities } from '../driver.js'
 import type { LayerVolumes, OpenVolume } from '../volume-driver.js'
+import { isThereAlready, noLayer } from '../refusals.js'
 import { sizeOfQuota } from './quota.js'
 
 export interface PoolSettings {
@@ -66,9 +66,9 @@ export class BtrfsVolumes implements LayerVolumes {
     const limit = sizeOfQuota(options, true)
     const store = await this.#store()
     await store.changeLater(() => {
-      if (store.has(id)) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+      if (store.has(id)) throw isThereAlready(id)
       if (parent !== undefined && !store.has(parent)) {
-        throw new StoreError('LAYER_NOT_FOUND', `btrfs has no layer ${parent}`)
+        throw noLayer('btrfs', parent)
       }
       store.create(id, { from: parent, limit })
     })
@@ -78,7 +78,7 @@ export class BtrfsVolumes implements LayerVolumes {
   async open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<OpenVolume> {
     const store = await this.#store()
     const volume = store.volume(id)
-    if (volume === undefined) throw new StoreError('LAYER_NOT_FOUND', `btrfs has no layer ${id}`)
+    if (volume === undefined) throw noLayer('btrfs', id)
     const raw = new VolumeFs(store, volume, options)
     const close = async (): Promise<void> => {
       raw.close()

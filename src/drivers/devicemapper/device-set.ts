@@ -44,9 +44,8 @@ export interface DeviceSetSettings {
  * 2. A device is made in a transaction: `transaction-metadata` names it and the pool's next transaction id; the thin
  *    device is made; its file is written; the pool takes the id. Each step is on disk before the next.
  * 3. So if the file's id is ahead of the pool's, the device that it names is half made or half deleted. Whoever sees that
- *    under the lock deletes it, and its file. Everybody looks before changing anything; until
- *    then its layer may be listed. The number in there may be one
- *    that another device has: its maker died before he saw that it was taken.
+ *    under the lock deletes it, and its file. Everybody looks before changing anything; until then its layer may be
+ *    listed. The number in there may be one that another device has: its maker died before he saw that it was taken.
  * 4. A layer whose file says `deleted` is there for nobody: one that is being deleted, one that was in use then, or one
  *    that is not yet as it shall be. The next open deletes it.
  * 5. The pool is there while somebody has one of its devices; when it is missing, whoever needs it makes it.

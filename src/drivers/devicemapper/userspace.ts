@@ -8,7 +8,8 @@ import { makeDirectory } from '../../durable/make-directory.js'
 import { StoreError } from '../../errors.js'
 import type { ThinPool } from '../../thin/thin-pool.js'
 import type { CreateOptions, Damage, DriverCapabilities } from '../driver.js'
-import { bytesOf } from '../size.js'
+import { isThereAlready, noLayer } from '../refusals.js'
+import { sizeOption } from '../size.js'
 import type { LayerVolumes, OpenVolume } from '../volume-driver.js'
 import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
 import { DEFAULT_BASE_SIZE, DEFAULT_DATA_SIZE, DEFAULT_METADATA_SIZE, type Resolved } from './options.js'
@@ -88,15 +89,15 @@ export class ThinVolumes implements LayerVolumes {
   }
 
   async create(id: string, parent: string | undefined, options: CreateOptions): Promise<void> {
-    const wanted = sizeOf(options)
+    const wanted = sizeOption('devicemapper', options)
     await this.#files().change(async (pool) => {
       await this.#recover(pool)
       const name = nameOf(id)
       const there = this.#layout.device(name)
-      if (there?.deleted === false) throw new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+      if (there?.deleted === false) throw isThereAlready(id)
       if (there !== undefined) await this.#delete(pool, name, there)
       const origin = this.#layout.device(parent === undefined ? BASE : nameOf(parent))
-      if (origin === undefined || origin.deleted) throw notFound(parent ?? BASE)
+      if (origin === undefined || origin.deleted) throw noLayer('devicemapper', parent ?? BASE)
       const size = wanted ?? BigInt(origin.size)
       if (size < origin.size) throw tooSmall(size, origin.size)
       this.#mustHaveSpace(pool)
@@ -109,7 +110,7 @@ export class ThinVolumes implements LayerVolumes {
 
   async open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<OpenVolume> {
     const record = this.#layout.layer(id)
-    if (record === undefined) throw notFound(id)
+    if (record === undefined) throw noLayer('devicemapper', id)
     const files = this.#files()
     const store = await files.device(record)
     try {
@@ -321,23 +322,8 @@ export class ThinVolumes implements LayerVolumes {
   }
 }
 
-function sizeOf({ storageOptions = {} }: CreateOptions): bigint | undefined {
-  let size: bigint | undefined
-  for (const [name, value] of Object.entries(storageOptions)) {
-    if (name.toLowerCase() !== 'size') {
-      throw new StoreError('ENGINE_UNSUPPORTED', `devicemapper has no storage option ${name} here`)
-    }
-    size = bytesOf(value)
-  }
-  return size
-}
-
 function bytes(count: number): string {
   return `${count} B`
-}
-
-function notFound(id: string): StoreError {
-  return new StoreError('LAYER_NOT_FOUND', `devicemapper has no layer ${id}`)
 }
 
 function noFileSystem(id: string): StoreError {
