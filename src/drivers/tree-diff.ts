@@ -17,8 +17,8 @@ export async function* tarOf(trees: Trees, options: JobOptions): AsyncGenerator<
   let chunk = Buffer.allocUnsafeSlow(CHUNK)
   let used = 0
   let done = 0
-  await inPace(prepareDiff(trees), pace)
-  for (const { bytes } of diffParts(trees)) {
+  const prepared = await inPace(prepareDiff(trees), pace)
+  for (const { bytes } of diffParts(prepared)) {
     // A part is good until the next one is asked for, so its bytes are copied.
     for (let at = 0; at < bytes.length;) {
       const taken = Math.min(CHUNK - used, bytes.length - at)
@@ -39,8 +39,8 @@ export async function* tarOf(trees: Trees, options: JobOptions): AsyncGenerator<
 
 export async function* changesOf(trees: Trees, options: JobOptions): AsyncGenerator<Change, void, void> {
   const pace = new Slices(options)
-  await inPace(prepareDiff(trees), pace)
-  for (const { kind, path } of diffChanges(trees)) {
+  const prepared = await inPace(prepareDiff(trees), pace)
+  for (const { kind, path } of diffChanges(prepared)) {
     const absolute = `/${path}` as ByteString
     yield { kind, path: bytesToText(absolute), pathBytes: bytesToBuffer(absolute) }
     const turn = pace.breathe()
@@ -55,8 +55,8 @@ export async function sizeOf(trees: Trees, options: JobOptions): Promise<number>
   const counted = new Set<string>()
   let size = 0
   try {
-    await inPace(prepareDiff(trees), pace)
-    for (const { kind, path } of diffChanges(trees)) {
+    const prepared = await inPace(prepareDiff(trees), pace)
+    for (const { kind, path } of diffChanges(prepared)) {
       if (kind !== 'delete') size += bytesAt(upper, path, counted)
       const turn = pace.breathe()
       if (turn !== undefined) await turn

@@ -1,6 +1,6 @@
-import { searchTree, LAST_PLACE } from '../sys/btrfs-search.js'
-import { syncfs } from '../sys/syncfs.js'
-import { withDirectory } from '../sys/ioctl.js'
+import { closeSync } from 'node:fs'
+import { searchTree, LAST_PLACE, type TreeItem } from '../sys/btrfs-search.js'
+import { openDirectory } from '../sys/ioctl.js'
 import type { ByteString } from './bytes.js'
 import type { TreeChange } from './compare.js'
 import { compareWritten, type WrittenInodes } from './compare-written.js'
@@ -22,16 +22,24 @@ export interface Snapshot {
  *
  * What neither side wrote since is the same on both. The B-trees tell, by the transactions that wrote their leaves, the
  * inodes that were written; their names lead up to the root. Only what is on the way there is compared.
+ *
+ * @param written what {@link writtenSince} came to
  */
-export function* compareSnapshot(
-  { upper: { root: ours }, lower: { root: theirs }, madeAt }: Snapshot,
+export function compareSnapshot(
+  snapshot: Snapshot,
   upper: RawFs,
   lower: RawFs,
+  written: WrittenInodes = resultOf(writtenSince(snapshot)),
 ): Generator<TreeChange> {
-  const written = new Written(madeAt)
-  written.read(ours)
-  written.read(theirs)
-  yield* compareWritten(written, upper, lower, ROOT_INODE)
+  return compareWritten(written, upper, lower, ROOT_INODE)
+}
+
+/** What either side wrote since, found in small steps. What is not in the B-trees yet, for want of a sync, is not found. */
+export function* writtenSince({ upper, lower, madeAt }: Snapshot): Generator<void, WrittenInodes, void> {
+  const written = new Written(madeAt + 1n)
+  yield* written.find(upper.root)
+  yield* written.find(lower.root)
+  return written
 }
 
 /** The inodes that were written since, and where they are. */
@@ -40,8 +48,8 @@ class Written implements WrittenInodes {
   readonly #inodes = new Set<bigint>()
   readonly #names = new Map<bigint, Set<ByteString>>()
 
-  constructor(madeAt: bigint) {
-    this.#since = madeAt + 1n
+  constructor(since: bigint) {
+    this.#since = since
   }
 
   has(inode: bigint): boolean {
@@ -53,53 +61,89 @@ class Written implements WrittenInodes {
     return this.#names.get(directory) ?? []
   }
 
-  read(root: string): void {
-    withDirectory(root, (fd) => {
-      // What is not in the tree yet, the search does not find.
-      syncfs(fd)
-      const found = [...this.#writtenInodes(fd)]
-      for (const inode of found) this.#inodes.add(inode)
-      const seen = new Set<bigint>()
-      for (const inode of found) this.#wayUp(fd, inode, seen)
-    })
-  }
-
-  *#writtenInodes(fd: number): Generator<bigint> {
-    const first = { object: ROOT_INODE, type: 0, offset: 0n }
-    for (const { object, type, data } of searchTree(fd, { first, last: LAST_PLACE, since: this.#since })) {
-      if (type === INODE_ITEM && data.readBigUInt64LE(8) >= this.#since) yield object
+  *find(root: string): Generator<void, void, void> {
+    const fd = openDirectory(root)
+    try {
+      const named = new Set([ROOT_INODE])
+      const waiting = yield* this.#findInodes(fd, named)
+      for (let inode = waiting.pop(); inode !== undefined; inode = waiting.pop()) {
+        if (named.has(inode)) continue
+        yield
+        named.add(inode)
+        const first = { object: inode, type: INODE_REF, offset: 0n }
+        const last = { object: inode, type: INODE_EXTREF, offset: LAST_PLACE.offset }
+        for (const item of searchTree(fd, { first, last })) waiting.push(...this.#takeNames(item))
+      }
+    } finally {
+      closeSync(fd)
     }
   }
 
-  #wayUp(fd: number, start: bigint, seen: Set<bigint>): void {
-    const waiting = [start]
-    for (let inode = waiting.pop(); inode !== undefined; inode = waiting.pop()) {
-      if (inode === ROOT_INODE || seen.has(inode)) continue
-      seen.add(inode)
-      for (const { directory, name } of namesOfInode(fd, inode)) {
-        const names = this.#names.get(directory)
-        if (names === undefined) this.#names.set(directory, new Set([name]))
-        else names.add(name)
-        waiting.push(directory)
+  /**
+   * An inode's names stand behind it, mostly in the same leaf. Those that are all there are `named`.
+   * @returns the inodes whose names are to be found yet
+   */
+  *#findInodes(fd: number, named: Set<bigint>): Generator<void, bigint[], void> {
+    const first = { object: ROOT_INODE, type: 0, offset: 0n }
+    const waiting: bigint[] = []
+    let current: { readonly inode: bigint; unnamed: number } | undefined
+    const finish = (): void => {
+      if (current?.unnamed === 0) named.add(current.inode)
+      else if (current !== undefined) waiting.push(current.inode)
+    }
+    for (const item of searchTree(fd, { first, last: LAST_PLACE, since: this.#since })) {
+      if (item.type === INODE_ITEM) {
+        finish()
+        current = undefined
+        yield
+        if (item.data.readBigUInt64LE(8) < this.#since) continue
+        this.#inodes.add(item.object)
+        current = { inode: item.object, unnamed: item.data.readUInt32LE(40) }
+      } else if (item.object === current?.inode && item.object !== ROOT_INODE && isOfNames(item)) {
+        const directories = this.#takeNames(item)
+        waiting.push(...directories)
+        current.unnamed -= directories.length
       }
     }
+    finish()
+    return waiting
+  }
+
+  /** @returns the directory of each name */
+  #takeNames(item: TreeItem): bigint[] {
+    return namesOf(item).map(({ directory, name }) => {
+      const names = this.#names.get(directory)
+      if (names === undefined) this.#names.set(directory, new Set([name]))
+      else names.add(name)
+      return directory
+    })
   }
 }
 
-function* namesOfInode(
-  fd: number,
-  inode: bigint,
-): Generator<{ readonly directory: bigint; readonly name: ByteString }> {
-  const first = { object: inode, type: INODE_REF, offset: 0n }
-  const last = { object: inode, type: INODE_EXTREF, offset: LAST_PLACE.offset }
-  for (const { type, offset, data } of searchTree(fd, { first, last })) {
-    const extended = type === INODE_EXTREF
-    for (let at = 0; at < data.length;) {
-      const directory = extended ? data.readBigUInt64LE(at) : offset
-      const start = at + (extended ? 18 : 10)
-      const end = start + data.readUInt16LE(start - 2)
-      yield { directory, name: data.toString('latin1', start, end) as ByteString }
-      at = end
-    }
+function isOfNames({ type }: TreeItem): boolean {
+  return type === INODE_REF || type === INODE_EXTREF
+}
+
+function namesOf({
+  type,
+  offset,
+  data,
+}: TreeItem): { readonly directory: bigint; readonly name: ByteString }[] {
+  const extended = type === INODE_EXTREF
+  const names = []
+  for (let at = 0; at < data.length;) {
+    const directory = extended ? data.readBigUInt64LE(at) : offset
+    const start = at + (extended ? 18 : 10)
+    const end = start + data.readUInt16LE(start - 2)
+    names.push({ directory, name: data.toString('latin1', start, end) as ByteString })
+    at = end
+  }
+  return names
+}
+
+function resultOf<T>(steps: Generator<void, T, void>): T {
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
   }
 }

@@ -19,7 +19,7 @@ export interface CommitJob extends LayerSinks {
 
 /** A {@link CommitJob} whose trees may be filesystems of this thread. */
 export interface Committing extends LayerSinks {
-  readonly source: Parameters<typeof diffParts>[0]
+  readonly source: Parameters<typeof prepareDiff>[0]
   /** Of another thread that makes the record meanwhile. */
   readonly recorder?: RecordEnd | undefined
 }
@@ -32,8 +32,8 @@ export async function commitLayer(job: Committing, pace: Pace): Promise<LayerRes
         ? await OwnRecord.open(splitFile)
         : new GatheredRecord(new RemoteRecord(recorder, splitFile, () => pace.check()))
     using intake = new LayerIntake(job, record)
-    await inPace(prepareDiff(job.source), pace)
-    for (const part of diffParts(job.source)) {
+    const prepared = await inPace(prepareDiff(job.source), pace)
+    for (const part of diffParts(prepared)) {
       intake.bytes(part.bytes)
       intake.part(part)
       pace.progress(intake.tarSize)

@@ -53,11 +53,16 @@ export class Slices implements Pace {
   }
 }
 
-/** Does work that is made of small steps. */
-export async function inPace(steps: Iterable<void>, pace: Pace): Promise<void> {
-  for (const _ of steps) {
-    const turn = pace.breathe()
-    if (turn !== undefined) await turn
+/** Does work that is made of small steps. @returns what it comes to */
+export async function inPace<T>(steps: Generator<void, T, void>, pace: Pace): Promise<T> {
+  try {
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (step.done === true) return step.value
+      const turn = pace.breathe()
+      if (turn !== undefined) await turn
+    }
+  } finally {
+    steps.return(undefined as T)
   }
 }
 

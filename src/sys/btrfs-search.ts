@@ -32,7 +32,7 @@ export const LAST_PLACE: Place = { object: MOST, type: 0xff, offset: MOST }
 /** The items of a B-tree between two places, in order. Needs CAP_SYS_ADMIN. */
 export function* searchTree(fd: number, range: TreeRange): Generator<TreeItem, void, void> {
   const { tree = 0n, first, last, since = 0n } = range
-  const buffer = Buffer.alloc(KEY + (first.object === last.object ? SMALL : BUFFER))
+  const buffer = Buffer.allocUnsafeSlow(KEY + (first.object === last.object ? SMALL : BUFFER))
   for (let next: Place | undefined = first; next !== undefined;) {
     writeKey(buffer, tree, next, last, since)
     ioctl(fd, TREE_SEARCH_V2, buffer, 'BTRFS_IOC_TREE_SEARCH_V2')

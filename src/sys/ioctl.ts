@@ -28,12 +28,17 @@ export function ioctlNumber(fd: number, number: number, argument: number, name: 
   return checked(callWithNumber(fd, number, argument), `ioctl ${name}`)
 }
 
-/** Does `work` on a directory that is open; a symlink is no directory. */
+/** Does `work` on a directory that is open. */
 export function withDirectory<T>(path: HostPath, work: (fd: number) => T): T {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  const fd = openDirectory(path)
   try {
     return work(fd)
   } finally {
     closeSync(fd)
   }
+}
+
+/** A symlink is no directory. */
+export function openDirectory(path: HostPath): number {
+  return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
 }

@@ -2,7 +2,8 @@ import { constants } from 'node:fs'
 import { joinBytes, compareBytes, type ByteString } from '../fs/bytes.js'
 import { compareTrees, xattrsOf, type TreeChange } from '../fs/compare.js'
 import { HostFs } from '../fs/host-fs.js'
-import { compareSnapshot } from '../fs/compare-snapshot.js'
+import { compareSnapshot, writtenSince } from '../fs/compare-snapshot.js'
+import type { WrittenInodes } from '../fs/compare-written.js'
 import { openRawFs } from '../fs/open-raw-fs.js'
 import { readOverlayDir } from '../fs/overlay-marks.js'
 import type { RawFs, RawStat } from '../fs/raw-fs.js'
@@ -23,13 +24,21 @@ export type DiffSource =
   | { readonly form: 'overlay'; readonly upper: HostFsSpec; readonly lowers: readonly HostFsSpec[] }
   /** Two whole trees, compared; without a `lower`, everything is new. */
   | { readonly form: 'compare'; readonly upper: RawFsSpec; readonly lower?: RawFsSpec }
-  /** A btrfs snapshot, made of `lower` by the transaction `madeAt`: only what was written since is compared. */
-  | {
-      readonly form: 'snapshot'
-      readonly upper: HostFsSpec
-      readonly lower: HostFsSpec
-      readonly madeAt: bigint
-    }
+  | SnapshotSource
+
+/**
+ * A btrfs snapshot, made of `lower` by the transaction `madeAt`: only what was written since is compared. Whoever says so
+ * has synced the file system: what is not in its B-trees yet is not found.
+ */
+export interface SnapshotSource {
+  readonly form: 'snapshot'
+  readonly upper: HostFsSpec
+  readonly lower: HostFsSpec
+  readonly madeAt: bigint
+}
+
+/** What {@link prepareDiff} came to. */
+export type PreparedDiff = DiffSource | OpenTrees | (SnapshotSource & { readonly written: WrittenInodes })
 
 /** Trees that are open already; they are compared, and stay open. */
 export interface OpenTrees {
@@ -48,10 +57,7 @@ export interface DiffOptions {
  *
  * A content part's bytes are good until the next part is asked for.
  */
-export function* diffParts(
-  source: DiffSource | OpenTrees,
-  options: DiffOptions = {},
-): Generator<TarPart, void, void> {
+export function* diffParts(source: PreparedDiff, options: DiffOptions = {}): Generator<TarPart, void, void> {
   const trees = open(source)
   try {
     const writer = new EntryWriter(trees.upper, options)
@@ -64,7 +70,7 @@ export function* diffParts(
 
 /** What differs, sorted as the tar is; a directory whose content changed is on the list. */
 export function* diffChanges(
-  source: DiffSource | OpenTrees,
+  source: PreparedDiff,
 ): Generator<{ readonly kind: TreeChange['kind']; readonly path: ByteString }, void, void> {
   const trees = open(source)
   try {
@@ -75,10 +81,13 @@ export function* diffChanges(
   }
 }
 
-/** What the others do before they tell of the first change, in small steps, for trees that are open. */
-export function prepareDiff(source: DiffSource | OpenTrees): Iterable<void> {
-  if ('form' in source || source.lower === undefined) return []
-  return source.upper.prepareCompare?.(source.lower) ?? []
+/** What the others do before they tell of the first change, in small steps. They take what it comes to for the source. */
+export function* prepareDiff(source: DiffSource | OpenTrees): Generator<void, PreparedDiff, void> {
+  if ('form' in source) {
+    return source.form === 'snapshot' ? { ...source, written: yield* writtenSince(source) } : source
+  }
+  if (source.lower !== undefined) yield* source.upper.prepareCompare?.(source.lower) ?? []
+  return source
 }
 
 interface Trees {
@@ -91,7 +100,7 @@ interface Trees {
   close(): void
 }
 
-function open(source: DiffSource | OpenTrees): Trees {
+function open(source: PreparedDiff): Trees {
   if (!('form' in source))
     return {
       ...source,
@@ -107,7 +116,9 @@ function open(source: DiffSource | OpenTrees): Trees {
     lower?.close()
   }
   const compare = () =>
-    source.form === 'snapshot' ? compareSnapshot(source, upper, lower as RawFs) : compareTrees(upper, lower)
+    source.form === 'snapshot'
+      ? compareSnapshot(source, upper, lower as RawFs, 'written' in source ? source.written : undefined)
+      : compareTrees(upper, lower)
   return { upper, lower, overlay: source.form === 'overlay', compare, close }
 }
 

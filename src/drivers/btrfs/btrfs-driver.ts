@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs'
 import { join } from 'node:path'
 import { storeError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
@@ -7,6 +8,8 @@ import type { HostFsSpec } from '../../fs/spec.js'
 import { limitSubvolume } from '../../sys/btrfs-quota.js'
 import { subvolumeInfo } from '../../sys/btrfs-subvolume.js'
 import { fileSystemOf } from '../../sys/file-system.js'
+import { openDirectory } from '../../sys/ioctl.js'
+import { syncfsElsewhere } from '../../sys/syncfs.js'
 import type { ApplyTarget } from '../../tar/apply.js'
 import type { DiffSource } from '../../tar/diff.js'
 import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
@@ -150,9 +153,9 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     const lower = await this.contents(parent)
     if (!this.capabilities.nativeDiff) return { form: 'compare', upper, lower }
     const { parentUuid, madeAt } = subvolumeInfo(upper.root)
-    return parentUuid === subvolumeInfo(lower.root).uuid
-      ? { form: 'snapshot', upper, lower, madeAt }
-      : { form: 'compare', upper, lower }
+    if (parentUuid !== subvolumeInfo(lower.root).uuid) return { form: 'compare', upper, lower }
+    await syncElsewhere(upper.root)
+    return { form: 'snapshot', upper, lower, madeAt }
   }
 
   async contents(id: string): Promise<HostFsSpec> {
@@ -206,5 +209,14 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
 
   #mayWrite(): void {
     if (this.#readOnly) throw isReadOnly()
+  }
+}
+
+async function syncElsewhere(directory: string): Promise<void> {
+  const fd = openDirectory(directory)
+  try {
+    await syncfsElsewhere(fd)
+  } finally {
+    closeSync(fd)
   }
 }
