@@ -10,6 +10,7 @@ const ROOT_INODE = 256n
 const INODE_ITEM = 1
 const INODE_REF = 12
 const INODE_EXTREF = 13
+const TYPES = new Set([INODE_ITEM, INODE_REF, INODE_EXTREF])
 
 export interface Snapshot {
   readonly upper: { readonly root: string }
@@ -91,7 +92,7 @@ class Written implements WrittenInodes {
       if (current?.unnamed === 0) named.add(current.inode)
       else if (current !== undefined) waiting.push(current.inode)
     }
-    for (const item of searchTree(fd, { first, last: LAST_PLACE, since: this.#since })) {
+    for (const item of searchTree(fd, { first, last: LAST_PLACE, since: this.#since, types: TYPES })) {
       if (item.type === INODE_ITEM) {
         finish()
         current = undefined
@@ -99,7 +100,7 @@ class Written implements WrittenInodes {
         if (item.data.readBigUInt64LE(8) < this.#since) continue
         this.#inodes.add(item.object)
         current = { inode: item.object, unnamed: item.data.readUInt32LE(40) }
-      } else if (item.object === current?.inode && item.object !== ROOT_INODE && isOfNames(item)) {
+      } else if (item.object === current?.inode && item.object !== ROOT_INODE) {
         const directories = this.#takeNames(item)
         waiting.push(...directories)
         current.unnamed -= directories.length
@@ -118,10 +119,6 @@ class Written implements WrittenInodes {
       return directory
     })
   }
-}
-
-function isOfNames({ type }: TreeItem): boolean {
-  return type === INODE_REF || type === INODE_EXTREF
 }
 
 function namesOf({

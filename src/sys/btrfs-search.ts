@@ -25,13 +25,15 @@ export interface TreeRange {
   readonly last: Place
   /** Only items of leaves that this transaction or a later one wrote. @default 0n */
   readonly since?: bigint
+  /** Only items of these types. @default all */
+  readonly types?: ReadonlySet<number>
 }
 
 export const LAST_PLACE: Place = { object: MOST, type: 0xff, offset: MOST }
 
 /** The items of a B-tree between two places, in order. Needs CAP_SYS_ADMIN. */
 export function* searchTree(fd: number, range: TreeRange): Generator<TreeItem, void, void> {
-  const { tree = 0n, first, last, since = 0n } = range
+  const { tree = 0n, first, last, since = 0n, types } = range
   const buffer = Buffer.allocUnsafeSlow(KEY + (first.object === last.object ? SMALL : BUFFER))
   for (let next: Place | undefined = first; next !== undefined;) {
     writeKey(buffer, tree, next, last, since)
@@ -39,18 +41,23 @@ export function* searchTree(fd: number, range: TreeRange): Generator<TreeItem, v
     const count = buffer.readUInt32LE(64)
     if (count === 0) return
     let at = KEY
-    let place = next
-    for (let index = 0; index < count; index++) {
-      const length = buffer.readUInt32LE(at + 28)
-      place = {
-        object: buffer.readBigUInt64LE(at + 8),
-        offset: buffer.readBigUInt64LE(at + 16),
-        type: buffer.readUInt32LE(at + 24),
+    for (let index = 1; ; index++) {
+      const end = at + HEADER + buffer.readUInt32LE(at + 28)
+      if (types?.has(buffer.readUInt32LE(at + 24)) !== false) {
+        yield { ...placeAt(buffer, at), data: buffer.subarray(at + HEADER, end) }
       }
-      yield { ...place, data: buffer.subarray(at + HEADER, at + HEADER + length) }
-      at += HEADER + length
+      if (index === count) break
+      at = end
     }
-    next = after(place)
+    next = after(placeAt(buffer, at))
+  }
+}
+
+function placeAt(buffer: Buffer, at: number): Place {
+  return {
+    object: buffer.readBigUInt64LE(at + 8),
+    offset: buffer.readBigUInt64LE(at + 16),
+    type: buffer.readUInt32LE(at + 24),
   }
 }
 
