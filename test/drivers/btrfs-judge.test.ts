@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { expect, it } from 'vitest'
 import { openStore } from '#layerstack/index.js'
 import { startDockerd } from '../support/dockerd.js'
@@ -39,3 +40,29 @@ it(
     expect(names).toEqual(expect.arrayContaining(['etc/base', 'marker']))
   },
 )
+
+it('makes a root that dockerd takes for its own, and works on', unless(reason), async () => {
+  await using place = await btrfsPlace()
+  const [root, exported] = [join(place.path, 'root'), join(place.path, 'export.tar')]
+  mkdirSync(root)
+  {
+    await using store = await openStore({ root, driver: 'btrfs', engine: 'kernel' })
+    const tar = await run('tar', ['-c', '-C', import.meta.dirname, 'openers.ts'])
+    const image = await store.import(Readable.from([tar]), { reference: 'ours:1' })
+    await using container = await store.createContainer(image.id)
+    await container.fs.writeFile('/marker', 'ours')
+    await container.commit({ reference: 'ours:2' })
+  }
+  {
+    await using docker = await startDockerd({ root, driver: 'btrfs' })
+    expect(await docker.imageIds()).toHaveLength(2)
+    await docker.exportImage('ours:2', exported)
+    const names = (await run('tar', ['-tf', exported])).toString().split('\n')
+    expect(names).toEqual(expect.arrayContaining(['openers.ts', 'marker']))
+    await docker.fromBytes(await run('tar', ['-c', '--files-from=/dev/null']), 'import', '-', 'theirs:1')
+    await docker.text('rmi', 'ours:1', 'ours:2')
+  }
+  await using store = await openStore({ root })
+  expect((await store.images()).flatMap(({ references }) => references)).toEqual(['theirs:1'])
+  expect(await store.check()).toMatchObject({ clean: true, problems: [] })
+})

@@ -1,6 +1,16 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -10,9 +20,11 @@ import { fileSystemOf } from '#layerstack/sys/file-system.js'
 import { enterDirectory } from '../support/ledger.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
+import { run } from '../support/program.js'
 import { expectSoundFile, noBtrfs } from './btrfs-place.js'
 
 const SIZE = 256 << 20
+const BTRFS_CHECK = expect.stringContaining('btrfs check') as string
 
 describe('a btrfs in a file of the root', unless(noBtrfs), () => {
   let root: string
@@ -99,22 +111,59 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
   it('is not made anew, nor formatted, where the file holds something else', async () => {
     mkdirSync(join(root, 'layerstack'))
     writeFileSync(image(), 'x'.repeat(1 << 20))
-    await expect(open(loopback)).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
+    await expect(open(loopback)).rejects.toMatchObject({ code: 'STORE_CORRUPT', hint: BTRFS_CHECK })
     expect(statSync(image()).size).toBe(1 << 20)
     expect(readFileSync(image(), 'utf8')).toBe('x'.repeat(1 << 20))
     rmSync(image())
   })
 
-  it('without mkfs.btrfs, or too small for it, leaves nothing behind', async () => {
-    const path = process.env['PATH']
-    try {
-      process.env['PATH'] = '/nowhere'
-      // Root's directories are looked through, too: where it is there, it is found.
-      await (await open(loopback)).cleanup()
-    } finally {
-      process.env['PATH'] = path
+  it('that is cut short stays as it is, and is whole again when what is missing is back', async () => {
+    const driver = await open(loopback)
+    await driver.create('base')
+    await driver.cleanup()
+    const copy = join(root, 'copy')
+    await run('cp', ['--sparse=always', image(), copy])
+    for (const size of [SIZE / 2, 4096, 0]) {
+      truncateSync(image(), size)
+      for (const options of [undefined, loopback]) {
+        await expect(open(options)).rejects.toMatchObject({ code: 'STORE_CORRUPT', hint: BTRFS_CHECK })
+      }
+      expect(statSync(image()).size).toBe(size)
+      expect(mountsBelow(root)).toEqual([])
     }
-    await removeTree(join(root, 'layerstack'))
+    renameSync(copy, image())
+    expect(await (await open()).list()).toEqual(['base'])
+  })
+
+  it.each([
+    ['mkfs.btrfs', 'mount --bind "$EMPTY" /usr/sbin', 'install btrfs-progs'],
+    ['a loop device', 'mount --bind /dev/null /dev/loop-control', 'free a loop device'],
+  ])('says that %s is missing, and leaves nothing behind', async (_, hiding, hint) => {
+    expect(await failureWhere(hiding)).toMatchObject({
+      code: 'ENGINE_UNSUPPORTED',
+      hint: expect.stringContaining(hint),
+    })
+    expect(mountsBelow(root)).toEqual([])
+    await (await open(loopback)).create('base')
+  })
+
+  /** Of an open by a process whose mounts are its own. */
+  async function failureWhere(hiding: string): Promise<unknown> {
+    const empty = join(root, 'empty')
+    mkdirSync(empty)
+    const opening = `
+      import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+      const driverOptions = { loopback: { size: '256M' } }
+      btrfs.open({ root: process.env.ROOT, engine: 'auto', readOnly: false, driverOptions }).then(
+        () => console.log('{}'),
+        ({ code, message, hint }) => console.log(JSON.stringify({ code, message, hint })))`
+    const line = `${hiding} && exec "$NODE" --input-type=module --eval "$OPENING"`
+    const env = { ...process.env, ROOT: root, EMPTY: empty, NODE: process.execPath, OPENING: opening }
+    const cwd = join(import.meta.dirname, '../..')
+    return JSON.parse((await run('unshare', ['--mount', 'sh', '-c', line], { cwd, env })).toString())
+  }
+
+  it('too small for mkfs.btrfs leaves nothing behind', async () => {
     await expect(open({ loopback: { size: '1M' } })).rejects.toMatchObject({
       code: 'SYSTEM',
       message: expect.stringContaining('mkfs.btrfs'),

@@ -1,4 +1,13 @@
-import { constants, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import {
+  constants,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -8,10 +17,10 @@ import type { ByteString } from '#layerstack/fs/bytes.js'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import type { HostFsSpec } from '#layerstack/fs/spec.js'
 import { removeQgroup } from '#layerstack/sys/btrfs-quota.js'
-import { diffChanges, diffParts, type DiffSource } from '#layerstack/tar/diff.js'
+import { diffChanges, diffParts, prepareDiff, type DiffSource } from '#layerstack/tar/diff.js'
 import { rawSteps } from '../fuzz/arbitrary.js'
 import { takeRaw } from '../fuzz/raw-steps.js'
-import { noCalls, notInstalled, unless } from '../support/needs.js'
+import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 import { btrfsPlace, noBtrfs, type BtrfsPlace } from './btrfs-place.js'
 
@@ -85,6 +94,26 @@ describe('btrfs', unless(noBtrfs), () => {
     },
   )
 
+  it('finds in small steps what was written, so that others have the thread meanwhile', async () => {
+    const count = 2000
+    await driver.create('base')
+    await driver.createReadWrite('child', 'base')
+    await inView('child', (_, path) => {
+      for (let index = 0; index < count; index++) {
+        writeFileSync(join(path, `file${index}`), 'x')
+        if (index % 10 === 0) linkSync(join(path, `file${index}`), join(path, `link${index}`))
+      }
+    })
+    const source = await sourceOf('child', 'base')
+    const steps = prepareDiff(source)
+    let taken = 0
+    let step = steps.next()
+    for (; step.done !== true; step = steps.next()) taken++
+    expect(taken).toBeGreaterThanOrEqual(count)
+    expect([...diffChanges(step.value)]).toEqual([...diffChanges(source)])
+    expect([...diffChanges(step.value)]).toHaveLength(count + count / 10)
+  })
+
   async function sourceOf(id: string, parent: string): Promise<DiffSource> {
     return (await driver.diffSource?.(id, parent)) as DiffSource
   }
@@ -109,6 +138,22 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await driver.list()).toEqual([])
     await driver.remove('half')
     expect(await subvolumes()).toEqual([])
+  })
+
+  it('does not put a file system of its own over layers that are there', async () => {
+    await driver.create('base')
+    const wanted = {
+      root,
+      engine: 'auto',
+      readOnly: false,
+      driverOptions: { loopback: { size: '256M' } },
+    } as const
+    await expect(btrfs.open(wanted)).rejects.toMatchObject({
+      code: 'ENGINE_UNSUPPORTED',
+      hint: expect.stringContaining('leave loopback out'),
+    })
+    expect(existsSync(join(root, 'layerstack/btrfs.img'))).toBe(false)
+    expect(await driver.list()).toEqual(['base'])
   })
 
   it('tells what it stands on, and what it can do there', async () => {
@@ -202,6 +247,26 @@ describe('btrfs of an ordinary user', () => {
 })
 
 describe('btrfs elsewhere', () => {
+  it(
+    'mounts no file for who may not mount, and says what to do',
+    unless(noMounts === undefined ? 'this process may mount' : undefined),
+    async () => {
+      const root = mkdtempSync(join(tmpdir(), 'layerstack-no-btrfs-'))
+      const wanted = { root, readOnly: false, driverOptions: { loopback: { size: '256M' } } } as const
+      try {
+        for (const engine of ['kernel', 'auto'] as const) {
+          await expect(btrfs.open({ ...wanted, engine })).rejects.toMatchObject({
+            code: 'ENGINE_UNSUPPORTED',
+            hint: expect.stringContaining('as root'),
+          })
+        }
+        expect(readdirSync(root)).toEqual([])
+      } finally {
+        rmSync(root, { recursive: true, force: true })
+      }
+    },
+  )
+
   it('says what it needs', async () => {
     const root = mkdtempSync(join(tmpdir(), 'layerstack-no-btrfs-'))
     try {

@@ -92,6 +92,15 @@ async function engineFor({ root, engine }: DriverOpenOptions, isLoopback: boolea
   const reason = isLoopback ? Loopback.whyNot() : whyNot(root)
   const best = made ?? (isLoopback || reason === undefined ? 'kernel' : 'userspace')
   const chosen = engine === 'auto' ? best : engine
+  if (isLoopback && made === 'kernel' && !Loopback.isIn(root)) {
+    throw new StoreError(
+      'ENGINE_UNSUPPORTED',
+      'the layers of this root are on its own file system, not in a file',
+      {
+        hint: 'leave loopback out, or make a new root',
+      },
+    )
+  }
   if (made !== undefined && chosen !== made) {
     throw new StoreError('ENGINE_UNSUPPORTED', `the layers of this root were made by the ${made} engine`, {
       hint: `open it with engine '${made}', or make a new root`,
