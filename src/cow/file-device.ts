@@ -9,6 +9,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { promisify } from 'node:util'
+import { isErrno, StoreError } from '../errors.js'
 import { libcAvailable } from '../sys/libc.js'
 import { punchHole } from '../sys/punch-hole.js'
 import type { BlockDevice } from './block.js'
@@ -33,7 +34,7 @@ export class FileDevice implements BlockDevice {
   constructor(path: string, { readOnly = false, capacity = Infinity }: FileDeviceOptions = {}) {
     this.name = path
     this.capacity = capacity
-    this.#fd = openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR | constants.O_CREAT, 0o600)
+    this.#fd = openFile(path, readOnly ? constants.O_RDONLY : constants.O_RDWR | constants.O_CREAT)
   }
 
   /** Bytes of the file. */
@@ -76,4 +77,21 @@ export class FileDevice implements BlockDevice {
     this.#open = false
     closeSync(this.#fd)
   }
+}
+
+function openFile(path: string, flags: number): number {
+  let cause: unknown
+  try {
+    const fd = openSync(path, flags, 0o600)
+    if (fstatSync(fd).isFile()) return fd
+    closeSync(fd)
+  } catch (error) {
+    if (!isErrno(error, 'EISDIR')) throw error
+    cause = error
+  }
+  throw new StoreError('STORE_FOREIGN', `${path} is no file`, {
+    cause,
+    path,
+    hint: 'move it away, or make a new root',
+  })
 }

@@ -1,5 +1,6 @@
-import { realpathSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { syncDirectory } from '../durable/sync-directory.js'
 import { loadChecksum } from './checksum.js'
 import { FileDevice } from './file-device.js'
 import { openGuard, type FileGuard } from './file-guard.js'
@@ -55,7 +56,9 @@ async function open(path: string, { readOnly = false, cache }: SharedStoreOption
   const guard = readOnly ? undefined : await openGuard(`${path}.lock`)
   let device: FileDevice | undefined
   try {
+    const isNew = !existsSync(path)
     device = new FileDevice(path, { readOnly })
+    if (isNew) await syncDirectory(dirname(path))
     const mustExist = device.size > HALF_MADE
     const store = CowStore.open(device, { checksum, cache, readOnly, guard: guard ?? NOBODY, mustExist })
     return { store, guard }

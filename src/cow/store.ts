@@ -500,8 +500,12 @@ function notAStore(
     case 'damaged':
       return new StoreError('STORE_CORRUPT', `both superblocks of ${name} are damaged or gone`, {
         path: name,
+        hint: 'restore it from a backup, or make a new root',
       })
     default:
-      return new StoreError('STORE_FOREIGN', `${name} holds no layers of this library`, { path: name })
+      return new StoreError('STORE_FOREIGN', `${name} holds no layers of this library`, {
+        path: name,
+        hint: 'move it away, or make a new root',
+      })
   }
 }

@@ -39,7 +39,10 @@ export function encodeSuperblock(superblock: Superblock, checksum: Checksum): Bu
   return Buffer.concat(Array.from({ length: BLOCK / SIZE }, () => one))
 }
 
-/** The state of a store: the superblock with the highest generation, of those that are whole. */
+/**
+ * The state of a store: the superblock with the highest generation, of those that are whole. One of another version that is
+ * whole is of a later state, or of one that is not known here.
+ */
 export function findSuperblock(device: BlockDevice, checksum: Checksum): Found {
   const blocks = Buffer.allocUnsafe(SUPERBLOCKS * BLOCK)
   device.read(blocks, 0)
@@ -54,6 +57,7 @@ export function findSuperblock(device: BlockDevice, checksum: Checksum): Found {
       best = found
     }
   }
+  if (other?.kind === 'version') return other
   return best ?? other ?? { kind: 'empty' }
 }
 

@@ -1,4 +1,5 @@
-import { storeError } from '../errors.js'
+import { DamagedBlock } from '../cow/damage.js'
+import { storeError, StoreError } from '../errors.js'
 import { layerFs } from '../fs/rooted-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { OperationOptions } from '../operation.js'
@@ -19,6 +20,8 @@ import { isReadOnly, isThereAlready, noLayer } from './refusals.js'
 /** Where layers are kept as filesystems of our own. A resolved call is on disk. */
 export interface LayerVolumes {
   readonly capabilities: DriverCapabilities
+  /** Makes what is missing, and clears what a crash left; nothing if it is read-only. */
+  recover(): Promise<void>
   exists(id: string): Promise<boolean>
   list(): Promise<string[]>
   /** `NAME_CONFLICT` for an id that is there, `LAYER_NOT_FOUND` for a parent that is not. */
@@ -50,7 +53,10 @@ export interface VolumeDriverSettings {
   readonly readOnly: boolean
 }
 
-/** A driver whose layers are filesystems of our own: no mount, no privilege, any system. */
+/**
+ * A driver whose layers are filesystems of our own: no mount, no privilege, any system. A block that is damaged is
+ * `STORE_CORRUPT` in a call of the driver, and `EIO` in one of a view.
+ */
 export class VolumeDriver implements ProtoDriver, FastPaths {
   readonly name: string
   readonly engine = 'userspace'
@@ -59,7 +65,18 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   readonly #readOnly: boolean
   readonly #views = new HeldViews()
 
-  constructor({ name, volumes, holds, readOnly }: VolumeDriverSettings) {
+  static async open(settings: VolumeDriverSettings): Promise<VolumeDriver> {
+    const { name, volumes } = settings
+    try {
+      await volumes.recover()
+      return new VolumeDriver(settings)
+    } catch (error) {
+      await volumes.close().catch(() => undefined)
+      throw volumeError(error, `could not open the layers of ${name}`)
+    }
+  }
+
+  private constructor({ name, volumes, holds, readOnly }: VolumeDriverSettings) {
     this.name = name
     this.#volumes = volumes
     this.#holds = holds
@@ -76,7 +93,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
     try {
       await this.#volumes.create(id, parent, options)
     } catch (error) {
-      throw storeError(error, 'SYSTEM', `could not create layer ${id}`)
+      throw volumeError(error, `could not create layer ${id}`)
     }
   }
 
@@ -85,7 +102,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   }
 
   get(id: string, options: GetOptions = {}): Promise<LayerView> {
-    return this.#views.get(id, () => this.#open(id, options))
+    return this.#views.get(id, () => typed(`could not open layer ${id}`, () => this.#open(id, options)))
   }
 
   /** What was written through the view is on disk, also while others have it open. */
@@ -94,7 +111,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
       await this.#views.put(id)
       if (!this.#readOnly) await this.#volumes.settle()
     } catch (error) {
-      throw storeError(error, 'SYSTEM', `could not write all of layer ${id} to disk`)
+      throw volumeError(error, `could not write all of layer ${id} to disk`)
     }
   }
 
@@ -102,20 +119,23 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
     checkLayerId(id)
     this.#mayWrite()
     await this.#views.whileUnused(id, this.#holds, async () => {
-      if (await this.#volumes.exists(id)) await this.#volumes.remove(id)
+      await typed(`could not remove layer ${id}`, async () => {
+        if (await this.#volumes.exists(id)) await this.#volumes.remove(id)
+      })
     })
   }
 
   async exists(id: string): Promise<boolean> {
-    return this.#volumes.exists(checkLayerId(id))
+    checkLayerId(id)
+    return typed(`could not look for layer ${id}`, () => this.#volumes.exists(id))
   }
 
   list(): Promise<string[]> {
-    return this.#volumes.list()
+    return typed('could not list the layers', () => this.#volumes.list())
   }
 
   status(): Promise<[key: string, value: string][]> {
-    return this.#volumes.status()
+    return typed('could not tell the state', () => this.#volumes.status())
   }
 
   async metadata(id: string): Promise<Record<string, string>> {
@@ -168,11 +188,30 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   }
 
   async #mustExist(id: string): Promise<void> {
-    if (await this.#volumes.exists(checkLayerId(id))) return
+    if (await this.exists(id)) return
     throw noLayer(this.name, id)
   }
 
   #mayWrite(): void {
     if (this.#readOnly) throw isReadOnly()
   }
+}
+
+async function typed<T>(message: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw volumeError(error, message)
+  }
+}
+
+function volumeError(error: unknown, message: string): unknown {
+  if (!(error instanceof DamagedBlock)) return storeError(error, 'SYSTEM', message)
+  return new StoreError('STORE_CORRUPT', `${message}: block ${error.block} of ${error.device} is damaged`, {
+    cause: error,
+    path: error.device,
+    errno: error.code,
+    syscall: error.syscall,
+    hint: 'store.check() tells what else is; restore the file from a backup, or save what can be read',
+  })
 }

@@ -1,4 +1,6 @@
+import { closeSync, openSync, readSync } from 'node:fs'
 import { BLOCK } from '../cow/block.js'
+import { isErrno } from '../errors.js'
 import { crc32c } from './crc32c.js'
 
 /**
@@ -42,6 +44,24 @@ export interface ThinSuperblock {
   readonly metadataBlocks: number
 }
 
+/** Whether a file holds a pool that this library made: the kernel counts no commits. */
+export function isPoolOfOurs(path: string): boolean {
+  const block = Buffer.alloc(BLOCK)
+  try {
+    const fd = openSync(path, 'r')
+    try {
+      readSync(fd, block, 0, BLOCK, 0)
+    } finally {
+      closeSync(fd)
+    }
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'EISDIR')) return false
+    throw error
+  }
+  const found = decodeSuperblock(block)
+  return !('why' in found) && found.generation > 0
+}
+
 export interface SpaceRoot {
   readonly blocks: number
   readonly allocated: number
@@ -74,14 +94,17 @@ export function encodeSuperblock(superblock: ThinSuperblock): Buffer {
   return seal(block, 0, 'superblock')
 }
 
-/** Why it is none that we can use, as a sentence; else what it says. */
-export function decodeSuperblock(block: Buffer): ThinSuperblock | string {
-  if (block.readBigUInt64LE(32) !== MAGIC) return 'it does not begin as the metadata of a thin pool'
+/** What it says; or why it is none that we can use, as a sentence, and whether it was one. */
+export function decodeSuperblock(
+  block: Buffer,
+): ThinSuperblock | { readonly why: string; readonly isDamaged: boolean } {
+  const foreign = (why: string) => ({ why, isDamaged: false })
+  if (block.readBigUInt64LE(32) !== MAGIC) return foreign('it does not begin as the metadata of a thin pool')
   const damage = complaint(block, 0, 'superblock')
-  if (damage !== undefined) return `its superblock is damaged: ${damage}`
+  if (damage !== undefined) return { why: damage, isDamaged: true }
   const version = block.readUInt32LE(40)
-  if (version < 1 || version > VERSION) return `it is of version ${version}`
-  if (block.readUInt32LE(360) !== 0) return 'it has features that are not known here'
+  if (version < 1 || version > VERSION) return foreign(`it is of version ${version}`)
+  if (block.readUInt32LE(360) !== 0) return foreign('it has features that are not known here')
   return {
     flags: block.readUInt32LE(4),
     generation: number(block, GENERATION_AT),

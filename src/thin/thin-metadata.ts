@@ -85,7 +85,7 @@ export class ThinMetadata implements ThinNodes {
   #indexBlock: number
   #time: number
   #generation: number
-  /** A change was left half done: nothing of this transaction may be written. */
+  /** A change was left half done: what is in memory means nothing, and nothing of this transaction may be written. */
   #failure: unknown
   #changed: boolean
 
@@ -126,7 +126,7 @@ export class ThinMetadata implements ThinNodes {
     device.read(block, 0)
     const isEmpty = block.every((byte) => byte === 0)
     if (isEmpty && mustExist?.() === true) {
-      throw new StoreError('STORE_CORRUPT', `${device.name} has lost what it had`, { path: device.name })
+      throw lost(device.name)
     }
     if (isEmpty && mayMake) {
       const made = new ThinMetadata(device, geometry, undefined)
@@ -135,17 +135,22 @@ export class ThinMetadata implements ThinNodes {
       return made
     }
     const found = decodeSuperblock(block)
-    if (typeof found === 'string') {
-      throw new StoreError('STORE_FOREIGN', `${device.name} is no thin pool of ours: ${found}`, {
-        path: device.name,
-        hint: 'see what thin_check says of it; thin_repair writes what can be saved into a new file',
-      })
-    }
+    if ('why' in found) throw unusable(device.name, found)
     return new ThinMetadata(device, { ...geometry, blockSize: found.dataBlockSize * 512 }, found)
   }
 
   get isChanged(): boolean {
     return this.#changed
+  }
+
+  /** What is in memory can neither be used nor written. */
+  get isLost(): boolean {
+    return this.#failure !== undefined
+  }
+
+  /** Reads what is only needed for changes. Throws `DamagedBlock`. */
+  loadCounts(): void {
+    this.#maps ??= this.#loadMaps()
   }
 
   get status() {
@@ -172,8 +177,10 @@ export class ThinMetadata implements ThinNodes {
   /** `EEXIST` if there is one of the number. */
   createThin(device: number): void {
     if (this.has(device)) throw systemError('EEXIST', 'create_thin')
-    this.#trees.set(device, new ThinTree(this, this.#mappingValues))
-    this.#addDetails(device, 0)
+    this.#change(() => {
+      this.#trees.set(device, new ThinTree(this, this.#mappingValues))
+      this.#addDetails(device, 0)
+    })
   }
 
   createSnapshot(device: number, origin: number): void {
@@ -181,24 +188,28 @@ export class ThinMetadata implements ThinNodes {
     const from = this.#detailsOf(origin)
     if (from === undefined) throw systemError('ENODATA', 'create_snap')
     const { root } = this.#tree(origin)
-    this.increment(root)
-    this.#trees.set(device, new ThinTree(this, this.#mappingValues, root))
-    this.#time++
-    from.snapshotted = this.#time
-    this.#changedDetails.add(origin)
-    this.#addDetails(device, from.mapped)
+    this.#change(() => {
+      this.increment(root)
+      this.#trees.set(device, new ThinTree(this, this.#mappingValues, root))
+      this.#time++
+      from.snapshotted = this.#time
+      this.#changedDetails.add(origin)
+      this.#addDetails(device, from.mapped)
+    })
   }
 
   /** Harmless if there is none. */
   deleteThin(device: number): void {
     if (!this.has(device)) return
-    this.#tree(device).drop()
-    this.#trees.delete(device)
-    this.#details.delete(device)
-    this.#changedDetails.delete(device)
-    this.#roots.delete(device)
-    this.#detailsTree.delete(device)
-    this.#changed = true
+    const tree = this.#tree(device)
+    this.#change(() => {
+      tree.drop()
+      this.#trees.delete(device)
+      this.#details.delete(device)
+      this.#changedDetails.delete(device)
+      this.#roots.delete(device)
+      this.#detailsTree.delete(device)
+    })
   }
 
   mapping(device: number, block: number): Mapping | undefined {
@@ -224,11 +235,12 @@ export class ThinMetadata implements ThinNodes {
     const value = Buffer.alloc(MAPPING_SIZE)
     value.writeUIntLE(this.#time, 0, 3)
     value.writeUIntLE(made, 3, 5)
-    const before = tree.get(block)
-    tree.set(block, value)
-    if (before !== undefined) this.#data.decrement(blockOf(before))
-    else this.#countMapped(device, 1)
-    this.#changed = true
+    this.#change(() => {
+      const before = tree.get(block)
+      tree.set(block, value)
+      if (before !== undefined) this.#data.decrement(blockOf(before))
+      else this.#countMapped(device, 1)
+    })
     return made
   }
 
@@ -237,26 +249,18 @@ export class ThinMetadata implements ThinNodes {
     const tree = this.#tree(device)
     const before = tree.get(block)
     if (before === undefined) return
-    tree.delete(block)
-    this.#data.decrement(blockOf(before))
-    this.#countMapped(device, -1)
-    this.#changed = true
+    this.#change(() => {
+      tree.delete(block)
+      this.#data.decrement(blockOf(before))
+      this.#countMapped(device, -1)
+    })
   }
 
   /** @returns data blocks that nothing uses any more */
   commit(): Iterable<number> {
     if (this.#failure !== undefined) throw this.#failure
     if (!this.#changed) return []
-    for (const [device, tree] of this.#trees) {
-      const root = Buffer.alloc(8)
-      root.writeBigUInt64LE(BigInt(tree.root))
-      if (this.#roots.get(device)?.equals(root) !== true) this.#roots.set(device, root)
-    }
-    for (const device of this.#changedDetails) {
-      this.#detailsTree.set(device, encodeDetails(this.#details.get(device) as Details))
-    }
-    this.#saveDataSpace()
-    this.#saveOwnSpace()
+    this.#change(() => this.#save())
     this.#write()
     this.#generation++
     this.#changedDetails.clear()
@@ -317,11 +321,34 @@ export class ThinMetadata implements ThinNodes {
     this.#space.increment(address)
   }
 
+  #save(): void {
+    for (const [device, tree] of this.#trees) {
+      const root = Buffer.alloc(8)
+      root.writeBigUInt64LE(BigInt(tree.root))
+      if (this.#roots.get(device)?.equals(root) !== true) this.#roots.set(device, root)
+    }
+    for (const device of this.#changedDetails) {
+      this.#detailsTree.set(device, encodeDetails(this.#details.get(device) as Details))
+    }
+    this.#saveDataSpace()
+    this.#saveOwnSpace()
+  }
+
+  #change(work: () => void): void {
+    if (this.#failure !== undefined) throw this.#failure
+    this.#changed = true
+    try {
+      work()
+    } catch (error) {
+      this.#failure = error
+      throw error
+    }
+  }
+
   #addDetails(device: number, mapped: number): void {
     const [created, snapshotted] = [this.#time, this.#time]
     this.#details.set(device, { mapped, transactionId: this.transactionId, created, snapshotted })
     this.#changedDetails.add(device)
-    this.#changed = true
   }
 
   #countMapped(device: number, more: number): void {
@@ -475,14 +502,9 @@ export class ThinMetadata implements ThinNodes {
   }
 
   #allocate(): number {
-    try {
-      const address = this.#space.allocate()
-      this.#fresh.add(address)
-      return address
-    } catch (error) {
-      this.#failure = error
-      throw error
-    }
+    const address = this.#space.allocate()
+    this.#fresh.add(address)
+    return address
   }
 
   #keep(node: ThinNode): ThinNode {
@@ -490,6 +512,21 @@ export class ThinMetadata implements ThinNodes {
     this.#nodes.set(node.address, node)
     return node
   }
+}
+
+/** What was there is gone. */
+export function lost(path: string): StoreError {
+  return new StoreError('STORE_CORRUPT', `${path} has lost what it had`, {
+    path,
+    hint: 'restore it from a backup, or make a new root',
+  })
+}
+
+function unusable(path: string, { why, isDamaged }: { why: string; isDamaged: boolean }): StoreError {
+  const hint = 'see what thin_check says of it; thin_repair writes what can be saved into a new file'
+  if (isDamaged)
+    return new StoreError('STORE_CORRUPT', `the superblock of ${path} is damaged: ${why}`, { path, hint })
+  return new StoreError('STORE_FOREIGN', `${path} is no thin pool of ours: ${why}`, { path, hint })
 }
 
 function saveCount(tree: ThinTree, block: number, count: number): void {

@@ -81,7 +81,7 @@ export class ThinPool {
 
   release(): void {
     if (--this.#users > 0) return
-    if (!this.metadata.isChanged) return this.#giveUp()
+    if (!this.metadata.isChanged || this.metadata.isLost) return this.#giveUp()
     // What is written here was not promised to anybody: blocks that were discarded after a commit.
     this.#leaving = this.commitLater()
       .catch(() => undefined)

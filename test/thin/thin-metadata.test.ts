@@ -117,16 +117,54 @@ describe('the metadata of a thin pool', () => {
         const pool = open(damaged)
         for (let id = 1; id < 7; id++) if (pool.has(id)) pool.deleteThin(id)
       } catch (error) {
-        expect(error).toMatchObject(block === 0 ? { code: 'STORE_FOREIGN' } : { code: 'EIO', block })
+        expect(error).toMatchObject(block === 0 ? { code: 'STORE_CORRUPT' } : { code: 'EIO', block })
         found++
       }
     }
     expect(found).toBeGreaterThan(10)
+    console.log(`${found} of ${used.size} blocks found damaged`)
     const foreign = new MemoryDevice()
     foreign.write(Buffer.alloc(9000, 'not a pool'), 0)
     expect(() => open(foreign)).toThrow(expect.objectContaining({ code: 'STORE_FOREIGN' }))
   })
 })
+
+describe('a change that meets a damaged block', () => {
+  it('is not written, nor is anything after it, and what is on disk stays as it is', () => {
+    const { device } = filled()
+    const used = new Set(device.log.flatMap((each) => (each.do === 'write' ? [each.offset / BLOCK] : [])))
+    let cut = 0
+    for (const block of used) {
+      const damaged = device.copy()
+      damaged.flip(block * BLOCK + 100)
+      if (!isOpened(damaged)) continue
+      const pool = open(damaged)
+      for (let id = 1; id < 7 && !pool.isLost; id++) {
+        try {
+          pool.deleteThin(id)
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'EIO', block })
+        }
+      }
+      if (!pool.isLost) continue
+      damaged.log.length = 0
+      expect(() => pool.commit()).toThrow(`block ${block} of memory is damaged`)
+      expect(() => pool.createThin(99)).toThrow(`block ${block} of memory is damaged`)
+      expect(damaged.log).toEqual([])
+      cut++
+    }
+    expect(cut).toBeGreaterThan(3)
+  })
+})
+
+function isOpened(device: MemoryDevice): boolean {
+  try {
+    open(device)
+    return true
+  } catch {
+    return false
+  }
+}
 
 function filled() {
   const device = new MemoryDevice()

@@ -29,9 +29,8 @@ export const btrfs: DriverFactory = {
     if ((await engineFor(options, isLoopback)) === 'userspace') {
       if (attributes !== undefined && attributes !== 'native') throw keptAside(attributes)
       const volumes = new BtrfsVolumes({ home, readOnly, cache })
-      await volumes.recover()
       const holds = new LayerHolds(join(root, 'layerstack', 'holds', 'btrfs'))
-      return naiveDiff(new VolumeDriver({ name: 'btrfs', volumes, holds, readOnly }))
+      return naiveDiff(await VolumeDriver.open({ name: 'btrfs', volumes, holds, readOnly }))
     }
     const loopback = isLoopback ? new Loopback({ root, readOnly, size: loopbackSize }) : undefined
     await loopback?.attach()

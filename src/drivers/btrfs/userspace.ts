@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BLOCK } from '../../cow/block.js'
 import { checkStore } from '../../cow/check.js'
 import { openSharedStore, type SharedStore } from '../../cow/shared-store.js'
 import type { CowStore } from '../../cow/store.js'
 import { VolumeFs } from '../../cow/volume-fs.js'
+import { makeDirectory } from '../../durable/make-directory.js'
 import type { CreateOptions, Damage, DriverCapabilities } from '../driver.js'
 import type { LayerVolumes, OpenVolume } from '../volume-driver.js'
 import { isThereAlready, noLayer } from '../refusals.js'
@@ -148,7 +148,7 @@ export class BtrfsVolumes implements LayerVolumes {
   }
 
   async #openPool(): Promise<SharedStore> {
-    if (!this.#readOnly) await mkdir(this.#home, { recursive: true, mode: 0o710 })
+    if (!this.#readOnly) await makeDirectory(this.#home, { mode: 0o710 })
     return openSharedStore(poolFile(this.#home), { readOnly: this.#readOnly, cache: this.#cache })
   }
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { makeDirectory } from '../../durable/make-directory.js'
 import { isErrno, StoreError } from '../../errors.js'
+import { isPoolOfOurs } from '../../thin/format.js'
 import { hasCapability } from '../../sys/capabilities.js'
 import { dmKnowsTarget } from '../../sys/dm.js'
 import { libcAvailable } from '../../sys/libc.js'
@@ -61,8 +62,7 @@ export const devicemapper: DriverFactory = {
 
 /** The one that made the devices of this root; in a new root the kernel's, where it works. */
 function engineFor({ engine }: DriverOpenOptions, layout: DeviceMapperLayout): Engine {
-  const ours = layout.set().baseFileSystem === OUR_FILE_SYSTEM
-  const made = ours ? 'userspace' : layout.names().length > 0 ? 'kernel' : undefined
+  const made = madeBy(layout)
   const reason = engine === 'userspace' || made === 'userspace' ? undefined : whyNot()
   const chosen = engine === 'auto' ? (made ?? (reason === undefined ? 'kernel' : 'userspace')) : engine
   if (made !== undefined && chosen !== made) {
@@ -78,6 +78,13 @@ function engineFor({ engine }: DriverOpenOptions, layout: DeviceMapperLayout): E
   return chosen
 }
 
+function madeBy(layout: DeviceMapperLayout): Engine | undefined {
+  const { baseFileSystem } = layout.set()
+  if (baseFileSystem === OUR_FILE_SYSTEM) return 'userspace'
+  if (layout.names().length === 0) return undefined
+  return baseFileSystem === '' && isPoolOfOurs(layout.metadataFile) ? 'userspace' : 'kernel'
+}
+
 async function openUserspace(
   { root, readOnly }: DriverOpenOptions,
   layout: DeviceMapperLayout,
@@ -91,14 +98,8 @@ async function openUserspace(
   const lockFile = join(root, 'layerstack', 'devicemapper.lock')
   const reserveFile = join(root, 'layerstack', 'devicemapper.reserve')
   const volumes = new ThinVolumes({ layout, lockFile, reserveFile, options, readOnly })
-  try {
-    await volumes.recover()
-  } catch (error) {
-    await volumes.close()
-    throw error
-  }
   const holds = new LayerHolds(join(root, 'layerstack', 'holds', 'devicemapper'))
-  return naiveDiff(new VolumeDriver({ name: 'devicemapper', volumes, holds, readOnly }))
+  return naiveDiff(await VolumeDriver.open({ name: 'devicemapper', volumes, holds, readOnly }))
 }
 
 function whyNot(): string | undefined {

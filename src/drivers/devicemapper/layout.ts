@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../../durable/atomic-file.js'
+import { makeDirectory } from '../../durable/make-directory.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno, StoreError } from '../../errors.js'
 import { deviceMajor, deviceMinor } from '../../sys/mknod.js'
@@ -68,9 +69,9 @@ export class DeviceMapperLayout {
 
   async make(): Promise<void> {
     for (const directory of ['', 'metadata', 'devicemapper']) {
-      await mkdir(join(this.home, directory), { recursive: true, mode: 0o700 })
+      await makeDirectory(join(this.home, directory), { mode: 0o700 })
     }
-    await mkdir(join(this.home, 'mnt'), { recursive: true, mode: 0o755 })
+    await makeDirectory(join(this.home, 'mnt'), { mode: 0o755 })
   }
 
   get dataFile(): string {

@@ -1,16 +1,18 @@
-import { realpathSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BlockDevice } from '../../cow/block.js'
 import { loadChecksum, type Checksum } from '../../cow/checksum.js'
 import { FileDevice } from '../../cow/file-device.js'
 import { openGuard, type FileGuard } from '../../cow/file-guard.js'
 import { CowStore } from '../../cow/store.js'
+import { syncDirectory } from '../../durable/sync-directory.js'
 import { Turns } from '../../durable/turns.js'
 import { isNoSpace, StoreError } from '../../errors.js'
-import type { PoolGeometry } from '../../thin/thin-metadata.js'
+import { lost, type PoolGeometry } from '../../thin/thin-metadata.js'
 import { Reserve, withReserve } from '../../thin/reserve.js'
 import { ThinPool } from '../../thin/thin-pool.js'
-import type { DeviceMapperLayout, DeviceRecord } from './layout.js'
+import { BASE, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
 
 /** For others of this process, in ms: as long as it takes. */
 const FOREVER = 1 << 30
@@ -95,7 +97,10 @@ export class ThinFiles {
     }
   }
 
-  /** Opens a device's file system, or what is open already; on a new device it is made. */
+  /**
+   * Opens a device's file system, or what is open already; on a new device it is made. `STORE_CORRUPT` if the pool has no
+   * such device.
+   */
   async device({ deviceId, size }: DeviceRecord, isNew = false): Promise<CowStore> {
     const { pool, checksum } = await this.#open()
     for (let closing = this.#closing.get(deviceId); closing !== undefined;) {
@@ -104,7 +109,8 @@ export class ThinFiles {
     }
     let open = this.#devices.get(deviceId)
     if (open === undefined) {
-      const { readOnly, cache } = this.#settings
+      const { readOnly, cache, layout } = this.#settings
+      if (!pool.consistently((metadata) => metadata.has(deviceId))) throw noDevice(deviceId, layout)
       const guard = {
         tryAcquire: () => {
           this.#letOthersIn(pool)
@@ -167,12 +173,18 @@ export class ThinFiles {
     try {
       if (!readOnly) guard = await openGuard(lockFile)
       const reserve = new Reserve(reserveFile)
-      const [metadata, data] = [layout.metadataFile, layout.dataFile].map((path) => {
+      const mustExist = (): boolean => layout.names().length > 0
+      const open = (path: string): BlockDevice => {
         const file = new FileDevice(path, { readOnly })
         files.push(file)
+        if (file.size === 0 && hasLayers(layout)) throw lost(path)
         return withReserve(file, reserve)
-      }) as [BlockDevice, BlockDevice]
-      const mustExist = (): boolean => layout.names().length > 0
+      }
+      const paths = [layout.metadataFile, layout.dataFile]
+      const missing = paths.filter((path) => !existsSync(path))
+      if (missing[0] !== undefined && mustExist()) throw lost(missing[0])
+      const [metadata, data] = paths.map(open) as [BlockDevice, BlockDevice]
+      if (missing.length > 0) await syncDirectory(dirname(layout.dataFile))
       const pool = new ThinPool({ metadata, data, geometry, readOnly, mustExist, guard })
       const close = async (): Promise<void> => {
         await pool.settled()
@@ -200,6 +212,19 @@ export class ThinFiles {
     for (const { store } of this.#devices.values()) store.commitNow()
     pool.releaseNow()
   }
+}
+
+/** There is a device that was written to. */
+function hasLayers(layout: DeviceMapperLayout): boolean {
+  for (const { name, record } of layout.devices()) if (name !== BASE || record.initialized) return true
+  return false
+}
+
+export function noDevice(deviceId: number, { metadataFile }: DeviceMapperLayout): StoreError {
+  return new StoreError('STORE_CORRUPT', `the pool in ${metadataFile} has no thin device ${deviceId}`, {
+    path: metadataFile,
+    hint: 'restore the files of the pool together, from one backup; or remove the layer',
+  })
 }
 
 function locked(path: string): StoreError {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { BLOCK } from '../../cow/block.js'
 import { checkStore } from '../../cow/check.js'
+import { DamagedBlock } from '../../cow/damage.js'
 import type { CowStore } from '../../cow/store.js'
 import { VolumeFs } from '../../cow/volume-fs.js'
 import { makeDirectory } from '../../durable/make-directory.js'
@@ -13,7 +14,7 @@ import { sizeOption } from '../size.js'
 import type { LayerVolumes, OpenVolume } from '../volume-driver.js'
 import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
 import { DEFAULT_BASE_SIZE, DEFAULT_DATA_SIZE, DEFAULT_METADATA_SIZE, type Resolved } from './options.js'
-import { shareThinFiles, type ThinFiles } from './thin-files.js'
+import { noDevice, shareThinFiles, type ThinFiles } from './thin-files.js'
 
 export interface ThinVolumesSettings {
   readonly layout: DeviceMapperLayout
@@ -70,18 +71,16 @@ export class ThinVolumes implements LayerVolumes {
     await makeDirectory(dirname(this.#lockFile), { mode: 0o710 })
     await this.#files().change(async (pool) => {
       await this.#recover(pool)
-      for (const name of this.#layout.names()) {
-        const record = this.#layout.device(name)
-        if (record?.deleted === true) await this.#delete(pool, name, record)
-      }
-      const base = this.#layout.device(BASE)
-      if (base?.initialized !== true) await this.#makeBase(pool, base)
-      else if (this.#options.baseSize !== undefined) await this.#growBase(base, this.#options.baseSize)
+      const base = this.#base
+      if (base?.initialized !== true || !pool.metadata.has(base.deviceId)) await this.#makeBase(pool, base)
+      else await this.#keepBase(base)
     })
+    for (const { name, record } of [...this.#layout.devices()])
+      if (record.deleted) await this.#reap(name, record)
   }
 
   async exists(id: string): Promise<boolean> {
-    return this.#layout.layer(id) !== undefined
+    return this.#layout.has(id)
   }
 
   async list(): Promise<string[]> {
@@ -98,6 +97,7 @@ export class ThinVolumes implements LayerVolumes {
       if (there !== undefined) await this.#delete(pool, name, there)
       const origin = this.#layout.device(parent === undefined ? BASE : nameOf(parent))
       if (origin === undefined || origin.deleted) throw noLayer('devicemapper', parent ?? BASE)
+      if (!pool.metadata.has(origin.deviceId)) throw noDevice(origin.deviceId, this.#layout)
       const size = wanted ?? BigInt(origin.size)
       if (size < origin.size) throw tooSmall(size, origin.size)
       this.#mustHaveSpace(pool)
@@ -132,10 +132,10 @@ export class ThinVolumes implements LayerVolumes {
     await this.#files().changeUrgently(async (pool) => {
       await this.#recover(pool)
       const name = nameOf(id)
+      if (this.#layout.isDamaged(name)) return this.#layout.dropDevice(name)
       const record = this.#layout.device(name)
-      if (record === undefined) return
-      if (!record.deleted) await this.#layout.saveDevice(name, { ...record, deleted: true })
-      await this.#delete(pool, name, record)
+      if (record === undefined) await pool.commitLater()
+      else await this.#delete(pool, name, record)
     })
   }
 
@@ -151,7 +151,7 @@ export class ThinVolumes implements LayerVolumes {
     const rows: [string, string][] = [
       ['Data file', this.#layout.dataFile],
       ['Metadata file', this.#layout.metadataFile],
-      ['Base Device Size', bytes(this.#layout.device(BASE)?.size ?? 0)],
+      ['Base Device Size', bytes(this.#base?.size ?? 0)],
       ['Backing Filesystem', OUR_FILE_SYSTEM],
     ]
     if (!existsSync(this.#layout.metadataFile)) return rows
@@ -177,7 +177,7 @@ export class ThinVolumes implements LayerVolumes {
 
   async check(signal: AbortSignal | undefined): Promise<Damage[]> {
     if (!existsSync(this.#layout.metadataFile)) return []
-    const found: Damage[] = []
+    const found = await this.#checkCounts()
     for (const layer of this.#layout.layers()) found.push(...(await this.#checkDevice(layer, signal)))
     return found
   }
@@ -189,20 +189,37 @@ export class ThinVolumes implements LayerVolumes {
   }
 
   async #checkDevice(layer: string, signal: AbortSignal | undefined): Promise<Damage[]> {
-    const record = this.#layout.layer(layer)
-    if (record === undefined) return []
     const path = this.#layout.dataFile
+    let record: DeviceRecord | undefined
     let store: CowStore | undefined
     try {
+      record = this.#layout.layer(layer)
+      if (record === undefined) return []
       store = await this.#files().device(record)
       const findings = await checkStore(store, signal)
       return findings.map(({ block, what }) => ({ path, layer, detail: `block ${block}: ${what}` }))
     } catch (error) {
       signal?.throwIfAborted()
-      return [{ path, layer, detail: (error as Error).message }]
+      return [damageOf(error, path, layer)]
     } finally {
-      if (store !== undefined) await this.#files().closeDevice(record.deviceId)
+      if (record !== undefined && store !== undefined) await this.#files().closeDevice(record.deviceId)
     }
+  }
+
+  /** Who only reads needs no counts. */
+  async #checkCounts(): Promise<Damage[]> {
+    try {
+      const pool = await this.#files().pool()
+      pool.consistently((metadata) => metadata.loadCounts())
+      return []
+    } catch (error) {
+      return [damageOf(error, this.#layout.metadataFile)]
+    }
+  }
+
+  /** A damaged file is as good as none: another base can be made. */
+  get #base(): DeviceRecord | undefined {
+    return this.#layout.isDamaged(BASE) ? undefined : this.#layout.device(BASE)
   }
 
   #files(): ThinFiles {
@@ -238,7 +255,7 @@ export class ThinVolumes implements LayerVolumes {
 
   async #makeBase(pool: ThinPool, half: DeviceRecord | undefined): Promise<void> {
     if (half !== undefined) await this.#delete(pool, BASE, half)
-    const size = Number(this.#options.baseSize ?? DEFAULT_BASE_SIZE)
+    const size = Number(this.#options.baseSize ?? half?.size ?? DEFAULT_BASE_SIZE)
     const record = await this.#make(pool, BASE, { size, initialized: false }, (deviceId) =>
       pool.metadata.createThin(deviceId),
     )
@@ -249,12 +266,32 @@ export class ThinVolumes implements LayerVolumes {
     } finally {
       await this.#files().closeDevice(record.deviceId)
     }
+    await this.#saveSet(record)
+    await this.#layout.saveDevice(BASE, { ...record, initialized: true })
+  }
+
+  async #saveSet({ deviceId, ...base }: DeviceRecord): Promise<void> {
+    const { id } = await this.#files().device({ deviceId, ...base })
+    await this.#files().closeDevice(deviceId)
     await this.#layout.saveSet({
-      nextDeviceId: record.deviceId,
-      baseUuid: store.id.toString(16),
+      nextDeviceId: deviceId,
+      baseUuid: id.toString(16),
       baseFileSystem: OUR_FILE_SYSTEM,
     })
-    await this.#layout.saveDevice(BASE, { ...record, initialized: true })
+  }
+
+  async #keepBase(base: DeviceRecord): Promise<void> {
+    if (this.#layout.set().baseFileSystem !== OUR_FILE_SYSTEM) await this.#saveSet(base)
+    if (this.#options.baseSize !== undefined) await this.#growBase(base, this.#options.baseSize)
+  }
+
+  /** Deletes what was to be deleted; what is damaged stays. */
+  async #reap(name: string, record: DeviceRecord): Promise<void> {
+    try {
+      await this.#files().change((pool) => this.#delete(pool, name, record))
+    } catch (error) {
+      if (!(error instanceof DamagedBlock)) throw error
+    }
   }
 
   /** The file system takes what its device has: no layer needs the old size. */
@@ -291,7 +328,12 @@ export class ThinVolumes implements LayerVolumes {
   async #delete(pool: ThinPool, name: string, { deviceId }: DeviceRecord): Promise<void> {
     const id = pool.metadata.transactionId + 1
     await this.#layout.saveTransaction({ id, name, deviceId })
-    pool.metadata.deleteThin(deviceId)
+    try {
+      pool.metadata.deleteThin(deviceId)
+    } catch (error) {
+      await this.#layout.dropTransaction()
+      throw error
+    }
     await this.#layout.dropDevice(name)
     pool.metadata.transactionId = id
     await pool.commitLater()
@@ -324,6 +366,11 @@ export class ThinVolumes implements LayerVolumes {
 
 function bytes(count: number): string {
   return `${count} B`
+}
+
+function damageOf(error: unknown, path: string, layer?: string): Damage {
+  const { message: detail, path: where } = error as Error & { readonly path?: string }
+  return { path: error instanceof StoreError && where !== undefined ? where : path, layer, detail }
 }
 
 function noFileSystem(id: string): StoreError {
