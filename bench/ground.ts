@@ -23,7 +23,7 @@ export interface Writable extends AsyncDisposable {
   close(): Promise<void>
 }
 
-export type Layers = readonly (readonly InputFile[])[]
+export type Layers = readonly Iterable<InputFile>[]
 
 export async function driverGround(side: DriverSide, layers: Layers): Promise<Ground> {
   const driver = await side.openDriver()

@@ -18,14 +18,30 @@ export interface InputFile {
   readonly size: number
 }
 
+/** Files that are made as they are asked for: who has no use for them has none in memory. */
+export interface InputTree extends Iterable<InputFile> {
+  /** Bytes that they take on disk. */
+  readonly space: number
+}
+
 const NOISE = noise(MIB)
+const DISK_BLOCK = 4 * KIB
 
 /** `count` files of one size, a hundred to a directory. */
-export function manyFiles(count: number, size: number, below = 'tree'): InputFile[] {
-  return Array.from({ length: count }, (_, index) => ({
-    path: `${below}/${String(Math.floor(index / 100)).padStart(4, '0')}/${String(index).padStart(6, '0')}`,
-    size,
-  }))
+export function manyFiles(count: number, size: number, below = 'tree'): InputTree {
+  return {
+    space: count * Math.max(size, DISK_BLOCK),
+    *[Symbol.iterator]() {
+      for (let index = 0; index < count; index++) {
+        const directory = String(Math.floor(index / 100)).padStart(4, '0')
+        yield { path: `${below}/${directory}/${String(index).padStart(6, '0')}`, size }
+      }
+    },
+  }
+}
+
+export function oneFile(path: string, size: number): InputTree {
+  return { space: Math.max(size, DISK_BLOCK), [Symbol.iterator]: () => [{ path, size }].values() }
 }
 
 export function content(size: number): Buffer {

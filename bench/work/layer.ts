@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Container } from 'layerstack'
 import { stack, type Layers } from '../ground.js'
-import { GIB, manyFiles, tarOf, writeTree, type InputFile } from '../inputs.js'
+import { GIB, manyFiles, oneFile, tarOf, writeTree, type InputTree } from '../inputs.js'
 import { dockerPeer } from '../peers/docker.js'
 import { podmanPeer } from '../peers/podman.js'
 import { shell, syncDisk } from '../peers/program.js'
@@ -13,8 +13,8 @@ import { task, type DriverSide, type Place, type Task, type Workload } from '../
 /** What was done in a container: files that were added, over what there was. */
 export interface Edit {
   readonly name: string
-  readonly below: readonly InputFile[]
-  readonly files: readonly InputFile[]
+  readonly below: InputTree
+  readonly files: InputTree
   readonly heavy?: boolean
 }
 
@@ -26,7 +26,7 @@ export const edits: Readonly<Record<'few' | 'many' | 'huge' | 'fewInMany', Edit>
   huge: {
     name: 'a file of 1 GiB',
     below: manyFiles(100, SMALL, 'below'),
-    files: [{ path: 'huge', size: GIB }],
+    files: oneFile('huge', GIB),
     heavy: true,
   },
   fewInMany: {
@@ -114,8 +114,7 @@ export function commit(edit: Edit, consume: boolean): Workload {
 }
 
 function common(group: string, { name, heavy, files, below }: Edit) {
-  const bytes = [...files, ...below].reduce((sum, { size }) => sum + Math.max(size, 4096), 0)
-  return { name: `${group}/${name}`, heavy: heavy ?? false, space: 2 * bytes }
+  return { name: `${group}/${name}`, heavy: heavy ?? false, space: 2 * (files.space + below.space) }
 }
 
 interface Worked {

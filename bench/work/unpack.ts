@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { GIB, manyFiles, tarOf, writeTar, type InputFile } from '../inputs.js'
+import { GIB, manyFiles, oneFile, tarOf, writeTar, type InputTree } from '../inputs.js'
 import { dockerPeer } from '../peers/docker.js'
 import { podmanPeer } from '../peers/podman.js'
 import { shell, syncDisk } from '../peers/program.js'
@@ -9,13 +9,13 @@ import { task, type Place, type Task, type Workload } from '../workload.js'
 
 export interface Tar {
   readonly name: string
-  readonly files: readonly InputFile[]
+  readonly files: InputTree
   readonly heavy?: boolean
 }
 
 export const tars: Readonly<Record<'many' | 'huge', Tar>> = {
   many: { name: '10,000 files', files: manyFiles(10_000, 1000) },
-  huge: { name: 'a file of 1 GiB', files: [{ path: 'huge', size: GIB }], heavy: true },
+  huge: { name: 'a file of 1 GiB', files: oneFile('huge', GIB), heavy: true },
 }
 
 /** The driver alone: a layer is made and a tar applied to it. */
@@ -24,7 +24,7 @@ export function apply({ name, files, heavy = false }: Tar): Workload {
     name: `apply/${name}`,
     about: `create and applyDiff of a layer: ${name}`,
     heavy,
-    space: 2 * sizeOf(files),
+    space: 2 * files.space,
     driver: async (side) => {
       const driver = await side.openDriver()
       const tar = await tarFile(side, files)
@@ -51,7 +51,7 @@ export function importTar({ name, files, heavy = false }: Tar): Workload {
     name: `import/${name}`,
     about: `an image of one layer, of a tar: ${name}`,
     heavy,
-    space: 2 * sizeOf(files),
+    space: 2 * files.space,
     driver: async (side) => {
       const store = await side.openStore()
       const tar = await tarFile(side, files)
@@ -92,12 +92,7 @@ export function importTar({ name, files, heavy = false }: Tar): Workload {
   }
 }
 
-async function unpacked(
-  place: Place,
-  files: readonly InputFile[],
-  phase: string,
-  line: string,
-): Promise<Task> {
+async function unpacked(place: Place, files: InputTree, phase: string, line: string): Promise<Task> {
   const tar = await tarFile(place, files)
   const tree = join(place.directory, 'tree')
   return task(async (clock) => {
@@ -108,10 +103,6 @@ async function unpacked(
   })
 }
 
-function tarFile({ directory }: Place, files: readonly InputFile[]): Promise<string> {
+function tarFile({ directory }: Place, files: InputTree): Promise<string> {
   return writeTar(join(directory, 'layer.tar'), tarOf(files))
-}
-
-function sizeOf(files: readonly InputFile[]): number {
-  return files.reduce((sum, { size }) => sum + Math.max(size, 4096), 0)
 }
