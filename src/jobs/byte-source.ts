@@ -24,24 +24,29 @@ const CHUNK = 1 << 19
  * Reads synchronously: for a worker thread, or for one chunk at a time between other work.
  * @param buffer what the next chunk of a file is read to, by default memory of its own
  */
-export function bytesOf(source: ByteSource, buffer = freshBuffer): AsyncIterable<Uint8Array> {
+export function bytesOf(
+  source: ByteSource,
+  buffer: (wanted?: number) => Buffer = freshBuffer,
+): AsyncIterable<Uint8Array> {
   return 'chunks' in source ? source.chunks : readRange(source, buffer)
 }
 
-export function freshBuffer(): Buffer {
-  return Buffer.allocUnsafeSlow(CHUNK)
+/** No larger than a chunk. */
+export function freshBuffer(wanted = CHUNK): Buffer {
+  return Buffer.allocUnsafeSlow(Math.min(wanted, CHUNK))
 }
 
 async function* readRange(
   range: FileRange,
-  nextBuffer: () => Buffer,
+  nextBuffer: (wanted?: number) => Buffer,
 ): AsyncGenerator<Uint8Array, void, void> {
   const { path, offset = 0, length } = range
   const file = openSync(path, 'r')
   try {
     for (let at = 0; at !== length;) {
-      const buffer = nextBuffer()
-      const wanted = Math.min(buffer.length, (length ?? Infinity) - at)
+      const left = length === undefined ? undefined : length - at
+      const buffer = nextBuffer(left)
+      const wanted = Math.min(buffer.length, left ?? Infinity)
       const read = readSync(file, buffer, 0, wanted, offset + at)
       if (read === 0) {
         if (length === undefined) return

@@ -12,8 +12,9 @@ const CLOSED = 1
 /** How often one looks up who waits, should the other thread be gone. */
 const PATIENCE_MS = 200
 
-export function ringMemory(): RingMemory {
-  return { slots: new SharedArrayBuffer(COUNT * SLOT), state: new Int32Array(new SharedArrayBuffer(8)) }
+/** @param slots of a ring that nobody uses any more */
+export function ringMemory(slots = new SharedArrayBuffer(COUNT * SLOT)): RingMemory {
+  return { slots, state: new Int32Array(new SharedArrayBuffer(8)) }
 }
 
 /** Slots to fill, one after the other: each is used again when the other thread has freed it. */

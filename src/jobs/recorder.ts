@@ -9,7 +9,7 @@ import type { FlattenJob } from './flatten.js'
 import type { Job } from './job.js'
 import type { RecordEnd } from './record.js'
 import type { UnpackJob } from './unpack.js'
-import { WorkerPool } from './worker-pool.js'
+import { WorkerPool, type PooledWorker } from './worker-pool.js'
 
 /** Below this a second thread costs more than it takes over. */
 const WORTH = 4 << 20
@@ -18,6 +18,8 @@ const MANY = 500
 
 /** Threads of their own: nobody who works waits for one, and none of them waits for a place. */
 const pool = new WorkerPool(Math.floor(availableParallelism() / 2))
+/** Each thread's own for all its records: memory that was shared is given back only when all three threads have collected it. */
+const slotsOf = new WeakMap<PooledWorker, SharedArrayBuffer>()
 
 /** A thread that makes the record of a layer which another one applies. */
 export interface Recorder {
@@ -33,7 +35,8 @@ export function recorderFor(job: Job): Recorder | undefined {
   const worker = pool.tryAcquire()
   if (worker === undefined) return undefined
   const { port1, port2 } = new MessageChannel()
-  const memory = ringMemory()
+  const memory = ringMemory(slotsOf.get(worker))
+  slotsOf.set(worker, memory.slots)
   const ended = new Promise<void>((resolve) => {
     const onDeath = (): void => {
       closeRing(memory)

@@ -42,17 +42,16 @@ export async function unpackLayer(job: Unpacking, pace: Pace): Promise<LayerResu
         ? await OwnRecord.open(splitFile)
         : new RemoteRecord(recorder, splitFile, () => pace.check())
     using intake = new LayerIntake(job, record)
-    let buffer = freshBuffer
+    let buffer: (wanted?: number) => Buffer = freshBuffer
     // A blob that is claimed to be the tar itself is verified with it.
     const blob = new BlobDigest(expectedBlob === expected ? undefined : expectedBlob)
     const onDetected = (compression: Compression) => {
       if (compression !== 'none' && expectedBlob !== undefined && expectedBlob === expected)
         throw packed(expected)
       // Who unpacks keeps what it is given for a while; otherwise a chunk is done with before the next is read.
-      if (compression === 'none')
-        buffer = record instanceof RemoteRecord ? () => record.slot() : reused(buffer())
+      if (compression === 'none') buffer = record instanceof RemoteRecord ? () => record.slot() : reused()
     }
-    const bytes = bytesOf(source, () => buffer())
+    const bytes = bytesOf(source, (wanted) => buffer(wanted))
     const result = await readTar(decompress(blob.watch(bytes), { onDetected }), intake, pace)
     blob.verify()
     verifyDiffId(result.diffId, expected)
@@ -84,8 +83,9 @@ async function readTar(
   return intake.finish()
 }
 
-function reused(buffer: Buffer): () => Buffer {
-  return () => buffer
+function reused(): (wanted?: number) => Buffer {
+  let buffer: Buffer | undefined
+  return (wanted) => (buffer ??= freshBuffer(wanted))
 }
 
 function verifyDiffId(actual: DiffID, expected: DiffID | undefined): void {

@@ -7,7 +7,7 @@ import type { TarPart } from './part.js'
 import { formatFile, formatSegment, parseLine } from './split-entry.js'
 
 /** Lines are compressed when there are so many bytes of them: a gzip member each, which gzip readers join. */
-const MEMBER = 1 << 20
+const MEMBER = 1 << 18
 const LEVEL = 3
 const MAX_SEGMENT = 1 << 20
 /** More than most runs of headers. */
