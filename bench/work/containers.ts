@@ -1,7 +1,17 @@
 import { execFile } from 'node:child_process'
 import { mkdir } from 'node:fs/promises'
-import { closeSync, fsyncSync, mkdirSync, openSync, rmdirSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { mountOverlay } from '#layerstack/sys/mount-overlay.js'
 import { unmountIfMounted } from '#layerstack/sys/mount.js'
@@ -50,7 +60,7 @@ export function driverLife(depth: number): Workload {
     },
     floors: {
       'mkdir + mount + umount + rmdir': (place) => bareMounts(place, depth, TIMES),
-      'the same, with an fsync': (place) => bareMounts(place, depth, TIMES, true),
+      "the same, with Docker's files, synced": (place) => bareMounts(place, depth, TIMES, true),
     },
     peers: {
       'docker overlay2': (place) => graphDriverPeer(place, 'overlay2', depth, TIMES),
@@ -63,8 +73,8 @@ export function driverLife(depth: number): Workload {
 }
 
 /**
- * What Docker's overlay2 makes of a container, by system calls alone. Nothing of it need be there after a power cut, but
- * where it is made durable.
+ * What overlayfs takes, by system calls alone; `durable`, with the files that Docker keeps beside it, each on disk before
+ * the name that says so. The calls wait for the disk where they are made.
  */
 async function bareMounts(
   { directory }: Place,
@@ -74,6 +84,8 @@ async function bareMounts(
 ): Promise<Task> {
   const lowers = Array.from({ length: depth }, (_, index) => join(directory, String(index)))
   for (const lower of lowers) await mkdir(lower, { recursive: true })
+  const links = join(directory, 'l')
+  await mkdir(links)
   return {
     async run(clock) {
       for (let time = 0; time < times; time++) {
@@ -83,7 +95,7 @@ async function bareMounts(
           'create',
           () => {
             for (const path of [at, upper, work]) mkdirSync(path)
-            if (durable) syncDirectory(directory)
+            if (durable) writeDockersFiles(at, links, depth)
           },
           times,
         )
@@ -103,14 +115,36 @@ async function bareMounts(
           },
           times,
         )
-        await clock.phase('remove', () => removeMounted(at, upper, work), times)
+        await clock.phase(
+          'remove',
+          () => {
+            if (durable) removeDockersFiles(at, links)
+            removeMounted(at, upper, work)
+          },
+          times,
+        )
       }
     },
     [Symbol.asyncDispose]: async () => undefined,
   }
 }
 
-function syncDirectory(path: string): void {
+const LINK = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
+
+function writeDockersFiles(at: string, links: string, depth: number): void {
+  symlinkSync(join('..', basename(at), 'diff'), join(links, LINK))
+  writeFileSync(join(at, '.link'), LINK)
+  writeFileSync(join(at, 'lower'), Array.from({ length: depth }, () => `l/${LINK}`).join(':'))
+  for (const name of ['.link', 'lower']) sync(join(at, name))
+  renameSync(join(at, '.link'), join(at, 'link'))
+  for (const path of [at, links, dirname(at)]) sync(path)
+}
+
+function removeDockersFiles(at: string, links: string): void {
+  for (const path of [join(links, LINK), join(at, 'lower'), join(at, 'link')]) unlinkSync(path)
+}
+
+function sync(path: string): void {
   const fd = openSync(path, 'r')
   fsyncSync(fd)
   closeSync(fd)

@@ -19,13 +19,15 @@ export function isTrash(name: string): boolean {
  */
 export async function trash(directory: string, name: string, remove = discard): Promise<void> {
   const path = join(directory, `${name}${SUFFIX}`)
-  await remove(path)
-  if (lstatSync(join(directory, name), { throwIfNoEntry: false }) === undefined) return
+  const setAside = () => renameSync(join(directory, name), path)
   try {
-    renameSync(join(directory, name), path)
+    setAside()
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return
-    throw error
+    if (!isErrno(error, 'ENOENT')) {
+      // A removal that was cut short is in the way.
+      await remove(path)
+      setAside()
+    }
   }
   await remove(path)
 }

@@ -106,14 +106,14 @@ class GuardedPaths implements HostPaths {
     if (!libcAvailable().works) return undefined
     const fd = openSync(root, O_PATH | O_DIRECTORY)
     try {
-      closeSync(openat2(fd, '.', O_PATH | O_DIRECTORY, RESOLVE))
-      lstatSync(`/proc/self/fd/${fd}/.`)
-      return new GuardedPaths(root, fd)
+      guards ??= canGuard(fd)
     } catch (error) {
       closeSync(fd)
-      if (isErrno(error, 'ENOSYS', 'EPERM', 'ENOENT')) return undefined
       throw error
     }
+    if (guards) return new GuardedPaths(root, fd)
+    closeSync(fd)
+    return undefined
   }
 
   private constructor(root: string, fd: number) {
@@ -167,6 +167,20 @@ class GuardedPaths implements HostPaths {
     const { code, errno } = error as NodeJS.ErrnoException
     if (code === undefined || errno === undefined) return error
     return systemError(code, syscall, hostPathOf(this.#root, path))
+  }
+}
+
+/** Whether there are openat2 and `/proc`, which does not change while a process runs. */
+let guards: boolean | undefined
+
+function canGuard(fd: number): boolean {
+  try {
+    closeSync(openat2(fd, '.', O_PATH | O_DIRECTORY, RESOLVE))
+    lstatSync(`/proc/self/fd/${fd}/.`)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOSYS', 'EPERM', 'ENOENT')) return false
+    throw error
   }
 }
 

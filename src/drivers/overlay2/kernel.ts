@@ -28,7 +28,7 @@ export function mountLayer(layer: OpenedLayer, keeping: Keeping, sole: boolean):
     )
   }
   const options = mountOptions(keeping)
-  mkdirSync(merged, { recursive: true, mode: 0o700 })
+  makeMountPoint(merged)
   try {
     if (readOnly) {
       mountOverlay(merged, { lowers: [diff, ...lowerLinks], options })
@@ -72,7 +72,16 @@ function isParameter(name: string): boolean {
   return known
 }
 
+function makeMountPoint(merged: string): void {
+  try {
+    mkdirSync(merged, 0o700)
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error
+  }
+}
+
 /** A volatile mount leaves word that its content may be half on disk, and no other mount is let in until that is gone. */
 function forgetVolatile(work: string): void {
-  rmSync(join(work, 'work', 'incompat'), { recursive: true, force: true })
+  const word = join(work, 'work', 'incompat')
+  if (existsSync(word)) rmSync(word, { recursive: true, force: true })
 }

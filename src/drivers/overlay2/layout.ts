@@ -8,8 +8,8 @@ import {
   readFileSync,
   readlinkSync,
   renameSync,
-  rmSync,
   symlinkSync,
+  unlinkSync,
 } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -87,12 +87,10 @@ export class Overlay2Layout {
     lowers: readonly string[],
     prepare: () => void,
   ): Promise<void> {
-    // What a crash left half made has no link, and is in the way.
-    await trash(this.home, id)
     const directory = this.directory(id)
     const link = newLink()
+    await this.#makeDirectory(id)
     try {
-      mkdirSync(directory, { mode: 0o710 })
       mkdirSync(this.diff(id), { mode: 0o755 })
       if (parent !== undefined) mkdirSync(this.work(id), { mode: 0o700 })
       prepare()
@@ -116,7 +114,7 @@ export class Overlay2Layout {
 
   async remove(id: string): Promise<void> {
     const link = this.#readLink(id)
-    if (link) rmSync(join(this.#links, link), { force: true })
+    if (link) orIfAbsent(() => unlinkSync(join(this.#links, link)), undefined)
     await trash(this.home, id)
   }
 
@@ -156,6 +154,18 @@ export class Overlay2Layout {
     const ids: string[] = []
     for (const link of this.lowerLinks(id)) ids.push(await this.#idOf(id, link.slice('l/'.length)))
     return ids
+  }
+
+  /** What a crash left half made has no link, and is in the way. */
+  async #makeDirectory(id: string): Promise<void> {
+    const make = () => mkdirSync(this.directory(id), { mode: 0o710 })
+    try {
+      make()
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error
+      await trash(this.home, id)
+      make()
+    }
   }
 
   async #idOf(id: string, link: string): Promise<string> {
@@ -214,12 +224,19 @@ export class Overlay2Layout {
 const LINK_LENGTH = 26
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
+let random = Buffer.alloc(0)
+
 function newLink(): string {
-  return Array.from(randomBytes(LINK_LENGTH), (byte) => BASE32[byte & 31]).join('')
+  // A hundred bytes cost what one does.
+  if (random.length === 0) random = randomBytes(64 * LINK_LENGTH)
+  let link = ''
+  for (const byte of random.subarray(0, LINK_LENGTH)) link += BASE32[byte & 31]
+  random = random.subarray(LINK_LENGTH)
+  return link
 }
 
 function isThere(path: string): boolean {
-  return orIfAbsent(() => lstatSync(path), undefined) !== undefined
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
 function orIfAbsent<T, U>(read: () => T, otherwise: U): T | U {

@@ -217,7 +217,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       work: this.#layout.work(id),
       merged: this.#layout.merged(id),
       lowers: lowerIds.map((lower) => this.#layout.diff(lower)),
-      lowerLinks: this.#layout.lowerLinks(id).map((link) => join(this.#layout.home, link)),
+      lowerLinks: this.#layout.lowerLinks(id).map((link) => `${this.#layout.home}/${link}`),
       readOnly: this.#readOnly || this.#layout.isCommitted(id),
       volatile,
     }
