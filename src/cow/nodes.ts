@@ -5,6 +5,8 @@ import { decodeNode, encodeNode, type Node, type Pointer } from './node.js'
 
 /** Written with one call, at most. */
 const RUN = 64
+/** Nodes that are kept in any case. */
+const FEWEST = 16
 
 /**
  * The nodes in memory. Changed ones stay until they are written; of the others, those that were not asked for lately go
@@ -14,7 +16,7 @@ export class Nodes {
   readonly #device: BlockDevice
   readonly #checksum: Checksum
   /** Nodes that are kept. */
-  readonly #limit: number
+  #limit: number
   #young = new Map<Address, Node>()
   #old = new Map<Address, Node>()
   readonly #dirty = new Map<Address, Node>()
@@ -22,7 +24,19 @@ export class Nodes {
   constructor(device: BlockDevice, checksum: Checksum, limit: number) {
     this.#device = device
     this.#checksum = checksum
-    this.#limit = Math.max(16, limit)
+    this.#limit = Math.max(FEWEST, limit)
+  }
+
+  /** How many are in memory that need not be. */
+  get kept(): number {
+    return this.#young.size + this.#old.size
+  }
+
+  /** Another number of nodes may be kept from now on. */
+  keep(limit: number): void {
+    this.#limit = Math.max(FEWEST, limit)
+    if (this.kept > this.#limit) this.#old = new Map()
+    if (this.kept > this.#limit) this.#young = new Map()
   }
 
   /** Throws `DamagedBlock`. */
@@ -30,7 +44,10 @@ export class Nodes {
     const { address, generation } = pointer
     const kept = this.#dirty.get(address) ?? this.#young.get(address) ?? this.#old.get(address)
     if (kept?.generation !== generation) return this.#keep(this.read(pointer))
-    if (!this.#young.has(address)) this.#keep(kept)
+    if (!this.#young.has(address)) {
+      this.#old.delete(address)
+      this.#keep(kept)
+    }
     return kept
   }
 

@@ -25,6 +25,8 @@ export interface PoolGeometry {
 }
 
 export interface OpenOptions {
+  /** Blocks of its trees that are kept in memory, beside those that changed. @default 2048 */
+  readonly kept?: number | undefined
   /** An empty device becomes a pool's. */
   readonly mayMake: boolean
   /** Asked of an empty one: whether it cannot have been empty. */
@@ -45,10 +47,10 @@ interface Details {
   snapshotted: number
 }
 
+const KEPT = 2048
 const INDEX_HEADER = 16
 const INDEX_ENTRY = 16
 const MOST_BITMAPS = 255
-const KEPT_NODES = 4096
 const COUNTS: ThinValues = { size: 4 }
 const INDEX: ThinValues = { size: INDEX_ENTRY }
 const DETAILS: ThinValues = { size: 24 }
@@ -82,6 +84,7 @@ export class ThinMetadata implements ThinNodes {
   readonly #dirty = new Map<number, { readonly node: ThinNode; readonly valueSize: number }>()
   /** Blocks of this transaction. */
   readonly #fresh = new Set<number>()
+  readonly #kept: number
   #indexBlock: number
   #time: number
   #generation: number
@@ -89,7 +92,13 @@ export class ThinMetadata implements ThinNodes {
   #failure: unknown
   #changed: boolean
 
-  private constructor(device: BlockDevice, geometry: PoolGeometry, found: ThinSuperblock | undefined) {
+  private constructor(
+    device: BlockDevice,
+    geometry: PoolGeometry,
+    found: ThinSuperblock | undefined,
+    kept = KEPT,
+  ) {
+    this.#kept = kept
     this.#device = device
     this.#found = found
     this.blockSize = geometry.blockSize
@@ -120,7 +129,7 @@ export class ThinMetadata implements ThinNodes {
   static open(
     device: BlockDevice,
     geometry: PoolGeometry,
-    { mayMake, mustExist }: OpenOptions,
+    { mayMake, mustExist, kept }: OpenOptions,
   ): ThinMetadata {
     const block = Buffer.alloc(BLOCK)
     device.read(block, 0)
@@ -129,14 +138,14 @@ export class ThinMetadata implements ThinNodes {
       throw lost(device.name)
     }
     if (isEmpty && mayMake) {
-      const made = new ThinMetadata(device, geometry, undefined)
+      const made = new ThinMetadata(device, geometry, undefined, kept)
       for (let index = 0; index < made.#space.bitmaps.length; index++) made.#space.changedBitmaps.add(index)
       made.commit()
       return made
     }
     const found = decodeSuperblock(block)
     if ('why' in found) throw unusable(device.name, found)
-    return new ThinMetadata(device, { ...geometry, blockSize: found.dataBlockSize * 512 }, found)
+    return new ThinMetadata(device, { ...geometry, blockSize: found.dataBlockSize * 512 }, found, kept)
   }
 
   get isChanged(): boolean {
@@ -508,7 +517,7 @@ export class ThinMetadata implements ThinNodes {
   }
 
   #keep(node: ThinNode): ThinNode {
-    if (this.#nodes.size >= KEPT_NODES) this.#nodes.clear()
+    if (this.#nodes.size >= this.#kept) this.#nodes.clear()
     this.#nodes.set(node.address, node)
     return node
   }

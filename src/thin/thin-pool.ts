@@ -16,6 +16,8 @@ export interface ThinPoolFiles {
   readonly metadata: BlockDevice
   readonly data: BlockDevice
   readonly geometry: PoolGeometry
+  /** Blocks of the metadata's trees that are kept in memory; see `OpenOptions`. */
+  readonly kept?: number | undefined
   readonly readOnly: boolean
   /** There was a pool already: empty metadata is metadata that was lost. */
   readonly mustExist: () => boolean
@@ -168,11 +170,12 @@ export class ThinPool {
   }
 
   #load(): ThinMetadata {
-    const { metadata, geometry, readOnly, mustExist } = this.#files
+    const { metadata, geometry, readOnly, mustExist, kept } = this.#files
     for (let tries = 1; ; tries++) {
       this.#stamp = stampOf(metadata)
       try {
-        return ThinMetadata.open(metadata, geometry, { mayMake: !readOnly && this.#isHeld, mustExist })
+        const mayMake = !readOnly && this.#isHeld
+        return ThinMetadata.open(metadata, geometry, { mayMake, mustExist, kept })
       } catch (error) {
         // It may have been read while it was written.
         if (tries === MOST_TRIES || this.#isHeld || !this.#isStale()) throw error

@@ -1,7 +1,14 @@
 import { bytesOf } from '../size.js'
 
-/** The driver's own options (`driverOptions`), under Docker's names (`dockerd --storage-opt`). */
+/** The driver's own options (`driverOptions`), but for one under Docker's names (`dockerd --storage-opt`). */
 export interface DeviceMapperOptions {
+  /**
+   * Of the userspace engine: bytes of trees that are kept in memory, those of the pool and of all layers that are open
+   * together; 64 KiB more for each layer where that is too little. Less is slower, more is faster only for trees that are
+   * larger. In one process the first who opens a root sets it.
+   * @default 64 MiB
+   */
+  readonly cache?: number
   /**
    * The size of layers, unless `storageOptions.size` says more for one. On a root that has one already, a larger one
    * makes later layers of no parent larger, and a smaller one is refused.
@@ -45,6 +52,7 @@ export type FileSystemType = 'xfs' | 'ext4'
 
 /** The options, checked, with what was not given as it is by default. */
 export interface Resolved {
+  readonly cache: number
   readonly baseSize: bigint | undefined
   readonly loopDataSize: bigint | undefined
   readonly loopMetadataSize: bigint | undefined
@@ -63,6 +71,7 @@ export interface Resolved {
   readonly xfsRetries: string
 }
 
+const DEFAULT_CACHE = 64 << 20
 export const DEFAULT_BASE_SIZE = 10n << 30n
 export const DEFAULT_DATA_SIZE = 100n << 30n
 export const DEFAULT_METADATA_SIZE = 2n << 30n
@@ -82,6 +91,7 @@ export function deviceMapperOptions(given: Readonly<Record<string, unknown>> = {
   const device = take('dm.directlvm_device', text)
   const deferredRemoval = take('dm.use_deferred_removal', truth) ?? true
   const resolved = {
+    cache: take('cache', count) ?? DEFAULT_CACHE,
     baseSize: take('dm.basesize', size),
     loopDataSize: take('dm.loopdatasize', size),
     loopMetadataSize: take('dm.loopmetadatasize', size),
@@ -106,6 +116,11 @@ export function deviceMapperOptions(given: Readonly<Record<string, unknown>> = {
     throw new TypeError('devicemapper: dm.use_deferred_deletion needs dm.use_deferred_removal')
   }
   return resolved
+}
+
+function count(value: unknown, name: string): number {
+  if (typeof value === 'number' && value > 0) return value
+  throw wrong(name, value)
 }
 
 function text(value: unknown, name: string): string {

@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { BlockDevice } from '../../cow/block.js'
+import { BLOCK, type BlockDevice } from '../../cow/block.js'
 import { loadChecksum, type Checksum } from '../../cow/checksum.js'
 import { FileDevice } from '../../cow/file-device.js'
 import { openGuard, type FileGuard } from '../../cow/file-guard.js'
@@ -21,6 +21,8 @@ const PATIENCE = 60_000
 const WAIT = 2
 /** Others are let in after this long at the latest, in ms. */
 const LONGEST_HOLD = 1000
+/** Of the cache; the open devices have the rest, each the same. */
+const SHARE_OF_POOL = 1 / 8
 
 /** The file system of a thin device. */
 interface OpenDevice {
@@ -41,8 +43,8 @@ export interface ThinFilesSettings {
   readonly reserveFile: string
   readonly geometry: PoolGeometry
   readonly readOnly: boolean
-  /** Bytes of the trees of each open device that are kept in memory. */
-  readonly cache: number | undefined
+  /** Bytes of trees that are kept in memory: those of the pool, and of all open devices together. */
+  readonly cache: number
 }
 
 /**
@@ -109,7 +111,7 @@ export class ThinFiles {
     }
     let open = this.#devices.get(deviceId)
     if (open === undefined) {
-      const { readOnly, cache, layout } = this.#settings
+      const { readOnly, layout } = this.#settings
       if (!pool.consistently((metadata) => metadata.has(deviceId))) throw noDevice(deviceId, layout)
       const guard = {
         tryAcquire: () => {
@@ -118,9 +120,10 @@ export class ThinFiles {
         },
         release: () => pool.release(),
       }
-      const options = { checksum, readOnly, cache, guard, mustExist: !isNew }
+      const options = { checksum, readOnly, guard, mustExist: !isNew }
       open = { store: CowStore.open(pool.device(deviceId, size), options), users: 0 }
       this.#devices.set(deviceId, open)
+      this.#shareCache()
     }
     open.users++
     return open.store
@@ -130,6 +133,7 @@ export class ThinFiles {
     const open = this.#devices.get(deviceId)
     if (open === undefined || --open.users > 0) return
     this.#devices.delete(deviceId)
+    this.#shareCache()
     const closing = open.store.close().finally(() => this.#closing.delete(deviceId))
     this.#closing.set(deviceId, closing)
     await closing
@@ -162,7 +166,8 @@ export class ThinFiles {
   }
 
   async #openPool(): Promise<OpenPool> {
-    const { layout, lockFile, reserveFile, geometry, readOnly } = this.#settings
+    const { layout, lockFile, reserveFile, geometry, readOnly, cache } = this.#settings
+    const kept = (cache * SHARE_OF_POOL) / BLOCK
     const checksum = await loadChecksum()
     let guard: FileGuard | undefined
     const files: FileDevice[] = []
@@ -185,7 +190,7 @@ export class ThinFiles {
       if (missing[0] !== undefined && mustExist()) throw lost(missing[0])
       const [metadata, data] = paths.map(open) as [BlockDevice, BlockDevice]
       if (missing.length > 0) await syncDirectory(dirname(layout.dataFile))
-      const pool = new ThinPool({ metadata, data, geometry, readOnly, mustExist, guard })
+      const pool = new ThinPool({ metadata, data, geometry, kept, readOnly, mustExist, guard })
       const close = async (): Promise<void> => {
         await pool.settled()
         await closeAll()
@@ -195,6 +200,11 @@ export class ThinFiles {
       await closeAll()
       throw error
     }
+  }
+
+  #shareCache(): void {
+    const bytes = (this.#settings.cache * (1 - SHARE_OF_POOL)) / Math.max(1, this.#devices.size)
+    for (const { store } of this.#devices.values()) store.nodes.keep(bytes / BLOCK)
   }
 
   async #acquire(pool: ThinPool): Promise<void> {

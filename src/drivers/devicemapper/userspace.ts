@@ -224,7 +224,7 @@ export class ThinVolumes implements LayerVolumes {
 
   #files(): ThinFiles {
     if (this.#shared === undefined) {
-      const { loopDataSize, loopMetadataSize, blockSize } = this.#options
+      const { loopDataSize, loopMetadataSize, blockSize, cache } = this.#options
       const bytesOfBlock = blockSize * SECTOR
       const geometry = {
         blockSize: bytesOfBlock,
@@ -237,7 +237,7 @@ export class ThinVolumes implements LayerVolumes {
         reserveFile: this.#reserveFile,
         geometry,
         readOnly: this.#readOnly,
-        cache: undefined,
+        cache,
       })
     }
     return this.#shared.files

@@ -1,0 +1,110 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { BLOCK } from '#layerstack/cow/block.js'
+import { openSharedStore } from '#layerstack/cow/shared-store.js'
+import { btrfs } from '#layerstack/drivers/btrfs/index.js'
+import type { Driver } from '#layerstack/drivers/driver.js'
+import { DeviceMapperLayout } from '#layerstack/drivers/devicemapper/layout.js'
+import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
+import { deviceMapperOptions } from '#layerstack/drivers/devicemapper/options.js'
+import { shareThinFiles } from '#layerstack/drivers/devicemapper/thin-files.js'
+import { UserspacePlace } from './userspace-place.js'
+
+const FILES = 3000
+const LAYERS = ['one', 'two', 'three', 'four']
+const SMALL = { 'dm.basesize': '256M', 'dm.loopdatasize': '1G', 'dm.loopmetadatasize': '16M' }
+
+let place: UserspacePlace
+
+afterEach(() => place[Symbol.asyncDispose]())
+
+describe('the cache of devicemapper in userspace', () => {
+  beforeEach(() => {
+    place = new UserspacePlace(devicemapper)
+  })
+
+  it.each([
+    [undefined, 500, Infinity],
+    [1 << 20, 1, (1 << 20) / BLOCK],
+    [1, 1, LAYERS.length * 16],
+  ])('of %s bytes bounds what all open layers keep in memory', async (cache, least, most) => {
+    const driver = await place.open({ driverOptions: { ...SMALL, ...(cache !== undefined && { cache }) } })
+    await fill(driver)
+    expect(await readAll(driver)).toBe(LAYERS.length * FILES)
+    const kept = await keptOf(place.root)
+    expect(kept).toBeGreaterThanOrEqual(least)
+    expect(kept).toBeLessThanOrEqual(most)
+    expect(await driver.check?.()).toEqual([])
+  })
+
+  it('is a number of bytes', () => {
+    for (const cache of [0, -1, '1M', true, Number.NaN]) {
+      expect(() => deviceMapperOptions({ cache })).toThrow(TypeError)
+    }
+  })
+})
+
+describe('the cache of btrfs in userspace', () => {
+  it('bounds what is kept in memory', async () => {
+    place = new UserspacePlace(btrfs)
+    mkdirSync(join(place.root, 'btrfs'))
+    for (const [cache, least, most] of [
+      [32 << 20, 500, 8192],
+      [1 << 20, 1, 256],
+    ] as const) {
+      const driver = await place.open({ driverOptions: { cache } })
+      if ((await driver.list()).length === 0) await fill(driver)
+      expect(await readAll(driver)).toBe(LAYERS.length * FILES)
+      const shared = await openSharedStore(join(place.root, 'btrfs/layers.cow'))
+      expect(shared.store.nodes.kept).toBeGreaterThanOrEqual(least)
+      expect(shared.store.nodes.kept).toBeLessThanOrEqual(most)
+      await shared.close()
+      await driver.cleanup()
+    }
+  })
+})
+
+/** Layers that share nothing. */
+async function fill(driver: Driver): Promise<void> {
+  for (const id of LAYERS) {
+    await driver.create(id)
+    const { fs } = await driver.get(id)
+    for (let index = 0; index < FILES; index++) await fs.writeFile(`/file${index}`, id)
+    await driver.put(id)
+  }
+}
+
+/** Reads all layers, which stay open. */
+async function readAll(driver: Driver): Promise<number> {
+  let whole = 0
+  for (const id of LAYERS) {
+    const { fs } = await driver.get(id)
+    for (const name of await fs.readdir('/')) if ((await fs.readFile(`/${name}`, 'utf8')) === id) whole++
+  }
+  return whole
+}
+
+/** Nodes that the file systems of all layers keep, which are open. */
+async function keptOf(root: string): Promise<number> {
+  const layout = new DeviceMapperLayout(join(root, 'devicemapper'))
+  const nothing = { blockSize: 0, dataBlocks: 0, metadataBlocks: 0 }
+  // What is open already has the settings of who opened it.
+  const { files, release } = shareThinFiles({
+    layout,
+    lockFile: '',
+    reserveFile: '',
+    geometry: nothing,
+    readOnly: false,
+    cache: 1,
+  })
+  let kept = 0
+  for (const id of LAYERS) {
+    const record = layout.layer(id)
+    if (record === undefined) continue
+    kept += (await files.device(record)).nodes.kept
+    await files.closeDevice(record.deviceId)
+  }
+  await release()
+  return kept
+}
