@@ -43,6 +43,7 @@ export type {
   GetOptions,
   LayerView,
   ProtoDriver,
+  ReadWriteOptions,
 } from './drivers/driver.js'
 export type { DriverFactory, DriverOpenOptions, DriverSupport } from './drivers/factory.js'
 export { naiveDiff } from './drivers/naive-diff.js'

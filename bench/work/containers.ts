@@ -49,7 +49,7 @@ export function driverLife(depth: number): Workload {
         async run(clock) {
           for (let time = 0; time < TIMES; time++) {
             const id = `container${time}`
-            await clock.phase('create', () => driver.createReadWrite(id, top), TIMES)
+            await clock.phase('create', () => driver.createReadWrite(id, top, { volatile }), TIMES)
             await clock.phase('get', () => driver.get(id, { volatile }), TIMES)
             await clock.phase('put', () => driver.put(id), TIMES)
             await clock.phase('remove', () => driver.remove(id), TIMES)

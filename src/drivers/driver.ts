@@ -99,7 +99,7 @@ export interface ProtoDriver {
   /** Makes a layer that will be read-only, with `parent`'s content. A parent that is not there is `LAYER_NOT_FOUND`. */
   create(id: string, parent?: string, options?: CreateOptions): Promise<void>
   /** Makes a container's layer. */
-  createReadWrite(id: string, parent?: string, options?: CreateOptions): Promise<void>
+  createReadWrite(id: string, parent?: string, options?: ReadWriteOptions): Promise<void>
   get(id: string, options?: GetOptions): Promise<LayerView>
   /** Gives a `get` back. Harmless when there is nothing to give back. */
   put(id: string): Promise<void>
@@ -140,6 +140,15 @@ export interface DriverCapabilities {
 export interface CreateOptions {
   /** As `docker run --storage-opt`; an option that a driver does not know is `ENGINE_UNSUPPORTED`. */
   readonly storageOptions?: Readonly<Record<string, string>>
+}
+
+export interface ReadWriteOptions extends CreateOptions {
+  /**
+   * A driver need not wait for the disk: for layers that are thrown away. After a power cut, but not when a process is
+   * killed, the layer may be there in part; it can be removed.
+   * @default false
+   */
+  readonly volatile?: boolean
 }
 
 export interface GetOptions {

@@ -13,6 +13,7 @@ import type {
   GetOptions,
   LayerView,
   ProtoDriver,
+  ReadWriteOptions,
 } from './driver.js'
 import { changesOf, sizeOf, tarOf, type Trees } from './tree-diff.js'
 
@@ -141,7 +142,7 @@ class NaiveDiffDriver implements Driver {
     return this.#proto.create(id, parent, options)
   }
 
-  createReadWrite(id: string, parent?: string, options?: CreateOptions): Promise<void> {
+  createReadWrite(id: string, parent?: string, options?: ReadWriteOptions): Promise<void> {
     return this.#proto.createReadWrite(id, parent, options)
   }
 

@@ -106,6 +106,23 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
+    name: 'keeps what is written in a volatile layer as in any other, until the power fails',
+    async run(subject) {
+      const { driver } = subject
+      await subject.layer('base', undefined, BASE)
+      await driver.createReadWrite('container', 'base', { volatile: true })
+      const { fs } = await driver.get('container', { volatile: true })
+      await fs.writeFile('/etc/motd', 'gone tomorrow\n')
+      await driver.put('container')
+      await subject.inView('container', async (again) => {
+        assert.equal(await again.readFile('/etc/motd', 'utf8'), 'gone tomorrow\n')
+      })
+      assert.ok((await subject.changes('container', 'base')).includes('add /etc/motd'))
+      await driver.remove('container')
+      assert.deepEqual(await driver.list(), ['base'])
+    },
+  },
+  {
     name: 'shows the same at the host path of a view',
     unless: ({ capabilities }) => (capabilities.hostPath ? undefined : 'views have no host path'),
     async run(subject) {

@@ -19,6 +19,16 @@ import { syncTogether } from '../../durable/sync-together.js'
 import { isErrno, StoreError } from '../../errors.js'
 import { isTrash, trash } from '../trash.js'
 
+export interface NewLayer {
+  readonly parent: string | undefined
+  /** As in `lower`. */
+  readonly lowers: readonly string[]
+  /** Nothing is synced; after a power cut rule 2 does not hold for this layer. */
+  readonly volatile: boolean
+  /** Makes the root directory, which is there, what it should be. */
+  readonly prepare: () => void
+}
+
 /**
  * The directories of Docker's overlay2:
  *
@@ -80,13 +90,8 @@ export class Overlay2Layout {
     return isThere(join(this.home, id, 'committed'))
   }
 
-  /** Makes a layer whose `diff` is prepared by `prepare`. */
-  async create(
-    id: string,
-    parent: string | undefined,
-    lowers: readonly string[],
-    prepare: () => void,
-  ): Promise<void> {
+  async create(id: string, { parent, lowers, volatile, prepare }: NewLayer): Promise<void> {
+    const sync = volatile ? async () => undefined : syncTogether
     const directory = this.directory(id)
     const link = newLink()
     await this.#makeDirectory(id)
@@ -103,9 +108,9 @@ export class Overlay2Layout {
         writeNewFile(join(directory, 'lower'), lowers.join(':'), { mode: 0o644 })
       }
       const isFirst = parent !== undefined && this.#commit(parent)
-      await syncTogether({ files, directories: isFirst ? [this.directory(parent)] : [] })
+      await sync({ files, directories: isFirst ? [this.directory(parent)] : [] })
       renameSync(aside, join(directory, 'link'))
-      await syncTogether({ directories: [directory, this.home, this.#links] })
+      await sync({ directories: [directory, this.home, this.#links] })
     } catch (error) {
       await this.remove(id).catch(() => undefined)
       throw error

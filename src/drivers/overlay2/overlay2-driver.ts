@@ -16,6 +16,7 @@ import type {
   GetOptions,
   LayerView,
   ProtoDriver,
+  ReadWriteOptions,
 } from '../driver.js'
 import { HeldViews, type OpenedView } from '../held-views.js'
 import type { Keeping } from '../keeping.js'
@@ -74,21 +75,30 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     }
   }
 
-  async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {
+  create(id: string, parent?: string, options?: CreateOptions): Promise<void> {
+    return this.#create(id, parent, { ...options, volatile: false })
+  }
+
+  createReadWrite(id: string, parent?: string, options: ReadWriteOptions = {}): Promise<void> {
+    return this.#create(id, parent, options)
+  }
+
+  async #create(id: string, parent: string | undefined, options: ReadWriteOptions): Promise<void> {
     checkLayerId(id)
     this.#mayWrite()
     refuseStorageOptions(options)
     if (this.#layout.exists(id)) throw isThereAlready(id)
     const lowers = parent === undefined ? [] : await this.#lowersOfChild(parent)
     try {
-      await this.#layout.create(id, parent, lowers, () => this.#prepareRoot(id, parent))
+      await this.#layout.create(id, {
+        parent,
+        lowers,
+        volatile: options.volatile === true,
+        prepare: () => this.#prepareRoot(id, parent),
+      })
     } catch (error) {
       throw storeError(error, 'SYSTEM', `could not create layer ${id}`)
     }
-  }
-
-  createReadWrite(id: string, parent?: string, options?: CreateOptions): Promise<void> {
-    return this.create(id, parent, options)
   }
 
   get(id: string, { volatile = false }: GetOptions = {}): Promise<LayerView> {
