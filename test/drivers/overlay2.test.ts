@@ -22,6 +22,7 @@ import type { Driver } from '#layerstack/drivers/driver.js'
 import { treeOf } from '#layerstack/conformance/tree.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import type { LayerFs } from '#layerstack/fs/layer-fs.js'
+import { loopTurns } from '../support/loop-turns.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
 import { findProgram } from '../support/program.js'
 import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
@@ -268,6 +269,15 @@ describe('a root opened read-only', () => {
 })
 
 describe("the kernel's overlay", unless(noMounts), () => {
+  it('is unmounted while the event loop goes on, however much there is to write', async () => {
+    const driver = await openWith(KERNEL)
+    await driver.create('base')
+    await driver.createReadWrite('top', 'base')
+    const { hostPath = '' } = await driver.get('top')
+    writeFileSync(join(hostPath, 'large'), Buffer.alloc(64 << 20, 1))
+    expect(await loopTurns(driver.put('top'))).toBeGreaterThan(3)
+  })
+
   it('and the userspace one take turns in one root', async () => {
     const userspace = await openWith(USERSPACE)
     await threeLayers(userspace)

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { syncFileSystem } from '../../durable/sync-file-system.js'
 import { isErrno, StoreError, storeError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
 import { HostFs } from '../../fs/host-fs.js'
@@ -241,9 +242,15 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       if (sole) unmountLayer(layer.merged)
       return this.#openUnheld(layer, sole)
     })
+    const unmount = () => hold.release(async () => unmountLayer(layer.merged))
     const close = async (): Promise<void> => {
       await view.close()
-      await hold.release(async () => unmountLayer(layer.merged))
+      try {
+        // The kernel syncs when it unmounts, however long that takes, and the caller's thread would wait for it.
+        if (isWritableMount(layer, view)) await syncFileSystem(layer.diff)
+      } finally {
+        await unmount()
+      }
     }
     return { ...view, close }
   }
@@ -302,6 +309,10 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   #mayWrite(): void {
     if (this.#readOnly) throw isReadOnly()
   }
+}
+
+function isWritableMount({ merged, readOnly, volatile }: OpenedLayer, { hostPath }: OpenedView): boolean {
+  return hostPath === merged && !readOnly && !volatile
 }
 
 function refuseStorageOptions({ storageOptions = {} }: CreateOptions): void {
