@@ -47,6 +47,7 @@ const NEEDS_DEVICE_MAPPER = [
   'test/drivers/devicemapper-input.test.ts',
   'test/drivers/devicemapper-judge.test.ts',
   'test/drivers/devicemapper-kill.test.ts',
+  'test/drivers/devicemapper-options.test.ts',
   'test/drivers/devicemapper-pool.test.ts',
   'test/drivers/devicemapper-udev.test.ts',
   'test/sys/dm.test.ts',

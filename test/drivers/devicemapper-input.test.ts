@@ -5,7 +5,7 @@ import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import { hasCapability } from '#layerstack/sys/capabilities.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { noThinPools, thinPlace, type ThinPlace } from './thin-place.js'
+import { noThinPools, thinIds, thinPlace, type ThinPlace } from './thin-place.js'
 
 describe('devicemapper, given what cannot be', unless(noThinPools), () => {
   let place: ThinPlace
@@ -50,6 +50,32 @@ describe('devicemapper, given what cannot be', unless(noThinPools), () => {
       hint: expect.stringContaining('thin pool'),
     })
     writeFileSync(file, kept)
+  })
+
+  it('does nothing to the pool of another root, though something was half done in its own', async () => {
+    await using other = thinPlace()
+    for (const { open } of [place, other]) {
+      const driver = await open()
+      await driver.create('layer')
+      await driver.create('going', 'layer')
+      await driver.cleanup()
+    }
+    const copy = join(place.base, 'copy')
+    await run('cp', ['-a', '--sparse=always', place.root, copy])
+    const files = 'devicemapper/devicemapper'
+    await run('cp', ['--sparse=always', '-r', join(other.root, files), join(place.root, 'devicemapper')])
+    writeFileSync(
+      inMetadata('transaction-metadata'),
+      JSON.stringify({ open_transaction_id: 99, device_hash: 'layer', device_id: 2 }),
+    )
+    writeFileSync(inMetadata('going'), readFileSync(inMetadata('going'), 'utf8').replace('false}', 'true}'))
+    await expect(place.open()).rejects.toMatchObject({
+      code: 'STORE_FOREIGN',
+      hint: expect.stringContaining('the thin pool that it was made with'),
+    })
+    expect(await thinIds(place.root)).toEqual([1, 2, 3])
+    await run('cp', ['-a', '--sparse=always', `${copy}/.`, place.root])
+    expect((await (await place.open()).list()).toSorted()).toEqual(['going', 'layer'])
   })
 
   it('tells of a base device with another file system than it had, or than is wanted', async () => {

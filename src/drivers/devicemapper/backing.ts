@@ -10,8 +10,11 @@ export interface Backing {
   open(readOnly: boolean): OpenBacking
   /** Whether a pool with its metadata there stands on this. */
   isBelow(metadata: DeviceNumbers): boolean
-  /** Lets the devices be as large as what is below them has become. @returns bytes for data */
-  grow(open: Pick<OpenBacking, 'metadata' | 'data'>): bigint
+  /** Lets the devices be as large as what is below them has become. @returns bytes */
+  grow(open: Pick<OpenBacking, 'metadata' | 'data'>): {
+    readonly dataSize: bigint
+    readonly metadataSize: bigint
+  }
   /** Gives the devices up, after the pool is gone. */
   retire(): void
 }

@@ -70,10 +70,10 @@ export class BlockDevice implements Backing {
     return ours?.major === major && ours.minor === minor
   }
 
-  grow(): bigint {
+  grow(): ReturnType<Backing['grow']> {
     const dataSize = this.#size() - this.#metadataSize
     replaceDmTable(this.#names.data, this.#target(this.#metadataSize, dataSize))
-    return dataSize
+    return { dataSize, metadataSize: this.#metadataSize }
   }
 
   retire(): void {

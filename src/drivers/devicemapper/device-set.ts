@@ -70,10 +70,14 @@ export class DeviceSet {
 
   /** Makes or checks the base device, and clears what a crash left. */
   async open(): Promise<void> {
-    await this.#exclusive(async () => {
+    await this.#locked(async () => {
+      this.#pool.ensure()
+      if (!this.#readOnly) this.#pool.grow()
+      // Before anything is done to what is in the pool: it may be another root's.
+      if (this.#hasBase()) await this.#checkBase()
+      if (this.#readOnly) return
+      await this.#recover()
       this.#nextDeviceId = this.#lastDeviceId()
-      if (this.#readOnly) return this.#checkBase()
-      this.#pool.grow()
       this.#deactivateUnused()
       await this.#deleteMarked()
       await this.#setUpBase()
@@ -370,6 +374,8 @@ export class DeviceSet {
     const deviceName = this.#deviceName(name, record)
     let device = dmDevice(deviceName)
     if (device?.removedWhenUnused === true && !keepDmDevice(deviceName)) device = undefined
+    // One without a table was being made when its maker died.
+    if (device?.ready === false) device = undefined
     const { major, minor } = device ?? this.#pool.activate(deviceName, record.deviceId, record.size, readOnly)
     return blockDevicePath(major, minor)
   }
@@ -468,13 +474,16 @@ export class DeviceSet {
   async #setUpBase(): Promise<void> {
     if (this.#layout.isDamaged(BASE)) await this.#layout.dropDevice(BASE)
     const base = this.#layout.device(BASE)
-    if (base?.initialized === true && !base.deleted) {
-      await this.#checkBase()
-      return this.#growBase(base)
-    }
+    if (base !== undefined && this.#hasBase()) return this.#growBase(base)
     if (base !== undefined) await this.#delete(BASE, base)
     else if (!this.#pool.isOurs) this.#mustBeUnused()
     await this.#makeBase()
+  }
+
+  #hasBase(): boolean {
+    if (this.#layout.isDamaged(BASE)) return false
+    const base = this.#layout.device(BASE)
+    return base?.initialized === true && !base.deleted
   }
 
   async #makeBase(fileSystem: string | undefined = this.#options.fileSystem): Promise<void> {
@@ -502,8 +511,11 @@ export class DeviceSet {
   async #checkBase(): Promise<void> {
     const base = this.#layout.device(BASE)
     if (base === undefined) return
-    const { uuid, type } = readSuperblock(this.#activate(BASE, base)) ?? { uuid: '', type: 'no file system' }
-    removeDmDevice(this.#deviceName(BASE, base), { whenUnused: true })
+    const deviceName = this.#deviceName(BASE, base)
+    const path = this.#activate(BASE, base)
+    if (dmDevice(deviceName)?.suspended === true) resumeDmDevice(deviceName)
+    const { uuid, type } = readSuperblock(path) ?? { uuid: '', type: 'no file system' }
+    removeDmDevice(deviceName, { whenUnused: true })
     const set = this.#layout.set()
     const { baseUuid, baseFileSystem } = set
     if ((baseUuid !== '' && uuid !== baseUuid) || (baseFileSystem !== '' && type !== baseFileSystem)) {

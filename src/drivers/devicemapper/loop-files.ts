@@ -48,10 +48,12 @@ export class LoopFiles implements Backing {
     return existsSync(metadataFile) && isLoopOf(blockDevicePath(major, minor), metadataFile)
   }
 
-  grow(open: Pick<OpenBacking, 'metadata' | 'data'>): bigint {
+  grow(open: Pick<OpenBacking, 'metadata' | 'data'>): ReturnType<Backing['grow']> {
     this.make()
     for (const { major, minor } of [open.metadata, open.data]) growLoop(blockDevicePath(major, minor))
-    return BigInt(statSync(this.#layout.dataFile).size)
+    const { dataFile, metadataFile } = this.#layout
+    const sizeOf = (path: string): bigint => statSync(path, { bigint: true }).size
+    return { dataSize: sizeOf(dataFile), metadataSize: sizeOf(metadataFile) }
   }
 
   retire(): void {

@@ -1,5 +1,6 @@
 import { StoreError, storeError } from '../../errors.js'
 import { isErrno } from '../../errors.js'
+import { blockDevicePath } from '../../sys/block-device.js'
 import {
   createDmDevice,
   dmDevice,
@@ -11,8 +12,12 @@ import {
   type DmTarget,
 } from '../../sys/dm.js'
 import type { Backing, DeviceNumbers, OpenBacking } from './backing.js'
+import { thinBlockSectors } from './thin-superblock.js'
 
 const SECTOR = 512n
+const METADATA_BLOCK = 4096n
+/** The kernel uses no more blocks of metadata. */
+const MOST_METADATA = 255n << 14n
 /** Below this many free blocks of data the kernel tells those who listen. As Docker has it. */
 const LOW_WATER = 32768
 const FEATURES = ['skip_block_zeroing', 'error_if_no_space']
@@ -40,7 +45,10 @@ export class ThinPool {
   readonly #readOnly: boolean
   #seen = false
 
-  /** @param backing undefined for a pool that was given */
+  /**
+   * @param backing undefined for a pool that was given
+   * @param blockSectors of a pool that is yet to be made
+   */
   constructor(name: string, backing: Backing | undefined, blockSectors: number, readOnly: boolean) {
     this.name = name
     this.#backing = backing
@@ -59,7 +67,9 @@ export class ThinPool {
     if (!this.#readOnly) this.#backing.make()
     const open = this.#backing.open(this.#readOnly)
     try {
-      createDmDevice(this.name, this.#target(open, this.#blockSectors))
+      const { major, minor } = open.metadata
+      const made = thinBlockSectors(blockDevicePath(major, minor))
+      createDmDevice(this.name, this.#target(open, made ?? this.#blockSectors))
     } catch (error) {
       this.#backing.retire()
       throw isErrno(error, 'EINVAL', 'EIO', 'EILSEQ', 'ENODATA', 'ENOTBLK') ? damaged(error) : error
@@ -95,9 +105,11 @@ export class ThinPool {
 
   /** Lets the pool have what its backing has become; what waits for space goes on. */
   grow(): void {
+    if (this.#backing === undefined) return
     const { metadata, data, blockSectors, sectors } = this.table()
-    const dataSize = this.#backing?.grow({ metadata, data }) ?? 0n
-    if (dataSize / SECTOR <= sectors) return
+    const { dataSize, metadataSize } = this.#backing.grow({ metadata, data })
+    const isMore = min(metadataSize / METADATA_BLOCK, MOST_METADATA) > this.status().metadata.total
+    if (dataSize / SECTOR <= sectors && !isMore) return
     replaceDmTable(this.name, this.#target({ metadata, data, dataSize }, blockSectors))
   }
 
@@ -206,6 +218,10 @@ const POOL_HINT = 'name a thin pool with dm.thinpooldev: dmsetup ls --target thi
 function numbersOf(text: string): DeviceNumbers {
   const [major, minor] = text.split(':').map(Number)
   return { major: major ?? 0, minor: minor ?? 0 }
+}
+
+function min(one: bigint, other: bigint): bigint {
+  return one < other ? one : other
 }
 
 function missing(name: string): StoreError {

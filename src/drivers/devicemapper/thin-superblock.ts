@@ -2,9 +2,15 @@ import { closeSync, openSync, readSync } from 'node:fs'
 
 const MAGIC_AT = 32
 const MAGIC = 27022010n
+const BLOCK_SECTORS_AT = 336
 
 /** Whether a file or device begins as the metadata of a thin pool does. */
 export function hasThinSuperblock(path: string): boolean {
+  return thinBlockSectors(path) !== undefined
+}
+
+/** The size of a block of data of the pool whose metadata begins there, in sectors; undefined if none does. */
+export function thinBlockSectors(path: string): number | undefined {
   const bytes = Buffer.alloc(512)
   const fd = openSync(path, 'r')
   try {
@@ -12,5 +18,5 @@ export function hasThinSuperblock(path: string): boolean {
   } finally {
     closeSync(fd)
   }
-  return bytes.readBigUInt64LE(MAGIC_AT) === MAGIC
+  return bytes.readBigUInt64LE(MAGIC_AT) === MAGIC ? bytes.readUInt32LE(BLOCK_SECTORS_AT) : undefined
 }
