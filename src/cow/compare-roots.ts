@@ -2,9 +2,19 @@ import type { ByteString } from '../fs/bytes.js'
 import type { Node, Pointer } from './node.js'
 import type { Nodes } from './nodes.js'
 
-/** The keys whose items two trees do not have in common, ascending. Nodes that both trees lead to are not read. */
-export function* differentKeys(nodes: Nodes, a: Pointer, b: Pointer): Generator<ByteString, void, void> {
-  const [ours, theirs] = [new Cursor(nodes, a), new Cursor(nodes, b)]
+/** A tree, and where its nodes are. */
+export interface Rooted {
+  readonly nodes: Nodes
+  readonly root: Pointer
+}
+
+/**
+ * The keys whose items two trees do not have in common, ascending. Nodes that both trees lead to are not read.
+ * @param common nodes up to this generation are the same for both: of trees of one store all are, of trees of two devices
+ *   those that are older than the snapshot which parted them
+ */
+export function* differentKeys(a: Rooted, b: Rooted, common = Infinity): Generator<ByteString, void, void> {
+  const [ours, theirs] = [new Cursor(a), new Cursor(b)]
   while (!ours.done || !theirs.done) {
     const [key, other] = [ours.key, theirs.key]
     if (ours.isItem && (theirs.done || key < other)) {
@@ -17,7 +27,7 @@ export function* differentKeys(nodes: Nodes, a: Pointer, b: Pointer): Generator<
       if (!(ours.value as Buffer).equals(theirs.value as Buffer)) yield key
       ours.next()
       theirs.next()
-    } else if (ours.isSameNode(theirs)) {
+    } else if (ours.isSameNode(theirs, common)) {
       ours.next()
       theirs.next()
     } else if (theirs.done || ours.height > theirs.height) ours.descend()
@@ -38,7 +48,7 @@ class Cursor {
   #root: Pointer | undefined
   #rootLevel = 0
 
-  constructor(nodes: Nodes, root: Pointer) {
+  constructor({ nodes, root }: Rooted) {
     this.#nodes = nodes
     if (root.address === 0) return
     this.#root = root
@@ -68,9 +78,10 @@ class Cursor {
     return place?.node.values[place.at]
   }
 
-  isSameNode(other: Cursor): boolean {
+  isSameNode(other: Cursor, common: number): boolean {
     const [ours, theirs] = [this.#child, other.#child]
-    return ours !== undefined && ours.address === theirs?.address && ours.generation === theirs.generation
+    if (ours === undefined || ours.generation > common) return false
+    return ours.address === theirs?.address && ours.generation === theirs.generation
   }
 
   descend(): void {

@@ -26,6 +26,16 @@ export interface VolumeFsOptions {
   readonly volatile?: boolean
   /** Tells this filesystem from others that are snapshots of the same device below. @default the volume's own number */
   readonly number?: number
+  /** Of a filesystem on a device of its own that others may be snapshots of. */
+  readonly lineage?: Lineage
+}
+
+/** Which snapshot of which device a filesystem began as. */
+export interface Lineage {
+  /** The device's; never another one's. */
+  readonly identity: string
+  /** The device that it is a snapshot of, and the generation of the state that it began with. */
+  readonly origin?: { readonly identity: string; readonly generation: number } | undefined
 }
 
 const NO_DEVICE: DeviceNumber = { major: 0, minor: 0 }
@@ -47,14 +57,16 @@ export class VolumeFs implements RawFs {
   readonly #names: Names
   readonly #volatile: boolean
   readonly #device: bigint
+  readonly #lineage: Lineage | undefined
   #closed = false
   #prepared: { readonly lower: VolumeFs; readonly state: string; readonly written: Written } | undefined
 
   constructor(
     store: CowStore,
     volume: Volume,
-    { readOnly = false, volatile = false, number = volume.number }: VolumeFsOptions = {},
+    { readOnly = false, volatile = false, number = volume.number, lineage }: VolumeFsOptions = {},
   ) {
+    this.#lineage = lineage
     this.#store = store
     this.volume = volume
     this.readOnly = readOnly || store.readOnly
@@ -255,12 +267,15 @@ export class VolumeFs implements RawFs {
   }
 
   *prepareCompare(lower: RawFs): Generator<void> {
-    if (!this.#isComparable(lower)) return
+    if (!(lower instanceof VolumeFs)) return
+    const common = this.#commonWith(lower)
+    if (common === undefined) return
     this.#store.latest()
+    lower.#store.latest()
     const state = this.#stateWith(lower)
     const written = new Written()
     try {
-      for (const _ of written.find(this.#store.nodes, this.volume, lower.volume)) {
+      for (const _ of written.find(this.#place, lower.#place, common)) {
         yield
         if (this.#stateWith(lower) !== state) return
       }
@@ -272,20 +287,34 @@ export class VolumeFs implements RawFs {
     this.#prepared = { lower, state, written }
   }
 
-  /** Of another volume of the same store: costs what the two have not in common. */
+  /** Of another volume of the same store, or of the device that this one's is a snapshot of: costs what differs. */
   compare(lower: RawFs): Generator<TreeChange> | undefined {
-    if (!this.#isComparable(lower)) return undefined
-    const written = this.#read(() => this.#preparedFor(lower) ?? this.#writtenSince(lower))
+    if (!(lower instanceof VolumeFs)) return undefined
+    const common = this.#commonWith(lower)
+    if (common === undefined) return undefined
+    const look = () => this.#preparedFor(lower) ?? this.#writtenSince(lower, common)
+    const written = this.#read(() => lower.#read(look))
     return compareWritten(written, this, lower, BigInt(ROOT_INODE))
   }
 
-  #isComparable(lower: RawFs): lower is VolumeFs {
-    return lower instanceof VolumeFs && lower.#store === this.#store
+  /**
+   * Up to which generation a node of one of two trees is that of the other, where the pointer to it is the same; `undefined`
+   * where nobody knows. What either device wrote since the snapshot is of a later generation: each state begins one.
+   */
+  #commonWith(lower: VolumeFs): number | undefined {
+    if (lower.#store === this.#store) return Infinity
+    const origin = this.#lineage?.origin
+    const isOrigin = origin !== undefined && origin.identity === lower.#lineage?.identity
+    return isOrigin && lower.#store.id === this.#store.id ? origin.generation : undefined
   }
 
-  #writtenSince(lower: VolumeFs): Written {
+  get #place() {
+    return { nodes: this.#store.nodes, volume: this.volume }
+  }
+
+  #writtenSince(lower: VolumeFs, common: number): Written {
     const written = new Written()
-    for (const _ of written.find(this.#store.nodes, this.volume, lower.volume));
+    for (const _ of written.find(this.#place, lower.#place, common));
     return written
   }
 

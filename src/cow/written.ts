@@ -1,9 +1,14 @@
 import type { ByteString } from '../fs/bytes.js'
 import type { WrittenInodes } from '../fs/compare-written.js'
-import { differentKeys } from './compare-roots.js'
+import { differentKeys, type Rooted } from './compare-roots.js'
 import { endOf, ITEM, keyOf, numberAt, REST } from './key.js'
 import type { Nodes } from './nodes.js'
 import { ROOT_INODE, type Volume } from './volume.js'
+
+interface Place {
+  readonly nodes: Nodes
+  readonly volume: Volume
+}
 
 /** The inodes in which two volumes differ, and their names in both, up to the root. */
 export class Written implements WrittenInodes {
@@ -19,13 +24,13 @@ export class Written implements WrittenInodes {
   }
 
   /** Finds them, in small steps; nothing is true before the last one. */
-  *find(nodes: Nodes, upper: Volume, lower: Volume): Generator<void> {
-    for (const key of differentKeys(nodes, upper.tree.root, lower.tree.root)) {
+  *find(upper: Place, lower: Place, common?: number): Generator<void> {
+    for (const key of differentKeys(rooted(upper), rooted(lower), common)) {
       const inode = numberAt(key, 0)
       if (inode > 0) this.#inodes.add(inode)
       yield
     }
-    for (const volume of [upper, lower]) {
+    for (const { volume } of [upper, lower]) {
       const seen = new Set<number>([ROOT_INODE])
       for (const inode of this.#inodes) {
         this.#wayUp(volume, inode, seen)
@@ -49,4 +54,8 @@ export class Written implements WrittenInodes {
       }
     }
   }
+}
+
+function rooted({ nodes, volume }: Place): Rooted {
+  return { nodes, root: volume.tree.root }
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { loadChecksum } from '#layerstack/cow/checksum.js'
 import { CowStore } from '#layerstack/cow/store.js'
 import { VolumeFs } from '#layerstack/cow/volume-fs.js'
+import type { Volume } from '#layerstack/cow/volume.js'
 import { compareTrees, type TreeChange } from '#layerstack/fs/compare.js'
 import { MemoryDevice } from './memory-device.js'
 import { operation, run } from './operations.js'
@@ -48,6 +49,77 @@ describe('what two volumes of a store have not in common', () => {
     expect(device.reads - before).toBeLessThan(60)
   })
 })
+
+describe('what a copy of a device and the device have not in common', () => {
+  it('is what a comparison of all of both finds, whichever of them was written since', async () => {
+    const some = fc.array(operation, { minLength: 1, maxLength: 60 })
+    await fc.assert(
+      fc.property(some, fc.array(operation, { maxLength: 60 }), some, (before, above, beside) => {
+        const { lower, upper } = parted((fs) => {
+          for (const each of before) run(fs, each)
+        })
+        expect(shown(upper.compare(lower))).toEqual([])
+        for (const each of above) run(upper, each)
+        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        for (const _ of upper.prepareCompare(lower));
+        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        for (const _ of upper.prepareCompare(lower));
+        // The same addresses in the same generations as above.
+        for (const each of beside) run(lower, each)
+        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        upper.sync()
+        for (const each of above) run(lower, each)
+        lower.sync()
+        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  it('is found without reading what they share, however many there are', () => {
+    const reads = [2000, 20_000].map((files) => {
+      const { lower, upper, devices } = parted((fs) => {
+        for (let index = 0; index < files; index++) run(fs, ['mknod', `file${index}`, 1])
+      })
+      for (let index = 0; index < 10; index++) run(upper, ['chmod', `file${index * 150}`, 1])
+      upper.sync()
+      const before = devices.map((device) => device.reads)
+      const changes = Array.from({ length: 10 }, (_, index) => `modify file${index * 150}`)
+      expect(shown(upper.compare(lower))).toEqual(changes.toSorted())
+      return devices.reduce((sum, device, at) => sum + device.reads - (before[at] as number), 0)
+    })
+    console.log(`10 changes: ${reads[0]} blocks read of 2,000 files, ${reads[1]} of 20,000`)
+    expect(reads[1]).toBeLessThan(2 * (reads[0] as number))
+  })
+
+  it('is not told of devices that are of no known snapshot', () => {
+    const { lower, upper } = parted((fs) => void run(fs, ['mknod', 'file', 1]))
+    expect(lower.compare(upper)).toBeUndefined()
+    const other = parted(() => undefined)
+    expect(upper.compare(other.lower)).toBeUndefined()
+  })
+})
+
+/** A filesystem and a copy of it on another device, each of which goes on by itself, from the same place. */
+function parted(fill: (fs: VolumeFs) => void) {
+  const options = { checksum, cache: 16 * 4096 }
+  const device = new MemoryDevice()
+  const store = CowStore.open(device, options)
+  fill(new VolumeFs(store, store.create('layer')))
+  store.commitNow()
+  const devices = [device.copy(), device.copy()] as const
+  const [below, above] = devices.map((each) => CowStore.open(each, options)) as [CowStore, CowStore]
+  const origin = { identity: 'lower', generation: below.committed.superblock.generation }
+  const lower = new VolumeFs(below, below.volume('layer') as Volume, {
+    number: 1,
+    lineage: { identity: 'lower' },
+  })
+  const upper = new VolumeFs(above, above.volume('layer') as Volume, {
+    number: 2,
+    lineage: { identity: 'upper', origin },
+  })
+  return { lower, upper, devices }
+}
 
 function shown(changes: Generator<TreeChange> | undefined): string[] {
   return [...(changes ?? [])].map(({ kind, path }) => `${kind} ${path}`)

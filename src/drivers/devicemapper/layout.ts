@@ -19,6 +19,15 @@ export interface DeviceRecord {
   readonly initialized: boolean
   /** It is not there for anybody, and is deleted as soon as it can be. */
   readonly deleted: boolean
+  /** Of a layer of the userspace engine: what it is a snapshot of. */
+  readonly origin?: OriginRecord | undefined
+}
+
+/** A device, which the transaction that made it tells from another one of its number, and the state that it was in. */
+export interface OriginRecord {
+  readonly deviceId: number
+  readonly transactionId: number
+  readonly generation: number
 }
 
 /** What is written before a thin device is made or deleted. */
@@ -125,7 +134,9 @@ export class DeviceMapperLayout {
     if (!isCount(deviceId) || deviceId > 0xffffff || !isCount(size) || !isCount(transactionId)) {
       throw this.#corrupt(name)
     }
-    return { deviceId, size, transactionId, initialized: initialized === true, deleted: deleted === true }
+    const [isInitialized, isDeleted] = [initialized === true, deleted === true]
+    const origin = originOf(fields)
+    return { deviceId, size, transactionId, initialized: isInitialized, deleted: isDeleted, origin }
   }
 
   /** There is a file, and it does not tell of a device. */
@@ -154,6 +165,11 @@ export class DeviceMapperLayout {
       transaction_id: record.transactionId,
       initialized: record.initialized,
       deleted: record.deleted,
+      ...(record.origin && {
+        origin_device_id: record.origin.deviceId,
+        origin_transaction_id: record.origin.transactionId,
+        origin_generation: record.origin.generation,
+      }),
     })
   }
 
@@ -239,6 +255,16 @@ export class DeviceMapperLayout {
       hint: 'restore it from a backup, or remove the layer; its thin device stays in the pool then',
     })
   }
+}
+
+function originOf(fields: Readonly<Record<string, unknown>>): OriginRecord | undefined {
+  const {
+    origin_device_id: deviceId,
+    origin_transaction_id: transactionId,
+    origin_generation: generation,
+  } = fields
+  if (!isCount(deviceId) || !isCount(transactionId) || !isCount(generation)) return undefined
+  return { deviceId, transactionId, generation }
 }
 
 function isNoDevice(name: string): boolean {

@@ -6,6 +6,7 @@ import { loadChecksum, type Checksum } from '../../cow/checksum.js'
 import { FileDevice } from '../../cow/file-device.js'
 import { openGuard, type FileGuard } from '../../cow/file-guard.js'
 import { CowStore } from '../../cow/store.js'
+import { findSuperblock } from '../../cow/superblock.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { Turns } from '../../durable/turns.js'
 import { isNoSpace, StoreError } from '../../errors.js'
@@ -127,6 +128,16 @@ export class ThinFiles {
     }
     open.users++
     return open.store
+  }
+
+  /** The state that a device is in, which somebody else has made. */
+  async generationOf({
+    deviceId,
+    size,
+  }: Pick<DeviceRecord, 'deviceId' | 'size'>): Promise<number | undefined> {
+    const { pool, checksum } = await this.#open()
+    const found = findSuperblock(pool.device(deviceId, size), checksum)
+    return found.kind === 'superblock' ? found.superblock.generation : undefined
   }
 
   async closeDevice(deviceId: number): Promise<void> {

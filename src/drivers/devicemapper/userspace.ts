@@ -4,7 +4,7 @@ import { BLOCK } from '../../cow/block.js'
 import { checkStore } from '../../cow/check.js'
 import { DamagedBlock } from '../../cow/damage.js'
 import type { CowStore } from '../../cow/store.js'
-import { VolumeFs } from '../../cow/volume-fs.js'
+import { VolumeFs, type Lineage } from '../../cow/volume-fs.js'
 import { makeDirectory } from '../../durable/make-directory.js'
 import { StoreError } from '../../errors.js'
 import type { ThinPool } from '../../thin/thin-pool.js'
@@ -12,7 +12,7 @@ import type { CreateOptions, Damage, DriverCapabilities } from '../driver.js'
 import { isThereAlready, noLayer } from '../refusals.js'
 import { sizeOption } from '../size.js'
 import type { LayerVolumes, OpenVolume } from '../volume-driver.js'
-import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
+import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord, type OriginRecord } from './layout.js'
 import { DEFAULT_BASE_SIZE, DEFAULT_DATA_SIZE, DEFAULT_METADATA_SIZE, type Resolved } from './options.js'
 import { noDevice, shareThinFiles, type ThinFiles } from './thin-files.js'
 
@@ -44,7 +44,7 @@ export class ThinVolumes implements LayerVolumes {
     hostPath: false,
     cheapSnapshots: true,
     sharesBlocks: true,
-    nativeDiff: false,
+    nativeDiff: true,
     quota: true,
     maxDepth: Infinity,
     nativeAttributes: true,
@@ -102,9 +102,7 @@ export class ThinVolumes implements LayerVolumes {
       if (size < origin.size) throw tooSmall(size, origin.size)
       this.#mustHaveSpace(pool)
       await this.#files().settleDevice(origin.deviceId)
-      await this.#make(pool, name, { size: Number(size), initialized: false }, (deviceId) =>
-        pool.metadata.createSnapshot(deviceId, origin.deviceId),
-      )
+      await this.#make(pool, name, Number(size), origin)
     })
   }
 
@@ -116,7 +114,11 @@ export class ThinVolumes implements LayerVolumes {
     try {
       const volume = store.volume(VOLUME)
       if (volume === undefined) throw noFileSystem(id)
-      const raw = new VolumeFs(store, volume, { ...options, number: record.deviceId })
+      const raw = new VolumeFs(store, volume, {
+        ...options,
+        number: record.deviceId,
+        lineage: lineageOf(record),
+      })
       const close = async (): Promise<void> => {
         raw.close()
         await files.closeDevice(record.deviceId)
@@ -256,9 +258,7 @@ export class ThinVolumes implements LayerVolumes {
   async #makeBase(pool: ThinPool, half: DeviceRecord | undefined): Promise<void> {
     if (half !== undefined) await this.#delete(pool, BASE, half)
     const size = Number(this.#options.baseSize ?? half?.size ?? DEFAULT_BASE_SIZE)
-    const record = await this.#make(pool, BASE, { size, initialized: false }, (deviceId) =>
-      pool.metadata.createThin(deviceId),
-    )
+    const record = await this.#make(pool, BASE, size)
     const store = await this.#files().device(record, true)
     try {
       store.create(VOLUME)
@@ -300,19 +300,16 @@ export class ThinVolumes implements LayerVolumes {
     if (size > base.size) await this.#layout.saveDevice(BASE, { ...base, size: Number(size) })
   }
 
-  async #make(
-    pool: ThinPool,
-    name: string,
-    fields: Pick<DeviceRecord, 'size' | 'initialized'>,
-    make: (deviceId: number) => void,
-  ): Promise<DeviceRecord> {
+  async #make(pool: ThinPool, name: string, size: number, from?: DeviceRecord): Promise<DeviceRecord> {
     const { metadata } = pool
     const id = metadata.transactionId + 1
     const deviceId = this.#freeDeviceId(pool)
     await this.#layout.saveTransaction({ id, name, deviceId })
-    const record = { deviceId, transactionId: id, deleted: false, ...fields }
     try {
-      make(deviceId)
+      if (from === undefined) metadata.createThin(deviceId)
+      else metadata.createSnapshot(deviceId, from.deviceId)
+      const origin = from && (await this.#originOf(deviceId, from))
+      const record = { deviceId, size, transactionId: id, initialized: false, deleted: false, origin }
       await this.#layout.saveDevice(name, record)
       metadata.transactionId = id
       await pool.commitLater()
@@ -323,6 +320,14 @@ export class ThinVolumes implements LayerVolumes {
       await this.#layout.dropDevice(name)
       throw error
     }
+  }
+
+  /** What a device that was just made is a snapshot of; `undefined` where that cannot be read. */
+  async #originOf(deviceId: number, from: DeviceRecord): Promise<OriginRecord | undefined> {
+    const generation = await this.#files().generationOf({ deviceId, size: from.size })
+    return generation === undefined
+      ? undefined
+      : { deviceId: from.deviceId, transactionId: from.transactionId, generation }
   }
 
   async #delete(pool: ThinPool, name: string, { deviceId }: DeviceRecord): Promise<void> {
@@ -362,6 +367,18 @@ export class ThinVolumes implements LayerVolumes {
       )
     }
   }
+}
+
+function lineageOf({ origin, ...device }: DeviceRecord): Lineage {
+  return {
+    identity: identityOf(device),
+    origin: origin && { identity: identityOf(origin), generation: origin.generation },
+  }
+}
+
+/** Numbers are used again. */
+function identityOf({ deviceId, transactionId }: Pick<DeviceRecord, 'deviceId' | 'transactionId'>): string {
+  return `${deviceId} of ${transactionId}`
 }
 
 function bytes(count: number): string {
