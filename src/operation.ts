@@ -1,3 +1,4 @@
+import pLimit from 'p-limit'
 import type { ProgressListener } from './progress.js'
 
 /** What every long call takes. */
@@ -6,6 +7,13 @@ export interface OperationOptions {
   readonly signal?: AbortSignal | undefined
   /** Called on the caller's thread, at most some tens of times a second for each layer. */
   readonly onProgress?: ProgressListener | undefined
+}
+
+const FEW = 16
+
+/** As `Promise.all` of a map, but a store may have thousands of anything, and a process a few hundred files open. */
+export function fewAtATime<T, U>(items: Iterable<T>, work: (item: T) => Promise<U>): Promise<U[]> {
+  return pLimit(FEW).map(items, work)
 }
 
 /** Steps to take back, newest first, unless the work that needed them was finished. */

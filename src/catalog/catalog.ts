@@ -8,7 +8,7 @@ import type { Image } from '../images/image.js'
 import { parseImageConfig } from '../images/image-config.js'
 import type { ImageStore } from '../images/image-store.js'
 import type { LayerStore } from '../layers/layer-store.js'
-import { Rollback, type OperationOptions } from '../operation.js'
+import { fewAtATime, Rollback, type OperationOptions } from '../operation.js'
 import { familiarText, parseReference, withDefaultTag, type Reference } from '../references/reference.js'
 import type { ReferenceStore } from '../references/reference-store.js'
 
@@ -52,7 +52,7 @@ export class Catalog {
   async list(): Promise<Image[]> {
     const references = await this.references.all()
     const ids = await this.images.list()
-    return Promise.all(ids.map((id) => this.#describe(id, references.get(id) ?? [])))
+    return fewAtATime(ids, (id) => this.#describe(id, references.get(id) ?? []))
   }
 
   /** By reference, by ID, or by the beginning of one. Throws `IMAGE_NOT_FOUND`, `REFERENCE_AMBIGUOUS`. */
@@ -93,7 +93,7 @@ export class Catalog {
         references: references.map(familiarText),
       })
     }
-    return Promise.all(ids.map((id) => this.image(id)))
+    return fewAtATime(ids, (id) => this.image(id))
   }
 
   async tag(referenceOrId: string, reference: string): Promise<void> {

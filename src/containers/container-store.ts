@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { isDigest, type ImageID } from '../digest.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { isErrno, StoreError } from '../errors.js'
+import { fewAtATime } from '../operation.js'
 
 /** What the store knows of a container; its content is the writable layer of the same id. */
 export interface ContainerRecord {
@@ -20,6 +21,8 @@ const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
 export class ContainerStore {
   readonly #directory: string
   readonly #dockers: string
+  /** As they were read last: a record never changes, but that a repair makes a damaged one anew. */
+  readonly #known = new Map<string, ContainerRecord>()
 
   /** @param dockers where a dockerd keeps its own: `containers/<id>/` */
   constructor(directory: string, dockers: string) {
@@ -27,16 +30,21 @@ export class ContainerStore {
     this.#dockers = dockers
   }
 
-  /** All but the damaged ones. */
+  /** All but the damaged ones. Those that are known, and still there, are not read again. */
   async list(): Promise<ContainerRecord[]> {
-    const records = (await this.#ids()).map((id) => this.#read(id))
-    return (await Promise.all(records)).filter((record) => record !== undefined && record !== DAMAGED)
+    const ids = await this.#ids()
+    this.#forgetAllBut(ids)
+    await fewAtATime(
+      ids.filter((id) => !this.#known.has(id)),
+      (id) => this.#read(id),
+    )
+    return ids.map((id) => this.#known.get(id)).filter((record) => record !== undefined)
   }
 
   /** Ids of containers whose records are none. */
   async damaged(): Promise<string[]> {
     const ids = await this.#ids()
-    const records = await Promise.all(ids.map((id) => this.#read(id)))
+    const records = await fewAtATime(ids, (id) => this.#read(id))
     return ids.filter((_, index) => records[index] === DAMAGED)
   }
 
@@ -76,10 +84,12 @@ export class ContainerStore {
 
   async write(record: ContainerRecord): Promise<void> {
     await writeFileAtomic(join(this.#directory, `${record.id}.json`), `${JSON.stringify(record)}\n`)
+    this.#known.set(record.id, record)
   }
 
   async remove(id: string): Promise<void> {
     await rm(join(this.#directory, `${id}.json`), { force: true })
+    this.#known.delete(id)
   }
 
   async #ids(): Promise<string[]> {
@@ -90,10 +100,18 @@ export class ContainerStore {
     return files.flatMap((file) => /^([a-f0-9]{64})\.json$/.exec(file)?.[1] ?? [])
   }
 
+  #forgetAllBut(ids: readonly string[]): void {
+    const there = new Set(ids)
+    for (const id of this.#known.keys()) if (!there.has(id)) this.#known.delete(id)
+  }
+
   async #read(id: string): Promise<ContainerRecord | typeof DAMAGED | undefined> {
+    this.#known.delete(id)
     try {
       const record = JSON.parse(await readFile(join(this.#directory, `${id}.json`), 'utf8')) as unknown
-      return isRecord(record) && record.id === id ? record : DAMAGED
+      if (!isRecord(record) || record.id !== id) return DAMAGED
+      this.#known.set(id, record)
+      return record
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined
       if (error instanceof SyntaxError) return DAMAGED

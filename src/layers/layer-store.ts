@@ -14,7 +14,7 @@ import { flattenHere, unpackHere } from '../jobs/here.js'
 import type { JobOptions } from '../jobs/job.js'
 import type { LayerResult } from '../jobs/layer-intake.js'
 import { runJob } from '../jobs/run-job.js'
-import { Rollback, type OperationOptions } from '../operation.js'
+import { fewAtATime, Rollback, type OperationOptions } from '../operation.js'
 import type { ProgressEvent } from '../progress.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { assemble, tarSizeOf } from '../tar/assemble.js'
@@ -108,7 +108,7 @@ export class LayerStore {
   }
 
   async list(): Promise<Layer[]> {
-    const layers = await Promise.all((await this.#db.chainIds()).map((id) => this.#db.layer(id)))
+    const layers = await fewAtATime(await this.#db.chainIds(), (id) => this.#db.layer(id))
     return layers.filter((layer) => layer !== undefined)
   }
 

@@ -5,6 +5,7 @@ import fse from 'fs-extra'
 import { chainId, hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
 import { syncDirectory } from '../durable/sync-directory.js'
 import { isErrno, StoreError } from '../errors.js'
+import { fewAtATime } from '../operation.js'
 import type { Layer, WritableLayer } from './layer.js'
 
 const CACHE_ID = /^[a-f0-9]{64}(-init)?$/
@@ -107,13 +108,13 @@ export class LayerDb {
   /** Layers that are being removed, or were when somebody crashed, with the driver's id as far as it is known. */
   async removing(): Promise<{ readonly path: string; readonly cacheId: string | undefined }[]> {
     const names = (await list(this.#layers)).filter((name) => REMOVING.test(name))
-    return Promise.all(names.map((name) => this.#removed(join(this.#layers, name))))
+    return fewAtATime(names, (name) => this.#removed(join(this.#layers, name)))
   }
 
   /** All but the damaged ones. */
   async soundLayers(): Promise<Layer[]> {
     const ids = await this.chainIds()
-    const layers = await Promise.all(ids.map((id) => this.layer(id).catch(() => undefined)))
+    const layers = await fewAtATime(ids, (id) => this.layer(id).catch(() => undefined))
     return layers.filter((layer) => layer !== undefined)
   }
 
@@ -136,7 +137,7 @@ export class LayerDb {
   }
 
   async writables(): Promise<WritableLayer[]> {
-    const layers = await Promise.all((await this.writableNames()).map((name) => this.writable(name)))
+    const layers = await fewAtATime(await this.writableNames(), (name) => this.writable(name))
     return layers.filter((layer) => layer !== undefined)
   }
 
@@ -146,7 +147,7 @@ export class LayerDb {
    */
   async driverIds(): Promise<Set<string> | undefined> {
     try {
-      const layers = await Promise.all((await this.chainIds()).map((id) => this.layer(id)))
+      const layers = await fewAtATime(await this.chainIds(), (id) => this.layer(id))
       const ids = layers.map((layer) => layer?.cacheId)
       for (const { mountId, initId } of await this.writables()) ids.push(mountId, initId)
       return new Set(ids.filter((id) => id !== undefined))

@@ -1,0 +1,46 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openStore } from '#layerstack/index.js'
+import { imageOf, layerTar, writeArchive } from './archive.js'
+
+const MANY = 300
+/** Fewer than that, and as many as Node needs to read our modules. */
+const DESCRIPTORS = 250
+
+let scratch: string
+
+beforeEach(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'layerstack-many-'))
+})
+
+afterEach(() => rmSync(scratch, { recursive: true, force: true }))
+
+describe('a store of more than a process may have open at a time', () => {
+  it('has its containers listed, and one more made', async () => {
+    const archive = join(scratch, 'image.tar')
+    await writeArchive(archive, imageOf([await layerTar([])]))
+    const root = join(scratch, 'root')
+    await using store = await openStore({ root, driver: 'overlay2', engine: 'userspace' })
+    const [image] = await store.load(archive)
+    for (let index = 0; index < MANY; index++) {
+      await (await store.createContainer(image?.id ?? '', { name: `container${index}` })).unmount()
+    }
+    const said = withFewDescriptors(`
+      const { openStore } = await import('#layerstack/index.js')
+      const store = await openStore({ root: ${JSON.stringify(root)} })
+      const container = await store.createContainer('${image?.id}', { name: 'another' })
+      await container.unmount()
+      console.log((await store.containers()).length, (await store.check()).clean)
+      await store.close()
+    `)
+    expect(said.trim()).toBe(`${MANY + 1} true`)
+  })
+})
+
+function withFewDescriptors(script: string): string {
+  const command = `ulimit -n ${DESCRIPTORS} && exec "$0" --input-type=module -e "$1"`
+  return execFileSync('sh', ['-c', command, process.execPath, script], { encoding: 'utf8' })
+}
