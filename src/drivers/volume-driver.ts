@@ -144,15 +144,17 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   }
 
   check({ signal }: OperationOptions = {}): Promise<Damage[]> {
-    return this.#volumes.check(signal)
+    return typed('could not check the layers', () => this.#volumes.check(signal))
   }
 
   async cleanup(): Promise<void> {
-    try {
-      await this.#views.closeAll()
-    } finally {
-      await this.#volumes.close()
-    }
+    await typed('could not write all that was changed to disk', async () => {
+      try {
+        await this.#views.closeAll()
+      } finally {
+        await this.#volumes.close()
+      }
+    })
   }
 
   async adopt(id: string, newId: string): Promise<void> {

@@ -1,19 +1,25 @@
 import { randomBytes } from 'node:crypto'
-import { rmSync } from 'node:fs'
+import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isErrno, StoreError } from '../errors.js'
-import { writeFileAtomic } from './atomic-file.js'
+import { isErrno, isNoSpace, storeError, StoreError } from '../errors.js'
+import { writeFileAtomic, writeNewFile } from './atomic-file.js'
 import { Lock } from './lock.js'
 import { makeDirectory } from './make-directory.js'
+import { syncDirectory } from './sync-directory.js'
+import { syncFile } from './sync-file.js'
 
 const SUFFIX = '.json'
 const LOCK_SUFFIX = '.lock'
+/** A file as large as a lease, which is written over when there is no room for one. */
+const SPARE = 'spare'
+const SPARE_SUFFIX = '.spare'
+const ROOM = 4096
 const ID = /^[a-f0-9]{24}(?=\.)/
 
 /**
  * A lease says what an operation is about to make, before it makes it, so that after a crash somebody can take it away.
- * It is two files, `<id>.lock` and `<id>.json`.
+ * It is two files, `<id>.lock` and `<id>.json`. Beside them is one of their size for the time when the disk is full.
  *
  * 1. Its lock is held from before the lease exists until after it is gone, by the process that works under it.
  * 2. Names are on disk in the lease before the things they name exist.
@@ -32,10 +38,9 @@ export class Lease implements AsyncDisposable {
   }
 
   static async take(directory: string, names: readonly string[]): Promise<Lease> {
-    await makeDirectory(directory, { mode: 0o700 })
     const lease = await Lease.#begin(directory)
     try {
-      await writeFileAtomic(lease.#path + SUFFIX, JSON.stringify(names))
+      await lease.#write(directory, JSON.stringify(names))
       return lease
     } catch (error) {
       await lease.end()
@@ -45,15 +50,35 @@ export class Lease implements AsyncDisposable {
 
   /** Somebody who tidies up may take a lock that has no lease yet; then there are other numbers. */
   static async #begin(directory: string): Promise<Lease> {
-    for (;;) {
-      const path = join(directory, randomBytes(12).toString('hex'))
-      const lock = await Lock.tryAcquire(path + LOCK_SUFFIX)
-      if (lock !== undefined) return new Lease(path, lock)
+    try {
+      await makeDirectory(directory, { mode: 0o700 })
+      for (;;) {
+        const path = join(directory, randomBytes(12).toString('hex'))
+        const lock = await Lock.tryAcquire(path + LOCK_SUFFIX)
+        if (lock !== undefined) return new Lease(path, lock)
+      }
+    } catch (error) {
+      throw isNoSpace(error) ? storeError(error, 'NO_SPACE', `could not write below ${directory}`) : error
     }
   }
 
+  /** Where nothing can be written any more, into the room that is kept for one lease: with it, room can be made. */
+  async #write(directory: string, names: string): Promise<void> {
+    const [path, spare] = [this.#path + SUFFIX, join(directory, SPARE)]
+    try {
+      await writeFileAtomic(path, names)
+    } catch (error) {
+      if (!isNoSpace(error) || names.length > ROOM || !taken(spare, this.#path)) throw error
+      await writeOver(this.#path, names.padEnd(ROOM))
+      renameSync(this.#path, path)
+      await syncDirectory(directory)
+      return
+    }
+    if (statSync(spare, { throwIfNoEntry: false })?.size !== ROOM) makeSpare(spare, this.#path + SPARE_SUFFIX)
+  }
+
   async end(): Promise<void> {
-    for (const suffix of [SUFFIX, LOCK_SUFFIX]) rmSync(this.#path + suffix, { force: true })
+    for (const suffix of [SUFFIX, SPARE_SUFFIX, LOCK_SUFFIX]) rmSync(this.#path + suffix, { force: true })
     await this.#lock.release()
   }
 
@@ -109,6 +134,37 @@ export class Lease implements AsyncDisposable {
         await lock.release()
       }
     }
+  }
+}
+
+function makeSpare(spare: string, path: string): void {
+  try {
+    writeNewFile(path, ' '.repeat(ROOM))
+    renameSync(path, spare)
+  } catch (error) {
+    rmSync(path, { force: true })
+    if (!isNoSpace(error)) throw error
+  }
+}
+
+/** Whether there was one, and nobody else took it. */
+function taken(spare: string, path: string): boolean {
+  try {
+    renameSync(spare, path)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+async function writeOver(path: string, text: string): Promise<void> {
+  const fd = openSync(path, 'r+')
+  try {
+    writeSync(fd, text)
+    await syncFile(fd)
+  } finally {
+    closeSync(fd)
   }
 }
 

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { Lease } from '#layerstack/durable/lease.js'
 import { Lock } from '#layerstack/durable/lock.js'
-import { noCalls, unless } from '../support/needs.js'
+import { noCalls, noMounts, unless } from '../support/needs.js'
+import { run } from '../support/program.js'
 import { heard, kill, Place } from './children.js'
 
 const ROUNDS = 25
@@ -19,7 +20,7 @@ describe('a lease', () => {
     await first.end()
     expect([...(await Lease.named(place.root))].toSorted()).toEqual(['b', 'c'])
     await second.end()
-    expect(readdirSync(place.root)).toEqual([])
+    expect(filesIn(place.root)).toEqual([])
   })
 
   it('of a live operation is not abandoned, in this process neither', async () => {
@@ -41,6 +42,32 @@ describe('a lease', () => {
   })
 })
 
+describe('a lease on a full disk', unless(noMounts), () => {
+  it('is written into the room that is kept for one; what it made room for is room for the next', async () => {
+    await using place = new Place()
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'layerstack-test', place.root])
+    try {
+      const leases = place.path('leases')
+      await (await Lease.take(leases, ['a'])).end()
+      await run('sh', ['-c', `cat /dev/zero > ${place.path('filler')} 2>/dev/null || true`])
+      for (const name of ['b', 'c', 'd']) {
+        const lease = await Lease.take(leases, [name])
+        expect([...(await Lease.named(leases))]).toEqual([name])
+        await expect(Lease.take(leases, ['more'])).rejects.toMatchObject({ code: 'NO_SPACE' })
+        await lease.end()
+      }
+      const left = await Lease.take(leases, ['left'])
+      await left.abandon()
+      for await (const { lease, names } of Lease.abandoned(leases)) {
+        expect(names).toEqual(['left'])
+        await lease.end()
+      }
+    } finally {
+      await run('umount', [place.root])
+    }
+  })
+})
+
 describe('a lease of a killed process', unless(noCalls), () => {
   it('is abandoned, to one at a time, until what it names is cleared', async () => {
     await using place = new Place()
@@ -55,7 +82,7 @@ describe('a lease of a killed process', unless(noCalls), () => {
     }
     expect([...(await Lease.named(leases))]).toEqual(['one', 'two'])
     for await (const { lease } of Lease.abandoned(leases)) await lease.end()
-    expect(readdirSync(leases)).toEqual([])
+    expect(filesIn(leases)).toEqual([])
   })
 
   it(`names all or nothing, and leaves nothing behind, killed at any moment, ${ROUNDS} times and until one was killed under it`, async () => {
@@ -76,13 +103,18 @@ describe('a lease of a killed process', unless(noCalls), () => {
       expect(all.length).toBeLessThanOrEqual(1)
       for (const names of all) expect(names).toEqual(['one', 'two'])
       found.push(all.length)
-      expect(readdirSync(leases)).toEqual([])
+      expect(filesIn(leases)).toEqual([])
       await (await Lock.acquire(place.path('lock'))).release()
     }
     // Else no process was killed under a lease, and nothing was shown.
     expect(found).toContain(1)
   })
 })
+
+/** But for the one that is kept. */
+function filesIn(directory: string): string[] {
+  return readdirSync(directory).filter((name) => name !== 'spare')
+}
 
 async function abandonedIn(directory: string): Promise<string[][]> {
   const found: string[][] = []

@@ -92,12 +92,13 @@ async function leavesAsItWas(call: (options: OperationOptions) => Promise<unknow
 }
 
 async function content() {
+  const leases = filesIn(`layerstack/leases/${store.driver.name}`).filter((name) => name !== 'spare')
   return {
     images: (await store.images()).map(({ id, references }) => `${id} ${references.join(' ')}`).toSorted(),
     layers: (await store.layers.list()).map(({ chainId }) => chainId).toSorted(),
     driver: (await store.driver.list()).toSorted(),
     writeSets: readdirSync(join(store.root, 'image', store.driver.name, 'layerdb/tmp')),
-    leftBehind: [...filesIn('layerstack/tmp'), ...filesIn(`layerstack/leases/${store.driver.name}`)],
+    leftBehind: [...filesIn('layerstack/tmp'), ...leases],
   }
 }
 
