@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { DiffID } from '../digest.js'
 import { Crc64 } from '../tar/crc64.js'
-import type { TarPart } from '../tar/part.js'
+import type { RecordedPart } from '../tar/part.js'
 import { TarSplitWriter } from '../tar/split.js'
 
 /** What is kept of a layer's tar beside its files: the digest, and the tar-split. */
@@ -9,7 +9,7 @@ export interface LayerRecord extends Disposable {
   /** Takes the tar's bytes into the digest: every byte once, in order, and before the parts of them. */
   bytes(bytes: Uint8Array): void
   /** @param stored for a header: whether its content can be read back from the layer's file of that name */
-  part(part: TarPart, stored: boolean): void
+  part(part: RecordedPart, stored: boolean): void
   /** The content of an earlier entry is about to be lost to a later one. */
   displace(entryNumber: number, content: Iterable<Uint8Array>): void
   finish(): DiffID
@@ -47,7 +47,7 @@ export class OwnRecord implements LayerRecord {
     }
   }
 
-  part(part: TarPart, stored: boolean): void {
+  part(part: RecordedPart, stored: boolean): void {
     this.#split?.part(part, stored)
   }
 

@@ -2,9 +2,10 @@ import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import type { DiffID } from '../digest.js'
 import { StoreError } from '../errors.js'
-import type { TarPart } from '../tar/part.js'
+import type { RecordedPart } from '../tar/part.js'
 import { TarReader } from '../tar/reader.js'
 import { ChunkRing, closeRing, freeSlot, isClosed, SLOT, slotOf, type RingMemory } from './chunk-ring.js'
+import { LayoutWriter, partsOf, type ChunkLayout } from './chunk-layout.js'
 import { OwnRecord, type LayerRecord } from './layer-record.js'
 import { packError, unpackError, type PackedError } from './thread-error.js'
 import { WriteBack } from './write-back.js'
@@ -34,6 +35,8 @@ type Note =
       /** Of each header that ends in the chunk. */
       readonly stored: Uint8Array
       readonly displaced: readonly Displaced[]
+      /** Without it the chunk is to be taken apart. */
+      readonly layout?: ChunkLayout | undefined
     }
   | { readonly type: 'end'; readonly displaced: readonly Displaced[] }
 
@@ -58,7 +61,7 @@ export class RemoteRecord implements LayerRecord {
   readonly #ring: ChunkRing
   readonly #check: () => void
   readonly #spillFile: string | undefined
-  #chunk: { readonly slot: number; readonly length: number } | undefined
+  #chunk: Pick<Note & { type: 'chunk' }, 'slot' | 'length' | 'layout'> | undefined
   #stored: number[] = []
   #displaced: Displaced[] = []
   #headers = 0
@@ -83,10 +86,15 @@ export class RemoteRecord implements LayerRecord {
   bytes(bytes: Uint8Array): void {
     const slot = this.slot()
     if (bytes.buffer !== slot.buffer) slot.set(bytes)
-    this.#chunk = { slot: this.#ring.give(), length: bytes.length }
+    this.give(bytes.length)
   }
 
-  part(part: TarPart, stored: boolean): void {
+  /** So many bytes are in the slot. Headers that end there may be told of until the next one is asked for. */
+  give(length: number, layout?: ChunkLayout): void {
+    this.#chunk = { slot: this.#ring.give(), length, layout }
+  }
+
+  part(part: RecordedPart, stored: boolean): void {
     if (part.type !== 'header') return
     this.#headers++
     this.#stored.push(stored ? 1 : 0)
@@ -139,9 +147,10 @@ export class RemoteRecord implements LayerRecord {
   }
 }
 
-/** As the other, of a tar that comes in small pieces: whole slots go over. */
+/** As the other, of a tar that is made here, in small parts: whole slots go over, and nobody takes them apart again. */
 export class GatheredRecord implements LayerRecord {
   readonly #remote: RemoteRecord
+  readonly #layout = new LayoutWriter()
   #slot: Buffer | undefined
   #used = 0
 
@@ -149,19 +158,21 @@ export class GatheredRecord implements LayerRecord {
     this.#remote = remote
   }
 
-  bytes(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) {
-      this.#slot ??= this.#remote.slot()
-      const piece = bytes.subarray(at, at + SLOT - this.#used)
-      this.#slot.set(piece, this.#used)
-      this.#used += piece.length
-      at += piece.length
+  /** They come with the parts. */
+  bytes(): void {}
+
+  part(part: RecordedPart, stored: boolean): void {
+    const { length } = part.bytes
+    for (let at = 0; at < length;) {
+      const slot = (this.#slot ??= this.#remote.slot())
+      const end = Math.min(length, at + SLOT - this.#used)
+      slot.set(at === 0 && end === length ? part.bytes : part.bytes.subarray(at, end), this.#used)
+      this.#layout.piece(part, end - at, end === length)
+      if (end === length) this.#remote.part(part, stored)
+      this.#used += end - at
+      at = end
       if (this.#used === SLOT) this.#give()
     }
-  }
-
-  part(part: TarPart, stored: boolean): void {
-    this.#remote.part(part, stored)
   }
 
   displace(entry: number, content: Iterable<Uint8Array>): void {
@@ -178,7 +189,7 @@ export class GatheredRecord implements LayerRecord {
   }
 
   #give(): void {
-    if (this.#slot !== undefined) this.#remote.bytes(this.#slot.subarray(0, this.#used))
+    if (this.#slot !== undefined) this.#remote.give(this.#used, this.#layout.take())
     this.#slot = undefined
     this.#used = 0
   }
@@ -255,7 +266,7 @@ class Recording implements Disposable {
     const bytes = slotOf(this.#memory, note.slot, note.length)
     this.#record.bytes(bytes)
     let header = 0
-    for (const part of this.#reader.push(bytes)) {
+    for (const part of note.layout === undefined ? this.#reader.push(bytes) : partsOf(note.layout, bytes)) {
       const isHeader = part.type === 'header'
       if (isHeader && this.#displaced.length > 0) this.#displace(this.#headers)
       this.#record.part(part, isHeader && note.stored[header] === 1)

@@ -17,6 +17,15 @@ export type TarPart =
   /** What is neither: padding after content, global headers, the end marker and whatever follows it. */
   | { readonly type: 'filler'; readonly bytes: Uint8Array }
 
+/** What a record of the tar keeps of a part. */
+export type RecordedPart =
+  | {
+      readonly type: 'header'
+      readonly header: Pick<TarHeader, 'name' | 'size'>
+      readonly bytes: Uint8Array
+    }
+  | Exclude<TarPart, { readonly type: 'header' }>
+
 export type TarEntryType = 'file' | 'link' | 'symlink' | 'char' | 'block' | 'directory' | 'fifo' | 'unknown'
 
 export interface TarHeader {

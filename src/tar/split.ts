@@ -3,7 +3,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import type { ByteString } from '../fs/bytes.js'
 import { cleanName } from './clean-name.js'
 import type { Crc64 } from './crc64.js'
-import type { TarPart } from './part.js'
+import type { RecordedPart } from './part.js'
 import { formatFile, formatSegment, parseLine } from './split-entry.js'
 
 /** Lines are compressed when there are so many bytes of them: a gzip member each, which gzip readers join. */
@@ -50,7 +50,7 @@ export class TarSplitWriter implements Disposable {
   }
 
   /** @param stored for a header: whether its content can be read back from the layer's file of that name */
-  part(part: TarPart, stored: boolean): void {
+  part(part: RecordedPart, stored: boolean): void {
     switch (part.type) {
       case 'header':
         this.#endEntry()
