@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { isErrno } from '../errors.js'
 import { compareBytes, joinBytes, type ByteString } from './bytes.js'
 import { isOverlayXattr } from './overlay-marks.js'
-import type { RawFs, RawStat } from './raw-fs.js'
+import type { RawFile, RawFs, RawStat } from './raw-fs.js'
 
 const CHUNK = 1 << 18
 /** What XFS keeps access lists in, which it shows as `system.posix_acl_*`, too. */
@@ -112,14 +112,17 @@ function xattrsDiffer(a: ReadonlyMap<ByteString, Buffer>, b: ReadonlyMap<ByteStr
   return false
 }
 
-/** What belongs to the object and not to the place where it is kept. */
-export function xattrsOf(fs: RawFs, path: ByteString): ReadonlyMap<ByteString, Buffer> {
-  const names = fs.listxattr(path)
+/**
+ * What belongs to the object and not to the place where it is kept.
+ * @param file the object, where it is open: then it need not be looked for
+ */
+export function xattrsOf(fs: RawFs, path: ByteString, file?: RawFile): ReadonlyMap<ByteString, Buffer> {
+  const names = file?.listxattr?.() ?? fs.listxattr(path)
   if (names.length === 0) return NO_XATTRS
   const xattrs = new Map<ByteString, Buffer>()
   for (const name of names.toSorted(compareBytes)) {
     if (isOverlayXattr(name) || name === 'security.selinux' || name.startsWith(XFS_ACL)) continue
-    const value = fs.getxattr(path, name)
+    const value = file?.getxattr === undefined ? fs.getxattr(path, name) : file.getxattr(name)
     if (value !== undefined) xattrs.set(name, value)
   }
   return xattrs

@@ -12,8 +12,9 @@ import {
 import { systemError } from '../sys/errno.js'
 import { libcAvailable } from '../sys/libc.js'
 import { futimens } from '../sys/times.js'
+import { fgetxattr, flistxattr } from '../sys/xattr.js'
 import { dropCapability, ownedBy, type Attributes, type Subject } from './attributes.js'
-import type { ByteString } from './bytes.js'
+import { bytesToHost, toBytes, type ByteString } from './bytes.js'
 import { rawStat } from './host-stat.js'
 import type { RawFile, RawStat } from './raw-fs.js'
 
@@ -50,6 +51,16 @@ export class HostFile implements RawFile {
   stat(): RawStat {
     const inode = rawStat(fstatSync(this.fd, { bigint: true }))
     return this.#attributes?.seen(this.#subject, inode) ?? inode
+  }
+
+  listxattr(): ByteString[] {
+    if (this.#attributes !== undefined) return this.#attributes.list(this.#subject)
+    return libcAvailable().works ? flistxattr(this.fd).map((name) => toBytes(name)) : []
+  }
+
+  getxattr(name: ByteString): Buffer | undefined {
+    if (this.#attributes !== undefined) return this.#attributes.get(this.#subject, name)
+    return libcAvailable().works ? fgetxattr(this.fd, bytesToHost(name)) : undefined
   }
 
   truncate(size: number): void {

@@ -134,6 +134,9 @@ export interface RawFile {
   /** At the end of the file if it was opened with `O_APPEND`. */
   write(buffer: Uint8Array, position: number): number
   stat(): RawStat
+  /** As the calls of the filesystem, for those that can be asked by the file. */
+  listxattr?(): ByteString[]
+  getxattr?(name: ByteString): Buffer | undefined
   truncate(size: number): void
   chmod(mode: number): void
   chown(uid: number, gid: number): void

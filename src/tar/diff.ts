@@ -6,7 +6,7 @@ import { compareSnapshot, writtenSince } from '../fs/compare-snapshot.js'
 import type { WrittenInodes } from '../fs/compare-written.js'
 import { openRawFs } from '../fs/open-raw-fs.js'
 import { readOverlayDir } from '../fs/overlay-marks.js'
-import type { RawFs, RawStat } from '../fs/raw-fs.js'
+import type { RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
 import type { HostFsSpec, RawFsSpec } from '../fs/spec.js'
 import { UnionFs } from '../fs/union-fs.js'
 import { encodeHeader, END_OF_TAR, paddingOf } from './encode.js'
@@ -132,6 +132,8 @@ function openLower(source: DiffSource): RawFs | undefined {
 }
 
 interface TarChange extends TreeChange {
+  /** A regular file's, open until the next change is asked for. */
+  readonly file?: RawFile | undefined
   /** The directory hides what is in the lower one. */
   readonly opaque?: boolean
 }
@@ -152,26 +154,45 @@ function* overlayEntries(
   hidden?: boolean,
 ): Generator<TarChange> {
   const { entries, whiteouts } = readOverlayDir(upper, directory)
-  const names = new Set(entries.map(({ name }) => name))
+  const types = new Map(entries.map(({ name, type }) => [name, type]))
   const below = new Map(lower?.readdir(directory).map(({ name, type }) => [name, type]))
   const lost = hidden === true ? below.keys() : []
-  for (const name of [...new Set([...names, ...whiteouts, ...lost])].toSorted(compareBytes)) {
+  for (const name of [...new Set([...types.keys(), ...whiteouts, ...lost])].toSorted(compareBytes)) {
     const path = joinBytes(directory, name)
     const kind = below.has(name) ? 'modify' : 'add'
-    if (!names.has(name)) {
+    const type = types.get(name)
+    if (type === undefined) {
       if (kind === 'modify') yield { kind: 'delete', path }
       continue
     }
-    const stat = upper.lstat(path)
-    if (stat.type !== 'directory') {
-      yield { kind, path, stat }
+    if (type !== 'directory') {
+      if (hidden !== undefined) {
+        yield { kind, path }
+        continue
+      }
+      // Opened first and looked at then, its path is gone through once instead of three times.
+      const file = type === 'file' ? openIfReadable(upper, path) : undefined
+      try {
+        yield { kind, path, stat: file?.stat() ?? upper.lstat(path), file }
+      } finally {
+        file?.close()
+      }
       continue
     }
     const merges = below.get(name) === 'directory'
     const hides = merges && (whiteouts.has(name) || readOverlayDir(upper, path).opaque)
-    yield { kind, path, stat, opaque: hides }
+    yield { kind, path, stat: upper.lstat(path), opaque: hides }
     if (hidden === undefined) yield* overlayEntries(upper, merges && !hides ? lower : undefined, path)
     else yield* overlayEntries(upper, merges ? lower : undefined, path, hidden || hides)
+  }
+}
+
+/** `undefined` where the look at its path is to tell what is there, or where only its content is refused. */
+function openIfReadable(fs: HostFs, path: ByteString): RawFile | undefined {
+  try {
+    return fs.openSeen(path)
+  } catch {
+    return undefined
   }
 }
 
@@ -189,23 +210,29 @@ class EntryWriter {
   }
 
   /** A tar cannot hold sockets; what one replaced is gone all the same. */
-  *entry({ kind, path, stat, opaque }: TarChange): Generator<TarPart> {
+  *entry({ kind, path, stat, opaque, file }: TarChange): Generator<TarPart> {
     if (stat === undefined || stat.type === 'socket') {
       if (kind !== 'add') yield header(emptyFile(whiteoutName(path)))
     } else {
-      yield* this.#object(path, stat)
+      yield* this.#object(path, stat, file)
       if (opaque === true) yield header(emptyFile(`${path}/${OPAQUE_NAME}` as ByteString))
     }
   }
 
-  *#object(path: ByteString, stat: RawStat): Generator<TarPart> {
+  *#object(path: ByteString, stat: RawStat, file: RawFile | undefined): Generator<TarPart> {
     const first = this.#firstName(path, stat)
     if (first !== undefined) {
-      yield header({ ...this.#header(path, stat), type: 'link', linkName: first, size: 0, xattrs: NO_XATTRS })
+      yield header({
+        ...this.#header(path, stat, file),
+        type: 'link',
+        linkName: first,
+        size: 0,
+        xattrs: NO_XATTRS,
+      })
       return
     }
-    yield header(this.#header(path, stat))
-    if (stat.type === 'file' && stat.size > 0) yield* this.#content(path, stat.size)
+    yield header(this.#header(path, stat, file))
+    if (stat.type === 'file' && stat.size > 0) yield* this.#content(path, stat.size, file)
   }
 
   #firstName(path: ByteString, { type, nlink, dev, ino }: RawStat): ByteString | undefined {
@@ -216,7 +243,7 @@ class EntryWriter {
     return first
   }
 
-  #header(path: ByteString, stat: RawStat): TarHeader {
+  #header(path: ByteString, stat: RawStat, file: RawFile | undefined): TarHeader {
     const clamp = this.#clampMtimeNs
     return {
       name: nameOf(path, stat),
@@ -230,13 +257,13 @@ class EntryWriter {
       mtimeNs: clamp !== undefined && stat.mtimeNs > clamp ? clamp : stat.mtimeNs,
       linkName: stat.type === 'symlink' ? this.#fs.readlink(path) : NOTHING,
       device: stat.device,
-      xattrs: xattrsOf(this.#fs, path),
+      xattrs: xattrsOf(this.#fs, path, file),
     }
   }
 
   /** A file that shrinks meanwhile is filled up with zeros, and one that grows cut off: its header is written. */
-  *#content(path: ByteString, size: number): Generator<TarPart> {
-    const file = this.#fs.openSeen?.(path) ?? this.#fs.open(path, constants.O_RDONLY)
+  *#content(path: ByteString, size: number, opened: RawFile | undefined): Generator<TarPart> {
+    const file = opened ?? this.#fs.openSeen?.(path) ?? this.#fs.open(path, constants.O_RDONLY)
     try {
       for (let position = 0; position < size;) {
         const wanted = this.#buffer.subarray(0, Math.min(CHUNK, size - position))
@@ -247,7 +274,7 @@ class EntryWriter {
         position += bytes.length
       }
     } finally {
-      file.close()
+      if (file !== opened) file.close()
     }
     if (paddingOf(size).length > 0) yield { type: 'filler', bytes: paddingOf(size) }
   }

@@ -54,14 +54,28 @@ export function encodeHeader(header: TarHeader): Buffer {
   }
   const body = pax.size === 0 ? '' : formatPax(pax)
   const extension = body === '' ? 0 : BLOCK + body.length + paddingLength(body.length)
-  const bytes = Buffer.allocUnsafe(extension + BLOCK).fill(0)
+  const bytes = zeros(extension + BLOCK)
   if (extension > 0) {
-    encodeBlock(bytes, 0, { ...PAX_BLOCK, name: paxName(header.name), size: body.length })
+    encodePaxBlock(bytes, paxName(header.name), body.length)
     bytes.write(body, BLOCK, 'latin1')
   }
   encodeBlock(bytes, extension, block)
   return bytes
 }
+
+/** Of a slab that is cut up: one allocation for some dozens of headers. */
+function zeros(length: number): Buffer {
+  if (length > SLAB >> 3) return Buffer.alloc(length)
+  if (slabUsed + length > SLAB) {
+    slab = Buffer.alloc(SLAB)
+    slabUsed = 0
+  }
+  return slab.subarray(slabUsed, (slabUsed += length))
+}
+
+const SLAB = 1 << 16
+let slab = Buffer.alloc(0)
+let slabUsed = SLAB
 
 /** The zeros that follow content of this size. */
 export function paddingOf(size: number): Uint8Array {
@@ -85,9 +99,12 @@ function wholeSeconds(ns: bigint): number | undefined {
   return seconds < 8 ** 11 ? seconds : undefined
 }
 
+/** By length of the field, what its digits cannot hold. */
+const LIMITS = Array.from({ length: 13 }, (_, length) => 8 ** (length - 1))
+
 /** The number for a field that is so long: 0 where it needs PAX. */
 function numberOr(pax: PaxRecords, key: string, value: number, length: number): number {
-  if (value >= 0 && value < 8 ** (length - 1)) return value
+  if (value >= 0 && value < (LIMITS[length] as number)) return value
   pax.set(key, `${value}` as ByteString)
   return 0
 }
@@ -100,7 +117,7 @@ function textOr(pax: PaxRecords, key: string, value: ByteString, length: number)
 
 /** For readers that know no PAX. Some would take a slash at the end for a directory's. */
 function shortened(text: ByteString, length: number): string {
-  const ascii = asciiOf(text)
+  const ascii = isAscii(text) ? text : asciiOf(text)
   return ascii.length <= length ? ascii : ascii.slice(0, length).replace(/\/+$/, '')
 }
 
@@ -138,7 +155,9 @@ interface Block {
   readonly minor: number
 }
 
-const PAX_BLOCK: Block = {
+/** The block of a PAX header without its name and its size, and the sum of its bytes. */
+const PAX_BLOCK = Buffer.alloc(BLOCK)
+const PAX_SUM = encodeBlock(PAX_BLOCK, 0, {
   prefix: '',
   name: '',
   flag: 'x',
@@ -152,10 +171,16 @@ const PAX_BLOCK: Block = {
   groupName: '',
   major: 0,
   minor: 0,
+})
+const NO_SIZE = octal(Buffer.alloc(12), 0, 12, 0)
+
+function encodePaxBlock(bytes: Buffer, name: string, size: number): void {
+  bytes.set(PAX_BLOCK)
+  putSum(bytes, 0, PAX_SUM + put(bytes, 0, name) + octal(bytes, 124, 12, size) - NO_SIZE)
 }
 
-/** Into a block of zeros. */
-function encodeBlock(bytes: Buffer, start: number, entry: Block): void {
+/** Into a block of zeros. @returns the sum of the bytes, where that of the sum's own field counts as blanks */
+function encodeBlock(bytes: Buffer, start: number, entry: Block): number {
   let sum = 8 * 0x20
   sum += put(bytes, start, entry.name)
   sum += octal(bytes, start + 100, 8, entry.mode)
@@ -171,6 +196,11 @@ function encodeBlock(bytes: Buffer, start: number, entry: Block): void {
   sum += octal(bytes, start + 329, 8, entry.major)
   sum += octal(bytes, start + 337, 8, entry.minor)
   sum += put(bytes, start + 345, entry.prefix)
+  putSum(bytes, start, sum)
+  return sum
+}
+
+function putSum(bytes: Buffer, start: number, sum: number): void {
   octal(bytes, start + 148, 7, sum)
   bytes[start + 155] = 0x20
 }
