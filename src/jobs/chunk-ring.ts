@@ -6,7 +6,7 @@ export interface RingMemory {
 
 /** Small enough to stay in a processor's cache from one use to the next. */
 export const SLOT = 1 << 19
-const COUNT = 8
+const COUNT = 16
 const FREED = 0
 const CLOSED = 1
 /** How often one looks up who waits, should the other thread be gone. */

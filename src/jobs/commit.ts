@@ -33,7 +33,8 @@ export async function commitLayer(job: Committing, pace: Pace): Promise<LayerRes
         : new GatheredRecord(new RemoteRecord(recorder, splitFile, () => pace.check()))
     using intake = new LayerIntake(job, record)
     const prepared = await inPace(prepareDiff(job.source), pace)
-    for (const part of diffParts(prepared)) {
+    const contentBuffer = record instanceof GatheredRecord ? () => record.space() : undefined
+    for (const part of diffParts(prepared, { contentBuffer })) {
       intake.bytes(part.bytes)
       intake.part(part)
       pace.progress(intake.tarSize)

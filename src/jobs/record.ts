@@ -158,6 +158,12 @@ export class GatheredRecord implements LayerRecord {
     this.#remote = remote
   }
 
+  /** Where the content of the next part can be read to, so that it need not be copied. */
+  space(): Buffer {
+    this.#slot ??= this.#remote.slot()
+    return this.#slot.subarray(this.#used)
+  }
+
   /** They come with the parts. */
   bytes(): void {}
 
@@ -166,7 +172,8 @@ export class GatheredRecord implements LayerRecord {
     for (let at = 0; at < length;) {
       const slot = (this.#slot ??= this.#remote.slot())
       const end = Math.min(length, at + SLOT - this.#used)
-      slot.set(at === 0 && end === length ? part.bytes : part.bytes.subarray(at, end), this.#used)
+      if (part.bytes.buffer !== slot.buffer)
+        slot.set(at === 0 && end === length ? part.bytes : part.bytes.subarray(at, end), this.#used)
       this.#layout.piece(part, end - at, end === length)
       if (end === length) this.#remote.part(part, stored)
       this.#used += end - at

@@ -13,7 +13,7 @@ import { encodeHeader, END_OF_TAR, paddingOf } from './encode.js'
 import type { TarEntryType, TarHeader, TarPart } from './part.js'
 import { OPAQUE_NAME, whiteoutName } from './whiteout.js'
 
-const CHUNK = 1 << 20
+const CHUNK = 1 << 18
 const NOTHING = '' as ByteString
 const NO_XATTRS: ReadonlyMap<ByteString, Buffer> = new Map()
 const NO_DEVICE = { major: 0, minor: 0 }
@@ -49,6 +49,8 @@ export interface OpenTrees {
 export interface DiffOptions {
   /** Later times become this one, as `SOURCE_DATE_EPOCH` asks for. @default times stay */
   readonly clampMtimeNs?: bigint | undefined
+  /** What the next content is read to, in pieces. @default memory of its own */
+  readonly contentBuffer?: (() => Buffer) | undefined
 }
 
 /**
@@ -200,13 +202,14 @@ function openIfReadable(fs: HostFs, path: ByteString): RawFile | undefined {
 class EntryWriter {
   readonly #fs: RawFs
   readonly #clampMtimeNs: bigint | undefined
-  readonly #buffer = Buffer.allocUnsafeSlow(CHUNK)
+  readonly #contentBuffer: () => Buffer
   /** The first name of each inode with more than one. */
   readonly #links = new Map<string, ByteString>()
 
-  constructor(fs: RawFs, { clampMtimeNs }: DiffOptions) {
+  constructor(fs: RawFs, { clampMtimeNs, contentBuffer = ownBuffer() }: DiffOptions) {
     this.#fs = fs
     this.#clampMtimeNs = clampMtimeNs
+    this.#contentBuffer = contentBuffer
   }
 
   /** A tar cannot hold sockets; what one replaced is gone all the same. */
@@ -266,7 +269,7 @@ class EntryWriter {
     const file = opened ?? this.#fs.openSeen?.(path) ?? this.#fs.open(path, constants.O_RDONLY)
     try {
       for (let position = 0; position < size;) {
-        const wanted = this.#buffer.subarray(0, Math.min(CHUNK, size - position))
+        const wanted = this.#contentBuffer().subarray(0, size - position)
         const count = file.read(wanted, position)
         if (count === 0) wanted.fill(0)
         const bytes = count === 0 ? wanted : wanted.subarray(0, count)
@@ -278,6 +281,11 @@ class EntryWriter {
     }
     if (paddingOf(size).length > 0) yield { type: 'filler', bytes: paddingOf(size) }
   }
+}
+
+function ownBuffer(): () => Buffer {
+  let buffer: Buffer | undefined
+  return () => (buffer ??= Buffer.allocUnsafeSlow(CHUNK))
 }
 
 /** As Docker writes it: relative, a directory with a slash behind. */
