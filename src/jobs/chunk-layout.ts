@@ -10,28 +10,32 @@ export interface ChunkLayout {
   readonly sizes: Float64Array
 }
 
-const HEADER = 0
-const CONTENT = 1
-const FILLER = 2
+const KINDS = { header: 0, content: 1, filler: 2 } as const
 
+/** Is told of each part of the tar, in order, and of where a chunk ends. */
 export class LayoutWriter {
   #pieces: number[] = []
   #names: ByteString[] = []
   #sizes: number[] = []
+  /** Bytes of the tar before this chunk, and up to the end of the last part. */
+  #start = 0
+  #end = 0
 
-  /** What is there of a header that goes on in the next chunk is told as filler: either is kept as it is. */
-  piece(part: RecordedPart, length: number, isLast: boolean): void {
-    if (part.type === 'content') this.#pieces.push(4 * length + CONTENT)
-    else if (part.type === 'filler' || !isLast) this.#pieces.push(4 * length + FILLER)
-    else {
-      this.#pieces.push(4 * length + HEADER)
-      this.#names.push(part.header.name)
-      this.#sizes.push(part.header.size)
-    }
+  part(part: RecordedPart): void {
+    // A header may have begun in the chunk before.
+    const start = Math.max(this.#start, this.#end)
+    this.#end += part.bytes.length
+    this.#pieces.push(4 * (this.#end - start) + KINDS[part.type])
+    if (part.type !== 'header') return
+    this.#names.push(part.header.name)
+    this.#sizes.push(part.header.size)
   }
 
-  /** Of the pieces since the last one. */
-  take(): ChunkLayout {
+  /** Of a chunk of so many bytes. What no part was told of is a header that goes on: it is kept as filler is. */
+  take(length: number): ChunkLayout {
+    this.#start += length
+    if (this.#start > this.#end)
+      this.#pieces.push(4 * Math.min(length, this.#start - this.#end) + KINDS.filler)
     const layout = {
       pieces: Uint32Array.from(this.#pieces),
       names: this.#names.join('\0'),
@@ -51,12 +55,12 @@ export function* partsOf({ pieces, names, sizes }: ChunkLayout, chunk: Buffer): 
   for (const piece of pieces) {
     const bytes = chunk.subarray(at, (at += piece >>> 2))
     const kind = piece & 3
-    if (kind === HEADER) {
+    if (kind === KINDS.header) {
       yield {
         type: 'header',
         header: { name: nameOf[header] as ByteString, size: sizes[header++] as number },
         bytes,
       }
-    } else yield { type: kind === CONTENT ? 'content' : 'filler', bytes }
+    } else yield { type: kind === KINDS.content ? 'content' : 'filler', bytes }
   }
 }

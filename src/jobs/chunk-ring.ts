@@ -9,12 +9,14 @@ export const SLOT = 1 << 19
 const COUNT = 16
 const FREED = 0
 const CLOSED = 1
+/** How many are to be free before whoever waits for a slot is woken. */
+const WANTED = 2
 /** How often one looks up who waits, should the other thread be gone. */
 const PATIENCE_MS = 200
 
 /** @param slots of a ring that nobody uses any more */
 export function ringMemory(slots = new SharedArrayBuffer(COUNT * SLOT)): RingMemory {
-  return { slots, state: new Int32Array(new SharedArrayBuffer(8)) }
+  return { slots, state: new Int32Array(new SharedArrayBuffer(12)) }
 }
 
 /** Slots to fill, one after the other: each is used again when the other thread has freed it. */
@@ -26,9 +28,21 @@ export class ChunkRing {
     this.#memory = memory
   }
 
-  /** The slot to be filled next. Blocks this thread while none is free; `check` throws if there is no use in that. */
+  /** Whether the next slot is to be waited for. */
+  get isFull(): boolean {
+    return this.#filled - Atomics.load(this.#memory.state, FREED) >= COUNT
+  }
+
+  /**
+   * The slot to be filled next. Blocks this thread while none is free; `check` throws if there is no use in that. Who waits
+   * is woken when half of them are: each time costs both threads as much as some slots take.
+   */
   slot(check: () => void): Buffer {
-    this.#wait(FREED, (freed) => this.#filled - freed < COUNT, check)
+    if (this.isFull) {
+      const wanted = this.#filled - COUNT / 2
+      Atomics.store(this.#memory.state, WANTED, wanted)
+      this.#wait(FREED, (freed) => freed >= wanted, check)
+    }
     return slotOf(this.#memory, this.#filled)
   }
 
@@ -60,8 +74,8 @@ export function slotOf({ slots }: RingMemory, number: number, length = SLOT): Bu
 }
 
 export function freeSlot({ state }: RingMemory): void {
-  Atomics.add(state, FREED, 1)
-  Atomics.notify(state, FREED)
+  const freed = Atomics.add(state, FREED, 1) + 1
+  if (freed >= Atomics.load(state, WANTED)) Atomics.notify(state, FREED)
 }
 
 /** From now on nobody waits for this side. */

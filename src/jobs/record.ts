@@ -3,7 +3,6 @@ import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import type { DiffID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { RecordedPart } from '../tar/part.js'
-import { TarReader } from '../tar/reader.js'
 import { ChunkRing, closeRing, freeSlot, isClosed, SLOT, slotOf, type RingMemory } from './chunk-ring.js'
 import { LayoutWriter, partsOf, type ChunkLayout } from './chunk-layout.js'
 import { OwnRecord, type LayerRecord } from './layer-record.js'
@@ -11,8 +10,8 @@ import { packError, unpackError, type PackedError } from './thread-error.js'
 import { WriteBack } from './write-back.js'
 
 /**
- * Makes the record of a layer that another thread applies: takes the tar apart a second time, while the other one waits
- * for the file system. It ends when the other thread wants no more; what it comes to goes over the port.
+ * Makes the record of a layer that another thread applies, while that one waits for the file system. It ends when the other
+ * thread wants no more; what it comes to goes over the port.
  */
 export interface RecordJob {
   readonly kind: 'record'
@@ -27,18 +26,23 @@ export interface RecordJob {
 export type RecordEnd = Pick<RecordJob, 'port' | 'memory'>
 
 /** To the one who records. */
-type Note =
-  | {
-      readonly type: 'chunk'
-      readonly slot: number
-      readonly length: number
-      /** Of each header that ends in the chunk. */
-      readonly stored: Uint8Array
-      readonly displaced: readonly Displaced[]
-      /** Without it the chunk is to be taken apart. */
-      readonly layout?: ChunkLayout | undefined
-    }
-  | { readonly type: 'end'; readonly displaced: readonly Displaced[] }
+interface Note {
+  readonly chunks: readonly Chunk[]
+  /** After the last chunk. */
+  readonly end?: { readonly displaced: readonly Displaced[] }
+}
+
+interface Chunk {
+  readonly slot: number
+  readonly length: number
+  readonly layout: ChunkLayout
+  /** Of each header that ends in the chunk. */
+  readonly stored: Uint8Array
+  readonly displaced: readonly Displaced[]
+}
+
+/** To tell another thread something that sleeps takes a tenth of a millisecond on a virtual machine. */
+const TOGETHER = 4
 
 type Outcome =
   | { readonly type: 'done'; readonly diffId: DiffID }
@@ -61,8 +65,11 @@ export class RemoteRecord implements LayerRecord {
   readonly #ring: ChunkRing
   readonly #check: () => void
   readonly #spillFile: string | undefined
-  #chunk: Pick<Note & { type: 'chunk' }, 'slot' | 'length' | 'layout'> | undefined
+  #given: Pick<Chunk, 'slot' | 'length'> | undefined
+  readonly #layout = new LayoutWriter()
   #stored: number[] = []
+  /** Those that the other thread was not told of yet. */
+  #chunks: Chunk[] = []
   #displaced: Displaced[] = []
   #headers = 0
   #spill: { readonly fd: number; length: number } | undefined
@@ -78,7 +85,8 @@ export class RemoteRecord implements LayerRecord {
 
   /** Where the next chunk can be read to, so that it need not be copied. */
   slot(): Buffer {
-    this.#send()
+    this.#endChunk()
+    if (this.#chunks.length >= TOGETHER || this.#ring.isFull) this.#tell()
     return this.#ring.slot(this.#check)
   }
 
@@ -89,12 +97,14 @@ export class RemoteRecord implements LayerRecord {
     this.give(bytes.length)
   }
 
-  /** So many bytes are in the slot. Headers that end there may be told of until the next one is asked for. */
-  give(length: number, layout?: ChunkLayout): void {
-    this.#chunk = { slot: this.#ring.give(), length, layout }
+  /** So many bytes are in the slot. */
+  give(length: number): void {
+    this.#given = { slot: this.#ring.give(), length }
   }
 
+  /** Of what is given, or is going to be before another slot is asked for. */
   part(part: RecordedPart, stored: boolean): void {
+    this.#layout.part(part)
     if (part.type !== 'header') return
     this.#headers++
     this.#stored.push(stored ? 1 : 0)
@@ -113,8 +123,8 @@ export class RemoteRecord implements LayerRecord {
   }
 
   finish(): DiffID {
-    this.#send()
-    this.#note({ type: 'end', displaced: this.#displaced })
+    this.#endChunk()
+    this.#tell({ displaced: this.#displaced })
     this.#ring.waitClosed(this.#check)
     return this.#outcome()
   }
@@ -125,18 +135,24 @@ export class RemoteRecord implements LayerRecord {
     this.#spill = undefined
   }
 
-  #send(): void {
-    if (this.#chunk === undefined) return
-    const chunk = { ...this.#chunk, stored: Uint8Array.from(this.#stored), displaced: this.#displaced }
-    this.#chunk = undefined
+  #endChunk(): void {
+    if (this.#given === undefined) return
+    this.#chunks.push({
+      ...this.#given,
+      layout: this.#layout.take(this.#given.length),
+      stored: Uint8Array.from(this.#stored),
+      displaced: this.#displaced,
+    })
+    this.#given = undefined
     this.#stored = []
     this.#displaced = []
-    this.#note({ type: 'chunk', ...chunk })
   }
 
-  #note(note: Note): void {
+  #tell(end?: Note['end']): void {
     if (isClosed(this.#memory)) this.#outcome()
+    const note: Note = { chunks: this.#chunks, ...(end !== undefined && { end }) }
     this.#port.postMessage(note)
+    this.#chunks = []
   }
 
   #outcome(): DiffID {
@@ -147,10 +163,9 @@ export class RemoteRecord implements LayerRecord {
   }
 }
 
-/** As the other, of a tar that is made here, in small parts: whole slots go over, and nobody takes them apart again. */
+/** As the other, of a tar that is made here, in small parts: whole slots go over. */
 export class GatheredRecord implements LayerRecord {
   readonly #remote: RemoteRecord
-  readonly #layout = new LayoutWriter()
   #slot: Buffer | undefined
   #used = 0
 
@@ -172,10 +187,9 @@ export class GatheredRecord implements LayerRecord {
     for (let at = 0; at < length;) {
       const slot = (this.#slot ??= this.#remote.slot())
       const end = Math.min(length, at + SLOT - this.#used)
-      if (part.bytes.buffer !== slot.buffer)
-        slot.set(at === 0 && end === length ? part.bytes : part.bytes.subarray(at, end), this.#used)
-      this.#layout.piece(part, end - at, end === length)
-      if (end === length) this.#remote.part(part, stored)
+      const piece = at === 0 && end === length ? part : pieceOf(part, at, end)
+      if (piece.bytes.buffer !== slot.buffer) slot.set(piece.bytes, this.#used)
+      this.#remote.part(piece, stored)
       this.#used += end - at
       at = end
       if (this.#used === SLOT) this.#give()
@@ -196,10 +210,17 @@ export class GatheredRecord implements LayerRecord {
   }
 
   #give(): void {
-    if (this.#slot !== undefined) this.#remote.give(this.#used, this.#layout.take())
+    if (this.#slot !== undefined) this.#remote.give(this.#used)
     this.#slot = undefined
     this.#used = 0
   }
+}
+
+/** What there is of a header in an earlier slot is filler: the record keeps both in the same way. */
+function pieceOf(part: RecordedPart, start: number, end: number): RecordedPart {
+  const bytes = part.bytes.subarray(start, end)
+  if (part.type === 'header' && end < part.bytes.length) return { type: 'filler', bytes }
+  return { ...part, bytes }
 }
 
 /** Does not reject: how it went is told over the port. */
@@ -238,9 +259,11 @@ async function recorded(
       void closed.then(() => resolve(undefined))
       port.on('message', (note: Note) => {
         try {
-          if (note.type === 'chunk') writeBack?.made(note.length)
-          const diffId = recording.take(note)
-          if (diffId !== undefined) resolve(diffId)
+          for (const chunk of note.chunks) {
+            writeBack?.made(chunk.length)
+            recording.take(chunk)
+          }
+          if (note.end !== undefined) resolve(recording.finish(note.end.displaced))
         } catch (error) {
           reject(error)
         }
@@ -254,7 +277,6 @@ async function recorded(
 class Recording implements Disposable {
   readonly #record: LayerRecord
   readonly #memory: RingMemory
-  readonly #reader = new TarReader()
   #headers = 0
   #displaced: Displaced[] = []
 
@@ -263,26 +285,26 @@ class Recording implements Disposable {
     this.#memory = memory
   }
 
-  /** @returns the digest, after the last note */
-  take(note: Note): DiffID | undefined {
-    this.#displaced.push(...note.displaced)
-    if (note.type === 'end') {
-      this.#displace()
-      return this.#record.finish()
-    }
-    const bytes = slotOf(this.#memory, note.slot, note.length)
+  take(chunk: Chunk): void {
+    this.#displaced.push(...chunk.displaced)
+    const bytes = slotOf(this.#memory, chunk.slot, chunk.length)
     this.#record.bytes(bytes)
     let header = 0
-    for (const part of note.layout === undefined ? this.#reader.push(bytes) : partsOf(note.layout, bytes)) {
+    for (const part of partsOf(chunk.layout, bytes)) {
       const isHeader = part.type === 'header'
       if (isHeader && this.#displaced.length > 0) this.#displace(this.#headers)
-      this.#record.part(part, isHeader && note.stored[header] === 1)
+      this.#record.part(part, isHeader && chunk.stored[header] === 1)
       if (!isHeader) continue
       header++
       this.#headers++
     }
     freeSlot(this.#memory)
-    return undefined
+  }
+
+  finish(displaced: readonly Displaced[]): DiffID {
+    this.#displaced.push(...displaced)
+    this.#displace()
+    return this.#record.finish()
   }
 
   [Symbol.dispose](): void {

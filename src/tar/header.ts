@@ -185,20 +185,17 @@ function text(block: Buffer, offset: number, length: number): ByteString {
   return (end === offset ? '' : block.toString('latin1', offset, end)) as ByteString
 }
 
-/** Sun's old tar added up signed bytes. */
 function checksumHolds(block: Buffer): boolean {
-  let unsigned = 8 * 0x20
-  let high = 0
-  for (let at = 0; at < 148; at++) {
-    const byte = block[at] as number
-    unsigned += byte
-    high += byte >> 7
-  }
-  for (let at = 156; at < BLOCK; at++) {
-    const byte = block[at] as number
-    unsigned += byte
-    high += byte >> 7
-  }
+  let sum = 8 * 0x20
+  for (let at = 0; at < 148; at++) sum += block[at] as number
+  for (let at = 156; at < BLOCK; at++) sum += block[at] as number
   const stated = parseNumber(block, 148, 8)
-  return stated === unsigned || stated === unsigned - 256 * high
+  return stated === sum || stated === sum - 256 * highBytes(block)
+}
+
+/** Sun's old tar added up signed bytes. */
+function highBytes(block: Buffer): number {
+  let count = 0
+  for (let at = 0; at < BLOCK; at++) if ((at < 148 || at >= 156) && (block[at] as number) > 0x7f) count++
+  return count
 }
