@@ -277,20 +277,21 @@ export class Store implements AsyncDisposable, ContainerHome {
     options: { readonly name?: string; readonly storageOptions?: Readonly<Record<string, string>> } = {},
   ): Promise<Container> {
     this.#mayWrite()
-    const image = await this.image(referenceOrId)
+    const image = await this.#catalog.find(referenceOrId)
+    const top = await this.#catalog.topLayer(image)
     const id = randomBytes(32).toString('hex')
     const record: ContainerRecord = {
       id,
       name: options.name ?? id.slice(0, 12),
-      image: image.id,
+      image,
       created: now(),
     }
     const makeKnown = () =>
       this.#catalog.locked(async () => {
-        await this.#catalog.find(image.id)
+        await this.#catalog.find(image)
         await this.#catalog.containers.add(record)
       })
-    await this.layers.createWritable(id, image.chainId, options.storageOptions, makeKnown)
+    await this.layers.createWritable(id, top, options.storageOptions, makeKnown)
     try {
       return await Container.open(this, record)
     } catch (error) {

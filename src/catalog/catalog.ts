@@ -1,7 +1,7 @@
 import { dirname } from 'node:path'
 import fse from 'fs-extra'
 import type { ContainerStore } from '../containers/container-store.js'
-import { chainIds, isDigest, type ImageID } from '../digest.js'
+import { chainIds, isDigest, type ChainID, type ImageID } from '../digest.js'
 import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
 import type { Image } from '../images/image.js'
@@ -76,6 +76,11 @@ export class Catalog {
     return begun[0]
   }
 
+  /** The uppermost layer of an image; none of an empty one. */
+  async topLayer(id: ImageID): Promise<ChainID | undefined> {
+    return chainIds((await this.images.config(id)).rootfs.diff_ids).at(-1)
+  }
+
   /** The reference that the text is, if it names an image here by one, and not by its ID. */
   async referenceOf(text: string): Promise<Reference | undefined> {
     if (isDigest(text) || isHexId(text)) return undefined
@@ -108,7 +113,7 @@ export class Catalog {
     const records = await this.containers.list()
     const ours = records.filter(({ image }) => image === id).map(({ name }) => name)
     const known = new Set(records.map((record) => record.id))
-    const top = chainIds((await this.images.config(id)).rootfs.diff_ids).at(-1)
+    const top = await this.topLayer(id)
     const others = (await this.layers.writables()).filter(
       ({ name, parent }) => !known.has(name) && parent === top,
     )
