@@ -19,7 +19,8 @@ const PATIENCE = 10_000
 export async function openGuard(path: string): Promise<FileGuard> {
   if (libcAvailable().works) return new FlockGuard(path)
   const lock = await Lock.acquire(path, { patience: PATIENCE })
-  return { tryAcquire: () => true, release: () => undefined, close: () => lock.release() }
+  const nothing = () => undefined
+  return { tryAcquire: () => true, release: nothing, forgo: nothing, close: () => lock.release() }
 }
 
 /**
@@ -46,6 +47,11 @@ class FlockGuard implements FileGuard {
 
   release(): void {
     unlockFlock(this.#turn)
+  }
+
+  forgo(): void {
+    if (this.#isNext) unlockFlock(this.#next)
+    this.#isNext = false
   }
 
   async close(): Promise<void> {

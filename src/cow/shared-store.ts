@@ -96,4 +96,4 @@ async function leave(key: string, entry: Entry): Promise<void> {
 }
 
 /** A store that is open read-only is never changed by this process; others may. */
-const NOBODY = { tryAcquire: () => false, release: () => undefined }
+const NOBODY = { tryAcquire: () => false, release: () => undefined, forgo: () => undefined }

@@ -27,6 +27,8 @@ export interface Guard {
   /** Whether nobody else may, from now on until `release`. Not asked again before that. */
   tryAcquire(): boolean
   release(): void
+  /** Nobody waits for it any more. */
+  forgo(): void
 }
 
 export interface StoreOptions {
@@ -37,6 +39,8 @@ export interface StoreOptions {
   readonly readOnly?: boolean
   /** @default the device is this process's own */
   readonly guard?: Guard
+  /** How long to wait for others that change the store, in ms. @default 60000 */
+  readonly patience?: number
   /** An empty device is not made a store, but is one that lost what it had. @default false */
   readonly mustExist?: boolean
 }
@@ -53,7 +57,6 @@ const CACHE = 32 << 20
 /** Changes are committed after this long at the latest, in ms; then others may change the store. */
 const LATEST_COMMIT = 1000
 const SLICE = 8
-/** For others that change the store, in ms. */
 const PATIENCE = 60_000
 const WAIT = 2
 const NEVER = new Int32Array(new SharedArrayBuffer(4))
@@ -87,6 +90,7 @@ export class CowStore implements Ground {
   generation = 0
   changes = 0
   readonly #guard: Guard | undefined
+  readonly #patience: number
   readonly #volumeTree: Tree
   readonly #spaceTree: Tree
   readonly #volumes = new Map<string, Volume>()
@@ -99,12 +103,14 @@ export class CowStore implements Ground {
   #timer: NodeJS.Timeout | undefined
   #failure: unknown
   #holders = 0
+  #closed = false
 
   private constructor(device: BlockDevice, state: Sealed, options: StoreOptions) {
     this.device = device
     this.checksum = options.checksum
     this.readOnly = options.readOnly ?? false
     this.#guard = options.guard
+    this.#patience = options.patience ?? PATIENCE
     this.nodes = new Nodes(device, options.checksum, (options.cache ?? CACHE) / BLOCK)
     this.#volumeTree = new Tree(this, state.superblock.volumes)
     this.#spaceTree = new Tree(this, state.superblock.space)
@@ -269,28 +275,51 @@ export class CowStore implements Ground {
     if (this.#failure !== undefined) throw this.#failure
     if (this.readOnly) throw new StoreError('STORE_READ_ONLY', `${this.device.name} is open read-only`)
     if (this.space.isShort && this.space.pinned > 0) this.commitNow()
-    const end = Date.now() + PATIENCE
+    const end = Date.now() + this.#patience
     while (!this.#tryGuard()) {
-      if (Date.now() >= end) throw locked(this.device.name)
+      if (Date.now() >= end) throw this.#locked()
       Atomics.wait(NEVER, 0, 0, WAIT)
     }
-    this.space.reserve()
+    try {
+      this.space.reserve()
+    } catch (error) {
+      this.#rest()
+      throw error
+    }
     this.#dirty = true
-    this.#timer ??= setTimeout(() => void this.commit().catch(() => undefined), LATEST_COMMIT)
+    this.#timer ??= this.#commitInTime()
   }
 
   /** As `change`, but waits without holding up this thread. */
   async changeLater<T>(work: () => T): Promise<T> {
-    const end = Date.now() + PATIENCE
+    const end = Date.now() + this.#patience
     while (this.#failure === undefined && !this.readOnly && !this.#tryGuard()) {
-      if (Date.now() >= end) throw locked(this.device.name)
+      if (Date.now() >= end) throw this.#locked()
       await sleep(WAIT)
     }
     return this.change(work)
   }
 
-  /** Resolves when all that was changed before is on disk. */
+  /** Resolves when all that was changed before is on disk. One that fails is tried again, and others wait for that. */
   async commit(): Promise<void> {
+    try {
+      await this.#commit()
+    } catch (error) {
+      this.#tryAgain()
+      throw error
+    }
+  }
+
+  commitNow(): void {
+    try {
+      this.#commitNow()
+    } catch (error) {
+      this.#tryAgain()
+      throw error
+    }
+  }
+
+  async #commit(): Promise<void> {
     await this.#committing
     const sealed = this.#dirty ? this.#seal() : this.#newest
     if (sealed === this.#durable) return this.#rest()
@@ -302,7 +331,7 @@ export class CowStore implements Ground {
     this.#rest()
   }
 
-  commitNow(): void {
+  #commitNow(): void {
     const sealed = this.#dirty ? this.#seal() : this.#newest
     if (sealed === this.#durable) return this.#rest()
     this.device.flush()
@@ -316,6 +345,7 @@ export class CowStore implements Ground {
     try {
       if (this.#failure === undefined) await this.commit()
     } finally {
+      this.#closed = true
       clearTimeout(this.#timer)
       if (this.#guarded) this.#guard?.release()
       this.#guarded = false
@@ -334,6 +364,37 @@ export class CowStore implements Ground {
     return () => {
       this.#holders--
     }
+  }
+
+  #commitInTime(): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.#timer = undefined
+      void this.commit().catch(() => undefined)
+    }, LATEST_COMMIT)
+  }
+
+  /** No process lives on for that alone. */
+  #tryAgain(): void {
+    if (this.#closed) return
+    if (this.#failure !== undefined) this.#letGo()
+    else this.#timer ??= this.#commitInTime().unref()
+  }
+
+  /** What is half changed is never committed. So what was committed last is shown, and others may go on from there. */
+  #letGo(): void {
+    if (!this.#guarded) return
+    this.nodes.clear()
+    try {
+      this.#reload()
+    } finally {
+      this.#guarded = false
+      this.#guard?.release()
+    }
+  }
+
+  #locked(): StoreError {
+    this.#guard?.forgo()
+    return locked(this.device.name)
   }
 
   #seal(): Sealed {

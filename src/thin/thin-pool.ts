@@ -81,6 +81,11 @@ export class ThinPool {
     return true
   }
 
+  /** Nobody in this process waits for it any more; or they ask again. */
+  forgo(): void {
+    this.#files.guard?.forgo()
+  }
+
   release(): void {
     if (--this.#users > 0) return
     if (!this.metadata.isChanged || this.metadata.isLost) return this.#giveUp()

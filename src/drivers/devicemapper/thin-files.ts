@@ -120,6 +120,7 @@ export class ThinFiles {
           return pool.tryAcquire()
         },
         release: () => pool.release(),
+        forgo: () => pool.forgo(),
       }
       const options = { checksum, readOnly, guard, mustExist: !isNew }
       open = { store: CowStore.open(pool.device(deviceId, size), options), users: 0 }
@@ -222,7 +223,10 @@ export class ThinFiles {
     const end = Date.now() + PATIENCE
     this.#letOthersIn(pool)
     while (!pool.tryAcquire()) {
-      if (Date.now() >= end) throw locked(this.#settings.lockFile)
+      if (Date.now() >= end) {
+        pool.forgo()
+        throw locked(this.#settings.lockFile)
+      }
       await sleep(WAIT)
     }
   }
