@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
+import { close, createWriteStream, fsync, open, write } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -13,6 +13,7 @@ import { syncDirectory } from '../durable/sync-directory.js'
 import { StoreError, storeError } from '../errors.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
+import { giveBack } from '../tar/chunk-pool.js'
 import { writeLegacyArchive } from './legacy-archive.js'
 import { writeOciLayout } from './oci-layout.js'
 import type { SavedImage } from './saved-image.js'
@@ -46,7 +47,7 @@ export async function saveImages(
     return whole(output, options, (path) => write(new DirectorySink(path)))
   }
   if (typeof output !== 'string') return writeTar(write, output, options)
-  return whole(output, options, (path) => writeTar(write, createWriteStream(path, { flush: true }), options))
+  return whole(output, options, (path) => writeTar(write, archiveFile(path), options))
 }
 
 function writeImages(
@@ -90,6 +91,26 @@ async function writeTar(
     signal?.throwIfAborted()
     throw storeError(error, 'SYSTEM', 'could not write the archive')
   }
+}
+
+/** It is on disk when it is closed. */
+function archiveFile(path: string): Writable {
+  const calls = { open, close, fsync, write: writeAndGiveBack }
+  return createWriteStream(path, { flush: true, fs: calls })
+}
+
+function writeAndGiveBack(
+  fd: number,
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  position: number | null,
+  done: (error: NodeJS.ErrnoException | null, count: number, bytes: Uint8Array) => void,
+): void {
+  write(fd, bytes, offset, length, position, (error, count) => {
+    if (error === null && offset + count === bytes.length) giveBack(bytes)
+    done(error, count, bytes)
+  })
 }
 
 async function whole(

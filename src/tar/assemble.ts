@@ -6,6 +6,7 @@ import { isErrno, StoreError } from '../errors.js'
 import { bytesToBuffer, type ByteString } from '../fs/bytes.js'
 import type { RawFile, RawFs } from '../fs/raw-fs.js'
 import { resolve } from '../fs/resolve.js'
+import { ChunkPool } from './chunk-pool.js'
 import { cleanName } from './clean-name.js'
 import { Crc64 } from './crc64.js'
 import type { TarPart } from './part.js'
@@ -20,12 +21,13 @@ const SMALL = 64 * 1024
 
 /**
  * The layer's tar, byte for byte as it came: what tar-split wrote down, and the content of the layer's files. A file
- * whose checksum has changed is `STORE_CORRUPT`.
+ * whose checksum has changed is `STORE_CORRUPT`. Chunks may be given back (`giveBack`).
  */
 export async function* assemble(splitFile: string, contents: RawFs): AsyncGenerator<Uint8Array, void, void> {
   const crc = await Crc64.load()
   const scratch = Buffer.allocUnsafeSlow(CHUNK)
-  let chunk = Buffer.allocUnsafeSlow(CHUNK)
+  const pool = new ChunkPool(CHUNK)
+  let chunk = pool.take()
   let used = 0
   for await (const entry of readTarSplit(splitFile)) {
     for await (const bytes of bytesOf(entry, contents, crc, scratch)) {
@@ -36,7 +38,7 @@ export async function* assemble(splitFile: string, contents: RawFs): AsyncGenera
         at += piece.length
         if (used < CHUNK) continue
         yield chunk
-        chunk = Buffer.allocUnsafeSlow(CHUNK)
+        chunk = pool.take()
         used = 0
       }
     }
