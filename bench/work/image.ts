@@ -244,9 +244,15 @@ async function opened(side: DriverSide): Promise<{ store: Store; archive: string
   return { archive, store: await side.openStore() }
 }
 
+/** By another process: what a load leaves in memory is not that of the work on the image. */
 async function loaded(side: DriverSide): Promise<{ store: Store; archive: string; image: Image }> {
-  const { store, archive } = await opened(side)
-  const [image] = await store.load(archive)
+  const archive = await side.image()
+  const root = join(side.directory, 'root')
+  const { driver, engine, modules } = side.contender
+  const program = join(import.meta.dirname, '..', 'load-image.js')
+  await run(process.execPath, [program, root, driver, engine, archive, ...modules])
+  const store = await side.openStore(root)
+  const [image] = await store.images()
   return { store, archive, image: image as Image }
 }
 
