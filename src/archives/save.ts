@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { close, createWriteStream, fsync, open, write } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -13,9 +12,9 @@ import { syncDirectory } from '../durable/sync-directory.js'
 import { StoreError, storeError } from '../errors.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
-import { giveBack } from '../tar/chunk-pool.js'
 import { writeLegacyArchive } from './legacy-archive.js'
 import { writeOciLayout } from './oci-layout.js'
+import { outputFile } from './output-file.js'
 import type { SavedImage } from './saved-image.js'
 import { DirectorySink, TarSink, type Sink } from './sink.js'
 
@@ -47,7 +46,7 @@ export async function saveImages(
     return whole(output, options, (path) => write(new DirectorySink(path)))
   }
   if (typeof output !== 'string') return writeTar(write, output, options)
-  return whole(output, options, (path) => writeTar(write, archiveFile(path), options))
+  return whole(output, options, (path) => writeTar(write, outputFile(path), options))
 }
 
 function writeImages(
@@ -91,26 +90,6 @@ async function writeTar(
     signal?.throwIfAborted()
     throw storeError(error, 'SYSTEM', 'could not write the archive')
   }
-}
-
-/** It is on disk when it is closed. */
-function archiveFile(path: string): Writable {
-  const calls = { open, close, fsync, write: writeAndGiveBack }
-  return createWriteStream(path, { flush: true, fs: calls })
-}
-
-function writeAndGiveBack(
-  fd: number,
-  bytes: Uint8Array,
-  offset: number,
-  length: number,
-  position: number | null,
-  done: (error: NodeJS.ErrnoException | null, count: number, bytes: Uint8Array) => void,
-): void {
-  write(fd, bytes, offset, length, position, (error, count) => {
-    if (error === null && offset + count === bytes.length) giveBack(bytes)
-    done(error, count, bytes)
-  })
 }
 
 async function whole(
