@@ -1,4 +1,4 @@
-import { fsync } from 'node:fs'
+import { fdatasync, fsync } from 'node:fs'
 import { promisify } from 'node:util'
 
 /**
@@ -6,3 +6,6 @@ import { promisify } from 'node:util'
  * microseconds, less than a trip to another thread, and are made at once.
  */
 export const syncFile: (fd: number) => Promise<void> = promisify(fsync)
+
+/** fdatasync(2): the content, and of the rest what is needed to find it. */
+export const syncData: (fd: number) => Promise<void> = promisify(fdatasync)

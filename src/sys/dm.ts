@@ -58,8 +58,13 @@ export function dmDevice(name: string): DmDevice | undefined {
 
 /** Makes a device with one target, ready for use. `EBUSY` if there is one of the name that is ready, too. */
 export function createDmDevice(name: string, target: DmTarget, { readOnly = false } = {}): DmDevice {
-  if (dmDevice(name)?.ready === false) removeDmDevice(name)
-  command('DM_DEV_CREATE', { name })
+  try {
+    command('DM_DEV_CREATE', { name })
+  } catch (error) {
+    if (!isErrno(error, 'EBUSY') || dmDevice(name)?.ready !== false) throw error
+    removeDmDevice(name)
+    command('DM_DEV_CREATE', { name })
+  }
   try {
     const flags = readOnly ? DM_READONLY : 0
     command('DM_TABLE_LOAD', { name, payload: encodeTarget(target), targets: 1, flags })
@@ -111,9 +116,16 @@ export function keepDmDevice(name: string): boolean {
   }
 }
 
-/** The first target of a device, with what it says of its state. */
-export function dmStatus(name: string): DmTarget {
-  return decodeTarget(command('DM_TABLE_STATUS', { name, room: ROOM, flags: DM_NOFLUSH }).payload)
+/** A device that is ready for use, and its first target with what it says of its state, if there is one of the name. */
+export function dmStatus(name: string): { readonly device: DmDevice; readonly target: DmTarget } | undefined {
+  try {
+    const { answer, payload } = command('DM_TABLE_STATUS', { name, room: ROOM, flags: DM_NOFLUSH })
+    const device = deviceOf(answer)
+    return device.ready ? { device, target: decodeTarget(payload) } : undefined
+  } catch (error) {
+    if (isErrno(error, 'ENXIO')) return undefined
+    throw error
+  }
 }
 
 /** The first target of a device, as its table has it. */

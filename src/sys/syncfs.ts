@@ -1,5 +1,7 @@
+import { closeSync } from 'node:fs'
 import { checked, systemError } from './errno.js'
-import { bind, bindAsync } from './libc.js'
+import { openDirectory } from './ioctl.js'
+import { bind, bindAsync, type HostPath } from './libc.js'
 
 const PROTOTYPE = 'int syncfs(int fd)'
 const call = bind(PROTOTYPE)
@@ -13,4 +15,14 @@ export function syncfs(fd: number): void {
 /** The same, while this thread goes on. The descriptor stays open until then. */
 export async function syncfsElsewhere(fd: number): Promise<void> {
   if ((await callElsewhere(fd)) < 0) throw systemError('EIO', 'syncfs')
+}
+
+/** The same for the file system that a directory is on. */
+export async function syncFileSystemOf(path: HostPath): Promise<void> {
+  const fd = openDirectory(path)
+  try {
+    await syncfsElsewhere(fd)
+  } finally {
+    closeSync(fd)
+  }
 }

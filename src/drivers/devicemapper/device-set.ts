@@ -71,12 +71,12 @@ export class DeviceSet {
   /** Makes or checks the base device, and clears what a crash left. */
   async open(): Promise<void> {
     await this.#locked(async () => {
-      this.#pool.ensure()
+      const status = this.#pool.ensure()
       if (!this.#readOnly) this.#pool.grow()
       // Before anything is done to what is in the pool: it may be another root's.
       if (this.#hasBase()) await this.#checkBase()
       if (this.#readOnly) return
-      await this.#recover()
+      await this.#recover(status)
       this.#nextDeviceId = this.#lastDeviceId()
       this.#deactivateUnused()
       await this.#deleteMarked()
@@ -86,18 +86,19 @@ export class DeviceSet {
 
   /** Makes a layer that holds what its parent does. */
   async create(id: string, parent: string | undefined, size: bigint | undefined): Promise<void> {
-    await this.#exclusive(async () => {
+    await this.#exclusive(async (status) => {
       const name = nameOf(id)
       const originName = parent === undefined ? BASE : nameOf(parent)
       const origin = this.#layout.device(originName)
       if (origin === undefined || origin.deleted) throw noLayer('devicemapper', parent ?? BASE)
-      await this.#mustBeFree(id)
+      const now = await this.#mustBeFree(id, status)
       if (size !== undefined && size < origin.size) throw tooSmall(size, origin.size)
-      this.#mustHaveSpace()
+      this.#mustHaveSpace(now)
       const grows = size !== undefined && size > origin.size
       const record = { size: Number(size ?? origin.size), initialized: false, deleted: grows }
       const made = await this.#inTransaction(
         name,
+        now.transactionId,
         (deviceId) =>
           this.#whileSuspended(this.#deviceName(originName, origin), () =>
             this.#pool.createSnapshot(deviceId, origin.deviceId),
@@ -109,7 +110,7 @@ export class DeviceSet {
         await this.#growFileSystem(name, made, this.#layout.mountPoint(id))
         await this.#layout.saveDevice(name, { ...made, deleted: false })
       } catch (error) {
-        await this.#delete(name, made)
+        await this.#delete(name, made, made)
         throw error
       }
     })
@@ -118,48 +119,57 @@ export class DeviceSet {
   /** Deletes a layer that nobody has open. */
   async delete(id: string): Promise<void> {
     const name = nameOf(id)
-    const record = await this.#exclusive(async () => {
+    const marked = await this.#exclusive(async (status) => {
       if (this.#layout.isDamaged(name)) {
         await this.#layout.dropDevice(name)
         return undefined
       }
-      const found = this.#layout.device(name)
-      if (found === undefined || found.deleted) return found
+      const record = this.#layout.device(name)
+      if (record === undefined) return undefined
       unmountIfMounted(this.#layout.mountPoint(id))
-      const deactivated = await this.#deactivatedForDeletion(name, found)
-      await this.#layout.saveDevice(name, { ...found, deleted: true })
-      return deactivated ? found : undefined
+      const deactivated = await this.#deactivatedForDeletion(name, record)
+      if (deactivated && !this.#options.discard) return void (await this.#delete(name, record, status))
+      await this.#layout.saveDevice(name, { ...record, deleted: true })
+      return deactivated ? { record, path: this.#activate(name, record) } : undefined
     })
-    if (record === undefined) return
-    if (this.#options.discard) await this.#discard(name, record)
-    await this.#exclusive(async () => {
+    if (marked === undefined) return
+    await this.#discard(marked.path)
+    await this.#exclusive(async (status) => {
       const now = this.#layout.device(name)
-      if (now?.deleted === true && now.deviceId === record.deviceId) await this.#delete(name, now)
+      if (now?.deleted !== true || now.deviceId !== marked.record.deviceId) return
+      await this.#delete(name, now, status, true)
     })
   }
 
   /** Gives a layer that nobody has open another id. */
   async rename(id: string, newId: string): Promise<void> {
-    await this.#exclusive(async () => {
+    await this.#exclusive(async (status) => {
       const record = this.#layout.layer(id)
       if (record === undefined) throw noLayer('devicemapper', id)
-      await this.#mustBeFree(newId)
+      await this.#mustBeFree(newId, status)
       unmountIfMounted(this.#layout.mountPoint(id))
       await this.#deactivate(nameOf(id), record, false)
       await this.#layout.renameDevice(nameOf(id), nameOf(newId))
     })
   }
 
-  /** Mounts a layer, unless it is mounted. */
-  async mount(id: string): Promise<void> {
-    await this.#exclusive(async () => {
+  /**
+   * Mounts a layer, unless it is mounted.
+   * @param sole nobody has it open: what is mounted was left behind by a process that died
+   */
+  async mount(id: string, sole: boolean): Promise<void> {
+    await this.#exclusive(async (status) => {
       const record = this.#layout.layer(id)
       if (record === undefined) throw noLayer('devicemapper', id)
       const target = this.#layout.mountPoint(id)
-      if (isMountPoint(target)) return
+      if (isMountPoint(target)) {
+        if (!sole) return
+        unmountIfMounted(target)
+        await this.#deactivate(nameOf(id), record, this.#options.deferredRemoval)
+      }
       mkdirSync(target, { recursive: true, mode: 0o755 })
       try {
-        await this.#mountIfRoom(target, nameOf(id), record)
+        await this.#mountIfRoom(target, nameOf(id), record, status)
       } catch (error) {
         rmdirSync(target)
         await this.#deactivate(nameOf(id), record, true)
@@ -169,11 +179,17 @@ export class DeviceSet {
   }
 
   /** Mounting writes. Where the pool has no room for that, what is there can still be read. */
-  async #mountIfRoom(target: string, name: string, record: DeviceRecord): Promise<void> {
+  async #mountIfRoom(
+    target: string,
+    name: string,
+    record: DeviceRecord,
+    { isFull }: PoolStatus,
+  ): Promise<void> {
     try {
       const path = this.#activate(name, record)
-      const isUnused = dmDevice(this.#deviceName(name, record))?.openCount === 0
-      if (isUnused && !this.#readOnly && !this.#pool.status().isFull) await repairFileSystem(path)
+      const mayRepair = (): boolean => dmDevice(this.#deviceName(name, record))?.openCount === 0
+      if (!this.#readOnly && !isFull && readSuperblock(path)?.hasErrors === true && mayRepair())
+        await repairFileSystem(path)
       this.#mountAt(target, path)
     } catch (error) {
       if (!isErrno(error, 'ENOSPC', 'EIO') || !this.#pool.status().isFull) throw error
@@ -184,9 +200,9 @@ export class DeviceSet {
 
   /** Harmless where nothing is mounted. */
   async unmount(id: string): Promise<void> {
-    await this.#exclusive(async () => {
+    await this.#locked(async () => {
       const target = this.#layout.mountPoint(id)
-      if (isMountPoint(target)) unmountIfMounted(target)
+      unmountIfMounted(target)
       removeMountPoint(target)
       if (this.#layout.isDamaged(nameOf(id))) return
       const record = this.#layout.device(nameOf(id))
@@ -209,7 +225,7 @@ export class DeviceSet {
   }
 
   poolStatus(): Promise<PoolStatus> {
-    return this.#exclusive(async () => this.#pool.status())
+    return this.#exclusive(async (status) => status)
   }
 
   /** Gives the pool back if nobody else uses it. */
@@ -226,11 +242,10 @@ export class DeviceSet {
   }
 
   /** Does what needs the pool, and nobody else at work on the set. */
-  async #exclusive<T>(work: () => Promise<T>): Promise<T> {
+  async #exclusive<T>(work: (status: PoolStatus) => Promise<T>): Promise<T> {
     return this.#locked(async () => {
-      this.#pool.ensure()
-      if (!this.#readOnly) await this.#recover()
-      return work()
+      const status = this.#pool.ensure()
+      return work(this.#readOnly ? status : await this.#recover(status))
     })
   }
 
@@ -245,9 +260,9 @@ export class DeviceSet {
   }
 
   /** Undoes a transaction that was not finished. */
-  async #recover(): Promise<void> {
+  async #recover(status: PoolStatus): Promise<PoolStatus> {
     const open = this.#layout.transaction()
-    if (open === undefined || open.id <= this.#pool.status().transactionId) return
+    if (open === undefined || open.id <= status.transactionId) return status
     const record = this.#layout.device(open.name)
     if (record !== undefined && record.deviceId === open.deviceId) {
       await this.#deactivate(open.name, record, false)
@@ -256,6 +271,7 @@ export class DeviceSet {
     if (!this.#isAnothers(open)) this.#pool.deleteThin(open.deviceId)
     if (record === undefined || record.deviceId === open.deviceId) await this.#layout.dropDevice(open.name)
     await this.#layout.dropTransaction()
+    return this.#pool.status()
   }
 
   /** Who made a snapshot of one that is in use may have died before its users could go on. */
@@ -278,14 +294,15 @@ export class DeviceSet {
 
   /**
    * Makes a device under the first number that is free.
+   * @param transactionId the pool's
    * @param make `EEXIST` if the number is taken
    */
   async #inTransaction(
     name: string,
+    transactionId: number,
     make: (deviceId: number) => void,
     fields: Pick<DeviceRecord, 'size' | 'initialized' | 'deleted'>,
   ): Promise<DeviceRecord> {
-    const { transactionId } = this.#pool.status()
     const id = transactionId + 1
     for (let tries = 0; tries <= LAST_DEVICE_ID; tries++) {
       const deviceId = this.#takeDeviceId(tries > 0)
@@ -305,12 +322,17 @@ export class DeviceSet {
     throw new StoreError('NO_SPACE', 'the thin pool has no device number left', { hint: 'remove layers' })
   }
 
-  async #delete(name: string, record: DeviceRecord): Promise<void> {
+  /** @param isMarked its file says on disk that it is deleted */
+  async #delete(
+    name: string,
+    record: DeviceRecord,
+    { transactionId }: Pick<PoolStatus, 'transactionId'> = this.#pool.status(),
+    isMarked = false,
+  ): Promise<void> {
     await this.#deactivate(name, record, false)
-    const { transactionId } = this.#pool.status()
     await this.#layout.saveTransaction({ id: transactionId + 1, name, deviceId: record.deviceId })
     this.#pool.deleteThin(record.deviceId)
-    await this.#layout.dropDevice(name)
+    await (isMarked ? this.#layout.dropDeleted(name) : this.#layout.dropDevice(name))
     this.#pool.setTransactionId(transactionId, transactionId + 1)
   }
 
@@ -333,17 +355,17 @@ export class DeviceSet {
     return this.#nextDeviceId
   }
 
-  async #mustBeFree(id: string): Promise<void> {
+  async #mustBeFree(id: string, status: PoolStatus): Promise<PoolStatus> {
     const record = this.#layout.device(nameOf(id))
-    if (record === undefined) return
+    if (record === undefined) return status
     if (!record.deleted) throw isThereAlready(id)
-    await this.#delete(nameOf(id), record)
+    await this.#delete(nameOf(id), record, status)
+    return this.#pool.status()
   }
 
-  #mustHaveSpace(): void {
+  #mustHaveSpace({ data, metadata }: PoolStatus): void {
     const percent = this.#options.minimumFreePercent
     if (percent === 0n) return
-    const { data, metadata } = this.#pool.status()
     for (const [what, { used, total }] of Object.entries({ data, metadata })) {
       const least = (total * percent) / 100n || 1n
       if (total - used >= least) continue
@@ -376,6 +398,8 @@ export class DeviceSet {
     if (device?.removedWhenUnused === true && !keepDmDevice(deviceName)) device = undefined
     // One without a table was being made when its maker died.
     if (device?.ready === false) device = undefined
+    if (device?.openCount === 0 && device.readOnly !== readOnly && removeDmDevice(deviceName))
+      device = undefined
     const { major, minor } = device ?? this.#pool.activate(deviceName, record.deviceId, record.size, readOnly)
     return blockDevicePath(major, minor)
   }
@@ -437,9 +461,8 @@ export class DeviceSet {
   }
 
   /** In steps, so that others have their turn. */
-  async #discard(name: string, record: DeviceRecord): Promise<void> {
+  async #discard(path: string): Promise<void> {
     try {
-      const path = await this.#exclusive(async () => this.#activate(name, record))
       const fd = openSync(path, 'r+')
       try {
         const size = blockDeviceSize(fd)
@@ -489,7 +512,9 @@ export class DeviceSet {
   async #makeBase(fileSystem: string | undefined = this.#options.fileSystem): Promise<void> {
     const size = Number(this.#options.baseSize ?? DEFAULT_BASE_SIZE)
     const make = (deviceId: number): void => this.#pool.createThin(deviceId)
-    const record = await this.#inTransaction(BASE, make, { size, initialized: false, deleted: false })
+    const { transactionId } = this.#pool.status()
+    const fields = { size, initialized: false, deleted: false }
+    const record = await this.#inTransaction(BASE, transactionId, make, fields)
     const path = this.#activate(BASE, record)
     try {
       await makeFileSystem(path, fileSystem, this.#options.mkfsArguments)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { StoreError, storeError } from '../../errors.js'
 import { HostFs } from '../../fs/host-fs.js'
 import { layerFs } from '../../fs/rooted-fs.js'
-import { runJob } from '../../jobs/run-job.js'
+import { syncFileSystemOf } from '../../sys/syncfs.js'
 import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
 import { HeldViews, type OpenedView } from '../held-views.js'
 import { LayerHolds } from '../layer-holds.js'
@@ -148,7 +148,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   async #open(id: string): Promise<OpenedView> {
     this.#mustExist(id)
     if (this.#readOnly) {
-      await this.#devices.mount(id)
+      await this.#devices.mount(id, false)
       const view = this.#view(id)
       const close = async (): Promise<void> => {
         view.fs.raw.close()
@@ -157,9 +157,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
       return { ...view, close }
     }
     const { hold, result: view } = await this.#holds.take(id, 'shared', async (sole) => {
-      // What is mounted though nobody holds it was left behind by a process that died.
-      if (sole) await this.#devices.unmount(id)
-      await this.#devices.mount(id)
+      await this.#devices.mount(id, sole)
       this.#prepare(id)
       return this.#view(id)
     })
@@ -167,7 +165,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
       view.fs.raw.close()
       try {
         // Not here, where a system call holds everything up: to unmount means to write what is not yet written.
-        await runJob({ kind: 'settle', paths: [this.#rootOf(id)] })
+        await syncFileSystemOf(this.#rootOf(id))
       } catch (error) {
         throw await this.#unwritten(id, error)
       } finally {

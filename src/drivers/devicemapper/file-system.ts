@@ -75,9 +75,8 @@ export function readSuperblock(path: string): Superblock | undefined {
   return undefined
 }
 
-/** What is left of an ext4 that could not write everything, as where the pool was full. Harmless for a sound one. */
+/** What is left of an ext4 that could not write everything, as where the pool was full. */
 export async function repairFileSystem(path: string): Promise<void> {
-  if (readSuperblock(path)?.hasErrors !== true) return
   try {
     await runProgram('e2fsck', ['-fy', path])
   } catch (error) {

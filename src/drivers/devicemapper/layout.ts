@@ -3,6 +3,7 @@ import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../../durable/atomic-file.js'
 import { makeDirectory } from '../../durable/make-directory.js'
+import { writeSectorFile } from '../../durable/sector-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno, StoreError } from '../../errors.js'
 import { deviceMajor, deviceMinor } from '../../sys/mknod.js'
@@ -178,6 +179,11 @@ export class DeviceMapperLayout {
     await syncDirectory(join(this.home, 'metadata'))
   }
 
+  /** Drops the file of a device that says `deleted`, which is on disk: where a crash brings it back, it says so still. */
+  async dropDeleted(name: string): Promise<void> {
+    await rm(this.#file(name), { force: true })
+  }
+
   async renameDevice(name: string, newName: string): Promise<void> {
     await rename(this.#file(name), this.#file(newName))
     await syncDirectory(join(this.home, 'metadata'))
@@ -211,9 +217,11 @@ export class DeviceMapperLayout {
     return { id, name: hash === '' ? BASE : hash, deviceId }
   }
 
+  /** A crash meanwhile may leave a damaged file: nothing of the transaction is done yet. */
   async saveTransaction({ id, name, deviceId }: OpenTransaction): Promise<void> {
     const hash = name === BASE ? '' : name
-    await this.#write(TRANSACTION_FILE, { open_transaction_id: id, device_hash: hash, device_id: deviceId })
+    const fields = { open_transaction_id: id, device_hash: hash, device_id: deviceId }
+    await writeSectorFile(this.#file(TRANSACTION_FILE), JSON.stringify(fields))
   }
 
   async dropTransaction(): Promise<void> {

@@ -32,7 +32,6 @@ export async function openPool({ root, layout, options, readOnly }: Question): P
   if ('pool' in choice) {
     const pool = new ThinPool(choice.pool, undefined, options.blockSize, readOnly)
     pool.ensure()
-    pool.mustBePool()
     return pool
   }
   const backing = new BlockDevice(choice.device, BigInt(choice.metadataSize), prefix)

@@ -7,6 +7,7 @@ import { BASE, type DeviceMapperLayout } from './layout.js'
 import type { Resolved } from './options.js'
 import type { PoolStatus, ThinPool } from './thin-pool.js'
 
+const SECTOR = 512n
 const METADATA_BLOCK = 4096n
 
 interface StatusSources {
@@ -25,8 +26,8 @@ export function statusRows({
   status,
   deletedCount,
 }: StatusSources): [key: string, value: string][] {
-  const { blockSize } = status
   const table = pool.table()
+  const blockSize = BigInt(table.blockSectors) * SECTOR
   const [data, metadata] = [table.data, table.metadata].map(({ major, minor }) => ({
     path: blockDevicePath(major, minor),
     file: fileOfLoop(major, minor),

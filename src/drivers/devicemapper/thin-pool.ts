@@ -3,7 +3,6 @@ import { isErrno } from '../../errors.js'
 import { blockDevicePath } from '../../sys/block-device.js'
 import {
   createDmDevice,
-  dmDevice,
   dmStatus,
   dmTable,
   removeDmDevice,
@@ -28,8 +27,6 @@ export interface PoolStatus {
   readonly metadata: { readonly used: bigint; readonly total: bigint }
   /** In blocks of the pool. */
   readonly data: { readonly used: bigint; readonly total: bigint }
-  /** In bytes. */
-  readonly blockSize: bigint
   /** No block of data is left: writes fail, until the pool grows or something is removed. */
   readonly isFull: boolean
 }
@@ -43,6 +40,7 @@ export class ThinPool {
   readonly #backing: Backing | undefined
   readonly #blockSectors: number
   readonly #readOnly: boolean
+  #device: DeviceNumbers | undefined
   #seen = false
 
   /**
@@ -61,8 +59,9 @@ export class ThinPool {
   }
 
   /** Sees to it that the pool is there. */
-  ensure(): void {
-    if (dmDevice(this.name)?.ready === true && this.#isOnItsBacking()) return
+  ensure(): PoolStatus {
+    const there = dmStatus(this.name)
+    if (there !== undefined && this.#isOnItsBacking()) return this.#read(there)
     if (this.#backing === undefined) throw missing(this.name)
     if (!this.#readOnly) this.#backing.make()
     const open = this.#backing.open(this.#readOnly)
@@ -76,6 +75,7 @@ export class ThinPool {
     } finally {
       open.close()
     }
+    return this.status()
   }
 
   /**
@@ -94,15 +94,6 @@ export class ThinPool {
     }
   }
 
-  /** Throws where the name is that of something else. */
-  mustBePool(): void {
-    const { type } = dmTable(this.name)
-    if (type === 'thin-pool') return
-    throw new StoreError('ENGINE_UNSUPPORTED', `${this.name} is no thin pool but ${type}`, {
-      hint: POOL_HINT,
-    })
-  }
-
   /** Lets the pool have what its backing has become; what waits for space goes on. */
   grow(): void {
     if (this.#backing === undefined) return
@@ -114,7 +105,18 @@ export class ThinPool {
   }
 
   status(): PoolStatus {
-    const { parameters } = dmStatus(this.name)
+    const there = dmStatus(this.name)
+    if (there === undefined) throw missing(this.name)
+    return this.#read(there)
+  }
+
+  #read({ device, target: { type, parameters } }: NonNullable<ReturnType<typeof dmStatus>>): PoolStatus {
+    if (type !== 'thin-pool') {
+      throw new StoreError('ENGINE_UNSUPPORTED', `${this.name} is no thin pool but ${type}`, {
+        hint: POOL_HINT,
+      })
+    }
+    this.#device = device
     const match = STATUS.exec(parameters)
     if (match === null) throw damaged(new Error(`the pool says: ${parameters}`))
     const [, transaction, metadataUsed = '', metadataTotal = '', used = '', total = '', mode = ''] = match
@@ -122,7 +124,6 @@ export class ThinPool {
       transactionId: Number(transaction),
       metadata: { used: BigInt(metadataUsed), total: BigInt(metadataTotal) },
       data: { used: BigInt(used), total: BigInt(total) },
-      blockSize: BigInt(this.table().blockSectors) * SECTOR,
       isFull: mode !== 'rw' || used === total,
     }
   }
@@ -166,9 +167,9 @@ export class ThinPool {
     sendDmMessage(this.name, `set_transaction_id ${from} ${to}`)
   }
 
-  /** Makes a device of a thin one. */
+  /** Makes a device of a thin one, in a pool that is there. */
   activate(name: string, deviceId: number, size: number, readOnly: boolean): DeviceNumbers {
-    const pool = dmDevice(this.name)
+    const pool = this.#device
     if (pool === undefined) throw missing(this.name)
     const parameters = `${pool.major}:${pool.minor} ${deviceId}`
     try {
