@@ -1,9 +1,10 @@
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, open, rm } from 'node:fs/promises'
 import { freemem, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileSystemOf } from '#layerstack/sys/file-system.js'
 import { removeTree } from '../test/support/mounts.js'
-import { run } from '../test/support/program.js'
+import { findProgram, run } from '../test/support/program.js'
 import { GIB } from './inputs.js'
 
 /** Where a run works. */
@@ -34,6 +35,13 @@ const SHARE = 0.65
 export async function openDisk(pathOrKind: string): Promise<Disk> {
   const kind = KINDS.find((known) => known === pathOrKind)
   return kind === undefined ? directoryDisk(resolve(pathOrKind)) : memoryDisk(kind)
+}
+
+/** Whether this is somebody who may make, and mount, a new btrfs. */
+export function mayMakeBtrfs(): boolean {
+  return (
+    process.getuid?.() === 0 && existsSync('/dev/loop-control') && findProgram('mkfs.btrfs') !== undefined
+  )
 }
 
 async function directoryDisk(parent: string): Promise<Disk> {

@@ -11,7 +11,7 @@ import {
   type Contender,
   type DriverContender,
 } from './contender.js'
-import { openDisk, type Disk } from './disk.js'
+import { mayMakeBtrfs, openDisk, type Disk } from './disk.js'
 import { imageArchive } from './image.js'
 import { describeMachine, machineLines, withLoadNow } from './machine.js'
 import { parseOptions, usage, type Options } from './options.js'
@@ -36,6 +36,7 @@ const UML_SHARE = 0.15
 /** Seconds, for a part: a run of few workloads need not take all the time that there is. */
 const ENOUGH = 60
 
+const BTRFS = 'btrfs/kernel'
 const MAPPER = 'devicemapper/kernel'
 const MAPPED = '; it runs in User-Mode Linux'
 
@@ -50,7 +51,15 @@ else await main(options)
 async function main({ only, drivers, modules, quick, list, ...given }: Options): Promise<void> {
   const isPeer = (name: string) => given.peers && (given.onlyPeers.length === 0 || isNamedPeer(given, name))
   await using disks = await openDisks(given.disks)
-  const found = await driverContenders(disks.all, modules)
+  let found = await driverContenders(disks.all, modules)
+  if (
+    found.refused.some(({ name }) => name === BTRFS) &&
+    isAsked(drivers, BTRFS, 'btrfs') &&
+    mayMakeBtrfs()
+  ) {
+    disks.all.push(await openDisk('btrfs'))
+    found = await driverContenders(disks.all, modules)
+  }
   const contenders = found.contenders.filter(({ name, driver }) => isAsked(drivers, name, driver))
   const named = workloads.filter(({ name }) => isNamed(only, name))
   const asked = named.filter(({ heavy, growth }) => !quick || !heavy || (growth === true && only.length > 0))
@@ -172,7 +181,7 @@ function weightOf({ heavy }: Workload): number {
 
 function show(run: Run, given: Options): void {
   for (const line of machineLines(run.machine)) say(line)
-  for (const result of run.results) say(table(result))
+  for (const result of run.results) say(table(result, run))
   if (given.json !== undefined) writeFileSync(given.json, JSON.stringify(run))
   conclude(run, given)
 }

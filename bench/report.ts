@@ -12,7 +12,9 @@ export function report(run: Run, comparison: readonly Difference[] | undefined):
     ...machineLines(machine),
   ])
   const lines = [...machineLines(run.machine), ...elsewhere]
-  return [...lines, ...run.results.map(table), conclusion(run, comparison), ''].join('\n')
+  return [...lines, ...run.results.map((result) => table(result, run)), conclusion(run, comparison), ''].join(
+    '\n',
+  )
 }
 
 /** What is told of all workloads together. */

@@ -91,6 +91,25 @@ export function withRunElsewhere(run: Run, group: string, title: string, other: 
   }
 }
 
+/**
+ * What the same workload allocated on other machines, by drivers that this one has not: of all figures these alone compare.
+ * Each has the title of its machine.
+ */
+export function allocatedElsewhere(
+  { results, elsewhere = {} }: Run,
+  { workload, growth, contenders }: WorkloadResult,
+): { readonly contender: ContenderResult; readonly title: string }[] {
+  if (growth !== true) return []
+  const here = new Set(contenders.filter(({ samples }) => samples.length > 0).map(({ name }) => name))
+  return Object.entries(elsewhere).flatMap(([group, { title }]) =>
+    results
+      .filter((other) => other.workload === `${group}/${workload}`)
+      .flatMap((other) => other.contenders)
+      .filter(({ name, kind, allocated }) => kind === 'driver' && allocated !== undefined && !here.has(name))
+      .map((contender) => ({ contender, title })),
+  )
+}
+
 export function groupOf(workload: string): string {
   return workload.slice(0, workload.indexOf('/'))
 }

@@ -1,12 +1,14 @@
 import { columns } from './columns.js'
 import { bytes, ratio, seconds, share } from './format.js'
 import {
+  allocatedElsewhere,
   contenderOf,
   cpuOf,
   floorOf,
   phasesOf,
   totals,
   type ContenderResult,
+  type Run,
   type WorkloadResult,
 } from './result.js'
 import { median, ratios, summarise } from './statistics.js'
@@ -24,9 +26,20 @@ const HEADER = [
   'phases',
 ]
 
-/** One workload for a terminal. */
-export function table(result: WorkloadResult): string {
-  const rows = result.contenders.filter(({ samples }) => samples.length > 0).map((each) => row(result, each))
+/** One workload for a terminal, with what other machines of the run tell of it. */
+export function table(result: WorkloadResult, run?: Run): string {
+  const own = result.contenders.filter(({ samples }) => samples.length > 0).map((each) => row(result, each))
+  const others = run === undefined ? [] : allocatedElsewhere(run, result)
+  const rows = [
+    ...own,
+    ...others.map(({ contender, title }) => [
+      contender.name,
+      ...Array.from({ length: HEADER.indexOf('on disk') - 1 }, () => ''),
+      bytes(contender.allocated ?? 0),
+      '',
+      title,
+    ]),
+  ]
   const failures = result.contenders
     .filter(({ failure }) => failure !== undefined)
     .map(({ name, failure }) => `  ${name}: ${failure}`)

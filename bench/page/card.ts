@@ -1,5 +1,12 @@
 import { bytes, seconds } from '../format.js'
-import { phasesOf, totals, type ContenderResult, type WorkloadResult } from '../result.js'
+import {
+  allocatedElsewhere,
+  phasesOf,
+  totals,
+  type ContenderResult,
+  type Run,
+  type WorkloadResult,
+} from '../result.js'
 import { summarise, type Summary } from '../statistics.js'
 import { timesFloor } from '../table.js'
 import type { Look } from './colour.js'
@@ -7,7 +14,7 @@ import { html, type Markup } from './markup.js'
 import { logScale, type Scale } from './scale.js'
 
 /** One workload: for each contender a bar of the median, in its phases, and beside it where all samples lie. */
-export function card(result: WorkloadResult, lookOf: (contender: ContenderResult) => Look): Markup {
+export function card(result: WorkloadResult, run: Run, lookOf: (contender: ContenderResult) => Look): Markup {
   const ran = result.contenders.filter(({ samples }) => samples.length > 0)
   const failed = result.contenders.filter(({ failure }) => failure !== undefined)
   const longest = Math.max(...ran.map((each) => summarise(totals(each)).median))
@@ -26,7 +33,7 @@ export function card(result: WorkloadResult, lookOf: (contender: ContenderResult
             <span class="axis-room"></span>${axis(scale)}
           </div>`
     }
-    ${phaseLegend(ran)} ${result.growth === true ? growth(ran, lookOf) : ''}
+    ${phaseLegend(ran)} ${result.growth === true ? growth(ran, allocatedElsewhere(run, result), lookOf) : ''}
     ${failed.map(
       ({ name, failure, notHere }) =>
         html`<p class="${notHere === true ? 'phases' : 'failure'}">${name}: ${failure}</p>`,
@@ -97,15 +104,20 @@ function strip(contender: ContenderResult, summary: Summary, { colour }: Look, s
   </svg>`
 }
 
-/** What one sample left on disk. */
-function growth(ran: readonly ContenderResult[], lookOf: (contender: ContenderResult) => Look): Markup {
-  const most = Math.max(1, ...ran.map(({ allocated = 0 }) => allocated))
+/** What one sample left on disk, here and on other machines. */
+function growth(
+  ran: readonly ContenderResult[],
+  others: ReturnType<typeof allocatedElsewhere>,
+  lookOf: (contender: ContenderResult) => Look,
+): Markup {
+  const all = [...ran.map((contender) => ({ contender, title: '' })), ...others]
+  const most = Math.max(1, ...all.map(({ contender: { allocated = 0 } }) => allocated))
   return html`<div class="rows grown">
     <span class="head"></span><span class="head">allocated on disk</span><span class="head value"></span>
-    ${ran.map((each) => {
+    ${all.map(({ contender: each, title }) => {
       if (each.allocated === undefined) return html``
       const width = (100 * Math.max(0, each.allocated)) / most
-      return html`<span class="name ${each.kind}">${each.name}</span>
+      return html`<span class="name ${each.kind}" title="${title}">${each.name}</span>
         <span class="track"
           ><span class="bar" style="width:${width.toFixed(2)}%;background:${lookOf(each).colour}"></span
         ></span>

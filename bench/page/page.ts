@@ -84,7 +84,7 @@ function section(group: string, run: Run, lookOf: (contender: ContenderResult) =
   return html`<h2 id="${group}">${titleOf(group, run)}</h2>
     ${machine === undefined ? '' : machineOf(machine)}
     ${curves.map(([name, points]) => curve(points, axesOf(name), lookOf))}
-    ${results.map((result) => card(result, lookOf))}`
+    ${results.map((result) => card(result, run, lookOf))}`
 }
 
 const TITLES: Readonly<Record<string, string>> = {

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { mayMakeBtrfs } from '../../bench/disk.js'
 import type { Run } from '../../bench/result.js'
 import { hasDeviceMapper } from '../support/device-mapper.mjs'
 import { notInstalled, unless } from '../support/needs.js'
@@ -40,6 +41,7 @@ describe('npm run bench', () => {
       expect(contenders.map(({ name }) => name)).toEqual(
         expect.arrayContaining(['overlay2/userspace', 'vfs/userspace', 'overlayfs']),
       )
+      if (mayMakeBtrfs()) expect(contenders.map(({ name }) => name)).toContain('btrfs/kernel')
       for (const { kind, samples, peakMemory } of contenders.filter(({ failure }) => failure === undefined)) {
         expect(samples).toHaveLength(2)
         expect(samples.every(({ total }) => total > 0)).toBe(true)

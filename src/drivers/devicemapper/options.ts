@@ -22,7 +22,7 @@ export interface DeviceMapperOptions {
   readonly 'dm.loopdatasize'?: string
   /** Likewise for the file with the pool's own metadata. @default '2G' */
   readonly 'dm.loopmetadatasize'?: string
-  /** The least that is shared or copied: 64K to 1G, a multiple of 64K; for a new pool. @default '64K' */
+  /** The least that is shared or copied: 64K to 1G, a multiple of 64K; a pool that is there keeps its own. @default '64K' */
   readonly 'dm.blocksize'?: string
   /** @default xfs where there is mkfs.xfs and the kernel knows it, else ext4 */
   readonly 'dm.fs'?: FileSystemType
