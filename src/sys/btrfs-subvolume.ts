@@ -30,14 +30,14 @@ export function isSubvolume(path: HostPath): boolean {
   return stat?.isDirectory() === true && stat.ino === SUBVOLUME_ROOT
 }
 
-/** Makes an empty subvolume. On disk, as a snapshot is, when the directory is synced. */
+/** Makes an empty subvolume. It is on disk when the directory is synced. */
 export function createSubvolume(directory: string, name: string): void {
   withDirectory(directory, (fd) =>
     ioctl(fd, SUBVOL_CREATE, named(8, Buffer.from(name)), 'BTRFS_IOC_SUBVOL_CREATE', `${directory}/${name}`),
   )
 }
 
-/** Makes a writable snapshot of a subvolume, with what has been written to it so far. */
+/** Makes a writable snapshot of a subvolume, with what has been written to it so far. When this returns, it is on disk. */
 export function snapshotSubvolume(source: string, directory: string, name: string): void {
   withDirectory(source, (from) =>
     withDirectory(directory, (fd) => {

@@ -118,6 +118,17 @@ describe('btrfs', unless(noBtrfs), () => {
     return (await driver.diffSource?.(id, parent)) as DiffSource
   }
 
+  it('has a layer on disk when it is made', async () => {
+    await driver.create('base')
+    const onDisk = async (): Promise<string> => {
+      const tree = ['inspect-internal', 'dump-tree', '--tree', 'root', join(place.path, '../image')]
+      return (await run('btrfs', tree)).toString()
+    }
+    expect(await onDisk()).toMatch(/root ref key dirid \d+ sequence \d+ name base$/m)
+    await driver.createReadWrite('container', 'base')
+    expect(await onDisk()).toMatch(/root ref key dirid \d+ sequence \d+ name container$/m)
+  })
+
   it('removes a layer with subvolumes that were made in it, and those in them', async () => {
     await driver.create('base')
     const below = await inView('base', (_, path) => path)

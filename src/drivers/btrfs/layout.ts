@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../../durable/atomic-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
@@ -12,7 +12,8 @@ import { removeSubvolume } from './kernel.js'
  * The directories of Docker's btrfs: `subvolumes/<id>` is a subvolume with the whole tree of a layer, `quotas/<id>` the
  * most bytes that it may have, where there is a limit.
  *
- * 1. A layer is there when its subvolume is. It is made under another name (`<id>-making`) and renamed.
+ * 1. A layer is there when its subvolume is. One of which more is to be done than a snapshot is made under another name
+ *    (`<id>-making`) and renamed. A snapshot is on disk when its call returns: it is made by the commit of a transaction.
  * 2. It is renamed (`<id>-removing`) before it is destroyed, which takes several steps if subvolumes are nested in it.
  * 3. A limit is written before its layer is there, and removed after it is gone.
  */
@@ -47,13 +48,16 @@ export class BtrfsLayout {
     }
   }
 
-  /** Makes a layer, a snapshot of its parent if it has one, durably. `prepare` is given its directory. */
+  /** Makes a layer, a snapshot of its parent if it has one, durably. `prepare` is given what is more than a snapshot. */
   async create(
     id: string,
     parent: string | undefined,
     quota: bigint | undefined,
     prepare: (directory: string) => void,
   ): Promise<void> {
+    if (parent !== undefined && quota === undefined) {
+      return snapshotSubvolume(this.directory(parent), this.home, id)
+    }
     const making = `${id}${MAKING}`
     try {
       await removeSubvolume(this.directory(making))
@@ -61,11 +65,11 @@ export class BtrfsLayout {
       else snapshotSubvolume(this.directory(parent), this.home, making)
       prepare(this.directory(making))
       if (quota !== undefined) await writeFileAtomic(this.#quota(id), String(quota), { mode: 0o644 })
-      await rename(this.directory(making), this.directory(id))
+      renameSync(this.directory(making), this.directory(id))
       await syncDirectory(this.home)
     } catch (error) {
       await removeSubvolume(this.directory(making)).catch(() => undefined)
-      await rm(this.#quota(id), { force: true })
+      rmSync(this.#quota(id), { force: true })
       throw error
     }
   }
@@ -84,7 +88,7 @@ export class BtrfsLayout {
   async remove(id: string): Promise<void> {
     await removeSubvolume(this.directory(`${id}${MAKING}`))
     await trash(this.home, id, removeSubvolume)
-    await rm(this.#quota(id), { force: true })
+    rmSync(this.#quota(id), { force: true })
   }
 
   /** Clears what a crash left of layers that were being removed. */
@@ -93,9 +97,9 @@ export class BtrfsLayout {
   }
 
   async adopt(id: string, newId: string): Promise<void> {
-    await rename(this.directory(id), this.directory(newId))
+    renameSync(this.directory(id), this.directory(newId))
     await syncDirectory(this.home)
-    await rm(this.#quota(id), { force: true })
+    rmSync(this.#quota(id), { force: true })
   }
 
   #quota(id: string): string {
