@@ -14,7 +14,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import { compareSnapshot, type Snapshot } from '#layerstack/fs/compare-snapshot.js'
+import { HostFs } from '#layerstack/fs/host-fs.js'
+import type { RawFs, RawStat } from '#layerstack/fs/raw-fs.js'
 import type { HostFsSpec } from '#layerstack/fs/spec.js'
 import { removeQgroup } from '#layerstack/sys/btrfs-quota.js'
 import { diffChanges, diffParts, prepareDiff, type DiffSource } from '#layerstack/tar/diff.js'
@@ -93,6 +95,24 @@ describe('btrfs', unless(noBtrfs), () => {
       }
     },
   )
+
+  it('looks at what changed, and not at what is there', async () => {
+    await driver.create('base')
+    await inView('base', (_, path) => {
+      for (let index = 0; index < 1000; index++) {
+        if (index % 100 === 0) mkdirSync(join(path, `dir${index}`))
+        writeFileSync(join(path, `dir${index - (index % 100)}`, `file${index}`), 'x')
+      }
+    })
+    await driver.createReadWrite('child', 'base')
+    await inView('child', (_, path) => writeFileSync(join(path, 'dir500/file555'), 'changed'))
+    const source = (await sourceOf('child', 'base')) as Snapshot & { upper: HostFsSpec; lower: HostFsSpec }
+    using upper = new CountedFs(source.upper)
+    using lower = new CountedFs(source.lower)
+    const changes = [...compareSnapshot(source, upper, lower)].map(({ kind, path }) => `${kind} ${path}`)
+    expect(changes).toEqual(['modify dir500', 'modify dir500/file555'])
+    expect(upper.looks + lower.looks).toBeLessThan(20)
+  })
 
   it('finds in small steps what was written, so that others have the thread meanwhile', async () => {
     const count = 2000
@@ -290,6 +310,20 @@ describe('btrfs elsewhere', () => {
     }
   })
 })
+
+class CountedFs extends HostFs {
+  looks = 0
+
+  override lstat(path: ByteString): RawStat {
+    this.looks++
+    return super.lstat(path)
+  }
+
+  override readdir(path: ByteString): ReturnType<HostFs['readdir']> {
+    this.looks++
+    return super.readdir(path)
+  }
+}
 
 function changesOf(source: DiffSource): string[] {
   return [...diffChanges(source)].map(({ kind, path }) => `${kind} ${path}`)
