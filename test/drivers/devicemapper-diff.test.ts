@@ -19,7 +19,13 @@ beforeEach(() => {
   layout = new DeviceMapperLayout(join(place.root, 'devicemapper'))
 })
 
-afterEach(() => place[Symbol.asyncDispose]())
+afterEach(async () => {
+  try {
+    await place.mustBeSound()
+  } finally {
+    await place[Symbol.asyncDispose]()
+  }
+})
 
 describe('what differs between a layer and its parent, on devicemapper in userspace', () => {
   it('costs what changed, not what is there', async () => {

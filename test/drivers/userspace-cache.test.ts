@@ -17,7 +17,13 @@ const SMALL = { 'dm.basesize': '256M', 'dm.loopdatasize': '1G', 'dm.loopmetadata
 
 let place: UserspacePlace
 
-afterEach(() => place[Symbol.asyncDispose]())
+afterEach(async () => {
+  try {
+    await place.mustBeSound()
+  } finally {
+    await place[Symbol.asyncDispose]()
+  }
+})
 
 describe('the cache of devicemapper in userspace', () => {
   beforeEach(() => {

@@ -19,11 +19,12 @@ import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import { vfs } from '#layerstack/drivers/vfs/index.js'
 import { seal } from '#layerstack/thin/format.js'
 import { unmountBelow } from '../support/mounts.js'
-import { noMounts, unless } from '../support/needs.js'
+import { noMounts, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 import { noBtrfs } from './btrfs-place.js'
 import { write } from './userspace-place.js'
 
+const noJudge = notInstalled('thin_check')
 const checksum = await loadChecksum()
 const SMALL = { 'dm.basesize': '64M', 'dm.loopdatasize': '128M', 'dm.loopmetadatasize': '4M' }
 const POOL = 'btrfs/layers.cow'
@@ -137,6 +138,8 @@ describe('a file', () => {
     await driver.create('second', 'first')
     expect(await read(driver, 'second', '/file')).toBe('first')
     expect(await driver.check?.()).toEqual([])
+    await driver.cleanup()
+    if (noJudge === undefined) await run('thin_check', [join(root, METADATA)])
   })
 
   it('with the metadata of a pool, cut where layers can be read: nothing is changed, and a check says so', async () => {

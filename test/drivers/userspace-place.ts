@@ -1,8 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import type { DriverFactory, DriverOpenOptions } from '#layerstack/drivers/factory.js'
+import { notInstalled } from '../support/needs.js'
+import { run } from '../support/program.js'
+
+const noJudge = notInstalled('thin_check')
 
 /** A root for a driver in userspace; all that was opened is given back with it. */
 export class UserspacePlace implements AsyncDisposable {
@@ -24,6 +28,13 @@ export class UserspacePlace implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const driver of this.#opened) await driver.cleanup().catch(() => undefined)
     rmSync(this.root, { recursive: true, force: true })
+  }
+
+  /** Closes what was opened; a pool is what thin_check takes for whole, where it is installed. */
+  async mustBeSound(): Promise<void> {
+    for (const driver of this.#opened) await driver.cleanup()
+    const metadata = join(this.root, 'devicemapper/devicemapper/metadata')
+    if (noJudge === undefined && existsSync(metadata)) await run('thin_check', [metadata])
   }
 }
 
