@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { syncFileSystem } from '../../durable/sync-file-system.js'
 import { storeError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
 import { HostFs } from '../../fs/host-fs.js'
@@ -8,6 +7,7 @@ import type { HostFsSpec } from '../../fs/spec.js'
 import { limitSubvolume } from '../../sys/btrfs-quota.js'
 import { subvolumeInfo } from '../../sys/btrfs-subvolume.js'
 import { fileSystemOf } from '../../sys/file-system.js'
+import { syncFileSystemOf } from '../../sys/syncfs.js'
 import type { ApplyTarget } from '../../tar/apply.js'
 import type { DiffSource } from '../../tar/diff.js'
 import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
@@ -152,7 +152,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     if (!this.capabilities.nativeDiff) return { form: 'compare', upper, lower }
     const { parentUuid, madeAt } = subvolumeInfo(upper.root)
     if (parentUuid !== subvolumeInfo(lower.root).uuid) return { form: 'compare', upper, lower }
-    await syncFileSystem(upper.root)
+    await syncFileSystemOf(upper.root)
     return { form: 'snapshot', upper, lower, madeAt }
   }
 

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { syncFileSystem } from '../../durable/sync-file-system.js'
 import { isErrno, StoreError, storeError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
 import { HostFs } from '../../fs/host-fs.js'
@@ -8,6 +7,7 @@ import { isOverlayXattr } from '../../fs/overlay-marks.js'
 import { layerFs } from '../../fs/rooted-fs.js'
 import type { HostFsSpec, RawFsSpec } from '../../fs/spec.js'
 import { fileSystemOf } from '../../sys/file-system.js'
+import { syncFileSystemOf } from '../../sys/syncfs.js'
 import type { ApplyTarget } from '../../tar/apply.js'
 import type { DiffSource } from '../../tar/diff.js'
 import type {
@@ -247,7 +247,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       await view.close()
       try {
         // The kernel syncs when it unmounts, however long that takes, and the caller's thread would wait for it.
-        if (isWritableMount(layer, view)) await syncFileSystem(layer.diff)
+        if (isWritableMount(layer, view)) await syncFileSystemOf(layer.diff)
       } finally {
         await unmount()
       }
