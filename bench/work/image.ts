@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Image, Store } from 'layerstack'
 import { run } from '../../test/support/program.js'
 import { MIB } from '../inputs.js'
+import { filledStore } from '../filled-root.js'
 import { containerdPeer } from '../peers/containerd.js'
 import { dockerPeer } from '../peers/docker.js'
 import { podmanPeer } from '../peers/podman.js'
@@ -244,16 +245,9 @@ async function opened(side: DriverSide): Promise<{ store: Store; archive: string
   return { archive, store: await side.openStore() }
 }
 
-/** By another process: what a load leaves in memory is not that of the work on the image. */
 async function loaded(side: DriverSide): Promise<{ store: Store; archive: string; image: Image }> {
   const archive = await side.image()
-  const root = join(side.directory, 'root')
-  const { driver, engine, modules } = side.contender
-  const program = join(import.meta.dirname, '..', 'load-image.js')
-  await run(process.execPath, [program, root, driver, engine, archive, ...modules])
-  const store = await side.openStore(root)
-  const [image] = await store.images()
-  return { store, archive, image: image as Image }
+  return { archive, ...(await filledStore(side, 'load', archive)) }
 }
 
 async function dockerWithImage(place: Place) {

@@ -3,8 +3,8 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Container } from 'layerstack'
-import { stack, type Layers } from '../ground.js'
-import { GIB, manyFiles, oneFile, tarOf, writeTree, type InputTree } from '../inputs.js'
+import { filledDriver, filledStore } from '../filled-root.js'
+import { GIB, manyFiles, oneFile, tarOf, writeTar, writeTree, type InputTree } from '../inputs.js'
 import { dockerPeer } from '../peers/docker.js'
 import { podmanPeer } from '../peers/podman.js'
 import { shell, syncDisk } from '../peers/program.js'
@@ -129,9 +129,7 @@ async function onWritable(
   work: (worked: Worked) => Promise<void>,
   phase: string,
 ): Promise<Task> {
-  const driver = await side.openDriver()
-  const layers: Layers = [below]
-  const top = await stack(driver, layers)
+  const { driver, top } = await filledDriver(side, await tarFile(side, below))
   const id = 'container'
   await driver.createReadWrite(id, top)
   await writeTree((await driver.get(id)).fs, files)
@@ -145,9 +143,7 @@ async function onWritable(
 }
 
 async function commitHere(side: DriverSide, { below, files }: Edit, consume: boolean): Promise<Task> {
-  const store = await side.openStore()
-  // With a name it stays when its child is removed.
-  const image = await store.import(tarOf(below), { reference: 'bench/below' })
+  const { store, image } = await filledStore(side, 'import', await tarFile(side, below))
   let kept: Container | undefined
   let turn = 0
   const prepared = async (): Promise<Container> => {
@@ -169,6 +165,10 @@ async function commitHere(side: DriverSide, { below, files }: Edit, consume: boo
     },
     () => store.close(),
   )
+}
+
+function tarFile({ directory }: Place, files: InputTree): Promise<string> {
+  return writeTar(join(directory, 'below.tar'), tarOf(files))
 }
 
 /** A line of shell on a directory of files, `$1`. */
