@@ -5,9 +5,9 @@ import type { Look } from './colour.js'
 import { html, type Markup } from './markup.js'
 import { logScale } from './scale.js'
 
-const WIDTH = 760
-const HEIGHT = 340
-const BOX = { left: 64, top: 12, right: 590, bottom: 300 }
+const WIDTH = 960
+const HEIGHT = 400
+const BOX = { left: 64, top: 12, right: 690, bottom: 360 }
 /** Between the labels at the ends of lines. */
 const LEADING = 15
 

@@ -63,7 +63,7 @@ nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1.1rem; margin: 1.2rem 0 0; fo
 .label { font-size: 12.5px; }
 .curve { margin: 1rem 0 0; }
 .curve figcaption { font-weight: 600; margin-bottom: 0.4rem; }
-.curve svg { display: block; width: 100%; height: auto; max-width: 56rem; }
+.curve svg { display: block; width: 100%; height: auto; max-width: 68rem; }
 .sheet { overflow-x: auto; padding: 0.6rem 1.2rem; }
 table { border-collapse: collapse; width: 100%; font-size: 0.86rem; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 0.78rem; }
@@ -91,7 +91,7 @@ tr.group td { padding-top: 0.9rem; font-weight: 600; }
   nav { display: none; }
   h2 { margin-top: 1.6rem; break-after: avoid; }
   .card, .curve, .sheet { border-radius: 0; padding: 0.6rem 0.8rem; }
-  .curve svg { max-width: 34rem; }
+  .curve svg { max-width: 42rem; }
   .sheet { overflow: visible; break-inside: auto; }
   tr { break-inside: avoid; }
 }
