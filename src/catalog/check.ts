@@ -173,8 +173,7 @@ async function checkContainers(catalog: Catalog, report: Report): Promise<void> 
 async function recordAnew(catalog: Catalog, id: string): Promise<void> {
   const { parent } = await catalog.layers.writable(id)
   for (const image of await catalog.images.list()) {
-    const chain = chainIds((await catalog.images.config(image)).rootfs.diff_ids)
-    if (chain.at(-1) !== parent) continue
+    if ((await catalog.topLayer(image)) !== parent) continue
     const record = { id, name: id.slice(0, 12), image, created: new Date().toISOString() }
     return catalog.locked(() => catalog.containers.write(record))
   }

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import { renameSync, rmSync, statSync } from 'node:fs'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isErrno, isNoSpace, storeError, StoreError } from '../errors.js'
 import { writeFileAtomic, writeNewFile } from './atomic-file.js'
 import { Lock } from './lock.js'
 import { makeDirectory } from './make-directory.js'
+import { overwriteFile } from './overwrite-file.js'
 import { syncDirectory } from './sync-directory.js'
-import { syncFile } from './sync-file.js'
 
 const SUFFIX = '.json'
 const LOCK_SUFFIX = '.lock'
@@ -69,7 +69,7 @@ export class Lease implements AsyncDisposable {
       await writeFileAtomic(path, names)
     } catch (error) {
       if (!isNoSpace(error) || names.length > ROOM || !taken(spare, this.#path)) throw error
-      await writeOver(this.#path, names.padEnd(ROOM))
+      await overwriteFile(this.#path, names.padEnd(ROOM))
       renameSync(this.#path, path)
       await syncDirectory(directory)
       return
@@ -155,16 +155,6 @@ function taken(spare: string, path: string): boolean {
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return false
     throw error
-  }
-}
-
-async function writeOver(path: string, text: string): Promise<void> {
-  const fd = openSync(path, 'r+')
-  try {
-    writeSync(fd, text)
-    await syncFile(fd)
-  } finally {
-    closeSync(fd)
   }
 }
 

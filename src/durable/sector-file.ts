@@ -1,6 +1,6 @@
-import { closeSync, openSync, statSync, writeFileSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { writeFileAtomic } from './atomic-file.js'
-import { syncData } from './sync-file.js'
+import { overwriteFile } from './overwrite-file.js'
 
 const SECTOR = 512
 
@@ -14,11 +14,5 @@ export async function writeSectorFile(path: string, text: string): Promise<void>
   const sector = Buffer.concat([bytes, Buffer.alloc(Math.max(0, SECTOR - bytes.length), ' ')])
   const size = statSync(path, { throwIfNoEntry: false })?.size
   if (size !== SECTOR || sector.length !== SECTOR) return writeFileAtomic(path, sector)
-  writeFileSync(path, sector, { flag: 'r+' })
-  const fd = openSync(path, 'r')
-  try {
-    await syncData(fd)
-  } finally {
-    closeSync(fd)
-  }
+  return overwriteFile(path, sector)
 }

@@ -20,17 +20,17 @@ describe('what two volumes of a store have not in common', () => {
         for (const each of before) run(lower, each)
         const upper = new VolumeFs(store, store.create('upper', { from: 'lower' }))
         for (const each of above) run(upper, each)
-        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        mustAgree(upper, lower)
         for (const _ of upper.prepareCompare(lower));
-        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        mustAgree(upper, lower)
         for (const _ of upper.prepareCompare(lower));
         for (const each of beside) run(lower, each)
-        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        mustAgree(upper, lower)
         const steps = upper.prepareCompare(lower)
         steps.next()
         for (const each of above) run(lower, each)
         for (const _ of steps);
-        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        mustAgree(upper, lower)
       }),
       { numRuns: 150 },
     )
@@ -60,17 +60,17 @@ describe('what a copy of a device and the device have not in common', () => {
         })
         expect(shown(upper.compare(lower))).toEqual([])
         for (const each of above) run(upper, each)
-        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        mustAgree(upper, lower)
         for (const _ of upper.prepareCompare(lower));
-        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        mustAgree(upper, lower)
         for (const _ of upper.prepareCompare(lower));
         // The same addresses in the same generations as above.
         for (const each of beside) run(lower, each)
-        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        mustAgree(upper, lower)
         upper.sync()
         for (const each of above) run(lower, each)
         lower.sync()
-        expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
+        mustAgree(upper, lower)
       }),
       { numRuns: 150 },
     )
@@ -123,4 +123,9 @@ function parted(fill: (fs: VolumeFs) => void) {
 
 function shown(changes: Generator<TreeChange> | undefined): string[] {
   return [...(changes ?? [])].map(({ kind, path }) => `${kind} ${path}`)
+}
+
+/** With what a look at all of both trees finds. */
+function mustAgree(upper: VolumeFs, lower: VolumeFs): void {
+  expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
 }

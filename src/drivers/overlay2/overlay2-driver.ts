@@ -242,14 +242,13 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       if (sole) unmountLayer(layer.merged)
       return this.#openUnheld(layer, sole)
     })
-    const unmount = () => hold.release(async () => unmountLayer(layer.merged))
     const close = async (): Promise<void> => {
       await view.close()
       try {
         // The kernel syncs when it unmounts, however long that takes, and the caller's thread would wait for it.
         if (isWritableMount(layer, view)) await syncFileSystemOf(layer.diff)
       } finally {
-        await unmount()
+        await hold.release(async () => unmountLayer(layer.merged))
       }
     }
     return { ...view, close }
