@@ -34,6 +34,7 @@ const FOLDERS_FOR_ALL = [
   'test/archives',
   'test/conformance',
   'test/drivers',
+  'test/durable',
   'test/fs',
   'test/fuzz',
   'test/store',

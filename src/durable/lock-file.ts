@@ -11,6 +11,8 @@ import { isAlive, processMark } from './process-mark.js'
  *    read under that lock that the maker is dead. So no one takes away a lock that somebody just took over.
  * 3. A lock on a removal whose maker is dead is removed by the first who sees it. Two processes could meet there, if a
  *    third was killed between two system calls.
+ * 4. A draft that is gone before it is linked was taken for a dead process' by somebody who tidied up what the lock was
+ *    for: that one holds the lock, or held it a moment ago.
  *
  * @returns how to give it up, or `undefined` when another process holds it, or held it a moment ago
  */
@@ -38,7 +40,7 @@ async function make(path: string): Promise<boolean> {
     await link(own, path)
     return true
   } catch (error) {
-    if (isErrno(error, 'EEXIST')) return false
+    if (isErrno(error, 'EEXIST', 'ENOENT')) return false
     throw error
   } finally {
     await rm(own, { force: true })
