@@ -1,7 +1,7 @@
 import { isErrno, StoreError } from '../errors.js'
 import { CAPABILITY, xattrRefusal } from '../fs/attributes.js'
 import { baseOf, bytesToBuffer, parentOf, type ByteString } from '../fs/bytes.js'
-import type { TreeChange } from '../fs/compare.js'
+import type { Comparison } from '../fs/compare.js'
 import { compareWritten } from '../fs/compare-written.js'
 import { O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from '../fs/open-flags.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
@@ -288,7 +288,7 @@ export class VolumeFs implements RawFs {
   }
 
   /** Of another volume of the same store, or of the device that this one's is a snapshot of: costs what differs. */
-  compare(lower: RawFs): Generator<TreeChange> | undefined {
+  compare(lower: RawFs): Comparison | undefined {
     if (!(lower instanceof VolumeFs)) return undefined
     const common = this.#commonWith(lower)
     if (common === undefined) return undefined

@@ -1,4 +1,5 @@
 import { bytesToBuffer, bytesToText, type ByteString } from '../fs/bytes.js'
+import type { TreeChange } from '../fs/compare.js'
 import { openRawFs } from '../fs/open-raw-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { JobOptions } from '../jobs/job.js'
@@ -40,12 +41,16 @@ export async function* tarOf(trees: Trees, options: JobOptions): AsyncGenerator<
 export async function* changesOf(trees: Trees, options: JobOptions): AsyncGenerator<Change, void, void> {
   const pace = new Slices(options)
   const prepared = await inPace(prepareDiff(trees), pace)
-  for (const { kind, path } of diffChanges(prepared)) {
-    const absolute = `/${path}` as ByteString
-    yield { kind, path: bytesToText(absolute), pathBytes: bytesToBuffer(absolute) }
+  for (const change of diffChanges(prepared)) {
+    if (change !== undefined) yield shown(change)
     const turn = pace.breathe()
     if (turn !== undefined) await turn
   }
+}
+
+function shown({ kind, path }: Pick<TreeChange, 'kind' | 'path'>): Change {
+  const absolute = `/${path}` as ByteString
+  return { kind, path: bytesToText(absolute), pathBytes: bytesToBuffer(absolute) }
 }
 
 /** Bytes of the regular files that were added or changed; one with several names counts once. */
@@ -56,8 +61,8 @@ export async function sizeOf(trees: Trees, options: JobOptions): Promise<number>
   let size = 0
   try {
     const prepared = await inPace(prepareDiff(trees), pace)
-    for (const { kind, path } of diffChanges(prepared)) {
-      if (kind !== 'delete') size += bytesAt(upper, path, counted)
+    for (const change of diffChanges(prepared)) {
+      if (change !== undefined && change.kind !== 'delete') size += bytesAt(upper, change.path, counted)
       const turn = pace.breathe()
       if (turn !== undefined) await turn
     }

@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs'
 import { searchTree, LAST_PLACE, type TreeItem } from '../sys/btrfs-search.js'
 import { openDirectory } from '../sys/ioctl.js'
 import type { ByteString } from './bytes.js'
-import type { TreeChange } from './compare.js'
+import type { Comparison } from './compare.js'
 import { compareWritten, type WrittenInodes } from './compare-written.js'
 import type { RawFs } from './raw-fs.js'
 
@@ -31,7 +31,7 @@ export function compareSnapshot(
   upper: RawFs,
   lower: RawFs,
   written: WrittenInodes = resultOf(writtenSince(snapshot)),
-): Generator<TreeChange> {
+): Comparison {
   return compareWritten(written, upper, lower, ROOT_INODE)
 }
 

@@ -1,5 +1,5 @@
 import { compareBytes, joinBytes, type ByteString } from './bytes.js'
-import { added, attributesDiffer, compareObjects, type TreeChange } from './compare.js'
+import { added, attributesDiffer, compareObjects, withContents, type Comparison } from './compare.js'
 import type { RawFs, RawStat } from './raw-fs.js'
 
 /** The inodes that two trees with shared parts do not have in common, and the way to them. */
@@ -13,12 +13,7 @@ export interface WrittenInodes {
  * As `compareTrees`, where it is known which inodes may differ: only what is on the way to them is compared.
  * @param root the inode of the root, and of what is not of these trees
  */
-export function compareWritten(
-  written: WrittenInodes,
-  upper: RawFs,
-  lower: RawFs,
-  root: bigint,
-): Generator<TreeChange> {
+export function compareWritten(written: WrittenInodes, upper: RawFs, lower: RawFs, root: bigint): Comparison {
   return within(written, upper, lower, '' as ByteString, root, root)
 }
 
@@ -29,7 +24,7 @@ function* within(
   directory: ByteString,
   inode: bigint,
   root: bigint,
-): Generator<TreeChange> {
+): Comparison {
   const names = new Set(written.namesIn(inode))
   if (written.has(inode)) {
     const [here, there] = [namesOf(upper, directory), namesOf(lower, directory)]
@@ -37,6 +32,7 @@ function* within(
     for (const name of there) if (!here.has(name)) names.add(name)
   }
   for (const name of [...names].toSorted(compareBytes)) {
+    yield
     const path = joinBytes(directory, name)
     const [stat, below] = [statOf(upper, path), statOf(lower, path)]
     if (stat === undefined) {
@@ -46,13 +42,9 @@ function* within(
       yield* compareObjects(upper, lower, path)
     else if (stat.ino === root) yield* compareObjects(upper, lower, path)
     else {
-      const children = within(written, upper, lower, path, stat.ino, root)
-      const first = children.next()
-      if (first.done !== true || attributesDiffer(upper, lower, path, stat, below))
-        yield { kind: 'modify', path, stat }
-      if (first.done === true) continue
-      yield first.value
-      yield* children
+      const differs = attributesDiffer(upper, lower, path, stat, below)
+      const contents = within(written, upper, lower, path, stat.ino, root)
+      yield* withContents({ kind: 'modify', path, stat }, differs, contents)
     }
   }
 }

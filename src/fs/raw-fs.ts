@@ -1,5 +1,5 @@
 import type { ByteString } from './bytes.js'
-import type { TreeChange } from './compare.js'
+import type { Comparison } from './compare.js'
 
 /**
  * `RawFs` is what a filesystem implements; `LayerFs` is what callers use. One adapter, `layerFs(raw)`, makes the second
@@ -74,7 +74,7 @@ export interface RawFs {
    * What turns `lower` into this tree, as `compareTrees` tells it, for filesystems that know it without looking at all of
    * both; `undefined` where they do not.
    */
-  compare?(lower: RawFs): Generator<TreeChange> | undefined
+  compare?(lower: RawFs): Comparison | undefined
 
   /** What `compare` would do before it tells of the first change, in small steps. It may be left out, or left. */
   prepareCompare?(lower: RawFs): Iterable<void>

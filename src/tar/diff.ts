@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { joinBytes, compareBytes, type ByteString } from '../fs/bytes.js'
-import { compareTrees, xattrsOf, type TreeChange } from '../fs/compare.js'
+import { compareTrees, xattrsOf, type Comparison, type TreeChange } from '../fs/compare.js'
 import { HostFs } from '../fs/host-fs.js'
 import { compareSnapshot, writtenSince } from '../fs/compare-snapshot.js'
 import type { WrittenInodes } from '../fs/compare-written.js'
@@ -17,6 +17,8 @@ const CHUNK = 1 << 18
 const NOTHING = '' as ByteString
 const NO_XATTRS: ReadonlyMap<ByteString, Buffer> = new Map()
 const NO_DEVICE = { major: 0, minor: 0 }
+/** Tells of nothing but the time that a comparison takes. */
+const EMPTY: TarPart = { type: 'filler', bytes: new Uint8Array(0) }
 
 /** What to compare for a diff, as plain data. */
 export type DiffSource =
@@ -57,23 +59,30 @@ export interface DiffOptions {
  * The tar that turns the lower tree into the upper one. The same trees give the same bytes: entries are sorted by path,
  * component by component; whiteouts are of 1970 and root's; nothing tells of this machine.
  *
- * A content part's bytes are good until the next part is asked for.
+ * A content part's bytes are good until the next part is asked for. Empty filler comes while there is no change to tell of,
+ * so that nobody waits long for a part.
  */
 export function* diffParts(source: PreparedDiff, options: DiffOptions = {}): Generator<TarPart, void, void> {
   const trees = open(source)
   try {
     const writer = new EntryWriter(trees.upper, options)
-    for (const change of changesForTar(trees)) yield* writer.entry(change)
+    for (const change of changesForTar(trees)) {
+      if (change === undefined) yield EMPTY
+      else yield* writer.entry(change)
+    }
     yield { type: 'filler', bytes: END_OF_TAR }
   } finally {
     trees.close()
   }
 }
 
-/** What differs, sorted as the tar is; a directory whose content changed is on the list. */
+/**
+ * What differs, sorted as the tar is; a directory whose content changed is on the list. `undefined` comes while there is no
+ * change to tell of.
+ */
 export function* diffChanges(
   source: PreparedDiff,
-): Generator<{ readonly kind: TreeChange['kind']; readonly path: ByteString }, void, void> {
+): Generator<Pick<TreeChange, 'kind' | 'path'> | undefined, void, void> {
   const trees = open(source)
   try {
     if (!trees.overlay) yield* trees.compare()
@@ -98,7 +107,7 @@ interface Trees {
   /** Whether the upper tree is an upper directory, and not the merged one. */
   readonly overlay: boolean
   /** What differs, if the upper tree is the merged one. */
-  compare(): Generator<TreeChange>
+  compare(): Comparison
   close(): void
 }
 
@@ -124,7 +133,7 @@ function open(source: PreparedDiff): Trees {
   return { upper, lower, overlay: source.form === 'overlay', compare, close }
 }
 
-function compareOpen({ upper, lower }: OpenTrees): Generator<TreeChange> {
+function compareOpen({ upper, lower }: OpenTrees): Comparison {
   return (lower && upper.compare?.(lower)) ?? compareTrees(upper, lower)
 }
 
@@ -140,7 +149,7 @@ interface TarChange extends TreeChange {
   readonly opaque?: boolean
 }
 
-function changesForTar({ upper, lower, overlay, compare }: Trees): Generator<TarChange> {
+function changesForTar({ upper, lower, overlay, compare }: Trees): Generator<TarChange | undefined> {
   return overlay ? overlayEntries(upper as HostFs, lower, NOTHING) : compare()
 }
 

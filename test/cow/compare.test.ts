@@ -4,7 +4,8 @@ import { loadChecksum } from '#layerstack/cow/checksum.js'
 import { CowStore } from '#layerstack/cow/store.js'
 import { VolumeFs } from '#layerstack/cow/volume-fs.js'
 import type { Volume } from '#layerstack/cow/volume.js'
-import { compareTrees, type TreeChange } from '#layerstack/fs/compare.js'
+import { compareTrees, type Comparison } from '#layerstack/fs/compare.js'
+import { changeLines } from '../support/change-lines.js'
 import { MemoryDevice } from './memory-device.js'
 import { operation, run } from './operations.js'
 
@@ -121,8 +122,8 @@ function parted(fill: (fs: VolumeFs) => void) {
   return { lower, upper, devices }
 }
 
-function shown(changes: Generator<TreeChange> | undefined): string[] {
-  return [...(changes ?? [])].map(({ kind, path }) => `${kind} ${path}`)
+function shown(changes: Comparison | undefined): string[] {
+  return changeLines(changes ?? [])
 }
 
 /** With what a look at all of both trees finds. */

@@ -7,6 +7,7 @@ import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import { shareThinFiles } from '#layerstack/drivers/devicemapper/thin-files.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { compareTrees } from '#layerstack/fs/compare.js'
+import { changeLines } from '../support/change-lines.js'
 import { UserspacePlace, write } from './userspace-place.js'
 
 const SMALL = { 'dm.basesize': '256M', 'dm.loopdatasize': '1G', 'dm.loopmetadatasize': '16M' }
@@ -161,7 +162,7 @@ async function expectTrue(
 ): Promise<void> {
   const told = await changesOf(driver, id, parent)
   const [upper, lower] = [await driver.get(id), await driver.get(parent)]
-  const found = [...compareTrees(upper.fs.raw, lower.fs.raw)].map(({ kind, path }) => `${kind} /${path}`)
+  const found = changeLines(compareTrees(upper.fs.raw, lower.fs.raw)).map((line) => line.replace(' ', ' /'))
   await driver.put(id)
   await driver.put(parent)
   expect(told).toEqual(found)

@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest'
 import type { ByteString } from '#layerstack/fs/bytes.js'
 import { compareTrees } from '#layerstack/fs/compare.js'
 import { ModelFs } from '#layerstack/fs/model-fs.js'
+import type { RawFile, RawStat } from '#layerstack/fs/raw-fs.js'
+import { changeLines } from '../support/change-lines.js'
 
 const bytes = (text: string) => text as ByteString
 const SECOND = 1_000_000_000n
@@ -27,7 +29,7 @@ function put(fs: ModelFs, path: string, content: string): void {
 }
 
 function changes(upper: ModelFs, lower: ModelFs | undefined = tree()): string[] {
-  return [...compareTrees(upper, lower)].map(({ kind, path }) => `${kind} ${path}`)
+  return changeLines(compareTrees(upper, lower))
 }
 
 describe('comparing two trees', () => {
@@ -36,8 +38,7 @@ describe('comparing two trees', () => {
   })
 
   it('without a lower one finds everything', () => {
-    const paths = [...compareTrees(tree(), undefined)].map(({ kind, path }) => `${kind} ${path}`)
-    expect(paths).toEqual([
+    expect(changeLines(compareTrees(tree(), undefined))).toEqual([
       ...['add d', 'add d/a', 'add d/sub', 'add d/sub/b', 'add e', 'add e/c', 'add n', 'add s'],
     ])
   })
@@ -132,7 +133,54 @@ describe('comparing two trees', () => {
     fs.createReference(bytes('r'), { fs: new ModelFs(), path: bytes('not there'), size: 5 }, 0o644)
     expect(changes(fs, fs)).toEqual([])
   })
+
+  it.each<[string, (fs: ModelFs) => void]>([
+    ['files of one directory', (fs) => many((at) => put(fs, `file${at}`, ''))],
+    ['files of many', (fs) => many((at) => (fs.mkdir(bytes(`d${at}`), 0o755), put(fs, `d${at}/file`, '')))],
+    ['directories that are empty', (fs) => many((at) => fs.mkdir(bytes(`d${at}`), 0o755))],
+    ['directories in one another', (fs) => many((at) => fs.mkdir(bytes('d/'.repeat(at) + 'd'), 0o755), 100)],
+    ['pieces of content', (fs) => put(fs, 'large', 'x'.repeat(20 << 20))],
+  ])('pauses between a few looks, however many %s are the same', (_, fill) => {
+    const [upper, lower] = [new CountedFs(), new CountedFs()]
+    for (const fs of [upper, lower]) fill(fs)
+    // Then the times cannot tell whether the content is the same.
+    for (const { name, type } of upper.readdir(bytes(''))) {
+      if (type === 'file') upper.utimes(name, undefined, NOW + 5n)
+    }
+    const looks = [0]
+    for (const found of compareTrees(upper, lower)) {
+      expect(found).toBeUndefined()
+      looks.push(upper.looks + lower.looks)
+    }
+    looks.push(upper.looks + lower.looks)
+    expect(looks.at(-1)).toBeGreaterThan(150)
+    expect(Math.max(...looks.slice(1).map((count, at) => count - (looks[at] as number)))).toBeLessThan(70)
+  })
 })
+
+/** Counts the objects that are looked at, and the pieces that are read. */
+class CountedFs extends ModelFs {
+  looks = 0
+
+  override lstat(path: ByteString): RawStat {
+    this.looks++
+    return super.lstat(path)
+  }
+
+  override open(path: ByteString, flags: number, mode?: number): RawFile {
+    const file = super.open(path, flags, mode)
+    const read = file.read.bind(file)
+    file.read = (...args) => {
+      this.looks++
+      return read(...args)
+    }
+    return file
+  }
+}
+
+function many(make: (at: number) => void, count = 1000): void {
+  for (let at = 0; at < count; at++) make(at)
+}
 
 function touched(fs: ModelFs, mtimeNs: bigint): void {
   fs.utimes(bytes('d/a'), undefined, mtimeNs)

@@ -7,6 +7,7 @@ import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import { diffChanges, diffParts, type DiffSource, type OpenTrees } from '#layerstack/tar/diff.js'
 import { TarReader } from '#layerstack/tar/reader.js'
 import type { TarHeader } from '#layerstack/tar/part.js'
+import { changeLines } from '../support/change-lines.js'
 import {
   bytes,
   describeTree,
@@ -115,8 +116,8 @@ describe.each(FORMS)('a diff of what was applied in the form: $form', ({ stack }
 
   it('says of each path whether it was added, changed or deleted, as a comparison of the trees does', () => {
     const compared = { upper: layered(BASE, TOP).view, lower: layered(BASE).view }
-    const changes = [...diffChanges(diffOf(BASE, TOP))].map(({ kind, path }) => `${kind} ${path}`)
-    expect(changes).toEqual([...diffChanges(compared)].map(({ kind, path }) => `${kind} ${path}`))
+    const changes = changeLines(diffChanges(diffOf(BASE, TOP)))
+    expect(changes).toEqual(changeLines(diffChanges(compared)))
     expect(changes.filter((line) => !line.includes('long'))).toEqual([
       ...['add alias', 'modify bin', 'add bin/new', 'add bin/newer', 'add empty', 'modify etc'],
       ...[
@@ -202,7 +203,7 @@ describe('the diff of an upper directory', () => {
     makeWhiteout(upper, bytes('real'))
     makeWhiteout(upper, bytes('nothing'))
     expect(headersOf(source).map(({ name }) => name)).toEqual(['.wh.real'])
-    expect([...diffChanges(source)]).toEqual([{ kind: 'delete', path: 'real' }])
+    expect(changeLines(diffChanges(source))).toEqual(['delete real'])
   })
 
   it('leaves sockets out, and what they replaced, too', async () => {
