@@ -36,6 +36,10 @@ export class HeldViews {
     await closing
   }
 
+  has(id: string): boolean {
+    return this.#held.has(id)
+  }
+
   /** Does what nobody may have a view open for, in this process or another; `LAYER_IN_USE` if somebody has. */
   async whileUnused(id: string, holds: LayerHolds, work: () => Promise<void>): Promise<void> {
     if (this.#held.has(id) || this.#closing.has(id)) {

@@ -1,6 +1,6 @@
 import { lstatSync } from 'node:fs'
 import { systemError } from './errno.js'
-import { ioctl, request, withDirectory } from './ioctl.js'
+import { holdingDirectory, ioctl, ioctlElsewhere, request, withDirectory } from './ioctl.js'
 import type { HostPath } from './libc.js'
 
 const MAGIC = 0x94
@@ -23,6 +23,14 @@ export interface SubvolumeInfo {
   readonly parentUuid: string
   /** The transaction that made it: what is younger was changed since. */
   readonly madeAt: bigint
+  /** The transaction that last changed it; one before `madeAt` if nothing has since. */
+  readonly changedAt: bigint
+}
+
+/** Of calls that wait until what was written to a subvolume is on disk, or forgotten. */
+export interface SubvolumeCallOptions {
+  /** This thread goes on meanwhile. That takes a tenth of a millisecond. @default false */
+  readonly elsewhere?: boolean
 }
 
 export function isSubvolume(path: HostPath): boolean {
@@ -37,13 +45,19 @@ export function createSubvolume(directory: string, name: string): void {
   )
 }
 
-/** Makes a writable snapshot of a subvolume, with what has been written to it so far. When this returns, it is on disk. */
-export function snapshotSubvolume(source: string, directory: string, name: string): void {
-  withDirectory(source, (from) =>
-    withDirectory(directory, (fd) => {
+/** Makes a writable snapshot of a subvolume, with what has been written to it so far, durably. */
+export async function snapshotSubvolume(
+  source: string,
+  directory: string,
+  name: string,
+  { elsewhere = false }: SubvolumeCallOptions = {},
+): Promise<void> {
+  const call = elsewhere ? ioctlElsewhere : ioctl
+  await holdingDirectory(source, (from) =>
+    holdingDirectory(directory, (fd) => {
       const args = named(56, Buffer.from(name))
       args.writeBigInt64LE(BigInt(from), 0)
-      ioctl(fd, SNAP_CREATE_V2, args, 'BTRFS_IOC_SNAP_CREATE_V2', `${directory}/${name}`)
+      return call(fd, SNAP_CREATE_V2, args, 'BTRFS_IOC_SNAP_CREATE_V2', `${directory}/${name}`)
     }),
   )
 }
@@ -52,10 +66,18 @@ export function snapshotSubvolume(source: string, directory: string, name: strin
  * Destroys a subvolume with all that are nested in it, the deepest first. For an ordinary user this is `EPERM` where the
  * file system is not mounted with `user_subvol_rm_allowed`; an empty subvolume can then be removed with rmdir.
  */
-export function destroySubvolume(directory: HostPath, name: Buffer): void {
+export async function destroySubvolume(
+  directory: HostPath,
+  name: Buffer,
+  { elsewhere = false }: SubvolumeCallOptions = {},
+): Promise<void> {
+  const call = elsewhere ? ioctlElsewhere : ioctl
   const path = Buffer.concat([Buffer.from(directory), SLASH, name])
-  for (const { parent, name: nested } of nestedSubvolumes(path)) destroySubvolume(parent, nested)
-  withDirectory(directory, (fd) => ioctl(fd, SNAP_DESTROY, named(8, name), 'BTRFS_IOC_SNAP_DESTROY', path))
+  for (const { parent, name: nested } of nestedSubvolumes(path))
+    await destroySubvolume(parent, nested, { elsewhere })
+  await holdingDirectory(directory, (fd) =>
+    call(fd, SNAP_DESTROY, named(8, name), 'BTRFS_IOC_SNAP_DESTROY', path),
+  )
 }
 
 export function subvolumeInfo(path: HostPath): SubvolumeInfo {
@@ -66,6 +88,7 @@ export function subvolumeInfo(path: HostPath): SubvolumeInfo {
     uuid: info.toString('hex', 296, 312),
     parentUuid: info.toString('hex', 312, 328),
     madeAt: info.readBigUInt64LE(352),
+    changedAt: info.readBigUInt64LE(344),
   }
 }
 

@@ -1,8 +1,10 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { checked } from './errno.js'
-import { bind, type HostPath } from './libc.js'
+import { bind, bindAsync, type HostPath } from './libc.js'
 
-const call = bind('int ioctl(int fd, ulong request, void *argument)')
+const PROTOTYPE = 'int ioctl(int fd, ulong request, void *argument)'
+const call = bind(PROTOTYPE)
+const callElsewhere = bindAsync(PROTOTYPE)
 const callWithNumber = bind('int ioctl(int fd, ulong request, long argument)')
 
 const NR_BITS = 8
@@ -24,6 +26,21 @@ export function ioctl(fd: number, number: number, argument: Buffer, name: string
   return checked(call(fd, number, argument), `ioctl ${name}`, path)
 }
 
+/**
+ * The same, while this thread goes on. The descriptor stays open until then. What fails is tried once more on this thread,
+ * which is told why.
+ */
+export async function ioctlElsewhere(
+  fd: number,
+  number: number,
+  argument: Buffer,
+  name: string,
+  path?: HostPath,
+): Promise<number> {
+  const result = await callElsewhere(fd, number, argument)
+  return result < 0 ? ioctl(fd, number, argument, name, path) : result
+}
+
 export function ioctlNumber(fd: number, number: number, argument: number, name: string): number {
   return checked(callWithNumber(fd, number, argument), `ioctl ${name}`)
 }
@@ -33,6 +50,16 @@ export function withDirectory<T>(path: HostPath, work: (fd: number) => T): T {
   const fd = openDirectory(path)
   try {
     return work(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** The same for work that does not end at once. */
+export async function holdingDirectory<T>(path: HostPath, work: (fd: number) => T | Promise<T>): Promise<T> {
+  const fd = openDirectory(path)
+  try {
+    return await work(fd)
   } finally {
     closeSync(fd)
   }

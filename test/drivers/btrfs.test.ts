@@ -23,6 +23,7 @@ import { diffChanges, diffParts, prepareDiff, type DiffSource } from '#layerstac
 import { rawSteps } from '../fuzz/arbitrary.js'
 import { takeRaw } from '../fuzz/raw-steps.js'
 import { changeLines } from '../support/change-lines.js'
+import { loopTurns } from '../support/loop-turns.js'
 import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 import { btrfsPlace, noBtrfs, type BtrfsPlace } from './btrfs-place.js'
@@ -151,6 +152,18 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await onDisk()).toMatch(/root ref key dirid \d+ sequence \d+ name base$/m)
     await driver.createReadWrite('container', 'base')
     expect(await onDisk()).toMatch(/root ref key dirid \d+ sequence \d+ name container$/m)
+  })
+
+  it('makes and removes a layer while the event loop goes on, however much there is to write', async () => {
+    await driver.create('base')
+    const fill = (path: string) => writeFileSync(join(path, 'large'), Buffer.alloc(128 << 20, 1))
+    await inView('base', (_, path) => fill(path))
+    const turns = [await loopTurns(driver.createReadWrite('child', 'base'))]
+    await inView('child', (_, path) => {
+      for (let index = 0; index < 5000; index++) writeFileSync(join(path, `file${index}`), 'x')
+    })
+    turns.push(await loopTurns(driver.remove('child')))
+    expect(Math.min(...turns)).toBeGreaterThan(20)
   })
 
   it('removes a layer with subvolumes that were made in it, and those in them', async () => {

@@ -50,6 +50,8 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   readonly #loopback: Loopback | undefined
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
+  /** Layers in which something may wait to be written to disk, since they were opened here. */
+  readonly #unsynced = new Set<string>()
 
   constructor({ root, layout, keeping, readOnly, loopback, searches, quota }: BtrfsSettings) {
     this.#layout = layout
@@ -76,11 +78,13 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     const quota = sizeOfQuota(options, this.capabilities.quota)
     if (this.#layout.exists(id)) throw isThereAlready(id)
     if (parent !== undefined) this.#mustExist(parent)
+    const prepare = (directory: string): void => {
+      if (parent === undefined) this.#prepareRoot(directory)
+      if (quota !== undefined) limitSubvolume(directory, quota)
+    }
     try {
-      await this.#layout.create(id, parent, quota, (directory) => {
-        if (parent === undefined) this.#prepareRoot(directory)
-        if (quota !== undefined) limitSubvolume(directory, quota)
-      })
+      await this.#layout.create(id, parent, quota, prepare, { elsewhere: this.#unsynced.size > 0 })
+      if (parent !== undefined && !this.#views.has(parent)) this.#unsynced.delete(parent)
     } catch (error) {
       throw storeError(error, 'SYSTEM', `could not create layer ${id}`)
     }
@@ -103,6 +107,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     checkLayerId(id)
     this.#mayWrite()
     await this.#views.whileUnused(id, this.#holds, () => this.#layout.remove(id))
+    this.#unsynced.delete(id)
   }
 
   async exists(id: string): Promise<boolean> {
@@ -169,6 +174,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     this.#mustExist(id)
     if (this.#layout.exists(newId)) throw isThereAlready(newId)
     await this.#views.whileUnused(id, this.#holds, () => this.#layout.adopt(id, newId))
+    if (this.#unsynced.delete(id)) this.#unsynced.add(newId)
   }
 
   #prepareRoot(directory: string): void {
@@ -184,6 +190,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     const hostPath = this.capabilities.hostPath ? { hostPath: this.#layout.directory(id) } : {}
     const view = { fs: layerFs(raw), ...hostPath }
     if (this.#readOnly) return { ...view, close: async () => raw.close() }
+    this.#unsynced.add(id)
     const { hold } = await this.#holds.take(id, 'shared', async () => undefined)
     const close = async (): Promise<void> => {
       raw.close()

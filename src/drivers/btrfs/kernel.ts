@@ -11,9 +11,10 @@ import { discard } from '../trash.js'
 export async function removeSubvolume(path: string): Promise<void> {
   if (!isSubvolume(path)) return discard(path)
   const directory = dirname(path)
-  const { id } = subvolumeInfo(path)
+  const { id, madeAt, changedAt } = subvolumeInfo(path)
   try {
-    destroySubvolume(directory, Buffer.from(basename(path)))
+    // With what was written there goes what waits to be.
+    await destroySubvolume(directory, Buffer.from(basename(path)), { elsewhere: changedAt >= madeAt })
   } catch (error) {
     if (!isErrno(error, 'EPERM', 'EACCES')) throw error
     return empty(path)

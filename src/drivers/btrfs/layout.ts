@@ -4,7 +4,12 @@ import { join } from 'node:path'
 import { writeFileAtomic } from '../../durable/atomic-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno } from '../../errors.js'
-import { createSubvolume, isSubvolume, snapshotSubvolume } from '../../sys/btrfs-subvolume.js'
+import {
+  createSubvolume,
+  isSubvolume,
+  snapshotSubvolume,
+  type SubvolumeCallOptions,
+} from '../../sys/btrfs-subvolume.js'
 import { emptyTrash, isTrash, trash } from '../trash.js'
 import { removeSubvolume } from './kernel.js'
 
@@ -48,21 +53,26 @@ export class BtrfsLayout {
     }
   }
 
-  /** Makes a layer, a snapshot of its parent if it has one, durably. `prepare` is given what is more than a snapshot. */
+  /**
+   * Makes a layer, a snapshot of its parent if it has one, durably.
+   * @param prepare is given what is more than a snapshot
+   * @param options of the snapshot
+   */
   async create(
     id: string,
     parent: string | undefined,
     quota: bigint | undefined,
     prepare: (directory: string) => void,
+    options: SubvolumeCallOptions,
   ): Promise<void> {
     if (parent !== undefined && quota === undefined) {
-      return snapshotSubvolume(this.directory(parent), this.home, id)
+      return snapshotSubvolume(this.directory(parent), this.home, id, options)
     }
     const making = `${id}${MAKING}`
     try {
       await removeSubvolume(this.directory(making))
       if (parent === undefined) createSubvolume(this.home, making)
-      else snapshotSubvolume(this.directory(parent), this.home, making)
+      else await snapshotSubvolume(this.directory(parent), this.home, making, options)
       prepare(this.directory(making))
       if (quota !== undefined) await writeFileAtomic(this.#quota(id), String(quota), { mode: 0o644 })
       renameSync(this.directory(making), this.directory(id))
