@@ -1,12 +1,37 @@
+import { isErrno } from '../errors.js'
 import { joinBytes, type ByteString } from './bytes.js'
 import type { FileType, RawFs } from './raw-fs.js'
 
 /** Removes an object and everything below it. */
-export function removeTree(fs: RawFs, path: ByteString, type: FileType = fs.lstat(path).type): void {
+export function removeTree(fs: RawFs, path: ByteString, type?: FileType): void {
+  for (const _ of removing(fs, path, type));
+}
+
+/** The same in small steps. What others remove in between is gone all the same. */
+export function* removing(
+  fs: RawFs,
+  path: ByteString,
+  type: FileType = fs.lstat(path).type,
+): Generator<void, void, void> {
   if (type !== 'directory') {
-    fs.unlink(path)
+    gone(() => fs.unlink(path))
     return
   }
-  for (const entry of fs.readdir(path)) removeTree(fs, joinBytes(path, entry.name), entry.type)
-  fs.rmdir(path)
+  for (const entry of gone(() => fs.readdir(path)) ?? []) {
+    yield
+    const child = joinBytes(path, entry.name)
+    if (entry.type === 'directory') yield* removing(fs, child, entry.type)
+    else gone(() => fs.unlink(child))
+  }
+  gone(() => fs.rmdir(path))
+}
+
+/** Undefined where another one removed it first. */
+function gone<T>(call: () => T): T | undefined {
+  try {
+    return call()
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    throw error
+  }
 }

@@ -23,12 +23,12 @@ import type {
   WriteOptions,
 } from './layer-fs.js'
 import { parseFlags } from './open-flags.js'
-import type { RawFs, RawStat } from './raw-fs.js'
-import { removeTree } from './remove-tree.js'
+import type { RawDirent, RawFs, RawStat } from './raw-fs.js'
+import { removing } from './remove-tree.js'
 import { PATH_MAX, resolve, resolveEntry, type Entry, type Resolved } from './resolve.js'
 import { bigIntStatsOf, direntOf, statsOf } from './stats.js'
 import { nanoseconds } from './times.js'
-import { breath } from './turn.js'
+import { breath, Turn } from './turn.js'
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, O_RDWR, O_TRUNC, O_APPEND, O_DIRECTORY } = constants
 const CHUNK = 256 * 1024
@@ -45,6 +45,8 @@ export function layerFs(raw: RawFs): LayerFs {
 
 class RootedFs implements LayerFs {
   readonly raw: RawFs
+  /** Those that go through a whole tree pause on their way, and calls made later wait for them. */
+  readonly #turn = new Turn()
 
   constructor(raw: RawFs) {
     this.raw = raw
@@ -104,7 +106,7 @@ class RootedFs implements LayerFs {
   }
 
   async #open(path: PathLike, flags: string | number, mode = 0o666): Promise<FileHandle> {
-    await breath()
+    await this.#turn.next()
     const bits = parseFlags(flags)
     const created = (bits & O_CREAT) !== 0
     const follow = (bits & O_NOFOLLOW) === 0 && !(created && (bits & O_EXCL) !== 0)
@@ -181,26 +183,38 @@ class RootedFs implements LayerFs {
     path: PathLike,
     options: { encoding?: BufferEncoding | 'buffer'; withFileTypes?: boolean; recursive?: boolean } = {},
   ): Promise<string[] | Buffer[] | LayerDirent[]> {
-    await breath()
+    if (options.recursive === true) return this.#turn.pausing(() => this.#listed(path, options))
+    await this.#turn.next()
+    return this.#listed(path, options)
+  }
+
+  async #listed(
+    path: PathLike,
+    {
+      encoding,
+      withFileTypes = false,
+      recursive = false,
+    }: { encoding?: BufferEncoding | 'buffer'; withFileTypes?: boolean; recursive?: boolean },
+  ): Promise<string[] | Buffer[] | LayerDirent[]> {
     const { path: top, stat } = this.#existing(path, true, 'scandir')
     if (stat.type !== 'directory') throw this.#error('ENOTDIR', 'scandir', path)
     const parentPath = bytesToText(toBytes(path)).replace(/(?<=.)\/+$/, '')
-    const listed = [...this.#list(top, '' as ByteString, options.recursive === true)]
-    if (options.withFileTypes === true) {
-      return listed.map(({ below, entry }) => {
-        const directory = below === '' ? parentPath : `${parentPath}/${bytesToText(below)}`
-        return direntOf(entry, directory)
-      })
-    }
-    const names = listed.map(({ below, entry }) => joinBytes(below, entry.name))
-    return options.encoding === 'buffer' ? names.map(bytesToBuffer) : names.map(bytesToText)
+    const made = withFileTypes
+      ? (below: ByteString, entry: RawDirent) =>
+          direntOf(entry, below === '' ? parentPath : `${parentPath}/${bytesToText(below)}`)
+      : encoding === 'buffer'
+        ? (below: ByteString, { name }: RawDirent) => bytesToBuffer(joinBytes(below, name))
+        : (below: ByteString, { name }: RawDirent) => bytesToText(joinBytes(below, name))
+    const listed: (string | Buffer | LayerDirent)[] = []
+    await this.#list(top, '' as ByteString, recursive, (below, entry) => listed.push(made(below, entry)))
+    return listed as string[] | Buffer[] | LayerDirent[]
   }
 
   async mkdir(
     path: PathLike,
     options: number | { recursive?: boolean; mode?: number } = {},
   ): Promise<string | undefined> {
-    await breath()
+    await this.#turn.next()
     const { recursive = false, mode = 0o777 } = typeof options === 'number' ? { mode: options } : options
     const bits = mode & ~process.umask() & MKDIR_MODE
     if (recursive) return this.#mkdirs(toBytes(path), bits)
@@ -209,7 +223,7 @@ class RootedFs implements LayerFs {
   }
 
   async rmdir(path: PathLike): Promise<void> {
-    await breath()
+    await this.#turn.next()
     const { path: real, stat, special } = this.#entry(path, 'rmdir')
     if (special === '/') throw this.#error('EBUSY', 'rmdir', path)
     if (special !== undefined) throw this.#error(special === '.' ? 'EINVAL' : 'ENOTEMPTY', 'rmdir', path)
@@ -218,8 +232,11 @@ class RootedFs implements LayerFs {
     this.#do('rmdir', path, () => this.raw.rmdir(real))
   }
 
-  async rm(path: PathLike, { recursive = false, force = false } = {}): Promise<void> {
-    await breath()
+  rm(path: PathLike, { recursive = false, force = false } = {}): Promise<void> {
+    return this.#turn.pausing(() => this.#rm(path, recursive, force))
+  }
+
+  async #rm(path: PathLike, recursive: boolean, force: boolean): Promise<void> {
     const found = this.#resolveOrNothing(path, force, false, ['ENOENT'])
     if (found?.stat === undefined) {
       if (force) return
@@ -231,11 +248,15 @@ class RootedFs implements LayerFs {
     const { type } = found.stat
     // What is meant is a symlink, and what its target is stays, as in Node.
     if (endsInSlash(path) && this.#entry(path, 'rm').stat?.type === 'symlink') return
-    this.#do('rm', path, () => removeTree(this.raw, found.path, type))
+    const steps = removing(this.raw, found.path, type)
+    while (this.#do('rm', path, () => steps.next()).done !== true) {
+      const turn = breath()
+      if (turn !== undefined) await turn
+    }
   }
 
   async unlink(path: PathLike): Promise<void> {
-    await breath()
+    await this.#turn.next()
     const { path: real, stat, special, slash } = this.#entry(path, 'unlink')
     if (special !== undefined) throw this.#error('EISDIR', 'unlink', path)
     if (stat === undefined) throw this.#error('ENOENT', 'unlink', path)
@@ -245,7 +266,7 @@ class RootedFs implements LayerFs {
   }
 
   async rename(from: PathLike, to: PathLike): Promise<void> {
-    await breath()
+    await this.#turn.next()
     const [source, target] = this.#both('rename', from, to, () => [
       resolveEntry(this.raw, from, 'rename'),
       resolveEntry(this.raw, to, 'rename'),
@@ -261,7 +282,7 @@ class RootedFs implements LayerFs {
   }
 
   async link(existing: PathLike, path: PathLike): Promise<void> {
-    await breath()
+    await this.#turn.next()
     const fail = (code: string) => this.#error(code, 'link', existing, path)
     const source = this.#both('link', existing, path, () => resolve(this.raw, existing, false, 'link'))
     if (source.stat === undefined) throw fail('ENOENT')
@@ -274,7 +295,7 @@ class RootedFs implements LayerFs {
   }
 
   async symlink(target: PathLike, path: PathLike): Promise<void> {
-    await breath()
+    await this.#turn.next()
     const fail = (code: string) => this.#error(code, 'symlink', target, path)
     const { length } = toBytes(target)
     if (length === 0) throw fail('ENOENT')
@@ -291,7 +312,7 @@ class RootedFs implements LayerFs {
     path: PathLike,
     options: { encoding?: BufferEncoding | 'buffer' } = {},
   ): Promise<string | Buffer> {
-    await breath()
+    await this.#turn.next()
     const found = this.#existing(path, false, 'readlink')
     if (found.stat.type !== 'symlink') throw this.#error('EINVAL', 'readlink', path)
     const target = this.#do('readlink', path, () => this.raw.readlink(found.path))
@@ -299,7 +320,7 @@ class RootedFs implements LayerFs {
   }
 
   async realpath(path: PathLike): Promise<string> {
-    await breath()
+    await this.#turn.next()
     return `/${bytesToText(this.#existing(path, true, 'realpath').path)}`
   }
 
@@ -308,7 +329,7 @@ class RootedFs implements LayerFs {
     type: 'fifo' | 'socket' | 'char' | 'block',
     options: { mode?: number; major?: number; minor?: number } = {},
   ): Promise<void> {
-    await breath()
+    await this.#turn.next()
     const { mode = 0o666, major = 0, minor = 0 } = options
     const place = this.#entry(path, 'mknod')
     if (place.special !== undefined || place.stat !== undefined) throw this.#error('EEXIST', 'mknod', path)
@@ -320,7 +341,7 @@ class RootedFs implements LayerFs {
   stat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
   stat(path: PathLike, options: { bigint: true }): Promise<LayerBigIntStats>
   async stat(path: PathLike, options: { bigint?: boolean } = {}): Promise<LayerStats | LayerBigIntStats> {
-    await breath()
+    await this.#turn.next()
     const { stat } = this.#existing(path, true, 'stat')
     return options.bigint === true ? bigIntStatsOf(stat) : statsOf(stat)
   }
@@ -328,14 +349,14 @@ class RootedFs implements LayerFs {
   lstat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
   lstat(path: PathLike, options: { bigint: true }): Promise<LayerBigIntStats>
   async lstat(path: PathLike, options: { bigint?: boolean } = {}): Promise<LayerStats | LayerBigIntStats> {
-    await breath()
+    await this.#turn.next()
     const { stat } = this.#existing(path, false, 'lstat')
     return options.bigint === true ? bigIntStatsOf(stat) : statsOf(stat)
   }
 
   /** Whoever uses a layer is its root: only execution of what nobody may execute, and writing to a read-only layer, fail. */
   async access(path: PathLike, mode: number = constants.F_OK): Promise<void> {
-    await breath()
+    await this.#turn.next()
     const { stat } = this.#existing(path, true, 'access')
     if ((mode & constants.W_OK) !== 0 && this.raw.readOnly) throw this.#error('EROFS', 'access', path)
     if ((mode & constants.X_OK) !== 0 && stat.type !== 'directory' && (stat.mode & 0o111) === 0) {
@@ -344,7 +365,7 @@ class RootedFs implements LayerFs {
   }
 
   async exists(path: PathLike): Promise<boolean> {
-    await breath()
+    await this.#turn.next()
     return this.#resolveOrNothing(path, true, true)?.stat !== undefined
   }
 
@@ -378,13 +399,13 @@ class RootedFs implements LayerFs {
   }
 
   async listxattr(path: PathLike): Promise<string[]> {
-    await breath()
+    await this.#turn.next()
     const { path: real } = this.#existing(path, false, 'listxattr')
     return this.#do('listxattr', path, () => this.raw.listxattr(real)).map(bytesToText)
   }
 
   async getxattr(path: PathLike, name: string): Promise<Buffer | undefined> {
-    await breath()
+    await this.#turn.next()
     this.#checkXattrName('getxattr', path, name)
     const { path: real } = this.#existing(path, false, 'getxattr')
     return this.#do('getxattr', path, () => this.raw.getxattr(real, toBytes(name)))
@@ -413,7 +434,7 @@ class RootedFs implements LayerFs {
     syscall: string,
     work: (real: ByteString) => void,
   ): Promise<void> {
-    await breath()
+    await this.#turn.next()
     const found = this.#existing(path, follow, syscall)
     await this.#prepare(syscall, path, found)
     this.#do(syscall, path, () => work(found.path))
@@ -446,14 +467,18 @@ class RootedFs implements LayerFs {
     }
   }
 
-  *#list(
+  async #list(
     top: ByteString,
     below: ByteString,
     recursive: boolean,
-  ): Generator<{ below: ByteString; entry: ReturnType<RawFs['readdir']>[number] }> {
+    take: (below: ByteString, entry: RawDirent) => void,
+  ): Promise<void> {
     for (const entry of this.#do('scandir', top, () => this.raw.readdir(joinedOr(top, below)))) {
-      yield { below, entry }
-      if (recursive && entry.type === 'directory') yield* this.#list(top, joinBytes(below, entry.name), true)
+      take(below, entry)
+      if (!recursive || entry.type !== 'directory') continue
+      const turn = breath()
+      if (turn !== undefined) await turn
+      await this.#list(top, joinBytes(below, entry.name), true, take)
     }
   }
 

@@ -23,6 +23,16 @@ export class Turn {
     result.then(forget, forget)
     return result
   }
+
+  /** For what pauses on its way: it begins after those that wait for `next` already. */
+  pausing<T>(work: () => Promise<T>): Promise<T> {
+    return this.run(() => Promise.resolve().then(work))
+  }
+
+  /** What a call that makes no pause waits for before it begins, if it has to. */
+  next(): Promise<unknown> | undefined {
+    return this.#last === undefined ? breath() : this.#last.then(breath, breath)
+  }
 }
 
 /** What a call waits for before it begins, when the event loop is due to come round. */

@@ -3,7 +3,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
+import type { ByteString } from '#layerstack/fs/bytes.js'
+import type { LayerFs } from '#layerstack/fs/layer-fs.js'
+import { ModelFs } from '#layerstack/fs/model-fs.js'
+import type { RawDirent } from '#layerstack/fs/raw-fs.js'
+import { removing } from '#layerstack/fs/remove-tree.js'
+import { layerFs } from '#layerstack/fs/rooted-fs.js'
+import { loopTurns } from '../support/loop-turns.js'
 import { noMounts, unless } from '../support/needs.js'
+
+const bytes = (text: string) => text as ByteString
 
 let root: string
 
@@ -60,6 +69,66 @@ describe('calls on files that are done at once', () => {
     await driver.cleanup()
   })
 })
+
+describe('a call on a whole tree', () => {
+  const DIRECTORIES = 100
+  const tree = (): LayerFs => {
+    const raw = new SlowFs()
+    raw.mkdir(bytes('tree'), 0o755)
+    for (let index = 0; index < DIRECTORIES; index++) {
+      raw.mkdir(bytes(`tree/${index}`), 0o755)
+      raw.mknod(bytes(`tree/${index}/fifo`), 'fifo', 0o644)
+    }
+    return layerFs(raw)
+  }
+
+  it.each<[string, (fs: LayerFs) => Promise<unknown>]>([
+    ['lists it', (fs) => fs.readdir('/', { recursive: true })],
+    ['removes it', (fs) => fs.rm('/tree', { recursive: true })],
+  ])('%s while the event loop goes on', async (_, call) => {
+    expect(await loopTurns(call(tree()))).toBeGreaterThan(3)
+  })
+
+  it('ends before those begin that were made after it', async () => {
+    const fs = tree()
+    const [before, , , , empty, after] = await Promise.all([
+      fs.readdir('/tree', { recursive: true }),
+      fs.writeFile('/tree/0/file', ''),
+      fs.rm('/tree', { recursive: true }),
+      fs.mkdir('/tree'),
+      fs.readdir('/tree'),
+      fs.readdir('/', { recursive: true }),
+    ])
+    expect([before.length, empty, after]).toEqual([2 * DIRECTORIES, [], ['tree']])
+  })
+
+  it('does not mind what others remove in between', () => {
+    const raw = new ModelFs()
+    for (const path of ['tree', 'tree/a', 'tree/b', 'tree/c']) raw.mkdir(bytes(path), 0o755)
+    const steps = removing(raw, bytes('tree'))
+    steps.next()
+    for (const path of ['tree/b', 'tree/c']) raw.rmdir(bytes(path))
+    for (const _ of steps);
+    expect(raw.readdir(bytes(''))).toEqual([])
+  })
+})
+
+/** Some ten calls take longer than the loop is kept waiting. */
+class SlowFs extends ModelFs {
+  override readdir(path: ByteString): RawDirent[] {
+    pass()
+    return super.readdir(path)
+  }
+
+  override unlink(path: ByteString): void {
+    pass()
+    super.unlink(path)
+  }
+}
+
+function pass(): void {
+  for (const end = performance.now() + 1; performance.now() < end;);
+}
 
 describe('a large file of a lower layer', () => {
   it('is copied up by the kernel while the event loop goes on', unless(noMounts), async () => {
