@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream'
 import type { ImageID } from '../digest.js'
 import type { Change, LayerView } from '../drivers/driver.js'
+import { tarOf } from '../drivers/tree-diff.js'
 import { StoreError } from '../errors.js'
 import type { LayerFs } from '../fs/layer-fs.js'
 import type { Image } from '../images/image.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
-import { diffParts } from '../tar/diff.js'
 import type { ContainerRecord } from './container-store.js'
 
 export interface CommitContainerOptions extends OperationOptions {
@@ -102,17 +102,8 @@ export class Container implements AsyncDisposable {
   }
 
   /** The whole filesystem as a tar, as `docker export` gives it. */
-  export(options: OperationOptions = {}): Readable {
-    const { raw } = this.fs
-    return Readable.from(
-      (async function* () {
-        for (const { bytes } of diffParts({ upper: raw })) {
-          options.signal?.throwIfAborted()
-          yield Uint8Array.prototype.slice.call(bytes)
-        }
-      })(),
-      { objectMode: false },
-    )
+  export({ signal }: OperationOptions = {}): Readable {
+    return Readable.from(tarOf({ upper: this.fs.raw }, { signal }), { objectMode: false })
   }
 
   /** Makes an image of the container. */

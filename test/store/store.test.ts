@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { builtInDrivers, openStore, type Store } from '#layerstack/index.js'
+import { loopTurns } from '../support/loop-turns.js'
 import { unless } from '../support/needs.js'
 import { optionsOf, storeSettings } from './settings.js'
 import { digestOf, imageOf, layerTar, writeArchive, type ArchiveParts } from './archive.js'
@@ -75,6 +76,19 @@ for (const settings of storeSettings) {
         'modify /etc/motd',
         'add /new',
       ])
+    })
+
+    it('exports a container while the event loop goes on', async () => {
+      await loaded(options)
+      await using container = await (store as Store).createContainer('test/app:1')
+      await container.fs.writeFile('/large', '')
+      await container.fs.truncate('/large', 512 << 20)
+      let size = 0
+      const read = async (): Promise<void> => {
+        for await (const { length } of container.export()) size += length
+      }
+      expect(await loopTurns(read())).toBeGreaterThan(3)
+      expect(size).toBeGreaterThan(512 << 20)
     })
 
     it('commits to the same image whether or not the container is given up with it', async () => {
