@@ -17,8 +17,8 @@ import { mountOverlay } from '#layerstack/sys/mount-overlay.js'
 import { unmountIfMounted } from '#layerstack/sys/mount.js'
 import type { Readable } from 'node:stream'
 import type { Container, Store } from 'layerstack'
-import { stack } from '../ground.js'
-import { KIB, manyFiles, tarOf } from '../inputs.js'
+import { filledDriver } from '../filled-root.js'
+import { KIB, manyFiles, tarOf, writeTar } from '../inputs.js'
 import { dockerPeer } from '../peers/docker.js'
 import { graphDriverPeer } from '../peers/graphdriver.js'
 import { containerdPeer } from '../peers/containerd.js'
@@ -165,11 +165,11 @@ export function snapshot(count: number): Workload {
     name: `container/snapshot of ${count.toLocaleString('en')} files`,
     about: `createReadWrite and remove of the driver on a layer of ${count.toLocaleString('en')} files, ${TIMES} in turn`,
     heavy: count > 10_000,
-    space: count * 4 * KIB,
+    space: count * 6 * KIB,
     point: { series: 'container/snapshot', at: count },
     driver: async (side) => {
-      const driver = await side.openDriver()
-      const top = await stack(driver, [manyFiles(count, 100)])
+      const tar = await writeTar(join(side.directory, 'layer.tar'), tarOf(manyFiles(count, 100)))
+      const { driver, top } = await filledDriver(side, tar)
       // A driver that copies takes as long for one as another one for twenty.
       const { cheapSnapshots } = driver.capabilities
       const times = cheapSnapshots ? TIMES : 1

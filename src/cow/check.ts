@@ -95,7 +95,7 @@ class Walk {
         this.#found(node.address, 'its keys are in disorder')
       }
       const child = node.children[at]
-      if (child === undefined) leafItem(key, node.values[at] as Buffer, node)
+      if (child === undefined) leafItem(key, node.value(at), node)
       else yield* this.#tree(child, leafItem, node.level - 1)
       yield
     }

@@ -75,7 +75,7 @@ class Cursor {
 
   get value(): Buffer | undefined {
     const place = this.#path.at(-1)
-    return place?.node.values[place.at]
+    return place?.node.value(place.at)
   }
 
   isSameNode(other: Cursor, common: number): boolean {

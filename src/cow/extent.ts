@@ -10,7 +10,7 @@ const HEADER = 12
 const SUM = 8
 
 export function encodeExtent(address: Address, generation: number, sums: readonly bigint[]): Buffer {
-  const value = Buffer.allocUnsafeSlow(HEADER + SUM * sums.length)
+  const value = Buffer.allocUnsafe(HEADER + SUM * sums.length)
   value.writeUIntLE(address, 0, 6)
   value.writeUIntLE(generation, 6, 6)
   for (const [index, sum] of sums.entries()) value.writeBigUInt64LE(sum, HEADER + SUM * index)
@@ -35,7 +35,7 @@ export function sumOf(value: Buffer, block: number): bigint {
 
 /** The part of an extent from a block of its own to below another one. */
 export function partOf(value: Buffer, from: number, to: number): Buffer {
-  const part = Buffer.allocUnsafeSlow(HEADER + SUM * (to - from))
+  const part = Buffer.allocUnsafe(HEADER + SUM * (to - from))
   value.copy(part, 6, 6, HEADER)
   part.writeUIntLE(addressOf(value) + from, 0, 6)
   value.copy(part, HEADER, HEADER + SUM * from, HEADER + SUM * to)

@@ -24,7 +24,7 @@ const TYPES: readonly FileType[] = ['file', 'directory', 'symlink', 'char', 'blo
 const TIMES = 38
 
 export function encodeInode(inode: Inode): Buffer {
-  const value = Buffer.allocUnsafeSlow(SIZE)
+  const value = Buffer.allocUnsafe(SIZE)
   value[0] = numberOfType(inode.type)
   value[1] = inode.hasXattrs ? 1 : 0
   value.writeUInt16LE(inode.mode, 2)

@@ -70,7 +70,7 @@ export class Names {
   }
 
   add(directory: number, name: ByteString, { inode, type }: Entry): void {
-    const value = Buffer.allocUnsafeSlow(7)
+    const value = Buffer.allocUnsafe(7)
     value.writeUIntLE(inode, 0, 6)
     value[6] = numberOfType(type)
     this.#volume.tree.set(keyOf(directory, ITEM.entry, name), value)

@@ -18,40 +18,107 @@ export const CAPACITY = BLOCK - HEADER
 /** Of a key and its value. */
 export const LARGEST_ITEM = 1344
 
+/** What the items of a node are made of. */
+interface Items {
+  readonly keys: ByteString[]
+  readonly values: Value[]
+  readonly children: Pointer[]
+  /** The block that values which are not in memory of their own are in, as latin1. */
+  readonly block: string
+}
+
+/**
+ * A value; or where it is in the node's block, times `PLACE`, and its length. A Buffer weighs more than most values, and a
+ * string is in one piece with all that the heap holds, where thousands of small Buffers are scattered.
+ */
+type Value = Buffer | number
+
+const PLACE = 2 * BLOCK
+
 /** A node in memory: keys ascending, and beside each its value, or above the leaves its child. */
 export class Node implements Pointer {
   address: Address
   generation: number
   readonly level: number
   readonly keys: ByteString[]
-  /** Of a leaf. */
-  readonly values: Buffer[]
   /** Above the leaves. */
   readonly children: Pointer[]
   /** Bytes of all items as they are on disk. */
   size: number
   dirty = false
+  /** Of a leaf. */
+  #values: Value[]
+  #block: string
 
-  constructor(
-    level: number,
-    place: Pointer,
-    keys: ByteString[] = [],
-    values: Buffer[] = [],
-    children: Pointer[] = [],
-  ) {
+  constructor(level: number, place: Pointer, items?: Items) {
     this.level = level
     this.address = place.address
     this.generation = place.generation
-    this.keys = keys
-    this.values = values
-    this.children = children
+    this.keys = items?.keys ?? []
+    this.children = items?.children ?? []
+    this.#values = items?.values ?? []
+    this.#block = items?.block ?? ''
     this.size = 0
-    for (let at = 0; at < keys.length; at++) this.size += this.itemSize(at)
+    for (let at = 0; at < this.keys.length; at++) this.size += this.itemSize(at)
+  }
+
+  /** The same items elsewhere; who goes on with this node, too, asks for a `copy`. */
+  moved(place: Pointer, copy: boolean): Node {
+    const { keys, children } = this
+    const [values, block] = [this.#values, this.#block]
+    const items = copy
+      ? { keys: [...keys], values: [...values], children: [...children], block }
+      : { keys, values, children, block }
+    return new Node(this.level, place, items)
+  }
+
+  /** Of a leaf. */
+  value(at: number): Buffer {
+    const value = this.#values[at] as Value
+    if (typeof value !== 'number') return value
+    const start = Math.floor(value / PLACE)
+    return Buffer.from(this.#block.slice(start, start + (value % PLACE)), 'latin1')
+  }
+
+  setValue(at: number, value: Buffer): void {
+    this.size += value.length - lengthOf(this.#values[at] as Value)
+    this.#values[at] = value
+  }
+
+  insertItem(at: number, key: ByteString, value: Buffer): void {
+    this.keys.splice(at, 0, key)
+    this.#values.splice(at, 0, value)
+    this.size += this.itemSize(at)
+  }
+
+  insertChild(at: number, { keys, address, generation }: Node): void {
+    this.keys.splice(at, 0, keys[0] as ByteString)
+    this.children.splice(at, 0, { address, generation })
+    this.size += this.itemSize(at)
+  }
+
+  remove(at: number): void {
+    this.size -= this.itemSize(at)
+    this.keys.splice(at, 1)
+    if (this.level === 0) this.#values.splice(at, 1)
+    else this.children.splice(at, 1)
+  }
+
+  /** Takes all items of the node that follows this one, from one of them on. */
+  takeFrom(other: Node, from: number): void {
+    const size = other.#sizeFrom(from)
+    // This node's own block is another one.
+    for (let at = from; at < other.#values.length; at++) this.#values.push(other.value(at))
+    other.#values.splice(from)
+    this.keys.push(...other.keys.splice(from))
+    this.children.push(...other.children.splice(from))
+    this.size += size
+    other.size -= size
   }
 
   itemSize(at: number): number {
     const key = this.keys[at] as ByteString
-    return ITEM + key.length + (this.level > 0 ? POINTER_SIZE : (this.values[at] as Buffer).length)
+    return ITEM + key.length + (this.level > 0 ? POINTER_SIZE : lengthOf(this.#values[at] as Value))
   }
 
   /** The place of the first key that is not below this one. */
@@ -71,32 +138,51 @@ export class Node implements Pointer {
     const at = this.seek(key)
     return at > 0 && this.keys[at] !== key ? at - 1 : at
   }
-}
 
-export function encodeNode(node: Node, checksum: Checksum): Buffer {
-  const block = Buffer.alloc(BLOCK)
-  block.writeUIntLE(node.address, 8, 6)
-  block.writeUIntLE(node.generation, 14, 6)
-  block[20] = node.level
-  block[21] = MAGIC
-  block.writeUInt16LE(node.keys.length, 22)
-  let at = HEADER
-  for (const [index, key] of node.keys.entries()) {
-    const value = node.values[index]
-    const child = node.children[index]
-    block.writeUInt16LE(key.length, at)
-    block.writeUInt16LE(child === undefined ? (value as Buffer).length : POINTER_SIZE, at + 2)
-    at += ITEM
-    block.write(key, at, 'latin1')
-    at += key.length
-    if (child !== undefined) at = writePointer(block, at, child)
-    else at += (value as Buffer).copy(block, at)
+  /** Fills a block with what is on disk of the node, which weighs less from now on. */
+  encode(block: Buffer, checksum: Checksum): void {
+    block.writeUIntLE(this.address, 8, 6)
+    block.writeUIntLE(this.generation, 14, 6)
+    block[20] = this.level
+    block[21] = MAGIC
+    block.writeUInt16LE(this.keys.length, 22)
+    const values: number[] = []
+    let at = HEADER
+    for (const [index, key] of this.keys.entries()) {
+      const child = this.children[index]
+      const value = child === undefined ? this.value(index) : undefined
+      const length = value?.length ?? POINTER_SIZE
+      block.writeUInt16LE(key.length, at)
+      block.writeUInt16LE(length, at + 2)
+      at += ITEM
+      block.write(key, at, 'latin1')
+      at += key.length
+      if (value === undefined) writePointer(block, at, child as Pointer)
+      else {
+        block.set(value, at)
+        values.push(at * PLACE + length)
+      }
+      at += length
+    }
+    block.fill(0, at)
+    block.writeBigUInt64LE(checksum(block.subarray(8)), 0)
+    if (this.level > 0) return
+    this.#values = values
+    this.#block = block.toString('latin1', 0, at)
   }
-  block.writeBigUInt64LE(checksum(block.subarray(8)), 0)
-  return block
+
+  #sizeFrom(from: number): number {
+    let size = 0
+    for (let at = from; at < this.keys.length; at++) size += this.itemSize(at)
+    return size
+  }
 }
 
-/** Why a block is not the node that it should be; else the node. */
+function lengthOf(value: Value): number {
+  return typeof value === 'number' ? value % PLACE : value.length
+}
+
+/** Why a block is not the node that it should be; else the node, which does not need the block any more. */
 export function decodeNode(block: Buffer, place: Pointer, checksum: Checksum): Node | string {
   if (block.readBigUInt64LE(0) !== checksum(block.subarray(8))) return 'its checksum is another one'
   if (block[21] !== MAGIC || block.readUIntLE(8, 6) !== place.address) return 'it holds something else'
@@ -106,7 +192,7 @@ export function decodeNode(block: Buffer, place: Pointer, checksum: Checksum): N
   }
   const level = block[20] as number
   const keys: ByteString[] = []
-  const values: Buffer[] = []
+  const values: number[] = []
   const children: Pointer[] = []
   let at = HEADER
   for (let count = block.readUInt16LE(22); count > 0; count--) {
@@ -114,10 +200,15 @@ export function decodeNode(block: Buffer, place: Pointer, checksum: Checksum): N
     const end = valueAt + block.readUInt16LE(at + 2)
     keys.push(block.toString('latin1', at + ITEM, valueAt) as ByteString)
     if (level > 0) children.push(readPointer(block, valueAt))
-    else values.push(block.subarray(valueAt, end))
+    else values.push(valueAt * PLACE + end - valueAt)
     at = end
   }
-  return new Node(level, place, keys, values, children)
+  return new Node(level, place, {
+    keys,
+    values,
+    children,
+    block: level > 0 ? '' : block.toString('latin1', 0, at),
+  })
 }
 
 export function writePointer(buffer: Buffer, at: number, { address, generation }: Pointer): number {

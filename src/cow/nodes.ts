@@ -1,12 +1,13 @@
 import { BLOCK, type Address, type BlockDevice } from './block.js'
 import type { Checksum } from './checksum.js'
 import { DamagedBlock } from './damage.js'
-import { decodeNode, encodeNode, type Node, type Pointer } from './node.js'
+import { decodeNode, type Node, type Pointer } from './node.js'
 
 /** Written with one call, at most. */
 const RUN = 64
 /** Nodes that are kept in any case. */
 const FEWEST = 16
+const scratch = Buffer.allocUnsafeSlow(RUN * BLOCK)
 
 /**
  * The nodes in memory. Changed ones stay until they are written; of the others, those that were not asked for lately go
@@ -53,7 +54,7 @@ export class Nodes {
 
   /** As it is on the device. */
   read(pointer: Pointer): Node {
-    const block = Buffer.allocUnsafeSlow(BLOCK)
+    const block = scratch.subarray(0, BLOCK)
     this.#device.read(block, pointer.address * BLOCK)
     const node = decodeNode(block, pointer, this.#checksum)
     if (typeof node === 'string') throw new DamagedBlock(this.#device.name, pointer.address, node)
@@ -87,8 +88,9 @@ export class Nodes {
     const nodes = [...this.#dirty.values()].toSorted((a, b) => a.address - b.address)
     for (let at = 0; at < nodes.length;) {
       const run = runFrom(nodes, at)
-      const blocks = run.map((node) => encodeNode(node, this.#checksum))
-      const bytes = blocks.length === 1 ? (blocks[0] as Buffer) : Buffer.concat(blocks)
+      const bytes = scratch.subarray(0, run.length * BLOCK)
+      for (const [index, node] of run.entries())
+        node.encode(bytes.subarray(index * BLOCK, (index + 1) * BLOCK), this.#checksum)
       this.#device.write(bytes, (nodes[at] as Node).address * BLOCK, true)
       for (const node of run) {
         node.dirty = false

@@ -1,5 +1,5 @@
 import type { ByteString } from '../fs/bytes.js'
-import { CAPACITY, LARGEST_ITEM, NO_NODE, Node, POINTER_SIZE, type Pointer } from './node.js'
+import { CAPACITY, LARGEST_ITEM, NO_NODE, Node, type Pointer } from './node.js'
 import type { Nodes } from './nodes.js'
 import type { Run, Space } from './space.js'
 
@@ -18,7 +18,6 @@ export type ContentOf = (key: ByteString, value: Buffer) => Run | undefined
 
 export type Item = readonly [key: ByteString, value: Buffer]
 
-const ITEM = 4
 const SMALL = CAPACITY / 4
 
 /**
@@ -50,7 +49,7 @@ export class Tree {
     let node = this.#load(this.#root)
     while (node.level > 0) node = this.#load(node.children[node.childAt(key)] as Pointer)
     const at = node.seek(key)
-    return node.keys[at] === key ? node.values[at] : undefined
+    return node.keys[at] === key ? node.value(at) : undefined
   }
 
   /** The item with the highest key below this one. */
@@ -63,11 +62,12 @@ export class Tree {
     for (let key = from; this.#root.address !== 0;) {
       const leaf = this.#leafWith(this.#load(this.#root), key)
       if (leaf === undefined) return
-      const items = leaf.keys.map((each, at): Item => [each, leaf.values[at] as Buffer])
-      for (const item of items.slice(leaf.seek(key))) {
-        if (item[0] >= to) return
-        yield item
-        key = `${item[0]}\0` as ByteString
+      const { changes } = this.#ground
+      for (let at = leaf.seek(key); at < leaf.keys.length && changes === this.#ground.changes; at++) {
+        const found = leaf.keys[at] as ByteString
+        if (found >= to) return
+        yield [found, leaf.value(at)]
+        key = `${found}\0` as ByteString
       }
     }
   }
@@ -77,9 +77,7 @@ export class Tree {
     this.#ground.space.prepare()
     if (this.#root.address === 0) {
       const leaf = this.#newNode(0)
-      leaf.keys.push(key)
-      leaf.values.push(value)
-      leaf.size = leaf.itemSize(0)
+      leaf.insertItem(0, key, value)
       this.#root = pointerTo(leaf)
       return
     }
@@ -87,7 +85,7 @@ export class Tree {
     const split = this.#insert(root, key, value)
     if (split === undefined) return
     const above = this.#newNode(root.level + 1)
-    for (const node of [root, split]) addChild(above, above.keys.length, node)
+    for (const node of [root, split]) above.insertChild(above.keys.length, node)
     this.#root = pointerTo(above)
   }
 
@@ -145,7 +143,7 @@ export class Tree {
   #before(node: Node, key: ByteString): Item | undefined {
     if (node.level === 0) {
       const at = node.seek(key) - 1
-      return at < 0 ? undefined : [node.keys[at] as ByteString, node.values[at] as Buffer]
+      return at < 0 ? undefined : [node.keys[at] as ByteString, node.value(at)]
     }
     for (let at = node.childAt(key); at >= 0; at--) {
       const found = this.#before(this.#load(node.children[at] as Pointer), key)
@@ -173,13 +171,10 @@ export class Tree {
     const at = leaf.seek(key)
     this.#ground.changes++
     if (leaf.keys[at] === key) {
-      leaf.size += value.length - (leaf.values[at] as Buffer).length
-      leaf.values[at] = value
+      leaf.setValue(at, value)
       return 0
     }
-    leaf.keys.splice(at, 0, key)
-    leaf.values.splice(at, 0, value)
-    leaf.size += leaf.itemSize(at)
+    leaf.insertItem(at, key, value)
     return at
   }
 
@@ -192,7 +187,7 @@ export class Tree {
     }
     const split = this.#insert(this.#writableChild(node, at), key, value)
     if (split === undefined) return 0
-    addChild(node, at + 1, split)
+    node.insertChild(at + 1, split)
     return at + 1
   }
 
@@ -200,24 +195,20 @@ export class Tree {
   #split(node: Node, atEnd: boolean): Node {
     const right = this.#newNode(node.level)
     const cut = atEnd ? node.keys.length - 1 : halfOf(node)
-    right.keys.push(...node.keys.splice(cut))
-    right.values.push(...node.values.splice(cut))
-    right.children.push(...node.children.splice(cut))
-    right.size = sizeOf(right)
-    node.size -= right.size
+    right.takeFrom(node, cut)
     return right
   }
 
   #remove(node: Node, key: ByteString): void {
     if (node.level === 0) {
       this.#ground.changes++
-      return removeAt(node, node.seek(key))
+      return node.remove(node.seek(key))
     }
     const at = node.childAt(key)
     const child = this.#writableChild(node, at)
     this.#remove(child, key)
     if (child.keys.length === 0) {
-      removeAt(node, at)
+      node.remove(at)
       this.#discard(child)
     } else if (child.size < SMALL) {
       this.#join(node, at + 1 < node.children.length ? at : at - 1)
@@ -231,11 +222,8 @@ export class Tree {
     if (this.#load(left).size + this.#load(right).size > CAPACITY - SMALL / 2) return
     const target = this.#writableChild(node, at)
     const source = this.#writableChild(node, at + 1)
-    target.keys.push(...source.keys)
-    target.values.push(...source.values)
-    target.children.push(...source.children)
-    target.size += source.size
-    removeAt(node, at + 1)
+    target.takeFrom(source, 0)
+    node.remove(at + 1)
     this.#discard(source)
   }
 
@@ -253,7 +241,7 @@ export class Tree {
       if (child.children.length > 0) return
       this.#discard(child)
     }
-    removeAt(node, last)
+    node.remove(last)
   }
 
   #dropLeaf(pointer: Pointer): void {
@@ -289,7 +277,7 @@ export class Tree {
     const shadow =
       space.count(pointer.address) > 1
         ? this.#copied(node, address)
-        : new Node(node.level, { address, generation }, node.keys, node.values, node.children)
+        : node.moved({ address, generation }, false)
     if (space.decrement(pointer.address, generation) === 0) nodes.forget(pointer)
     nodes.changed(shadow)
     return shadow
@@ -300,14 +288,14 @@ export class Tree {
     const { space, generation } = this.#ground
     for (const child of node.children) space.increment(child.address)
     for (const run of this.#contents(node)) space.increment(run.address, run.length)
-    return new Node(node.level, { address, generation }, [...node.keys], [...node.values], [...node.children])
+    return node.moved({ address, generation }, true)
   }
 
   #contents(node: Node): Run[] {
     if (node.level > 0 || this.#contentOf === undefined) return []
     const runs: Run[] = []
     for (const [at, key] of node.keys.entries()) {
-      const run = this.#contentOf(key, node.values[at] as Buffer)
+      const run = this.#contentOf(key, node.value(at))
       if (run !== undefined) runs.push(run)
     }
     return runs
@@ -337,26 +325,6 @@ function isNeedless(root: Node): boolean {
 
 function pointerTo({ address, generation }: Pointer): Pointer {
   return { address, generation }
-}
-
-function addChild(node: Node, at: number, child: Node): void {
-  const key = child.keys[0] as ByteString
-  node.keys.splice(at, 0, key)
-  node.children.splice(at, 0, pointerTo(child))
-  node.size += ITEM + key.length + POINTER_SIZE
-}
-
-function removeAt(node: Node, at: number): void {
-  node.size -= node.itemSize(at)
-  node.keys.splice(at, 1)
-  if (node.level === 0) node.values.splice(at, 1)
-  else node.children.splice(at, 1)
-}
-
-function sizeOf(node: Node): number {
-  let size = 0
-  for (let at = 0; at < node.keys.length; at++) size += node.itemSize(at)
-  return size
 }
 
 function halfOf(node: Node): number {

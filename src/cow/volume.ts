@@ -96,7 +96,7 @@ export class Volume {
 }
 
 export function encodeRecord(record: VolumeRecord): Buffer {
-  const value = Buffer.allocUnsafeSlow(SIZE)
+  const value = Buffer.allocUnsafe(SIZE)
   let at = writePointer(value, 0, record.root)
   const { number, nextInode, blocks, limit, origin, madeIn } = record
   for (const field of [number, nextInode, blocks, limit, origin, madeIn]) {

@@ -18,6 +18,7 @@ import { fewAtATime, Rollback, type OperationOptions } from '../operation.js'
 import type { ProgressEvent } from '../progress.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { assemble, tarSizeOf } from '../tar/assemble.js'
+import { giveBack } from '../tar/chunk-pool.js'
 import type { Layer, WritableLayer } from './layer.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
 import { recover, WRITABLE } from './recovery.js'
@@ -133,6 +134,7 @@ export class LayerStore {
       for await (const chunk of this.#tar(id)) {
         signal?.throwIfAborted()
         hash.update(chunk)
+        giveBack(chunk)
       }
       const found = hash.digest('hex')
       return found === hexOf(diffId) ? undefined : `its files give a tar of sha256:${found}, not ${diffId}`

@@ -6,6 +6,7 @@ import { isErrno, StoreError } from '../errors.js'
 import { bytesToBuffer, type ByteString } from '../fs/bytes.js'
 import type { RawFile, RawFs } from '../fs/raw-fs.js'
 import { resolve } from '../fs/resolve.js'
+import { breath } from '../fs/turn.js'
 import { ChunkPool } from './chunk-pool.js'
 import { cleanName } from './clean-name.js'
 import { Crc64 } from './crc64.js'
@@ -31,6 +32,8 @@ export async function* assemble(splitFile: string, contents: RawFs): AsyncGenera
   let used = 0
   for await (const entry of readTarSplit(splitFile)) {
     for await (const bytes of bytesOf(entry, contents, crc, scratch)) {
+      const turn = breath()
+      if (turn !== undefined) await turn
       for (let at = 0; at < bytes.length;) {
         const piece = bytes.subarray(at, at + CHUNK - used)
         chunk.set(piece, used)
