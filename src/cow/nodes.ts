@@ -7,6 +7,10 @@ import { decodeNode, type Node, type Pointer } from './node.js'
 const RUN = 64
 /** Nodes that are kept in any case. */
 const FEWEST = 16
+/** Bytes that a node takes in memory: its block, its keys once more, and what the heap needs for them. */
+const WEIGHT = 2 * BLOCK
+/** The part of the nodes that may be changed ones: their values have memory of their own, and weigh more. */
+const CHANGED = 1 / 4
 const scratch = Buffer.allocUnsafeSlow(RUN * BLOCK)
 
 /**
@@ -22,10 +26,11 @@ export class Nodes {
   #old = new Map<Address, Node>()
   readonly #dirty = new Map<Address, Node>()
 
-  constructor(device: BlockDevice, checksum: Checksum, limit: number) {
+  /** @param bytes of memory for them */
+  constructor(device: BlockDevice, checksum: Checksum, bytes: number) {
     this.#device = device
     this.#checksum = checksum
-    this.#limit = Math.max(FEWEST, limit)
+    this.#limit = limitOf(bytes)
   }
 
   /** How many are in memory that need not be. */
@@ -33,9 +38,9 @@ export class Nodes {
     return this.#young.size + this.#old.size
   }
 
-  /** Another number of nodes may be kept from now on. */
-  keep(limit: number): void {
-    this.#limit = Math.max(FEWEST, limit)
+  /** They may take another number of bytes from now on. */
+  keep(bytes: number): void {
+    this.#limit = limitOf(bytes)
     if (this.kept > this.#limit) this.#old = new Map()
     if (this.kept > this.#limit) this.#young = new Map()
   }
@@ -80,7 +85,7 @@ export class Nodes {
 
   /** Changed nodes take memory until they are written; nobody minds if that is before the commit. */
   relieve(): void {
-    if (this.#dirty.size > this.#limit / 2) this.write()
+    if (this.#dirty.size > this.#limit * CHANGED) this.write()
   }
 
   /** Writes all changed nodes. */
@@ -115,6 +120,10 @@ export class Nodes {
     this.#young.set(node.address, node)
     return node
   }
+}
+
+function limitOf(bytes: number): number {
+  return Math.max(FEWEST, bytes / WEIGHT)
 }
 
 function runFrom(nodes: readonly Node[], start: number): Node[] {

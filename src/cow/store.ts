@@ -111,7 +111,7 @@ export class CowStore implements Ground {
     this.readOnly = options.readOnly ?? false
     this.#guard = options.guard
     this.#patience = options.patience ?? PATIENCE
-    this.nodes = new Nodes(device, options.checksum, (options.cache ?? CACHE) / BLOCK)
+    this.nodes = new Nodes(device, options.checksum, options.cache ?? CACHE)
     this.#volumeTree = new Tree(this, state.superblock.volumes)
     this.#spaceTree = new Tree(this, state.superblock.space)
     this.space = new Space(this.#spaceTree, device, state.superblock)

@@ -21,6 +21,7 @@ export type Found =
 export const SUPERBLOCKS = 2
 const VERSION = 1
 const SIZE = 512
+const scratch = Buffer.allocUnsafeSlow(SUPERBLOCKS * BLOCK)
 const MAGIC = Buffer.from('layerstack.cow\0\0', 'latin1')
 
 export function encodeSuperblock(superblock: Superblock, checksum: Checksum): Buffer {
@@ -75,9 +76,8 @@ export function damagedCopies(device: BlockDevice, slot: number, checksum: Check
 
 /** Whether anything but these two generations was written since: cheap enough for each call. */
 export function newestGeneration(device: BlockDevice): number {
-  const blocks = Buffer.allocUnsafe(SUPERBLOCKS * BLOCK)
-  device.read(blocks, 0)
-  return Math.max(Number(blocks.readBigUInt64LE(48)), Number(blocks.readBigUInt64LE(BLOCK + 48)))
+  device.read(scratch, 0)
+  return Math.max(Number(scratch.readBigUInt64LE(48)), Number(scratch.readBigUInt64LE(BLOCK + 48)))
 }
 
 function decode(copy: Buffer, slot: number, checksum: Checksum): Found {

@@ -241,7 +241,7 @@ export class ThinMetadata implements ThinNodes {
       this.#data.giveBack(made)
       throw error
     }
-    const value = Buffer.alloc(MAPPING_SIZE)
+    const value = Buffer.allocUnsafe(MAPPING_SIZE)
     value.writeUIntLE(this.#time, 0, 3)
     value.writeUIntLE(made, 3, 5)
     this.#change(() => {

@@ -269,9 +269,12 @@ class ThinDevice implements BlockDevice {
       this.#pool.write(piece, mapping.block * blockSize + inside, urgent)
       return
     }
-    const whole = Buffer.alloc(blockSize)
-    if (mapping !== undefined && piece.length < blockSize) data.read(whole, mapping.block * blockSize)
-    whole.set(piece, inside)
+    const whole = piece.length === blockSize ? piece : wholeBlock(blockSize)
+    if (whole !== piece) {
+      if (mapping === undefined) whole.fill(0)
+      else data.read(whole, mapping.block * blockSize)
+      whole.set(piece, inside)
+    }
     metadata.map(this.#id, block, (made) => this.#pool.write(whole, made * blockSize, urgent))
   }
 
@@ -286,6 +289,14 @@ class ThinDevice implements BlockDevice {
     }
   }
 }
+
+/** What a block is put together in, each time the same: so many for once weigh much before they are collected. */
+function wholeBlock(size: number): Buffer {
+  if (scratch.length < size) scratch = Buffer.allocUnsafeSlow(size)
+  return scratch.subarray(0, size)
+}
+
+let scratch = Buffer.alloc(0)
 
 function stampOf(metadata: BlockDevice): Buffer {
   const stamp = Buffer.allocUnsafe(STAMP)

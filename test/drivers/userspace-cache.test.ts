@@ -12,6 +12,8 @@ import { shareThinFiles } from '#layerstack/drivers/devicemapper/thin-files.js'
 import { UserspacePlace } from './userspace-place.js'
 
 const FILES = 3000
+/** Bytes that a node takes in memory, at least. */
+const NODE = 2 * BLOCK
 const LAYERS = ['one', 'two', 'three', 'four']
 const SMALL = { 'dm.basesize': '256M', 'dm.loopdatasize': '1G', 'dm.loopmetadatasize': '16M' }
 
@@ -32,7 +34,7 @@ describe('the cache of devicemapper in userspace', () => {
 
   it.each([
     [undefined, 500, Infinity],
-    [1 << 20, 1, (1 << 20) / BLOCK],
+    [1 << 20, 1, (1 << 20) / NODE],
     [1, 1, LAYERS.length * 16],
   ])('of %s bytes bounds what all open layers keep in memory', async (cache, least, most) => {
     const driver = await place.open({ driverOptions: { ...SMALL, ...(cache !== undefined && { cache }) } })
@@ -56,8 +58,8 @@ describe('the cache of btrfs in userspace', () => {
     place = new UserspacePlace(btrfs)
     mkdirSync(join(place.root, 'btrfs'))
     for (const [cache, least, most] of [
-      [32 << 20, 500, 8192],
-      [1 << 20, 1, 256],
+      [32 << 20, 500, (32 << 20) / NODE],
+      [1 << 20, 1, (1 << 20) / NODE],
     ] as const) {
       const driver = await place.open({ driverOptions: { cache } })
       if ((await driver.list()).length === 0) await fill(driver)

@@ -216,7 +216,7 @@ export class ThinFiles {
 
   #shareCache(): void {
     const bytes = (this.#settings.cache * (1 - SHARE_OF_POOL)) / Math.max(1, this.#devices.size)
-    for (const { store } of this.#devices.values()) store.nodes.keep(bytes / BLOCK)
+    for (const { store } of this.#devices.values()) store.nodes.keep(bytes)
   }
 
   async #acquire(pool: ThinPool): Promise<void> {
