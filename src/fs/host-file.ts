@@ -100,6 +100,12 @@ export class HostFile implements RawFile {
     closeSync(this.#descriptor)
   }
 
+  detach(): number | undefined {
+    if (!this.#open || this.#attributes !== undefined) return undefined
+    this.#open = false
+    return this.#descriptor
+  }
+
   #setTimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
     const now = fstatSync(this.fd, { bigint: true })
     futimesSync(this.fd, seconds(atimeNs ?? now.atimeNs), seconds(mtimeNs ?? now.mtimeNs))

@@ -144,4 +144,9 @@ export interface RawFile {
   /** Returns when content and metadata are on disk. */
   sync(): void
   close(): void
+  /**
+   * Closes the file, but not its descriptor, which is the caller's from now on. `undefined`, and nothing is done, where its
+   * owner and mode are kept anywhere but in its inode.
+   */
+  detach?(): number | undefined
 }

@@ -11,12 +11,14 @@ const FREED = 0
 const CLOSED = 1
 /** How many are to be free before whoever waits for a slot is woken. */
 const WANTED = 2
+/** How many files were filled that the other thread had taken. */
+const FILES = 3
 /** How often one looks up who waits, should the other thread be gone. */
 const PATIENCE_MS = 200
 
 /** @param slots of a ring that nobody uses any more */
 export function ringMemory(slots = new SharedArrayBuffer(COUNT * SLOT)): RingMemory {
-  return { slots, state: new Int32Array(new SharedArrayBuffer(12)) }
+  return { slots, state: new Int32Array(new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT)) }
 }
 
 /** Slots to fill, one after the other: each is used again when the other thread has freed it. */
@@ -51,6 +53,15 @@ export class ChunkRing {
     return this.#filled++
   }
 
+  get filesFilled(): number {
+    return Atomics.load(this.#memory.state, FILES)
+  }
+
+  /** Blocks until the other thread has filled so many files, or works no more. */
+  waitFilesFilled(count: number, check: () => void): void {
+    this.#wait(FILES, (filled) => filled >= count, check)
+  }
+
   /** Blocks until the other thread is done with everything. */
   waitClosed(check: () => void): void {
     this.#wait(CLOSED, (closed) => closed !== 0, check)
@@ -61,7 +72,7 @@ export class ChunkRing {
     for (;;) {
       const value = Atomics.load(state, index)
       if (isOver(value)) return
-      if (index === FREED && Atomics.load(state, CLOSED) !== 0) return
+      if (index !== CLOSED && Atomics.load(state, CLOSED) !== 0) return
       check()
       Atomics.wait(state, index, value, PATIENCE_MS)
     }
@@ -78,10 +89,15 @@ export function freeSlot({ state }: RingMemory): void {
   if (freed >= Atomics.load(state, WANTED)) Atomics.notify(state, FREED)
 }
 
+export function tellFilesFilled({ state }: RingMemory, count: number): void {
+  Atomics.add(state, FILES, count)
+  Atomics.notify(state, FILES)
+}
+
 /** From now on nobody waits for this side. */
 export function closeRing({ state }: RingMemory): void {
   Atomics.store(state, CLOSED, 1)
-  for (const index of [FREED, CLOSED]) Atomics.notify(state, index)
+  for (const index of [FREED, CLOSED, FILES]) Atomics.notify(state, index)
 }
 
 export function isClosed({ state }: RingMemory): boolean {

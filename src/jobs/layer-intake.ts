@@ -33,7 +33,8 @@ export class LayerIntake implements Disposable {
     this.#record = record
     const onDisplace: ApplyOptions['onDisplace'] = (entry, readOld) => record.displace(entry, readOld())
     try {
-      this.#applier = target === undefined ? undefined : new LayerApplier(target, { onDisplace })
+      this.#applier =
+        target === undefined ? undefined : new LayerApplier(target, { onDisplace, takeFile: record.takeFile })
     } catch (error) {
       record[Symbol.dispose]()
       throw error

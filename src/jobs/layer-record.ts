@@ -3,6 +3,7 @@ import type { DiffID } from '../digest.js'
 import { Crc64 } from '../tar/crc64.js'
 import type { RecordedPart } from '../tar/part.js'
 import { TarSplitWriter } from '../tar/split.js'
+import type { TakeFile } from '../tar/whole-file.js'
 
 /** What is kept of a layer's tar beside its files: the digest, and the tar-split. */
 export interface LayerRecord extends Disposable {
@@ -12,6 +13,9 @@ export interface LayerRecord extends Disposable {
   part(part: RecordedPart, stored: boolean): void
   /** The content of an earlier entry is about to be lost to a later one. */
   displace(entryNumber: number, content: Iterable<Uint8Array>): void
+  /** Where another thread makes the record, which has the time to fill files, too. */
+  readonly takeFile?: TakeFile
+  /** Returns when all is done that was taken. */
   finish(): DiffID
 }
 

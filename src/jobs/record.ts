@@ -3,15 +3,26 @@ import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import type { DiffID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { RecordedPart } from '../tar/part.js'
-import { ChunkRing, closeRing, freeSlot, isClosed, SLOT, slotOf, type RingMemory } from './chunk-ring.js'
+import {
+  ChunkRing,
+  closeRing,
+  freeSlot,
+  isClosed,
+  SLOT,
+  slotOf,
+  tellFilesFilled,
+  type RingMemory,
+} from './chunk-ring.js'
 import { LayoutWriter, partsOf, type ChunkLayout } from './chunk-layout.js'
 import { OwnRecord, type LayerRecord } from './layer-record.js'
+import type { TakeFile } from '../tar/whole-file.js'
+import { closeFiles, countOf, fillFiles, FileTaker, type TakenFiles } from './taken-files.js'
 import { packError, unpackError, type PackedError } from './thread-error.js'
 import { WriteBack } from './write-back.js'
 
 /**
- * Makes the record of a layer that another thread applies, while that one waits for the file system. It ends when the other
- * thread wants no more; what it comes to goes over the port.
+ * Makes the record of a layer that another thread applies, while that one waits for the file system, and fills small files
+ * that the other one made. It ends when the other thread wants no more; what it comes to goes over the port.
  */
 export interface RecordJob {
   readonly kind: 'record'
@@ -39,10 +50,14 @@ interface Chunk {
   /** Of each header that ends in the chunk. */
   readonly stored: Uint8Array
   readonly displaced: readonly Displaced[]
+  /** Whose content the chunk holds. They are the recorder's, who gets every note before it is told of the end. */
+  readonly files?: TakenFiles | undefined
 }
 
 /** To tell another thread something that sleeps takes a tenth of a millisecond on a virtual machine. */
 const TOGETHER = 4
+/** So many files are open at a time, for the other thread to fill. */
+const MOST_FILES = 512
 
 type Outcome =
   | { readonly type: 'done'; readonly diffId: DiffID }
@@ -72,6 +87,8 @@ export class RemoteRecord implements LayerRecord {
   #chunks: Chunk[] = []
   #displaced: Displaced[] = []
   #headers = 0
+  readonly #files: FileTaker
+  #filesTaken = 0
   #spill: { readonly fd: number; length: number } | undefined
 
   /** @param check throws when the work is not wanted any more */
@@ -80,6 +97,7 @@ export class RemoteRecord implements LayerRecord {
     this.#memory = memory
     this.#ring = new ChunkRing(memory)
     this.#check = check
+    this.#files = new FileTaker(memory.slots)
     this.#spillFile = splitFile && `${splitFile}.displaced-content`
   }
 
@@ -110,8 +128,17 @@ export class RemoteRecord implements LayerRecord {
     this.#stored.push(stored ? 1 : 0)
   }
 
+  /** While the other thread is behind, files are made here. */
+  readonly takeFile: TakeFile = (file, attributes, content) => {
+    if (this.#filesTaken - this.#ring.filesFilled >= MOST_FILES) return false
+    const taken = this.#files.take(file, attributes, content)
+    if (taken) this.#filesTaken++
+    return taken
+  }
+
   displace(entry: number, content: Iterable<Uint8Array>): void {
     if (this.#spillFile === undefined) return
+    this.#waitFilesFilled()
     const spill = (this.#spill ??= { fd: unnamedFile(this.#spillFile), length: 0 })
     const offset = spill.length
     for (const piece of content) {
@@ -130,6 +157,8 @@ export class RemoteRecord implements LayerRecord {
   }
 
   [Symbol.dispose](): void {
+    dismiss([...this.#chunks, { files: this.#files.handOver() }])
+    this.#chunks = []
     this.#port.close()
     if (this.#spill !== undefined) closeSync(this.#spill.fd)
     this.#spill = undefined
@@ -142,10 +171,24 @@ export class RemoteRecord implements LayerRecord {
       layout: this.#layout.take(this.#given.length),
       stored: Uint8Array.from(this.#stored),
       displaced: this.#displaced,
+      files: this.#files.handOver(),
     })
     this.#given = undefined
     this.#stored = []
     this.#displaced = []
+  }
+
+  /** What was taken has its content. That of this chunk is written here: the other thread does not know it yet. */
+  #waitFilesFilled(): void {
+    const own = this.#files.handOver()
+    if (own !== undefined) {
+      this.#filesTaken -= countOf(own)
+      fillFiles(own, this.#memory.slots)
+    }
+    if (this.#ring.filesFilled === this.#filesTaken) return
+    this.#tell()
+    this.#ring.waitFilesFilled(this.#filesTaken, this.#check)
+    if (isClosed(this.#memory)) this.#outcome()
   }
 
   #tell(end?: Note['end']): void {
@@ -196,6 +239,8 @@ export class GatheredRecord implements LayerRecord {
     }
   }
 
+  readonly takeFile: TakeFile = (...file) => this.#remote.takeFile(...file)
+
   displace(entry: number, content: Iterable<Uint8Array>): void {
     this.#remote.displace(entry, content)
   }
@@ -224,20 +269,21 @@ function pieceOf(part: RecordedPart, start: number, end: number): RecordedPart {
 }
 
 /** Does not reject: how it went is told over the port. */
-export async function recordLayer({ port, memory, splitFile, root }: RecordJob): Promise<void> {
+export async function recordLayer(job: RecordJob): Promise<void> {
+  const { port, memory } = job
+  // Listened to before anything is waited for: it is told once.
+  const closed = new Promise<void>((resolve) => port.on('close', () => resolve()))
   try {
-    const diffId = await recorded(
-      port,
-      memory,
-      splitFile,
-      root === undefined ? undefined : new WriteBack(root),
-    )
+    const diffId = await recorded(job, closed)
     if (diffId === undefined) return
     const outcome: Outcome = { type: 'done', diffId }
     port.postMessage(outcome)
   } catch (error) {
+    port.removeAllListeners('message').on('message', ({ chunks }: Note) => dismiss(chunks))
     const outcome: Outcome = { type: 'failed', error: packError(error) }
     port.postMessage(outcome)
+    closeRing(memory)
+    await closed
   } finally {
     closeRing(memory)
     port.close()
@@ -246,25 +292,25 @@ export async function recordLayer({ port, memory, splitFile, root }: RecordJob):
 
 /** `undefined` when the other thread wants no more. */
 async function recorded(
-  port: MessagePort,
-  memory: RingMemory,
-  splitFile: string | undefined,
-  writeBack: WriteBack | undefined,
+  { port, memory, splitFile, root }: RecordJob,
+  closed: Promise<void>,
 ): Promise<DiffID | undefined> {
-  // Listened to before anything is waited for: it is told once.
-  const closed = new Promise<void>((resolve) => port.on('close', () => resolve()))
+  const writeBack = root === undefined ? undefined : new WriteBack(root)
   try {
     using recording = new Recording(await OwnRecord.open(splitFile), memory)
     return await new Promise((resolve, reject) => {
       void closed.then(() => resolve(undefined))
-      port.on('message', (note: Note) => {
+      port.on('message', ({ chunks, end }: Note) => {
+        let taken = 0
         try {
-          for (const chunk of note.chunks) {
+          for (const chunk of chunks) {
             writeBack?.made(chunk.length)
+            taken++
             recording.take(chunk)
           }
-          if (note.end !== undefined) resolve(recording.finish(note.end.displaced))
+          if (end !== undefined) resolve(recording.finish(end.displaced))
         } catch (error) {
+          dismiss(chunks.slice(taken))
           reject(error)
         }
       })
@@ -272,6 +318,11 @@ async function recorded(
   } finally {
     await writeBack?.end()
   }
+}
+
+/** Closes the files of chunks that nobody is going to record. */
+function dismiss(chunks: readonly Pick<Chunk, 'files'>[]): void {
+  for (const { files } of chunks) if (files !== undefined) closeFiles(files)
 }
 
 class Recording implements Disposable {
@@ -286,6 +337,10 @@ class Recording implements Disposable {
   }
 
   take(chunk: Chunk): void {
+    if (chunk.files !== undefined) {
+      fillFiles(chunk.files, this.#memory.slots)
+      tellFilesFilled(this.#memory, countOf(chunk.files))
+    }
     this.#displaced.push(...chunk.displaced)
     const bytes = slotOf(this.#memory, chunk.slot, chunk.length)
     this.#record.bytes(bytes)

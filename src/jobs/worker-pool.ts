@@ -98,6 +98,8 @@ export class PooledWorker {
     execArgv: [],
     name: 'layerstack',
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    // What one thread opens another one may close.
+    trackUnmanagedFds: false,
   })
   #listener: TaskListener | undefined
   #idleTimer: NodeJS.Timeout | undefined

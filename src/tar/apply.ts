@@ -15,6 +15,7 @@ import { MergedGround } from './merged-ground.js'
 import { OverlayGround } from './overlay-ground.js'
 import type { TarHeader, TarPart } from './part.js'
 import { SparseContent } from './sparse.js'
+import { setFileAttributes, writeAll, type TakeFile } from './whole-file.js'
 import { meaningOf, pseudoLinkOf } from './whiteout.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
@@ -48,6 +49,8 @@ export interface ApplyOptions {
    * Its content parts are passed over, and may be missing. `undefined`: the content is in the parts.
    */
   readonly contents?: (header: TarHeader, path: ByteString) => FileReference | undefined
+  /** Is asked of each file that comes in one part and without xattrs. What it takes is done when it says so. */
+  readonly takeFile?: TakeFile | undefined
 }
 
 /** What this layer has at a path. */
@@ -150,7 +153,7 @@ export class LayerApplier {
         this.#entry++
         return this.#header(part.header)
       case 'content':
-        this.#writing?.write(part.bytes)
+        this.#content(part.bytes)
         return false
       case 'filler':
         return false
@@ -260,15 +263,21 @@ export class LayerApplier {
     if (content !== undefined) clone(content, file)
   }
 
+  #content(bytes: Uint8Array): void {
+    const writing = this.#writing
+    if (writing === undefined) return
+    const { file, header } = writing
+    const isWhole = writing.isPlain && bytes.length === header.size && header.xattrs.size === 0
+    if (isWhole && this.#options.takeFile?.(file, header, bytes) === true) this.#writing = undefined
+    else writing.write(bytes)
+  }
+
   #endFile(): void {
     const writing = this.#writing
     if (writing === undefined) return
     const { file, header, path } = writing
     writing.finish()
-    file.chown(header.uid, header.gid)
-    this.#setXattrs(header, path, false)
-    file.chmod(header.mode)
-    file.utimes(header.atimeNs ?? header.mtimeNs, header.mtimeNs)
+    setFileAttributes(file, header, () => this.#setXattrs(header, path, false))
     file.close()
     this.#writing = undefined
   }
@@ -464,6 +473,11 @@ class Writing {
     if (header.sparse !== undefined && takesParts) this.#sparse = new SparseContent(header.sparse, file)
   }
 
+  /** Its content is what its parts are. */
+  get isPlain(): boolean {
+    return this.#takesParts && this.#sparse === undefined
+  }
+
   write(bytes: Uint8Array): void {
     if (this.#sparse !== undefined) this.#sparse.write(bytes)
     else if (this.#takesParts) {
@@ -475,10 +489,6 @@ class Writing {
   finish(): void {
     this.#sparse?.finish()
   }
-}
-
-function writeAll(file: RawFile, bytes: Uint8Array, position: number): void {
-  for (let at = 0; at < bytes.length;) at += file.write(bytes.subarray(at), position + at)
 }
 
 function clone(content: FileReference, file: RawFile): void {

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { treeOf, treesDiffer } from '#layerstack/conformance/tree.js'
+import { HostFs } from '#layerstack/fs/host-fs.js'
 import { SLOT } from '#layerstack/jobs/chunk-ring.js'
 import { commitLayer, type CommitJob } from '#layerstack/jobs/commit.js'
 import { unpackHere } from '#layerstack/jobs/here.js'
@@ -72,6 +74,7 @@ describe('the record of a commit of many files, made by a second thread', () => 
     const result = await runJob({ kind: 'commit', ...job })
     expect(result).toEqual(await commitLayer({ source, splitFile: here }, new Slices()))
     expect(linesOf(there)).toEqual(linesOf(here))
+    expect(treesDiffer(treeAt('copy'), treeAt('upper'))).toBeUndefined()
   })
 
   it('fails the commit when it cannot be written', async () => {
@@ -102,10 +105,19 @@ async function recordOf(where: 'here' | 'there', tar: Buffer, source?: UnpackJob
 }
 
 function target(name: string): UnpackJob['target'] {
-  const root = join(directory, name)
-  mkdirSync(root)
+  const files = spec(name)
+  mkdirSync(files.root)
+  return { form: 'merged', files, lowers: [] }
+}
+
+function spec(name: string) {
   const attributes = process.getuid?.() === 0 ? 'native' : 'override'
-  return { form: 'merged', files: { kind: 'host', root, attributes }, lowers: [] }
+  return { kind: 'host', root: join(directory, name), attributes } as const
+}
+
+function treeAt(name: string) {
+  using files = new HostFs(spec(name))
+  return treeOf(files, { times: (path) => path !== '/' })
 }
 
 async function* cut(bytes: Buffer): AsyncGenerator<Buffer> {

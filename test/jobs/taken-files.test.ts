@@ -1,0 +1,146 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { gunzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { treeOf, treesDiffer } from '#layerstack/conformance/tree.js'
+import { HostFs } from '#layerstack/fs/host-fs.js'
+import { unpackHere } from '#layerstack/jobs/here.js'
+import { runJob } from '#layerstack/jobs/run-job.js'
+import type { UnpackJob } from '#layerstack/jobs/unpack.js'
+import { noMounts, unless } from '../support/needs.js'
+import { run } from '../support/program.js'
+import { manyFiles, tarOf, type Entry } from './tars.js'
+
+let directory: string
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'layerstack-taken-'))
+})
+afterEach(() => {
+  rmSync(directory, { recursive: true, force: true })
+})
+
+describe('the files of a large layer, of which a second thread fills some', () => {
+  it('are those that a single thread makes', async () => {
+    const path = await tarFile([...oddities(), ...manyFiles(3000, 1000), ...again])
+    const [there, here] = [join(directory, 'split-there'), join(directory, 'split-here')]
+    await runJob({ kind: 'unpack', source: { path }, target: target('there'), splitFile: there })
+    await unpackHere({ source: { path }, target: target('here'), splitFile: here })
+    expect(treesDiffer(treeAt('there'), treeAt('here'))).toBeUndefined()
+    // What a later entry took the place of is in there.
+    expect(gunzipSync(readFileSync(there)).equals(gunzipSync(readFileSync(here)))).toBe(true)
+  })
+
+  it('are all closed when the record cannot be written', async () => {
+    const path = await tarFile(manyFiles(8000, 1000))
+    const splitFile = join(directory, 'not/there')
+    const job = runJob({ kind: 'unpack', source: { path }, target: target('files'), splitFile })
+    await expect(job).rejects.toMatchObject({ errno: 'ENOENT' })
+    expect(openBelow(directory)).toEqual([])
+  })
+
+  it('are all closed when the work is aborted', async () => {
+    const path = await tarFile(manyFiles(8000, 1000))
+    for (const after of [0, 1, 4]) {
+      const ended = new AbortController()
+      let told = 0
+      const onProgress = () => void (told++ === after && ended.abort(new Error('enough')))
+      const job = runJob(
+        { kind: 'unpack', source: { chunks: slowly(path) }, target: target(`files${after}`) },
+        { signal: ended.signal, onProgress },
+      )
+      await expect(job).rejects.toThrow('enough')
+      expect(openBelow(directory)).toEqual([])
+    }
+  })
+
+  it('are all closed on a full disk, whoever meets it', unless(noMounts), async () => {
+    const path = await tarFile(manyFiles(8000, 3000))
+    for (const size of ['1m', '3m', '5m', '8m', '9m', '11m', '13m', '15m']) {
+      const full = join(directory, `full-${size}`)
+      mkdirSync(full)
+      await run('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'layerstack-test', full])
+      try {
+        const job = runJob({ kind: 'unpack', source: { path }, target: target(`full-${size}/files`) })
+        await expect(job).rejects.toMatchObject({ code: 'NO_SPACE' })
+        expect(openBelow(full)).toEqual([])
+      } finally {
+        await run('umount', [full])
+      }
+    }
+  })
+})
+
+/** Names that come again long after; in `oddities` they do right behind, while somebody fills the first one. */
+const again: readonly Entry[] = [
+  { name: 'd0/f0', content: 'long after' },
+  { name: 'd1', content: 'a directory no more' },
+]
+
+/** The other thread takes these: they are not in the first chunk, which is copied, and few are waiting. */
+function* oddities(): Generator<Entry> {
+  yield { name: 'first', content: Buffer.alloc(1 << 20, 'first ') }
+  const owned = process.getuid?.() === 0 ? { uid: 12, gid: 34 } : {}
+  yield { name: 'set-id', mode: 0o6755, ...owned, content: 'set-id' }
+  yield { name: 'old', pax: { mtime: '-5000.25' }, content: 'before 1970' }
+  yield { name: 'fraction', pax: { mtime: '1600000000.123456789' }, content: 'nanoseconds' }
+  yield { name: 'far', pax: { mtime: '32503680000.000000001' }, content: 'more than 64 bits of nanoseconds' }
+  yield { name: 'read-only', mode: 0o400, content: 'read-only' }
+  yield { name: 'tagged', pax: { 'SCHILY.xattr.user.tag': 'value' }, content: 'with an xattr' }
+  yield { name: 'linked', content: 'by two names' }
+  yield { name: 'other', type: 'link', linkname: 'linked' }
+  yield { name: 'twice', content: 'once' }
+  yield { name: 'twice', content: 'again' }
+  yield* manyFiles(200, 1000)
+  yield { name: 'd0/f7', content: 'soon after' }
+}
+
+function target(name: string): UnpackJob['target'] {
+  const files = spec(name)
+  mkdirSync(files.root)
+  return { form: 'merged', files, lowers: [] }
+}
+
+function spec(name: string) {
+  const attributes = process.getuid?.() === 0 ? 'native' : 'override'
+  return { kind: 'host', root: join(directory, name), attributes } as const
+}
+
+function treeAt(name: string) {
+  using files = new HostFs(spec(name))
+  return treeOf(files, { times: (path) => path !== '/' })
+}
+
+let tars = 0
+async function tarFile(entries: Iterable<Entry>): Promise<string> {
+  const path = join(directory, `tar-${tars++}`)
+  writeFileSync(path, await tarOf(entries))
+  return path
+}
+
+/** For as long as it takes to be told of progress some times. */
+async function* slowly(path: string): AsyncGenerator<Buffer> {
+  const tar = readFileSync(path)
+  for (let at = 0; at < tar.length; at += 1 << 18, await sleep(10)) yield tar.subarray(at, at + (1 << 18))
+}
+
+/** What this process has open below a directory. */
+function openBelow(path: string): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const file = readlinkSync(`/proc/self/fd/${fd}`)
+      return file.startsWith(`${path}/`) ? [file] : []
+    } catch {
+      return []
+    }
+  })
+}
