@@ -4,7 +4,8 @@ import { diffParts, prepareDiff, type DiffSource } from '../tar/diff.js'
 import { LayerIntake, type LayerResult, type LayerSinks } from './layer-intake.js'
 import { OwnRecord } from './layer-record.js'
 import { inPace, type Pace } from './pace.js'
-import { GatheredRecord, RemoteRecord, type RecordEnd } from './record.js'
+import type { RecordEnd } from './record-notes.js'
+import { GatheredRecord, RemoteRecord } from './remote-record.js'
 
 /**
  * Reads what changed in a writable layer, once: its tar's digest, its tar-split, and with a target the new layer's files.

@@ -6,7 +6,7 @@ import { flattenedTree } from '../tar/flattened-tree.js'
 import { commitLayer } from './commit.js'
 import type { LayerResult, LayerSinks } from './layer-intake.js'
 import type { Pace } from './pace.js'
-import type { RecordEnd } from './record.js'
+import type { RecordEnd } from './record-notes.js'
 
 /**
  * Merges a stack of layers, lowest first, into one that stands alone. Failure and durability are as in an unpack. Progress

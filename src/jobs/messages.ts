@@ -3,7 +3,7 @@ import type { CommitJob } from './commit.js'
 import type { FlattenJob } from './flatten.js'
 import type { Job, JobResults } from './job.js'
 import type { PackedError } from './thread-error.js'
-import type { RecordEnd } from './record.js'
+import type { RecordEnd } from './record-notes.js'
 import type { UnpackJob } from './unpack.js'
 
 /** A job as it crosses to a worker: a stream becomes a port. */

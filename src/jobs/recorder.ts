@@ -7,7 +7,7 @@ import { closeRing, ringMemory } from './chunk-ring.js'
 import type { CommitJob } from './commit.js'
 import type { FlattenJob } from './flatten.js'
 import type { Job } from './job.js'
-import type { RecordEnd } from './record.js'
+import type { RecordEnd } from './record-notes.js'
 import type { UnpackJob } from './unpack.js'
 import { WorkerPool, type PooledWorker } from './worker-pool.js'
 

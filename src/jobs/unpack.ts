@@ -10,7 +10,8 @@ import { SLOT } from './chunk-ring.js'
 import { LayerIntake, type LayerResult, type LayerSinks } from './layer-intake.js'
 import { OwnRecord } from './layer-record.js'
 import type { Pace } from './pace.js'
-import { RemoteRecord, type RecordEnd } from './record.js'
+import type { RecordEnd } from './record-notes.js'
+import { RemoteRecord } from './remote-record.js'
 
 /**
  * Unpacks a layer's tar, plain or compressed. When the job is done, the files and the tar-split are durable and the
