@@ -1,9 +1,9 @@
-import { existsSync, realpathSync } from 'node:fs'
+import { realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { syncDirectory } from '../durable/sync-directory.js'
 import { loadChecksum } from './checksum.js'
 import { FileDevice } from './file-device.js'
 import { openGuard, type FileGuard } from './file-guard.js'
+import { makeStoreFile } from './store-file.js'
 import { CowStore } from './store.js'
 
 export interface SharedStoreOptions {
@@ -20,9 +20,6 @@ export interface SharedStore {
   close(): Promise<void>
 }
 
-/** A file without a superblock that is no larger may be one that a crash left when it was being made. */
-const HALF_MADE = 2 << 20
-
 interface Entry {
   users: number
   readonly opening: Promise<{ readonly store: CowStore; readonly guard: FileGuard | undefined }>
@@ -31,7 +28,7 @@ interface Entry {
 const entries = new Map<string, Entry>()
 const closing = new Map<string, Promise<void>>()
 
-/** Opens the store in a file; an empty or missing file becomes one. All who open it in this process have the same. */
+/** Opens the store in a file, which is made where it is missing. All who open it in this process have the same. */
 export async function openSharedStore(path: string, options: SharedStoreOptions = {}): Promise<SharedStore> {
   const { readOnly = false } = options
   const key = `${readOnly ? 'r' : 'w'}:${join(realpathSync(dirname(path)), basename(path))}`
@@ -56,11 +53,15 @@ async function open(path: string, { readOnly = false, cache }: SharedStoreOption
   const guard = readOnly ? undefined : await openGuard(`${path}.lock`)
   let device: FileDevice | undefined
   try {
-    const isNew = !existsSync(path)
+    if (guard !== undefined) await makeStoreFile(path, checksum, guard)
     device = new FileDevice(path, { readOnly })
-    if (isNew) await syncDirectory(dirname(path))
-    const mustExist = device.size > HALF_MADE
-    const store = CowStore.open(device, { checksum, cache, readOnly, guard: guard ?? NOBODY, mustExist })
+    const store = CowStore.open(device, {
+      checksum,
+      cache,
+      readOnly,
+      guard: guard ?? NOBODY,
+      mustExist: true,
+    })
     return { store, guard }
   } catch (error) {
     device?.close()

@@ -57,7 +57,8 @@ const CACHE = 32 << 20
 /** Changes are committed after this long at the latest, in ms; then others may change the store. */
 const LATEST_COMMIT = 1000
 const SLICE = 8
-const PATIENCE = 60_000
+/** How long to wait for others that change the store, in ms. */
+export const PATIENCE = 60_000
 const WAIT = 2
 const NEVER = new Int32Array(new SharedArrayBuffer(4))
 const VOLUME = 'L'
@@ -541,7 +542,7 @@ function rootDirectory(mode: number): Inode {
   }
 }
 
-function locked(name: string): StoreError {
+export function locked(name: string): StoreError {
   return new StoreError('STORE_LOCKED', `another process is changing ${name}`, {
     path: name,
     hint: 'wait until it is done, or end it',

@@ -80,7 +80,7 @@ const refused: readonly Case[] = [
   ['that is a directory', 'btrfs', 'STORE_FOREIGN', POOL, directory],
   ['of zeros', 'btrfs', 'STORE_CORRUPT', POOL, (path) => writeFileSync(path, Buffer.alloc(3 << 20))],
   ...[1, 20].map((size) => cut('btrfs', 'STORE_FOREIGN', POOL, size)),
-  ...[511, 512, 4096, 4097, 8191, 8192, 20_000].map((size) => cut('btrfs', 'STORE_CORRUPT', POOL, size)),
+  ...[0, 511, 512, 4096, 4097, 8191, 8192, 20_000].map((size) => cut('btrfs', 'STORE_CORRUPT', POOL, size)),
   ['of another version', 'devicemapper', 'STORE_FOREIGN', METADATA, superblock(40, 3)],
   ['with features of later', 'devicemapper', 'STORE_FOREIGN', METADATA, superblock(360, 1)],
   ['that is foreign', 'devicemapper', 'STORE_FOREIGN', METADATA, foreign],
@@ -156,6 +156,16 @@ describe('a file', () => {
     await driver.cleanup()
     expect(filesOf(root, METADATA, DATA)).toEqual(before)
     expect(await read(await open('devicemapper'), 'second', '/file')).toBe('first')
+  })
+
+  it('with the metadata of a pool, empty, is not made anew where there is data, though no device is known', async () => {
+    given('devicemapper')
+    truncateSync(join(root, METADATA))
+    rmSync(join(root, 'devicemapper/metadata'), { recursive: true })
+    const before = filesOf(root)
+    const lost = { code: 'STORE_CORRUPT', path: join(root, METADATA), hint: expect.any(String) }
+    await expect(open('devicemapper')).rejects.toMatchObject(lost)
+    expect(filesOf(root)).toEqual(before)
   })
 
   it.each(['base', 'deviceset-metadata', 'transaction-metadata'])(

@@ -1,4 +1,4 @@
-import { existsSync, realpathSync } from 'node:fs'
+import { existsSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BLOCK, type BlockDevice } from '../../cow/block.js'
@@ -190,7 +190,8 @@ export class ThinFiles {
     try {
       if (!readOnly) guard = await openGuard(lockFile)
       const reserve = new Reserve(reserveFile)
-      const mustExist = (): boolean => layout.names().length > 0
+      // Nothing is written to the data before the metadata is on disk.
+      const mustExist = (): boolean => layout.names().length > 0 || sizeOf(layout.dataFile) > 0
       const open = (path: string): BlockDevice => {
         const file = new FileDevice(path, { readOnly })
         files.push(file)
@@ -243,6 +244,10 @@ export class ThinFiles {
 function hasLayers(layout: DeviceMapperLayout): boolean {
   for (const { name, record } of layout.devices()) if (name !== BASE || record.initialized) return true
   return false
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
 }
 
 export function noDevice(deviceId: number, { metadataFile }: DeviceMapperLayout): StoreError {
