@@ -77,17 +77,8 @@ export function commit(edit: Edit, consume: boolean): Workload {
     about: `an image of a container that added ${edit.name}${consume ? '; the container is given up' : '; the container stays'}`,
     driver: (side) => commitHere(side, edit, consume),
     floors: {
-      'tar + sha256sum': (place) => ofDirectory(place, edit, 'commit', 'tar -cC "$1" . | sha256sum'),
-      ...(!consume && {
-        'tar + sha256sum + tar -x': (place) =>
-          ofDirectory(
-            place,
-            edit,
-            'commit',
-            'mkdir "$1.copy"; tar -cC "$1" . | tee >(sha256sum) | tar -xC "$1.copy"',
-            'rm -r "$1.copy"',
-          ),
-      }),
+      'tar + sha256sum': (place) => ofDirectory(place, edit, 'commit', TAR),
+      ...(consume ? consumeFloors(edit) : copyFloors(edit)),
     },
     peers: {
       docker: async (place) => {
@@ -110,6 +101,26 @@ export function commit(edit: Edit, consume: boolean): Workload {
         })
       },
     },
+  }
+}
+
+const TAR = 'tar -cC "$1" . | sha256sum'
+const COPY = 'mkdir "$1.copy"; tar -cC "$1" . | tee >(sha256sum) | tar -xC "$1.copy"'
+
+/** What the container wrote becomes a layer, so it has to be on disk. */
+function consumeFloors(edit: Edit): Workload['floors'] {
+  return {
+    'sync + tar + sha256sum': (place) =>
+      ofDirectory(place, edit, 'commit', `sync -f "$1"; ${TAR}`, { fresh: true }),
+  }
+}
+
+function copyFloors(edit: Edit): Workload['floors'] {
+  const undo = 'rm -r "$1.copy"'
+  return {
+    'tar + sha256sum + tar -x': (place) => ofDirectory(place, edit, 'commit', COPY, { undo, unsynced: true }),
+    'tar + sha256sum + tar -x + sync': (place) =>
+      ofDirectory(place, edit, 'commit', `${COPY}; sync -f "$1"`, { undo }),
   }
 }
 
@@ -171,21 +182,36 @@ function tarFile({ directory }: Place, files: InputTree): Promise<string> {
   return writeTar(join(directory, 'below.tar'), tarOf(files))
 }
 
+interface OfDirectory {
+  /** Takes away what the line made. */
+  readonly undo?: string
+  /** It makes what is not on disk then: how long a sync takes is told beside. */
+  readonly unsynced?: boolean
+  /** The files are written anew each time, and are not on disk yet. */
+  readonly fresh?: boolean
+}
+
 /** A line of shell on a directory of files, `$1`. */
 async function ofDirectory(
   { directory }: Place,
   { files }: Edit,
   phase: string,
   line: string,
-  undo = ':',
+  { undo, unsynced = false, fresh = false }: OfDirectory = {},
 ): Promise<Task> {
   const tree = join(directory, 'tree')
-  await mkdir(tree)
-  await writeTree(tree, files)
+  const make = async (): Promise<void> => {
+    await mkdir(tree)
+    await writeTree(tree, files)
+  }
+  await make()
   return task(async (clock) => {
     await clock.phase(phase, () => shell(line, tree))
-    if (undo !== ':') await clock.aside('sync', () => syncDisk(directory))
-    await shell(undo, tree)
+    if (unsynced) await clock.aside('sync', () => syncDisk(directory))
+    if (undo !== undefined) await shell(undo, tree)
+    if (!fresh) return
+    await shell('rm -r "$1"', tree)
+    await make()
   })
 }
 
