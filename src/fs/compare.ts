@@ -63,7 +63,9 @@ export function* added(fs: RawFs, path: ByteString, kind: 'add' | 'modify'): Com
 export function* compareObjects(upper: RawFs, lower: RawFs, path: ByteString): Comparison {
   const [stat, below] = [upper.lstat(path), lower.lstat(path)]
   if (stat.type !== 'directory') {
-    if (yield* objectsDiffer(upper, lower, path, stat, below)) yield { kind: 'modify', path, stat }
+    const differ =
+      objectsDiffer(upper, lower, path, stat, below) ?? (yield* contentsDiffer(upper, lower, path))
+    if (differ) yield { kind: 'modify', path, stat }
     return
   }
   if (below.type !== 'directory') {
@@ -87,13 +89,14 @@ export function* withContents(directory: TreeChange, differs: boolean, contents:
   }
 }
 
-function* objectsDiffer(
+/** `undefined` where only the contents tell. */
+function objectsDiffer(
   upper: RawFs,
   lower: RawFs,
   path: ByteString,
   stat: RawStat,
   below: RawStat,
-): Generator<undefined, boolean, void> {
+): boolean | undefined {
   if (stat.dev === below.dev && stat.ino === below.ino) return false
   const related = upper.lineage !== undefined && upper.lineage === lower.lineage
   if (related && stat.ino === below.ino && stat.ctimeNs === below.ctimeNs) return false
@@ -101,11 +104,11 @@ function* objectsDiffer(
   if (attributesDiffer(upper, lower, path, stat, below)) return true
   if (stat.type === 'symlink' && upper.readlink(path) !== lower.readlink(path)) return true
   if (stat.mtimeNs === below.mtimeNs) {
-    return related && stat.type === 'file' && (yield* contentsDiffer(upper, lower, path))
+    return related && stat.type === 'file' ? undefined : false
   }
   const coarse = stat.mtimeNs % SECOND === 0n || below.mtimeNs % SECOND === 0n
   if (!coarse || stat.mtimeNs / SECOND !== below.mtimeNs / SECOND) return true
-  return stat.type === 'file' && (yield* contentsDiffer(upper, lower, path))
+  return stat.type === 'file' ? undefined : false
 }
 
 export function attributesDiffer(
