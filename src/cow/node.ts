@@ -23,17 +23,15 @@ interface Items {
   readonly keys: ByteString[]
   readonly values: Value[]
   readonly children: Pointer[]
-  /** The block that values which are not in memory of their own are in, as latin1. */
-  readonly block: string
+  /** What values that are not in memory of their own are in: the node's block as it is on disk. */
+  readonly block: Buffer
 }
 
-/**
- * A value; or where it is in the node's block, times `PLACE`, and its length. A Buffer weighs more than most values, and a
- * string is in one piece with all that the heap holds, where thousands of small Buffers are scattered.
- */
+/** A value; or where it is in the node's block, times `PLACE`, and its length: a Buffer weighs more than most values. */
 type Value = Buffer | number
 
 const PLACE = 2 * BLOCK
+const NOTHING = Buffer.alloc(0)
 
 /** A node in memory: keys ascending, and beside each its value, or above the leaves its child. */
 export class Node implements Pointer {
@@ -48,7 +46,7 @@ export class Node implements Pointer {
   dirty = false
   /** Of a leaf. */
   #values: Value[]
-  #block: string
+  #block: Buffer
 
   constructor(level: number, place: Pointer, items?: Items) {
     this.level = level
@@ -57,7 +55,7 @@ export class Node implements Pointer {
     this.keys = items?.keys ?? []
     this.children = items?.children ?? []
     this.#values = items?.values ?? []
-    this.#block = items?.block ?? ''
+    this.#block = items?.block ?? NOTHING
     this.size = 0
     for (let at = 0; at < this.keys.length; at++) this.size += this.itemSize(at)
   }
@@ -77,7 +75,7 @@ export class Node implements Pointer {
     const value = this.#values[at] as Value
     if (typeof value !== 'number') return value
     const start = Math.floor(value / PLACE)
-    return Buffer.from(this.#block.slice(start, start + (value % PLACE)), 'latin1')
+    return this.#block.subarray(start, start + (value % PLACE))
   }
 
   setValue(at: number, value: Buffer): void {
@@ -168,7 +166,7 @@ export class Node implements Pointer {
     block.writeBigUInt64LE(checksum(block.subarray(8)), 0)
     if (this.level > 0) return
     this.#values = values
-    this.#block = block.toString('latin1', 0, at)
+    this.#block = copyOf(block, at)
   }
 
   #sizeFrom(from: number): number {
@@ -207,8 +205,14 @@ export function decodeNode(block: Buffer, place: Pointer, checksum: Checksum): N
     keys,
     values,
     children,
-    block: level > 0 ? '' : block.toString('latin1', 0, at),
+    block: level > 0 ? NOTHING : copyOf(block, at),
   })
+}
+
+function copyOf(block: Buffer, length: number): Buffer {
+  const copy = Buffer.allocUnsafeSlow(length)
+  copy.set(block.subarray(0, length))
+  return copy
 }
 
 export function writePointer(buffer: Buffer, at: number, { address, generation }: Pointer): number {
