@@ -32,8 +32,6 @@ export async function* assemble(splitFile: string, contents: RawFs): AsyncGenera
   let used = 0
   for await (const entry of readTarSplit(splitFile)) {
     for await (const bytes of bytesOf(entry, contents, crc, scratch)) {
-      const turn = breath()
-      if (turn !== undefined) await turn
       for (let at = 0; at < bytes.length;) {
         const piece = bytes.subarray(at, at + CHUNK - used)
         chunk.set(piece, used)
@@ -150,6 +148,9 @@ async function* checkedContent(
 }
 
 async function readSome(file: RawFile, buffer: Buffer, position: number): Promise<number> {
+  // Other threads cannot read it, so this one's event loop would never come round.
+  const turn = file.fd === undefined ? breath() : undefined
+  if (turn !== undefined) await turn
   if (file.fd === undefined || buffer.length <= SMALL) return file.read(buffer, position)
   return (await read(file.fd, buffer, 0, buffer.length, position)).bytesRead
 }
