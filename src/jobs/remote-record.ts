@@ -19,7 +19,7 @@ import { countOf, fillFiles, FileTaker } from './taken-files.js'
 import { unpackError } from './thread-error.js'
 
 /** To tell another thread something that sleeps takes a tenth of a millisecond on a virtual machine. */
-const TOGETHER = 4
+const TOGETHER = 2
 /** So many files are open at a time, for the other thread to fill. */
 const MOST_FILES = 512
 
