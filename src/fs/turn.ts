@@ -15,13 +15,7 @@ export class Turn {
   async run<T>(work: () => T | Promise<T>): Promise<T> {
     const paced = (): T | Promise<T> => breath()?.then(work) ?? work()
     const result = this.#last === undefined ? paced() : this.#last.then(paced, paced)
-    if (!(result instanceof Promise)) return result
-    const forget = () => {
-      if (this.#last === result) this.#last = undefined
-    }
-    this.#last = result
-    result.then(forget, forget)
-    return result
+    return result instanceof Promise ? this.#queue(result) : result
   }
 
   /** For what pauses on its way: it begins after those that wait for `next` already. */
@@ -31,7 +25,17 @@ export class Turn {
 
   /** What a call that makes no pause waits for before it begins, if it has to. */
   next(): Promise<unknown> | undefined {
-    return this.#last === undefined ? breath() : this.#last.then(breath, breath)
+    // What comes after it waits for the same promise, and so begins later, however long that one takes.
+    return this.#last === undefined ? breath() : this.#queue(this.#last.then(breath, breath))
+  }
+
+  #queue<T>(result: Promise<T>): Promise<T> {
+    const forget = () => {
+      if (this.#last === result) this.#last = undefined
+    }
+    this.#last = result
+    result.then(forget, forget)
+    return result
   }
 }
 

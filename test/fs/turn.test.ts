@@ -9,6 +9,7 @@ import { ModelFs } from '#layerstack/fs/model-fs.js'
 import type { RawDirent } from '#layerstack/fs/raw-fs.js'
 import { removing } from '#layerstack/fs/remove-tree.js'
 import { layerFs } from '#layerstack/fs/rooted-fs.js'
+import { breath, Turn } from '#layerstack/fs/turn.js'
 import { loopTurns } from '../support/loop-turns.js'
 import { noMounts, unless } from '../support/needs.js'
 
@@ -102,6 +103,24 @@ describe('a call on a whole tree', () => {
     expect([before.length, empty, after]).toEqual([2 * DIRECTORIES, [], ['tree']])
   })
 
+  it('begins after those that wait already, and are to wait longer for the event loop', async () => {
+    const turn = new Turn()
+    const order: string[] = []
+    const call = async (name: string) => {
+      await turn.next()
+      order.push(name)
+    }
+    breath()
+    await Promise.all([
+      turn.pausing(async () => pass(20)),
+      call('first'),
+      call('second'),
+      turn.pausing(async () => order.push('a whole tree')),
+      call('last'),
+    ])
+    expect(order).toEqual(['first', 'second', 'a whole tree', 'last'])
+  })
+
   it('does not mind what others remove in between', () => {
     const raw = new ModelFs()
     for (const path of ['tree', 'tree/a', 'tree/b', 'tree/c']) raw.mkdir(bytes(path), 0o755)
@@ -126,8 +145,8 @@ class SlowFs extends ModelFs {
   }
 }
 
-function pass(): void {
-  for (const end = performance.now() + 1; performance.now() < end;);
+function pass(ms = 1): void {
+  for (const end = performance.now() + ms; performance.now() < end;);
 }
 
 describe('a large file of a lower layer', () => {
