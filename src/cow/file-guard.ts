@@ -2,7 +2,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { Lock } from '../durable/lock.js'
 import { tryFlock, unlockFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
-import type { Guard } from './store.js'
+import type { Guard } from './guard.js'
 
 export interface FileGuard extends Guard {
   close(): Promise<void>

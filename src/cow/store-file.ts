@@ -1,12 +1,10 @@
 import { existsSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { syncDirectory } from '../durable/sync-directory.js'
 import type { Checksum } from './checksum.js'
 import { FileDevice } from './file-device.js'
-import { CowStore, locked, PATIENCE, type Guard } from './store.js'
-
-const WAIT = 2
+import { acquireGuard, type Guard } from './guard.js'
+import { CowStore, locked } from './store.js'
 
 /**
  * Makes the file of an empty store where there is none, as one of several processes that may want that. Whatever the
@@ -15,7 +13,7 @@ const WAIT = 2
  */
 export async function makeStoreFile(path: string, checksum: Checksum, guard: Guard): Promise<void> {
   if (existsSync(path)) return
-  await acquire(guard, path)
+  if (!(await acquireGuard(guard))) throw locked(path)
   try {
     if (existsSync(path)) return
     const draft = `${path}.new`
@@ -30,16 +28,5 @@ export async function makeStoreFile(path: string, checksum: Checksum, guard: Gua
     await syncDirectory(dirname(path))
   } finally {
     guard.release()
-  }
-}
-
-async function acquire(guard: Guard, path: string): Promise<void> {
-  const end = Date.now() + PATIENCE
-  while (!guard.tryAcquire()) {
-    if (Date.now() >= end) {
-      guard.forgo()
-      throw locked(path)
-    }
-    await sleep(WAIT)
   }
 }

@@ -7,6 +7,7 @@ import { BLOCK, type BlockDevice } from './block.js'
 import type { Checksum } from './checksum.js'
 import { now } from './clock.js'
 import { DamagedBlock } from './damage.js'
+import { PATIENCE, WAIT, type Guard } from './guard.js'
 import type { Inode } from './inode.js'
 import { u48 } from './key.js'
 import { NO_NODE } from './node.js'
@@ -21,15 +22,6 @@ import {
 } from './superblock.js'
 import { Tree, type Ground } from './tree.js'
 import { decodeRecord, encodeRecord, ROOT_INODE, Volume, type VolumeRecord } from './volume.js'
-
-/** Keeps other processes from changing the store. */
-export interface Guard {
-  /** Whether nobody else may, from now on until `release`. Not asked again before that. */
-  tryAcquire(): boolean
-  release(): void
-  /** Nobody waits for it any more. */
-  forgo(): void
-}
 
 export interface StoreOptions {
   readonly checksum: Checksum
@@ -57,9 +49,6 @@ const CACHE = 32 << 20
 /** Changes are committed after this long at the latest, in ms; then others may change the store. */
 const LATEST_COMMIT = 1000
 const SLICE = 8
-/** How long to wait for others that change the store, in ms. */
-export const PATIENCE = 60_000
-const WAIT = 2
 const NEVER = new Int32Array(new SharedArrayBuffer(4))
 const VOLUME = 'L'
 const REMOVED = 'R'

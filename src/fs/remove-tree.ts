@@ -27,7 +27,7 @@ export function* removing(
 }
 
 /** Undefined where another one removed it first. */
-function gone<T>(call: () => T): T | undefined {
+export function gone<T>(call: () => T): T | undefined {
   try {
     return call()
   } catch (error) {

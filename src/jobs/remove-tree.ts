@@ -1,5 +1,6 @@
 import { chmodSync, lstatSync, readdirSync, renameSync, rmdirSync, unlinkSync, type Dirent } from 'node:fs'
 import { isErrno, storeError } from '../errors.js'
+import { gone } from '../fs/remove-tree.js'
 import type { Pace } from './pace.js'
 
 /**
@@ -90,16 +91,6 @@ function entriesOf(directory: Buffer): Dirent<Buffer>[] {
     // Its owner may be kept out too, as by the mode 000 of a kernel's work directory.
     chmodSync(directory, 0o700)
     return read()
-  }
-}
-
-/** Undefined where another one removed it first. */
-function gone<T>(call: () => T): T | undefined {
-  try {
-    return call()
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined
-    throw error
   }
 }
 

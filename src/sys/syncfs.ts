@@ -1,6 +1,5 @@
-import { closeSync } from 'node:fs'
 import { checked, systemError } from './errno.js'
-import { openDirectory } from './ioctl.js'
+import { holdingDirectory } from './ioctl.js'
 import { bind, bindAsync, type HostPath } from './libc.js'
 
 const PROTOTYPE = 'int syncfs(int fd)'
@@ -18,11 +17,6 @@ export async function syncfsElsewhere(fd: number): Promise<void> {
 }
 
 /** The same for the file system that a directory is on. */
-export async function syncFileSystemOf(path: HostPath): Promise<void> {
-  const fd = openDirectory(path)
-  try {
-    await syncfsElsewhere(fd)
-  } finally {
-    closeSync(fd)
-  }
+export function syncFileSystemOf(path: HostPath): Promise<void> {
+  return holdingDirectory(path, syncfsElsewhere)
 }

@@ -1,6 +1,6 @@
 import type { BlockDevice } from '../cow/block.js'
 import { BLOCK } from '../cow/block.js'
-import type { Guard } from '../cow/store.js'
+import type { Guard } from '../cow/guard.js'
 import { systemError } from '../sys/errno.js'
 import { STAMP } from './format.js'
 import { ThinMetadata, type PoolGeometry } from './thin-metadata.js'

@@ -1,10 +1,9 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { treeOf, treesDiffer } from '#layerstack/conformance/tree.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
+import { treesDiffer } from '#layerstack/conformance/tree.js'
 import { SLOT } from '#layerstack/jobs/chunk-ring.js'
 import { commitLayer, type CommitJob } from '#layerstack/jobs/commit.js'
 import { unpackHere } from '#layerstack/jobs/here.js'
@@ -12,6 +11,7 @@ import { Slices } from '#layerstack/jobs/pace.js'
 import { runJob } from '#layerstack/jobs/run-job.js'
 import type { UnpackJob } from '#layerstack/jobs/unpack.js'
 import { manyFiles, tarOf, type Entry } from './tars.js'
+import { targetAt, treeAt } from './trees.js'
 
 const MIB = 1 << 20
 let directory: string
@@ -74,7 +74,7 @@ describe('the record of a commit of many files, made by a second thread', () => 
     const result = await runJob({ kind: 'commit', ...job })
     expect(result).toEqual(await commitLayer({ source, splitFile: here }, new Slices()))
     expect(linesOf(there)).toEqual(linesOf(here))
-    expect(treesDiffer(treeAt('copy'), treeAt('upper'))).toBeUndefined()
+    expect(treesDiffer(treeAt(join(directory, 'copy')), treeAt(join(directory, 'upper')))).toBeUndefined()
   })
 
   it('fails the commit when it cannot be written', async () => {
@@ -105,19 +105,7 @@ async function recordOf(where: 'here' | 'there', tar: Buffer, source?: UnpackJob
 }
 
 function target(name: string): UnpackJob['target'] {
-  const files = spec(name)
-  mkdirSync(files.root)
-  return { form: 'merged', files, lowers: [] }
-}
-
-function spec(name: string) {
-  const attributes = process.getuid?.() === 0 ? 'native' : 'override'
-  return { kind: 'host', root: join(directory, name), attributes } as const
-}
-
-function treeAt(name: string) {
-  using files = new HostFs(spec(name))
-  return treeOf(files, { times: (path) => path !== '/' })
+  return targetAt(join(directory, name))
 }
 
 async function* cut(bytes: Buffer): AsyncGenerator<Buffer> {

@@ -1,25 +1,18 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { treeOf, treesDiffer } from '#layerstack/conformance/tree.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
+import { treesDiffer } from '#layerstack/conformance/tree.js'
 import { unpackHere } from '#layerstack/jobs/here.js'
 import { runJob } from '#layerstack/jobs/run-job.js'
 import type { UnpackJob } from '#layerstack/jobs/unpack.js'
 import { noMounts, unless } from '../support/needs.js'
+import { openFiles } from '../support/open-files.js'
 import { run } from '../support/program.js'
 import { manyFiles, tarOf, type Entry } from './tars.js'
+import { targetAt, treeAt } from './trees.js'
 
 let directory: string
 beforeEach(() => {
@@ -35,7 +28,7 @@ describe('the files of a large layer, of which a second thread fills some', () =
     const [there, here] = [join(directory, 'split-there'), join(directory, 'split-here')]
     await runJob({ kind: 'unpack', source: { path }, target: target('there'), splitFile: there })
     await unpackHere({ source: { path }, target: target('here'), splitFile: here })
-    expect(treesDiffer(treeAt('there'), treeAt('here'))).toBeUndefined()
+    expect(treesDiffer(treeAt(join(directory, 'there')), treeAt(join(directory, 'here')))).toBeUndefined()
     // What a later entry took the place of is in there.
     expect(gunzipSync(readFileSync(there)).equals(gunzipSync(readFileSync(here)))).toBe(true)
   })
@@ -105,19 +98,7 @@ function* oddities(): Generator<Entry> {
 }
 
 function target(name: string): UnpackJob['target'] {
-  const files = spec(name)
-  mkdirSync(files.root)
-  return { form: 'merged', files, lowers: [] }
-}
-
-function spec(name: string) {
-  const attributes = process.getuid?.() === 0 ? 'native' : 'override'
-  return { kind: 'host', root: join(directory, name), attributes } as const
-}
-
-function treeAt(name: string) {
-  using files = new HostFs(spec(name))
-  return treeOf(files, { times: (path) => path !== '/' })
+  return targetAt(join(directory, name))
 }
 
 let tars = 0
@@ -135,12 +116,5 @@ async function* slowly(path: string): AsyncGenerator<Buffer> {
 
 /** What this process has open below a directory. */
 function openBelow(path: string): string[] {
-  return readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      const file = readlinkSync(`/proc/self/fd/${fd}`)
-      return file.startsWith(`${path}/`) ? [file] : []
-    } catch {
-      return []
-    }
-  })
+  return openFiles().filter((file) => file.startsWith(`${path}/`))
 }

@@ -1,10 +1,11 @@
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WriteBack } from '#layerstack/jobs/write-back.js'
 import { syncfsElsewhere } from '#layerstack/sys/syncfs.js'
 import { noCalls, unless } from '../support/needs.js'
+import { openFiles } from '../support/open-files.js'
 
 const MIB = 1 << 20
 let directory: string
@@ -31,14 +32,5 @@ describe('writing back what is being made', () => {
 })
 
 function openHere(): number {
-  return readdirSync('/proc/self/fd').filter((fd) => linkOf(`/proc/self/fd/${fd}`) === directory).length
-}
-
-/** The descriptor that lists them is gone by now. */
-function linkOf(path: string): string | undefined {
-  try {
-    return readlinkSync(path)
-  } catch {
-    return undefined
-  }
+  return openFiles().filter((path) => path === directory).length
 }

@@ -1,10 +1,10 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { BLOCK, type BlockDevice } from '../../cow/block.js'
 import { loadChecksum, type Checksum } from '../../cow/checksum.js'
 import { FileDevice } from '../../cow/file-device.js'
 import { openGuard, type FileGuard } from '../../cow/file-guard.js'
+import { acquireGuard } from '../../cow/guard.js'
 import { CowStore } from '../../cow/store.js'
 import { findSuperblock } from '../../cow/superblock.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
@@ -17,9 +17,6 @@ import { BASE, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
 
 /** For others of this process, in ms: as long as it takes. */
 const FOREVER = 1 << 30
-/** For other processes, in ms. */
-const PATIENCE = 60_000
-const WAIT = 2
 /** Others are let in after this long at the latest, in ms. */
 const LONGEST_HOLD = 1000
 /** Of the cache; the open devices have the rest, each the same. */
@@ -221,15 +218,8 @@ export class ThinFiles {
   }
 
   async #acquire(pool: ThinPool): Promise<void> {
-    const end = Date.now() + PATIENCE
     this.#letOthersIn(pool)
-    while (!pool.tryAcquire()) {
-      if (Date.now() >= end) {
-        pool.forgo()
-        throw locked(this.#settings.lockFile)
-      }
-      await sleep(WAIT)
-    }
+    if (!(await acquireGuard(pool))) throw locked(this.#settings.lockFile)
   }
 
   /** The devices of one process could take turns without end. */
