@@ -78,9 +78,15 @@ export class VolumeFs implements RawFs {
   }
 
   lstat(path: ByteString): RawStat {
+    const stat = this.find(path)
+    if (stat === undefined) throw failure('ENOENT', 'lstat', path)
+    return stat
+  }
+
+  find(path: ByteString): RawStat | undefined {
     return this.#read(() => {
-      const { inode } = this.#entry('lstat', path)
-      return this.statOf(inode, this.inode(inode))
+      const entry = this.#find('lstat', path)
+      return entry && this.statOf(entry.inode, this.inode(entry.inode))
     })
   }
 

@@ -1,6 +1,6 @@
 import { compareBytes, joinBytes, type ByteString } from './bytes.js'
 import { added, attributesDiffer, compareObjects, withContents, type Comparison } from './compare.js'
-import type { RawFs, RawStat } from './raw-fs.js'
+import type { RawFs } from './raw-fs.js'
 
 /** The inodes that two trees with shared parts do not have in common, and the way to them. */
 export interface WrittenInodes {
@@ -34,7 +34,7 @@ function* within(
   for (const name of [...names].toSorted(compareBytes)) {
     yield
     const path = joinBytes(directory, name)
-    const [stat, below] = [statOf(upper, path), statOf(lower, path)]
+    const [stat, below] = [upper.find(path), lower.find(path)]
     if (stat === undefined) {
       if (below !== undefined) yield { kind: 'delete', path }
     } else if (below === undefined) yield* added(upper, path, 'add')
@@ -51,13 +51,4 @@ function* within(
 
 function namesOf(fs: RawFs, directory: ByteString): Set<ByteString> {
   return new Set(fs.readdir(directory).map(({ name }) => name))
-}
-
-function statOf(fs: RawFs, path: ByteString): RawStat | undefined {
-  try {
-    return fs.lstat(path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
 }

@@ -72,7 +72,7 @@ export class CopyUp {
     if (isMetacopy(fs, path, stat)) throw failure('EPERM', 'open', path)
     const name = this.#workspace.next()
     const to = this.#workspace.leavingTimes(() => this.#make(name, stat.mode))
-    const from = fs.open(path, constants.O_RDONLY)
+    const from = fs.openSeen(path)
     let isPlaced = false
     return {
       from,
@@ -113,7 +113,7 @@ export class CopyUp {
     const to = this.#make(name, stat.mode)
     try {
       if (size === 0) return
-      const from = fs.open(path, constants.O_RDONLY)
+      const from = fs.openSeen(path)
       try {
         copyContent(from, to, size, stat)
       } finally {

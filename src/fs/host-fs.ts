@@ -73,6 +73,13 @@ export class HostFs implements RawFs {
     return this.#at('lstat', path, (host) => this.#stat(host, path))
   }
 
+  find(path: ByteString): RawStat | undefined {
+    return this.#at('lstat', path, (host) => {
+      const stat = lstatSync(host, { bigint: true, throwIfNoEntry: false })
+      return stat && this.#seen(host, path, rawStat(stat))
+    })
+  }
+
   readdir(path: ByteString): RawDirent[] {
     return this.#at('scandir', path, (host) =>
       readDirectory(host, (directory) => this.#entries(directory, path)),
@@ -92,20 +99,13 @@ export class HostFs implements RawFs {
   }
 
   open(path: ByteString, flags: number, mode = 0o666): RawFile {
-    if ((flags & O_ACCMODE) !== O_RDONLY || (flags & (O_CREAT | O_TRUNC)) !== 0) this.#mayWrite('open', path)
-    return this.#at('open', path, (host) => {
-      const fd = this.#openFile(host, path, flags, mode)
-      return new HostFile(fd, path, (flags & O_APPEND) !== 0, this.#attributes)
-    })
+    return this.#open(path, flags, (host) => this.#openFile(host, path, flags, mode))
   }
 
-  openSeen(path: ByteString): RawFile {
+  openSeen(path: ByteString, flags = O_RDONLY): RawFile {
     // Others may have swapped it meanwhile.
-    if (this.spec.shared === true) return this.open(path, O_RDONLY)
-    return this.#at('open', path, (host) => {
-      const fd = openSync(host as string, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-      return new HostFile(fd, path, false, this.#attributes)
-    })
+    if (this.spec.shared === true) return this.open(path, flags)
+    return this.#open(path, flags, (host) => openSync(host as string, flags | O_NOFOLLOW | O_NONBLOCK))
   }
 
   /**
@@ -322,6 +322,14 @@ export class HostFs implements RawFs {
       if (type !== 'file') return { name, type }
       const host = hostPathOf(directory, name)
       return { name, type: attributes.typeOf({ path: joinBytes(path, name), host }) }
+    })
+  }
+
+  #open(path: ByteString, flags: number, openHost: (host: HostPath) => number): RawFile {
+    if ((flags & O_ACCMODE) !== O_RDONLY || (flags & (O_CREAT | O_TRUNC)) !== 0) this.#mayWrite('open', path)
+    return this.#at('open', path, (host) => {
+      const append = (flags & O_APPEND) !== 0
+      return new HostFile(openHost(host), path, append, this.#attributes)
     })
   }
 

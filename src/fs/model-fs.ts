@@ -47,6 +47,11 @@ export class ModelFs implements RawFs {
     return this.#statOf(this.#node('lstat', path))
   }
 
+  find(path: ByteString): RawStat | undefined {
+    const node = this.#find('lstat', path)
+    return node && this.#statOf(node)
+  }
+
   readdir(path: ByteString): RawDirent[] {
     const entries: RawDirent[] = []
     for (const [name, node] of this.#directory('scandir', path).children) {

@@ -22,6 +22,8 @@ export interface RawFs {
   readonly readOnly: boolean
 
   lstat(path: ByteString): RawStat
+  /** As `lstat`, but `undefined` where a directory that is there has no such name: an error costs as much as ten calls. */
+  find(path: ByteString): RawStat | undefined
   /** In no particular order, without `.` and `..`. */
   readdir(path: ByteString): RawDirent[]
   readlink(path: ByteString): ByteString
@@ -31,8 +33,8 @@ export interface RawFs {
    * a symlink is `ELOOP`, a directory opened for writing `EISDIR`.
    */
   open(path: ByteString, flags: number, mode?: number): RawFile
-  /** As `open` for reading, of what `lstat` just told to be a regular file: for work on whole trees, which saves a look. */
-  openSeen?(path: ByteString): RawFile
+  /** As `open`, for reading unless `flags` say otherwise, of what is known to be a regular file: saves a look. */
+  openSeen?(path: ByteString, flags?: number): RawFile
   /** Permission bits are set as given, whatever the umask, here and in `open` and `mknod`. */
   mkdir(path: ByteString, mode: number): void
   rmdir(path: ByteString): void

@@ -1,6 +1,6 @@
 import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
-import { bytesToHost, joinBytes, parentOf, toBytes, type ByteString, type PathLike } from './bytes.js'
+import { baseOf, bytesToHost, joinBytes, parentOf, toBytes, type ByteString, type PathLike } from './bytes.js'
 import type { RawFs, RawStat } from './raw-fs.js'
 
 const MAX_LINKS = 40
@@ -64,8 +64,9 @@ function resolvePlain(fs: RawFs, text: ByteString, follow: boolean): Resolved | 
   const path = (text.startsWith('/') ? text.slice(1) : text) as ByteString
   if (/(^|\/)(\.\.?)?(\/|$)/.test(path)) return undefined
   try {
-    const stat = fs.lstat(path)
-    return stat.type === 'symlink' && follow ? undefined : { path, stat }
+    const stat = fs.find(path)
+    if (stat === undefined && baseOf(path).length > NAME_MAX) return undefined
+    return stat?.type === 'symlink' && follow ? undefined : { path, stat }
   } catch (error) {
     if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error
     return undefined
@@ -116,7 +117,7 @@ class Resolution {
   #enter(name: ByteString, followsLast: boolean): void {
     if (name.length > NAME_MAX) throw this.#error('ENAMETOOLONG')
     const path = joinBytes(this.#path, name)
-    const stat = lstatOrNothing(this.#fs, path)
+    const stat = this.#fs.find(path)
     // A slash behind a symlink is a component, too, if only an empty one.
     if (stat?.type === 'symlink' && (followsLast || this.#rest.length > 0)) return this.#follow(path)
     this.#path = path
@@ -133,14 +134,5 @@ class Resolution {
 
   #error(code: string): NodeJS.ErrnoException {
     return systemError(code, this.#syscall, bytesToHost(this.#text))
-  }
-}
-
-function lstatOrNothing(fs: RawFs, path: ByteString): RawStat | undefined {
-  try {
-    return fs.lstat(path)
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined
-    throw error
   }
 }

@@ -124,9 +124,9 @@ class RootedFs implements LayerFs {
     if ((bits & O_DIRECTORY) !== 0 && stat?.type !== 'directory') throw this.#error('ENOTDIR', 'open', path)
     if ((bits & WRITES) !== 0 && (bits & O_TRUNC) === 0) await this.#prepare('open', path, found)
     const plain = bits & ~(O_NOFOLLOW | O_DIRECTORY)
-    const file = this.#do('open', path, () =>
-      this.raw.open(found.path, plain, mode & ~process.umask() & 0o7777),
-    )
+    // Asking for the umask takes two system calls.
+    const made = created ? mode & ~process.umask() & 0o7777 : mode
+    const file = this.#do('open', path, () => this.raw.open(found.path, plain, made))
     return new FileHandle(file, (bits & O_APPEND) !== 0)
   }
 

@@ -62,10 +62,12 @@ export class UnionFs implements RawFs {
   }
 
   lstat(path: ByteString): RawStat {
-    const { type, fs } = this.#lookup.require('lstat', path)
-    const stat = fs.lstat(path)
-    if (type !== 'directory' || !isMerged(this.#lookup.dir('lstat', path))) return stat
-    return { ...stat, nlink: 1 }
+    return this.#stat(this.#lookup.require('lstat', path), path)
+  }
+
+  find(path: ByteString): RawStat | undefined {
+    const place = this.#lookup.find('lstat', path)
+    return place && this.#stat(place, path)
   }
 
   readdir(path: ByteString): RawDirent[] {
@@ -91,7 +93,7 @@ export class UnionFs implements RawFs {
     if ((flags & (O_WRONLY | O_RDWR | O_TRUNC)) === 0) return this.#openForReading(place, path, flags)
     const { upper, copyUp } = this.#forWriting('open', path)
     const isOurs = copyUp.lift('open', path, (flags & O_TRUNC) === 0 ? Infinity : 0)
-    const file = upper.open(path, flags & ~O_CREAT)
+    const file = upper.openSeen(path, flags & ~O_CREAT)
     return isOurs ? file : this.#checked(upper, path, file)
   }
 
@@ -191,6 +193,12 @@ export class UnionFs implements RawFs {
     this.#lookup.cache.clear()
   }
 
+  #stat({ type, fs }: Place, path: ByteString): RawStat {
+    const stat = fs.lstat(path)
+    if (type !== 'directory' || !isMerged(this.#lookup.dir('lstat', path))) return stat
+    return { ...stat, nlink: 1 }
+  }
+
   #writingTo(upper: HostFs): Writing {
     const workspace = new Workspace(upper, this.spec.work)
     const copyUp = new CopyUp(this.#lookup, upper, workspace, {
@@ -224,7 +232,7 @@ export class UnionFs implements RawFs {
   }
 
   #openForReading({ fs, inUpper }: Place, path: ByteString, flags: number): RawFile {
-    const file = this.#checked(fs, path, fs.open(path, flags & ~O_CREAT))
+    const file = this.#checked(fs, path, fs.openSeen(path, flags & ~O_CREAT))
     if (inUpper) return file
     return this.#lowerFiles.add(path, file, (at) => this.#lift('open', at))
   }

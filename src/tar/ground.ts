@@ -50,7 +50,7 @@ export const IMPLIED = { mode: 0o755, uid: 0, gid: 0, atimeNs: 0n, mtimeNs: 0n }
 
 export function statOrNothing(fs: RawFs, path: ByteString): RawStat | undefined {
   try {
-    return fs.lstat(path)
+    return fs.find(path)
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
     throw error
