@@ -27,8 +27,20 @@ import { workloads } from './workloads.js'
 
 type Thoroughness = Omit<Effort, 'patience'> & { readonly minutes: number }
 
-const FULL: Thoroughness = { warmUps: 2, rounds: 20, leastRounds: 3, minutes: 30, limit: 300 }
-const QUICK: Thoroughness = { warmUps: 1, rounds: 5, leastRounds: 3, minutes: 3, limit: 300 }
+const FULL: Thoroughness = {
+  warmUp: { samples: 5, seconds: 1, most: 5 },
+  rounds: 20,
+  leastRounds: 3,
+  minutes: 30,
+  limit: 300,
+}
+const QUICK: Thoroughness = {
+  warmUp: { samples: 1, seconds: 0, most: 0 },
+  rounds: 5,
+  leastRounds: 3,
+  minutes: 3,
+  limit: 300,
+}
 
 /** Parts of the time: what is heavy has more of it; and all that is done in User-Mode Linux has so much. */
 const HEAVY = 3

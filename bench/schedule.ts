@@ -8,8 +8,15 @@ import type { WorkloadResult } from './result.js'
 import { Side } from './side.js'
 import type { Workload } from './workload.js'
 
+/** Samples that do not count: at least so many, and for so many seconds; but after `most` seconds none is begun, if one was. */
+export interface WarmUp {
+  readonly samples: number
+  readonly seconds: number
+  readonly most: number
+}
+
 export interface Effort {
-  readonly warmUps: number
+  readonly warmUp: WarmUp
   readonly rounds: number
   readonly leastRounds: number
   /**
@@ -38,8 +45,6 @@ export interface Step {
   readonly rounds: number
 }
 
-/** Milliseconds. */
-const LONG = 500
 /** A side whose sample takes so many times its part of the time has no more of them than it must. */
 const GREEDY = 4
 
@@ -81,14 +86,13 @@ export async function runWorkload(
       ),
     )
     signal?.throwIfAborted()
-    for (const side of sides) {
-      const warm = performance.now()
-      const warmUps = workload.long === true ? 0 : effort.warmUps
-      for (let turn = 0; turn < warmUps; turn++) {
+    for (const side of workload.long === true ? [] : sides) {
+      const { samples, seconds, most } = effort.warmUp
+      const cold = spent()
+      for (let turn = 0; turn < samples || spent() - cold < seconds; turn++) {
+        if (!side.works || signal?.aborted === true || (turn > 0 && spent() - cold > most)) break
         step(side, 'warm up', turn)
         await side.warmUp()
-        // What takes that long is warm by then.
-        if (performance.now() - warm > LONG) break
       }
     }
     const share = Math.max(0, effort.patience - spent()) / (effort.rounds * sides.length)

@@ -41,7 +41,7 @@ export class Side {
   }
 
   async warmUp(): Promise<void> {
-    const answer = await this.#ask({ kind: 'sample', countsDisk: true })
+    const answer = await this.#ask({ kind: 'sample', countsDisk: this.#allocated === undefined })
     if (answer?.kind === 'sample') this.#allocated ??= answer.allocated
   }
 
