@@ -114,7 +114,16 @@ function readsOptions(): boolean {
 function setOption(fd: number, key: string, value?: string): boolean {
   const command = value === undefined ? COMMAND.flag : COMMAND.string
   const argument = value === undefined ? null : cString(value)
-  return fsconfigCall(fd, command, cString(key), argument, 0) === 0
+  return fsconfigCall(fd, command, keyOf(key), argument, 0) === 0
+}
+
+const keys = new Map<string, Buffer>()
+
+/** Of a hundred layers each is told by the same one. */
+function keyOf(option: string): Buffer {
+  const key = keys.get(option) ?? cString(option)
+  keys.set(option, key)
+  return key
 }
 
 /** errno, and the messages that the kernel left for whoever reads the descriptor. */

@@ -8,6 +8,7 @@ import {
   readFileSync,
   readlinkSync,
   renameSync,
+  rmdirSync,
   symlinkSync,
   unlinkSync,
 } from 'node:fs'
@@ -17,7 +18,7 @@ import { writeFileAtomic, writeNewFile } from '../../durable/atomic-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { syncTogether } from '../../durable/sync-together.js'
 import { isErrno, StoreError } from '../../errors.js'
-import { isTrash, trash } from '../trash.js'
+import { discard, isTrash, trash } from '../trash.js'
 
 export interface NewLayer {
   readonly parent: string | undefined
@@ -120,7 +121,7 @@ export class Overlay2Layout {
   async remove(id: string): Promise<void> {
     const link = this.#readLink(id)
     if (link) orIfAbsent(() => unlinkSync(join(this.#links, link)), undefined)
-    await trash(this.home, id)
+    await trash(this.home, id, discardLayer)
   }
 
   async adopt(id: string, newId: string): Promise<void> {
@@ -146,8 +147,7 @@ export class Overlay2Layout {
     const text = orIfAbsent(() => readFileSync(path, 'latin1'), undefined)
     // Only a layer without a parent has no work directory.
     if (text === undefined && !isThere(this.work(id))) return []
-    const links = text?.split(':') ?? []
-    if (links.length > 0 && links.every((link) => /^l\/[A-Za-z0-9]+$/.test(link))) return links
+    if (text !== undefined && LOWER.test(text)) return text.split(':')
     throw new StoreError('STORE_CORRUPT', `${path} does not name the layers below ${id}`, {
       path,
       hint: 'a crash may have left it empty: check({ repair: true }) removes the layer, and its image can be loaded again',
@@ -231,6 +231,9 @@ const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
 let random = Buffer.alloc(0)
 
+/** What `lower` says. */
+const LOWER = /^l\/[A-Za-z0-9]+(?::l\/[A-Za-z0-9]+)*$/
+
 function newLink(): string {
   // A hundred bytes cost what one does.
   if (random.length === 0) random = randomBytes(64 * LINK_LENGTH)
@@ -238,6 +241,32 @@ function newLink(): string {
   for (const byte of random.subarray(0, LINK_LENGTH)) link += BASE32[byte & 31]
   random = random.subarray(LINK_LENGTH)
   return link
+}
+
+/** One that nothing was written in goes in a few calls, without a look at what there is. */
+async function discardLayer(path: string): Promise<void> {
+  try {
+    rmdirSync(join(path, 'diff'))
+    removeWork(join(path, 'work'))
+    for (const name of ['lower', 'link']) unlinkSync(join(path, name))
+    rmdirSync(path)
+  } catch {
+    await discard(path)
+  }
+}
+
+/** Absent without a parent; a kernel's mount leaves an empty directory in it, and a volatile one its word. */
+function removeWork(work: string): void {
+  if (!isThere(work)) return
+  const inside = join(work, 'work')
+  const word = join(inside, 'incompat')
+  if (isThere(word)) {
+    unlinkSync(join(word, 'volatile', 'dirty'))
+    rmdirSync(join(word, 'volatile'))
+    rmdirSync(word)
+  }
+  if (isThere(inside)) rmdirSync(inside)
+  rmdirSync(work)
 }
 
 function isThere(path: string): boolean {
