@@ -30,9 +30,14 @@ export class ChunkRing {
     this.#memory = memory
   }
 
+  /** How many slots the other thread has not freed yet. */
+  get backlog(): number {
+    return this.#filled - Atomics.load(this.#memory.state, FREED)
+  }
+
   /** Whether the next slot is to be waited for. */
   get isFull(): boolean {
-    return this.#filled - Atomics.load(this.#memory.state, FREED) >= COUNT
+    return this.backlog >= COUNT
   }
 
   /**

@@ -20,6 +20,8 @@ import { unpackError } from './thread-error.js'
 
 /** To tell another thread something that sleeps takes a tenth of a millisecond on a virtual machine. */
 const TOGETHER = 2
+/** Who has more slots to go through than that has enough to do, and is given no files. */
+const FEW = 3
 /** So many files are open at a time, for the other thread to fill. */
 const MOST_FILES = 512
 
@@ -80,7 +82,7 @@ export class RemoteRecord implements LayerRecord {
 
   /** While the other thread is behind, files are made here. */
   readonly takeFile: TakeFile = (file, attributes, content) => {
-    if (this.#filesTaken - this.#ring.filesFilled >= MOST_FILES) return false
+    if (this.#ring.backlog > FEW || this.#filesTaken - this.#ring.filesFilled >= MOST_FILES) return false
     const taken = this.#files.take(file, attributes, content)
     if (taken) this.#filesTaken++
     return taken
