@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer'
 import { constants, createReadStream, read as readWithCallback } from 'node:fs'
 import { pipeline } from 'node:stream'
 import { promisify } from 'node:util'
@@ -16,6 +17,8 @@ import { parseLine, type SplitEntry } from './split-entry.js'
 
 const read = promisify(readWithCallback)
 const NEWLINE = 10
+const NONE: readonly Buffer[] = []
+const NOTHING = Buffer.alloc(0)
 const CHUNK = 256 * 1024
 /** Reading so little takes less time on this thread than another thread takes to answer. */
 const SMALL = 64 * 1024
@@ -30,45 +33,64 @@ export async function* assemble(splitFile: string, contents: RawFs): AsyncGenera
   const pool = new ChunkPool(CHUNK)
   let chunk = pool.take()
   let used = 0
-  for await (const entry of readTarSplit(splitFile)) {
-    for await (const bytes of bytesOf(entry, contents, crc, scratch)) {
-      for (let at = 0; at < bytes.length;) {
-        const piece = bytes.subarray(at, at + CHUNK - used)
-        chunk.set(piece, used)
-        used += piece.length
-        at += piece.length
-        if (used < CHUNK) continue
-        yield chunk
-        chunk = pool.take()
-        used = 0
-      }
+  /** The chunks that are full with it. */
+  const packed = (bytes: Uint8Array): readonly Buffer[] => {
+    if (used + bytes.length < CHUNK) {
+      chunk.set(bytes, used)
+      used += bytes.length
+      return NONE
+    }
+    const full: Buffer[] = []
+    for (let at = 0; at < bytes.length;) {
+      const piece = bytes.subarray(at, at + CHUNK - used)
+      chunk.set(piece, used)
+      used += piece.length
+      at += piece.length
+      if (used < CHUNK) continue
+      full.push(chunk)
+      chunk = pool.take()
+      used = 0
+    }
+    return full
+  }
+  for await (const entries of readTarSplit(splitFile)) {
+    for (const entry of entries) {
+      if (entry.type === 'segment') for (const full of packed(entry.bytes)) yield full
+      else
+        for await (const bytes of contentOf(entry, contents, crc, scratch))
+          for (const full of packed(bytes)) yield full
     }
   }
   if (used > 0) yield chunk.subarray(0, used)
 }
 
-/** The headers of a layer's tar, in order; no content is read. */
+/** The headers of a layer's tar, in order, many at a time; no content is read. */
 export async function* splitHeaders(
   splitFile: string,
-): AsyncGenerator<TarPart & { type: 'header' }, void, void> {
+): AsyncGenerator<readonly (TarPart & { type: 'header' })[], void, void> {
   const reader = new TarReader()
   try {
-    for await (const entry of readTarSplit(splitFile)) {
-      if (entry.type === 'file') reader.skipContent(entry.size)
-      else for (const part of reader.push(entry.bytes)) if (part.type === 'header') yield part
+    for await (const entries of readTarSplit(splitFile)) {
+      const headers: (TarPart & { type: 'header' })[] = []
+      for (const entry of entries) {
+        if (entry.type === 'file') reader.skipContent(entry.size)
+        else for (const part of reader.push(entry.bytes)) if (part.type === 'header') headers.push(part)
+      }
+      yield headers
     }
-    for (const part of reader.end()) if (part.type === 'header') yield part
+    for (const part of reader.end()) if (part.type === 'header') yield [part]
   } catch (error) {
     throw notTarSplit(splitFile, error)
   }
 }
 
-async function* readTarSplit(file: string): AsyncGenerator<SplitEntry, void, void> {
+/** As many at a time as were read together: each wait takes as long as parsing one. */
+async function* readTarSplit(file: string): AsyncGenerator<readonly SplitEntry[], void, void> {
   const source = createReadStream(file)
   // An error of either reaches the reader of the last.
   const unzipped = pipeline(source, createGunzip({ chunkSize: CHUNK }), () => undefined)
   try {
-    for await (const line of linesOf(unzipped)) yield parseLine(line)
+    for await (const lines of linesOf(unzipped)) yield lines.map(parseLine)
   } catch (error) {
     throw notTarSplit(file, error)
   } finally {
@@ -77,31 +99,37 @@ async function* readTarSplit(file: string): AsyncGenerator<SplitEntry, void, voi
 }
 
 /** Without the empty ones. */
-async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
-  const begun: Buffer[] = []
+async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<string[], void, void> {
+  let begun: Buffer[] = []
   for await (const chunk of chunks) {
-    let start = 0
-    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
-      const line = Buffer.concat([...begun.splice(0), chunk.subarray(start, end)])
-      if (line.length > 0) yield line.toString('utf8')
-      start = end + 1
+    const end = chunk.lastIndexOf(NEWLINE) + 1
+    if (end > 0) {
+      yield nonEmptyLines([...begun, chunk.subarray(0, end)])
+      begun = []
     }
-    if (start < chunk.length) begun.push(chunk.subarray(start))
+    if (end < chunk.length) begun.push(chunk.subarray(end))
   }
-  if (begun.length > 0) yield Buffer.concat(begun).toString('utf8')
+  yield nonEmptyLines(begun)
+}
+
+function nonEmptyLines(pieces: readonly Buffer[]): string[] {
+  const [first = NOTHING] = pieces
+  const text = pieces.length > 1 ? Buffer.concat(pieces) : first
+  // Both say the same then, and one takes a fifth of the time.
+  const encoding = isAscii(text) ? 'latin1' : 'utf8'
+  return text
+    .toString(encoding)
+    .split('\n')
+    .filter((line) => line !== '')
 }
 
 /** What it gives is good until the next is asked for. */
-async function* bytesOf(
-  entry: SplitEntry,
+async function* contentOf(
+  entry: SplitEntry & { type: 'file' },
   contents: RawFs,
   crc: Crc64,
   scratch: Buffer,
 ): AsyncGenerator<Uint8Array, void, void> {
-  if (entry.type === 'segment') {
-    yield entry.bytes
-    return
-  }
   if (entry.size === 0) return
   const path = cleanName(entry.name)
   if (path === undefined) throw corrupt(entry.name, 'it is outside the layer')
@@ -171,7 +199,7 @@ function notTarSplit(file: string, cause: unknown): unknown {
 /** How long the layer's tar is; no content is read. */
 export async function tarSizeOf(splitFile: string): Promise<number> {
   let size = 0
-  for await (const entry of readTarSplit(splitFile))
-    size += entry.type === 'file' ? entry.size : entry.bytes.length
+  for await (const entries of readTarSplit(splitFile))
+    for (const entry of entries) size += entry.type === 'file' ? entry.size : entry.bytes.length
   return size
 }

@@ -24,10 +24,12 @@ export async function flattenedTree(
       { raw: tree },
       { contents: ({ size, sparse }, path) => ({ fs: contents, path, size: sparse?.size ?? size }) },
     )
-    for await (const part of splitHeaders(splitFile)) {
-      applier.part(part)
-      const turn = breathe()
-      if (turn !== undefined) await turn
+    for await (const headers of splitHeaders(splitFile)) {
+      for (const header of headers) {
+        applier.part(header)
+        const turn = breathe()
+        if (turn !== undefined) await turn
+      }
     }
     applier.finish()
   }

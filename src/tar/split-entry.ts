@@ -49,8 +49,26 @@ function formatName(name: ByteString): string {
   return isUtf8(bytes) ? `"name":${goString(bytes)},` : `"name_raw":"${bytes.toString('base64')}",`
 }
 
+/** How `formatSegment` and Go write one. */
+const SEGMENT = '{"type":2,"payload":"'
+const SEGMENT_END = /^","position":(\d+)\}$/
+
 /** Throws what `JSON.parse` throws, and `TypeError` for a line of another shape. */
 export function parseLine(text: string): SplitEntry {
+  return parseSegment(text) ?? parseJson(text)
+}
+
+/** Most of a file is base64, which is not looked at as JSON; `undefined` where the line is written in another way. */
+function parseSegment(text: string): SplitEntry | undefined {
+  if (!text.startsWith(SEGMENT) || text.includes('\\')) return undefined
+  const end = text.indexOf('"', SEGMENT.length)
+  const position = SEGMENT_END.exec(text.slice(end))?.[1]
+  if (position === undefined) return undefined
+  const bytes = Buffer.from(text.slice(SEGMENT.length, end), 'base64')
+  return { type: 'segment', bytes, position: Number(position) }
+}
+
+function parseJson(text: string): SplitEntry {
   const line = JSON.parse(text) as Line
   if (line.type === 2)
     return { type: 'segment', bytes: Buffer.from(line.payload ?? '', 'base64'), position: line.position }

@@ -71,10 +71,46 @@ describe('a tar-split file that is damaged', () => {
     }
   })
 
-  function rewrite(change: (text: string) => string): void {
-    writeFileSync(splitFile, gzipSync(change(gunzipSync(readFileSync(splitFile)).toString('utf8'))))
-  }
 })
+
+describe('a tar-split file that another program wrote', () => {
+  const writings: Readonly<Record<string, (text: string) => string>> = {
+    'with spaces': (text) => eachLine(text, (line) => line.replaceAll(/([:,])"/g, '$1 "')),
+    'with its keys in another order': (text) =>
+      eachLine(text, (line) => {
+        const { type, ...others } = JSON.parse(line) as Record<string, unknown>
+        return JSON.stringify({ ...others, type })
+      }),
+    'with every character escaped': (text) =>
+      eachLine(text, (line) =>
+        line.replaceAll(/(?<=":")[^"]+/g, (value) =>
+          [...value].map((one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
+        ),
+      ),
+    'with empty lines, and none ended': (text) => text.trimEnd().replaceAll('\n', '\n\n'),
+  }
+
+  it.each(Object.entries(writings))('%s says the same', async (_, write) => {
+    const long = file('long', Buffer.alloc(3 << 18, 'x').toString())
+    const tar = Buffer.concat([file('a', 'content'), file('\u00e4', 'more'), long, Buffer.alloc(1 << 20), END])
+    await unpack(tar, 1 << 16)
+    const before = readFileSync(splitFile)
+    rewrite(write)
+    expect(gunzipSync(readFileSync(splitFile)).equals(gunzipSync(before))).toBe(false)
+    expect((await again()).equals(tar)).toBe(true)
+  })
+})
+
+function rewrite(change: (text: string) => string): void {
+  writeFileSync(splitFile, gzipSync(change(gunzipSync(readFileSync(splitFile)).toString('utf8'))))
+}
+
+function eachLine(text: string, change: (line: string) => string): string {
+  return text
+    .split('\n')
+    .map((line) => (line === '' ? '' : change(line)))
+    .join('\n')
+}
 
 async function unpack(tar: Buffer, size: number): Promise<void> {
   const target = { files: tree(), form: 'merged', lowers: [] } as const
@@ -93,7 +129,7 @@ async function again(): Promise<Buffer> {
 }
 
 async function headers(): Promise<void> {
-  for await (const _part of splitHeaders(splitFile));
+  for await (const _headers of splitHeaders(splitFile));
 }
 
 async function* cut(bytes: Buffer, size: number): AsyncGenerator<Uint8Array> {
