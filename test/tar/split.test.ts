@@ -70,7 +70,6 @@ describe('a tar-split file that is damaged', () => {
       if (content === undefined) writeFileSync(join(scratch, 'tree/a'), '')
     }
   })
-
 })
 
 describe('a tar-split file that another program wrote', () => {
@@ -92,7 +91,13 @@ describe('a tar-split file that another program wrote', () => {
 
   it.each(Object.entries(writings))('%s says the same', async (_, write) => {
     const long = file('long', Buffer.alloc(3 << 18, 'x').toString())
-    const tar = Buffer.concat([file('a', 'content'), file('\u00e4', 'more'), long, Buffer.alloc(1 << 20), END])
+    const tar = Buffer.concat([
+      file('a', 'content'),
+      file('\u00e4', 'more'),
+      long,
+      Buffer.alloc(1 << 20),
+      END,
+    ])
     await unpack(tar, 1 << 16)
     const before = readFileSync(splitFile)
     rewrite(write)
