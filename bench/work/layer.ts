@@ -9,6 +9,7 @@ import { dockerPeer } from '../peers/docker.js'
 import { podmanPeer } from '../peers/podman.js'
 import { shell, syncDisk } from '../peers/program.js'
 import { task, type DriverSide, type Place, type Task, type Workload } from '../workload.js'
+import { bareCalls } from './bare-calls.js'
 
 /** What was done in a container: files that were added, over what there was. */
 export interface Edit {
@@ -104,6 +105,7 @@ export function commit(edit: Edit, consume: boolean): Workload {
   }
 }
 
+const CALLS = 'the calls alone, from Node'
 const TAR = 'tar -cC "$1" . | sha256sum'
 const COPY = 'mkdir "$1.copy"; tar -cC "$1" . | tee >(sha256sum) | tar -xC "$1.copy"'
 
@@ -112,6 +114,17 @@ function consumeFloors(edit: Edit): Workload['floors'] {
   return {
     'sync + tar + sha256sum': (place) =>
       ofDirectory(place, edit, 'commit', `sync -f "$1"; ${TAR}`, { fresh: true }),
+    [`sync + ${CALLS}`]: (place) =>
+      ofDirectory(
+        place,
+        edit,
+        'commit',
+        async (tree) => {
+          await syncDisk(tree)
+          bareCalls(tree)
+        },
+        { fresh: true },
+      ),
   }
 }
 
@@ -121,6 +134,17 @@ function copyFloors(edit: Edit): Workload['floors'] {
     'tar + sha256sum + tar -x': (place) => ofDirectory(place, edit, 'commit', COPY, { undo, unsynced: true }),
     'tar + sha256sum + tar -x + sync': (place) =>
       ofDirectory(place, edit, 'commit', `${COPY}; sync -f "$1"`, { undo }),
+    [`${CALLS} + sync`]: (place) =>
+      ofDirectory(
+        place,
+        edit,
+        'commit',
+        async (tree) => {
+          bareCalls(tree, `${tree}.copy`)
+          await syncDisk(tree)
+        },
+        { undo },
+      ),
   }
 }
 
@@ -191,12 +215,12 @@ interface OfDirectory {
   readonly fresh?: boolean
 }
 
-/** A line of shell on a directory of files, `$1`. */
+/** Something done to a directory of files, or a line of shell on it, as `$1`. */
 async function ofDirectory(
   { directory }: Place,
   { files }: Edit,
   phase: string,
-  line: string,
+  work: string | ((tree: string) => Promise<void>),
   { undo, unsynced = false, fresh = false }: OfDirectory = {},
 ): Promise<Task> {
   const tree = join(directory, 'tree')
@@ -206,7 +230,7 @@ async function ofDirectory(
   }
   await make()
   return task(async (clock) => {
-    await clock.phase(phase, () => shell(line, tree))
+    await clock.phase(phase, () => (typeof work === 'string' ? shell(work, tree) : work(tree)))
     if (unsynced) await clock.aside('sync', () => syncDisk(directory))
     if (undo !== undefined) await shell(undo, tree)
     if (!fresh) return
