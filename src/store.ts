@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Writable } from 'node:stream'
 import fse from 'fs-extra'
-import { openArchive, type ArchiveInput } from './archives/archive-files.js'
+import { checkArchiveInput, openArchive, type ArchiveInput } from './archives/archive-files.js'
 import type { ArchivedImage } from './archives/archived-image.js'
 import { loadLayers } from './archives/load.js'
 import { readImages } from './archives/manifest.js'
@@ -136,6 +136,7 @@ export class Store implements AsyncDisposable, ContainerHome {
    */
   async load(input: ArchiveInput, options: LoadOptions = {}): Promise<Image[]> {
     this.#mayWrite()
+    checkArchiveInput(input)
     const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
     const temporary = join(this.root, 'layerstack', 'tmp')
     await fse.ensureDir(temporary)
@@ -183,6 +184,7 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** Makes an image of one layer of a root filesystem's tar, plain or packed, as `docker import`. */
   async import(rootfs: ArchiveInput, options: ImportOptions = {}): Promise<Image> {
     this.#mayWrite()
+    checkArchiveInput(rootfs)
     const edited = applyChanges({}, options.changes ?? [])
     const references = referencesOf(options)
     const source = typeof rootfs === 'string' ? { path: rootfs } : { chunks: rootfs }

@@ -38,7 +38,16 @@ export interface OrderedFile {
   keep(): Promise<void>
 }
 
+/** A path, or the bytes in chunks, such as a stream. */
 export type ArchiveInput = string | AsyncIterable<Uint8Array>
+
+/** Throws `TypeError` for what is neither, also for the bytes themselves. */
+export function checkArchiveInput(input: ArchiveInput): void {
+  if (typeof input === 'string' || Symbol.asyncIterator in Object(input)) return
+  throw new TypeError(
+    'an archive is given as a path, or as an async iterable of its chunks, such as a stream',
+  )
+}
 
 /**
  * Opens an archive: a directory, a tar, or a packed tar. A plain tar on disk is read where it lies, and only its headers

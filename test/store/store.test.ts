@@ -313,6 +313,16 @@ describe('an archive that is not what it says', () => {
     })
   })
 
+  it('is neither a path nor a stream: TypeError, with nothing left behind', async () => {
+    store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
+    const before = readdirSync(scratch, { recursive: true }).toSorted()
+    for (const input of [undefined, null, 7, Buffer.from('tar'), ['chunk']]) {
+      await expect(store.load(input as never)).rejects.toThrow(TypeError)
+      await expect(store.import(input as never)).rejects.toThrow(TypeError)
+    }
+    expect(readdirSync(scratch, { recursive: true }).toSorted()).toEqual(before)
+  })
+
   it('breaks off: ARCHIVE_TRUNCATED', async () => {
     const path = join(scratch, 'bad.tar')
     await writeArchive(path, parts)
