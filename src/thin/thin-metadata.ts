@@ -12,6 +12,7 @@ import {
   type SpaceRoot,
   type ThinSuperblock,
 } from './format.js'
+import { FixedValues } from './fixed-values.js'
 import { PER_BITMAP, SpaceMap } from './space-map.js'
 import { decodeThinNode, encodeThinNode, type ThinNode } from './thin-node.js'
 import { ThinTree, type ThinNodes, type ThinValues } from './thin-tree.js'
@@ -294,7 +295,7 @@ export class ThinMetadata implements ThinNodes {
 
   add(leaf: boolean, valueSize: number): ThinNode {
     const address = this.#allocate()
-    const node: ThinNode = { address, leaf, keys: [], values: [], children: [] }
+    const node: ThinNode = { address, leaf, keys: [], values: new FixedValues(valueSize), children: [] }
     this.#dirty.set(address, { node, valueSize })
     return this.#keep(node)
   }
@@ -310,7 +311,7 @@ export class ThinMetadata implements ThinNodes {
       address: this.#allocate(),
       leaf: node.leaf,
       keys: [...node.keys],
-      values: [...node.values],
+      values: node.values.copy(),
       children: [...node.children],
     }
     if (this.release(address)) shared(node)

@@ -1,4 +1,5 @@
 import { BLOCK } from '../cow/block.js'
+import { FixedValues } from './fixed-values.js'
 import { number, seal } from './format.js'
 
 const HEADER = 32
@@ -12,7 +13,7 @@ export interface ThinNode {
   readonly leaf: boolean
   readonly keys: number[]
   /** Of a leaf. */
-  readonly values: Buffer[]
+  readonly values: FixedValues
   /** Above the leaves. */
   readonly children: number[]
 }
@@ -33,9 +34,9 @@ export function encodeThinNode(node: ThinNode, valueSize: number): Buffer {
   const valuesAt = HEADER + 8 * room
   for (const [at, key] of node.keys.entries()) {
     block.writeBigUInt64LE(BigInt(key), HEADER + 8 * at)
-    if (node.leaf) (node.values[at] as Buffer).copy(block, valuesAt + size * at)
-    else block.writeBigUInt64LE(BigInt(node.children[at] as number), valuesAt + size * at)
+    if (!node.leaf) block.writeBigUInt64LE(BigInt(node.children[at] as number), valuesAt + size * at)
   }
+  node.values.writeTo(block, valuesAt)
   return seal(block, node.address, 'node')
 }
 
@@ -47,12 +48,12 @@ export function decodeThinNode(block: Buffer, address: number, valueSize: number
   if (room !== roomIn(leaf, valueSize) || block.readUInt32LE(24) !== size || count > room) {
     return 'it is a node of another tree'
   }
-  const node: ThinNode = { address, leaf, keys: [], values: [], children: [] }
+  const valuesAt = HEADER + 8 * room
+  const values = block.subarray(valuesAt, valuesAt + (leaf ? count * size : 0))
+  const node: ThinNode = { address, leaf, keys: [], values: new FixedValues(valueSize, values), children: [] }
   for (let at = 0; at < count; at++) {
     node.keys.push(number(block, HEADER + 8 * at))
-    const valueAt = HEADER + 8 * room + size * at
-    if (leaf) node.values.push(block.subarray(valueAt, valueAt + size))
-    else node.children.push(number(block, valueAt))
+    if (!leaf) node.children.push(number(block, valuesAt + size * at))
   }
   return node
 }

@@ -38,7 +38,7 @@ export class ThinTree {
     let node = this.#load(this.root)
     while (!node.leaf) node = this.#load(node.children[childAt(node, key)] as number)
     const at = lowerBound(node, key)
-    return node.keys[at] === key ? node.values[at] : undefined
+    return node.keys[at] === key ? node.values.at(at) : undefined
   }
 
   *items(): Generator<readonly [key: number, value: Buffer]> {
@@ -77,7 +77,7 @@ export class ThinTree {
   *#items(address: number): Generator<readonly [number, Buffer]> {
     const node = this.#load(address)
     for (const [at, key] of node.keys.entries()) {
-      if (node.leaf) yield [key, node.values[at] as Buffer]
+      if (node.leaf) yield [key, node.values.at(at)]
       else yield* this.#items(node.children[at] as number)
     }
   }
@@ -93,11 +93,11 @@ export class ThinTree {
     if (node.leaf) {
       const at = lowerBound(node, key)
       if (node.keys[at] === key) {
-        node.values[at] = value
+        node.values.set(at, value)
         return undefined
       }
       node.keys.splice(at, 0, key)
-      node.values.splice(at, 0, value)
+      node.values.insert(at, value)
     } else {
       const at = childAt(node, key)
       if (key < (node.keys[at] as number)) node.keys[at] = key
@@ -130,9 +130,7 @@ export class ThinTree {
     const left = this.#writableChild(node, first)
     const right = this.#writableChild(node, first + 1)
     const total = left.keys.length + right.keys.length
-    left.keys.push(...right.keys.splice(0))
-    left.values.push(...right.values.splice(0))
-    left.children.push(...right.children.splice(0))
+    move(right, left, 0)
     if (total <= this.#room(left)) {
       removeAt(node, first + 1)
       this.#nodes.release(right.address)
@@ -182,12 +180,12 @@ function childAt(node: ThinNode, key: number): number {
 
 function move(from: ThinNode, to: ThinNode, start: number): void {
   to.keys.push(...from.keys.splice(start))
-  to.values.push(...from.values.splice(start))
+  to.values.takeFrom(from.values, start)
   to.children.push(...from.children.splice(start))
 }
 
 function removeAt(node: ThinNode, at: number): void {
   node.keys.splice(at, 1)
-  if (node.leaf) node.values.splice(at, 1)
+  if (node.leaf) node.values.remove(at)
   else node.children.splice(at, 1)
 }
