@@ -28,7 +28,7 @@ import { workloads } from './workloads.js'
 type Thoroughness = Omit<Effort, 'patience'> & { readonly minutes: number }
 
 const FULL: Thoroughness = {
-  warmUp: { samples: 5, seconds: 1, most: 5 },
+  warmUp: { samples: 3, seconds: 0.4, most: 4 },
   rounds: 20,
   leastRounds: 3,
   minutes: 30,
