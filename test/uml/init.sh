@@ -7,6 +7,7 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs -o size=90% tmpfs /run
+[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 [ ! -d /etc/docker ] || mount -t tmpfs tmpfs /etc/docker
 
 mkdir -p /run/tmp /run/modules/lib
