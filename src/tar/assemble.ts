@@ -17,7 +17,6 @@ import { parseLine, type SplitEntry } from './split-entry.js'
 
 const read = promisify(readWithCallback)
 const NEWLINE = 10
-const NONE: readonly Buffer[] = []
 const NOTHING = Buffer.alloc(0)
 const CHUNK = 256 * 1024
 /** Reading so little takes less time on this thread than another thread takes to answer. */
@@ -35,11 +34,6 @@ export async function* assemble(splitFile: string, contents: RawFs): AsyncGenera
   let used = 0
   /** The chunks that are full with it. */
   const packed = (bytes: Uint8Array): readonly Buffer[] => {
-    if (used + bytes.length < CHUNK) {
-      chunk.set(bytes, used)
-      used += bytes.length
-      return NONE
-    }
     const full: Buffer[] = []
     for (let at = 0; at < bytes.length;) {
       const piece = bytes.subarray(at, at + CHUNK - used)

@@ -81,7 +81,7 @@ function makeMountPoint(merged: string): void {
 }
 
 /** A volatile mount leaves word that its content may be half on disk, and no other mount is let in until that is gone. */
-function forgetVolatile(work: string): void {
+export function forgetVolatile(work: string): void {
   const word = join(work, 'work', 'incompat')
   if (existsSync(word)) rmSync(word, { recursive: true, force: true })
 }

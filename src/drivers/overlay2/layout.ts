@@ -19,6 +19,7 @@ import { syncDirectory } from '../../durable/sync-directory.js'
 import { syncTogether } from '../../durable/sync-together.js'
 import { isErrno, StoreError } from '../../errors.js'
 import { discard, isTrash, trash } from '../trash.js'
+import { forgetVolatile } from './kernel.js'
 
 export interface NewLayer {
   readonly parent: string | undefined
@@ -226,13 +227,13 @@ export class Overlay2Layout {
   }
 }
 
+/** What `lower` says. */
+const LOWER = /^l\/[A-Za-z0-9]+(?::l\/[A-Za-z0-9]+)*$/
+
 const LINK_LENGTH = 26
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
 let random = Buffer.alloc(0)
-
-/** What `lower` says. */
-const LOWER = /^l\/[A-Za-z0-9]+(?::l\/[A-Za-z0-9]+)*$/
 
 function newLink(): string {
   // A hundred bytes cost what one does.
@@ -258,13 +259,8 @@ async function discardLayer(path: string): Promise<void> {
 /** Absent without a parent; a kernel's mount leaves an empty directory in it, and a volatile one its word. */
 function removeWork(work: string): void {
   if (!isThere(work)) return
+  forgetVolatile(work)
   const inside = join(work, 'work')
-  const word = join(inside, 'incompat')
-  if (isThere(word)) {
-    unlinkSync(join(word, 'volatile', 'dirty'))
-    rmdirSync(join(word, 'volatile'))
-    rmdirSync(word)
-  }
   if (isThere(inside)) rmdirSync(inside)
   rmdirSync(work)
 }
