@@ -1,66 +1,163 @@
 import { ownedBy } from '../fs/attributes.js'
 import type { DeviceNumber, FileType } from '../fs/raw-fs.js'
 
-/** An inode in memory; see docs/cow-format.md. */
-export interface Inode {
-  readonly type: FileType
-  hasXattrs: boolean
-  mode: number
-  links: number
-  uid: number
-  gid: number
-  size: number
-  blocks: number
-  readonly device: DeviceNumber
-  atimeNs: bigint
-  mtimeNs: bigint
-  ctimeNs: bigint
-  birthtimeNs: bigint
-}
-
 const SIZE = 86
 const SECOND = 1_000_000_000n
 const TYPES: readonly FileType[] = ['file', 'directory', 'symlink', 'char', 'block', 'fifo', 'socket']
-const TIMES = 38
+const HIGH = 2 ** 32
 
-export function encodeInode(inode: Inode): Buffer {
-  const value = Buffer.allocUnsafe(SIZE)
-  value[0] = numberOfType(inode.type)
-  value[1] = inode.hasXattrs ? 1 : 0
-  value.writeUInt16LE(inode.mode, 2)
-  value.writeUInt32LE(inode.links, 4)
-  value.writeUInt32LE(inode.uid >>> 0, 8)
-  value.writeUInt32LE(inode.gid >>> 0, 12)
-  value.writeBigUInt64LE(BigInt(inode.size), 16)
-  value.writeUIntLE(inode.blocks, 24, 6)
-  value.writeUInt32LE(inode.device.major, 30)
-  value.writeUInt32LE(inode.device.minor, 34)
-  for (const [index, time] of [inode.atimeNs, inode.mtimeNs, inode.ctimeNs, inode.birthtimeNs].entries()) {
-    const nanoseconds = ((time % SECOND) + SECOND) % SECOND
-    value.writeBigInt64LE((time - nanoseconds) / SECOND, TIMES + 12 * index)
-    value.writeUInt32LE(Number(nanoseconds), TIMES + 12 * index + 8)
+/**
+ * An inode in memory, as the bytes that are on disk (docs/cow-format.md): most calls ask for a few of its fields. They are
+ * copied before the first change.
+ */
+export class Inode {
+  #bytes: Buffer
+  /** Whether nobody else has them. */
+  #own: boolean
+
+  private constructor(bytes: Buffer, own: boolean) {
+    this.#bytes = bytes
+    this.#own = own
   }
-  return value
+
+  /** A new one, of root. */
+  static made(
+    type: FileType,
+    fields: Partial<Pick<Inode, 'mode' | 'links' | 'gid' | 'size'>>,
+    device: DeviceNumber,
+    timeNs: bigint,
+  ): Inode {
+    const bytes = Buffer.alloc(SIZE)
+    bytes[0] = numberOfType(type)
+    bytes.writeUInt32LE(device.major, 30)
+    bytes.writeUInt32LE(device.minor, 34)
+    const times = { atimeNs: timeNs, mtimeNs: timeNs, ctimeNs: timeNs, birthtimeNs: timeNs }
+    return Object.assign(new Inode(bytes, true), fields, times)
+  }
+
+  /** @param value is never changed, by nobody */
+  static decode(value: Buffer): Inode {
+    return new Inode(value, false)
+  }
+
+  /** Never to be changed. */
+  encode(): Buffer {
+    this.#own = false
+    return this.#bytes
+  }
+
+  #writable(): Buffer {
+    if (!this.#own) this.#bytes = Buffer.from(this.#bytes)
+    this.#own = true
+    return this.#bytes
+  }
+
+  get type(): FileType {
+    return typeOfNumber(this.#bytes[0] as number)
+  }
+
+  get hasXattrs(): boolean {
+    return this.#bytes[1] === 1
+  }
+
+  set hasXattrs(has: boolean) {
+    this.#writable()[1] = has ? 1 : 0
+  }
+
+  get mode(): number {
+    return this.#bytes.readUInt16LE(2)
+  }
+
+  set mode(mode: number) {
+    this.#writable().writeUInt16LE(mode, 2)
+  }
+
+  get links(): number {
+    return this.#bytes.readUInt32LE(4)
+  }
+
+  set links(links: number) {
+    this.#writable().writeUInt32LE(links, 4)
+  }
+
+  get uid(): number {
+    return this.#bytes.readUInt32LE(8)
+  }
+
+  set uid(uid: number) {
+    this.#writable().writeUInt32LE(uid >>> 0, 8)
+  }
+
+  get gid(): number {
+    return this.#bytes.readUInt32LE(12)
+  }
+
+  set gid(gid: number) {
+    this.#writable().writeUInt32LE(gid >>> 0, 12)
+  }
+
+  get size(): number {
+    return this.#bytes.readUInt32LE(20) * HIGH + this.#bytes.readUInt32LE(16)
+  }
+
+  set size(size: number) {
+    this.#writable().writeUInt32LE(size % HIGH, 16)
+    this.#writable().writeUInt32LE(Math.floor(size / HIGH), 20)
+  }
+
+  get blocks(): number {
+    return this.#bytes.readUIntLE(24, 6)
+  }
+
+  set blocks(blocks: number) {
+    this.#writable().writeUIntLE(blocks, 24, 6)
+  }
+
+  get device(): DeviceNumber {
+    return { major: this.#bytes.readUInt32LE(30), minor: this.#bytes.readUInt32LE(34) }
+  }
+
+  get atimeNs(): bigint {
+    return readTime(this.#bytes, 38)
+  }
+
+  set atimeNs(time: bigint) {
+    writeTime(this.#writable(), 38, time)
+  }
+
+  get mtimeNs(): bigint {
+    return readTime(this.#bytes, 50)
+  }
+
+  set mtimeNs(time: bigint) {
+    writeTime(this.#writable(), 50, time)
+  }
+
+  get ctimeNs(): bigint {
+    return readTime(this.#bytes, 62)
+  }
+
+  set ctimeNs(time: bigint) {
+    writeTime(this.#writable(), 62, time)
+  }
+
+  get birthtimeNs(): bigint {
+    return readTime(this.#bytes, 74)
+  }
+
+  set birthtimeNs(time: bigint) {
+    writeTime(this.#writable(), 74, time)
+  }
 }
 
-export function decodeInode(value: Buffer): Inode {
-  const time = (index: number): bigint =>
-    value.readBigInt64LE(TIMES + 12 * index) * SECOND + BigInt(value.readUInt32LE(TIMES + 12 * index + 8))
-  return {
-    type: typeOfNumber(value[0] as number),
-    hasXattrs: value[1] === 1,
-    mode: value.readUInt16LE(2),
-    links: value.readUInt32LE(4),
-    uid: value.readUInt32LE(8),
-    gid: value.readUInt32LE(12),
-    size: Number(value.readBigUInt64LE(16)),
-    blocks: value.readUIntLE(24, 6),
-    device: { major: value.readUInt32LE(30), minor: value.readUInt32LE(34) },
-    atimeNs: time(0),
-    mtimeNs: time(1),
-    ctimeNs: time(2),
-    birthtimeNs: time(3),
-  }
+function readTime(bytes: Buffer, at: number): bigint {
+  return bytes.readBigInt64LE(at) * SECOND + BigInt(bytes.readUInt32LE(at + 8))
+}
+
+function writeTime(bytes: Buffer, at: number, time: bigint): void {
+  const nanoseconds = ((time % SECOND) + SECOND) % SECOND
+  bytes.writeBigInt64LE((time - nanoseconds) / SECOND, at)
+  bytes.writeUInt32LE(Number(nanoseconds), at + 8)
 }
 
 /** -1 leaves that id as it is; set-ID bits go, as chown(2) takes them. */

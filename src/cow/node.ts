@@ -74,8 +74,7 @@ export class Node implements Pointer {
   value(at: number): Buffer {
     const value = this.#values[at] as Value
     if (typeof value !== 'number') return value
-    const start = Math.floor(value / PLACE)
-    return this.#block.subarray(start, start + (value % PLACE))
+    return this.#block.subarray(startOf(value), startOf(value) + lengthOf(value))
   }
 
   setValue(at: number, value: Buffer): void {
@@ -148,8 +147,8 @@ export class Node implements Pointer {
     let at = HEADER
     for (const [index, key] of this.keys.entries()) {
       const child = this.children[index]
-      const value = child === undefined ? this.value(index) : undefined
-      const length = value?.length ?? POINTER_SIZE
+      const value = this.#values[index]
+      const length = value === undefined ? POINTER_SIZE : lengthOf(value)
       block.writeUInt16LE(key.length, at)
       block.writeUInt16LE(length, at + 2)
       at += ITEM
@@ -157,7 +156,8 @@ export class Node implements Pointer {
       at += key.length
       if (value === undefined) writePointer(block, at, child as Pointer)
       else {
-        block.set(value, at)
+        if (typeof value !== 'number') block.set(value, at)
+        else this.#block.copy(block, at, startOf(value), startOf(value) + length)
         values.push(at * PLACE + length)
       }
       at += length
@@ -174,6 +174,10 @@ export class Node implements Pointer {
     for (let at = from; at < this.keys.length; at++) size += this.itemSize(at)
     return size
   }
+}
+
+function startOf(place: number): number {
+  return Math.floor(place / PLACE)
 }
 
 function lengthOf(value: Value): number {

@@ -8,7 +8,7 @@ import type { Checksum } from './checksum.js'
 import { now } from './clock.js'
 import { DamagedBlock } from './damage.js'
 import { PATIENCE, WAIT, type Guard } from './guard.js'
-import type { Inode } from './inode.js'
+import { Inode } from './inode.js'
 import { u48 } from './key.js'
 import { NO_NODE } from './node.js'
 import { Nodes } from './nodes.js'
@@ -513,22 +513,7 @@ function removedKey(number: number): ByteString {
 }
 
 function rootDirectory(mode: number): Inode {
-  const time = now()
-  return {
-    type: 'directory',
-    hasXattrs: false,
-    mode,
-    links: 2,
-    uid: 0,
-    gid: 0,
-    size: 0,
-    blocks: 0,
-    device: { major: 0, minor: 0 },
-    atimeNs: time,
-    mtimeNs: time,
-    ctimeNs: time,
-    birthtimeNs: time,
-  }
+  return Inode.made('directory', { mode, links: 2 }, { major: 0, minor: 0 }, now())
 }
 
 export function locked(name: string): StoreError {

@@ -10,7 +10,7 @@ import { now } from './clock.js'
 import { Content } from './content.js'
 import { DamagedBlock } from './damage.js'
 import { addressOf, contentOf, lengthOf } from './extent.js'
-import { setOwner, setTimes, type Inode } from './inode.js'
+import { Inode, setOwner, setTimes } from './inode.js'
 import { endOf, ITEM, keyOf, REST, u48 } from './key.js'
 import { Names, type Entry } from './names.js'
 import { deleteParts, getParts, setParts } from './parts.js'
@@ -492,22 +492,14 @@ export class VolumeFs implements RawFs {
       const directory = this.inode(parent)
       const inherits = (directory.mode & SET_GROUP_ID) !== 0
       const inode = this.volume.nextInode++
-      const time = now()
-      this.volume.setInode(inode, {
-        type,
-        hasXattrs: false,
+      const fields = {
         mode: inherits && type === 'directory' ? mode | SET_GROUP_ID : mode,
         links: type === 'directory' ? 2 : 1,
-        uid: 0,
         gid: inherits ? directory.gid : 0,
         size: target?.length ?? 0,
-        blocks: 0,
-        device: type === 'char' || type === 'block' ? device : NO_DEVICE,
-        atimeNs: time,
-        mtimeNs: time,
-        ctimeNs: time,
-        birthtimeNs: time,
-      })
+      }
+      const own = type === 'char' || type === 'block' ? device : NO_DEVICE
+      this.volume.setInode(inode, Inode.made(type, fields, own, now()))
       if (target !== undefined) setParts(this.volume.tree, keyOf(inode, ITEM.target), bytesToBuffer(target))
       this.#names.add(parent, baseOf(path), { inode, type })
       this.#touchDirectory(parent, type === 'directory' ? 1 : 0)

@@ -1,6 +1,6 @@
 import type { ByteString } from '../fs/bytes.js'
 import { contentOf } from './extent.js'
-import { decodeInode, encodeInode, type Inode } from './inode.js'
+import { Inode } from './inode.js'
 import { ITEM, keyOf } from './key.js'
 import { readPointer, writePointer, type Pointer } from './node.js'
 import { Tree, type Ground } from './tree.js'
@@ -77,11 +77,11 @@ export class Volume {
 
   inode(number: number): Inode | undefined {
     const value = this.tree.get(keyOf(number, ITEM.inode))
-    return value === undefined ? undefined : decodeInode(value)
+    return value === undefined ? undefined : Inode.decode(value)
   }
 
   setInode(number: number, inode: Inode): void {
-    this.tree.set(keyOf(number, ITEM.inode), encodeInode(inode))
+    this.tree.set(keyOf(number, ITEM.inode), inode.encode())
   }
 
   /** Removes an inode that has no name any more, and all that is its own. */

@@ -40,6 +40,30 @@ describe('a volume', () => {
     )
   })
 
+  it('keeps sizes, owners, modes and times at their limits', async () => {
+    const device = new MemoryDevice()
+    const store = open(device)
+    const fs = new VolumeFs(store, store.create('volume'))
+    const wanted = [
+      { size: 2 ** 40 + 1, uid: 2 ** 32 - 2, gid: 0, mode: 0o777, mtimeNs: -1n },
+      { size: 2 ** 32, uid: 0, gid: 2 ** 31, mode: 0o7000, mtimeNs: 2n ** 63n + 1n },
+      { size: 2 ** 32 - 1, uid: 1, gid: 1, mode: 0, mtimeNs: -(2n ** 62n) },
+    ]
+    for (const [index, { size, uid, gid, mode, mtimeNs }] of wanted.entries()) {
+      const path = `file${index}` as ByteString
+      fs.open(path, constants.O_CREAT | constants.O_WRONLY, 0o644).close()
+      fs.truncate(path, size)
+      fs.chown(path, uid, gid)
+      fs.chmod(path, mode)
+      fs.utimes(path, 5n, mtimeNs)
+    }
+    await store.close()
+    const again = open(device)
+    const kept = new VolumeFs(again, there(again, 'volume'))
+    for (const [index, fields] of wanted.entries())
+      expect(kept.lstat(`file${index}` as ByteString)).toMatchObject({ ...fields, atimeNs: 5n, nlink: 1 })
+  })
+
   it('removes files that a snapshot has, too, though their leaves are not those of their names', async () => {
     const store = open()
     const fs = new VolumeFs(store, store.create('base'))
