@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import type { LayerFs } from '../fs/layer-fs.js'
 import type { OperationOptions } from '../operation.js'
 import type { ApplyTarget } from '../tar/apply.js'
-import type { DiffSource } from '../tar/diff.js'
+import type { DiffSource, OpenTrees } from '../tar/diff.js'
 
 /**
  * THE contract between the store and a storage driver. It mirrors Docker's `ProtoDriver` and `DiffDriver`.
@@ -69,6 +69,11 @@ export interface Driver extends ProtoDriver {
   /** What to compare for a diff, as data: lets the store read a commit in a worker thread. */
   diffSource?(id: string, parent?: string): Promise<DiffSource>
   /**
+   * What to compare for a diff, open until it is closed: lets the store read a commit on its own thread without a tar in
+   * between. The layers are not written to meanwhile.
+   */
+  diffTrees?(id: string, parent?: string): Promise<DiffTrees>
+  /**
    * The read-only layer's own files, for reading back by path what its tar brought, as data; cheaper than a view.
    * Paths that the tar did not bring may be there or not.
    */
@@ -80,6 +85,11 @@ export interface Driver extends ProtoDriver {
   adopt?(id: string, newId: string): Promise<void>
   /** What is damaged in the driver's own files, beside what shows in layers when they are read; reads all of them. */
   check?(options?: OperationOptions): Promise<Damage[]>
+}
+
+export interface DiffTrees {
+  readonly trees: DiffSource | OpenTrees
+  close(): Promise<void>
 }
 
 export interface Damage {

@@ -7,6 +7,7 @@ import type { ProgressEvent } from '../progress.js'
 import type {
   Change,
   CreateOptions,
+  DiffTrees,
   Driver,
   DriverCapabilities,
   Engine,
@@ -15,7 +16,7 @@ import type {
   ProtoDriver,
   ReadWriteOptions,
 } from './driver.js'
-import { changesOf, sizeOf, tarOf, type Trees } from './tree-diff.js'
+import { changesOf, sizeOf, tarOf } from './tree-diff.js'
 
 /** The fast paths of a driver, each of which it may have. */
 export type FastPaths = Pick<Driver, 'applyTarget' | 'diffSource' | 'contents' | 'adopt' | 'check'>
@@ -55,11 +56,11 @@ class NaiveDiffDriver implements Driver {
     parent?: string,
     options?: OperationOptions,
   ): AsyncGenerator<Change, void, void> {
-    const trees = await this.#open(id, parent)
+    const { trees, close } = await this.diffTrees(id, parent)
     try {
-      yield* changesOf(trees.source, { signal: options?.signal })
+      yield* changesOf(trees, { signal: options?.signal })
     } finally {
-      await trees.close()
+      await close()
     }
   }
 
@@ -82,11 +83,11 @@ class NaiveDiffDriver implements Driver {
   }
 
   async diffSize(id: string, parent?: string, options?: OperationOptions): Promise<number> {
-    const trees = await this.#open(id, parent)
+    const { trees, close } = await this.diffTrees(id, parent)
     try {
-      return await sizeOf(trees.source, { signal: options?.signal })
+      return await sizeOf(trees, { signal: options?.signal })
     } finally {
-      await trees.close()
+      await close()
     }
   }
 
@@ -95,26 +96,26 @@ class NaiveDiffDriver implements Driver {
     parent: string | undefined,
     options: OperationOptions | undefined,
   ): AsyncGenerator<Uint8Array, void, void> {
-    const trees = await this.#open(id, parent)
+    const { trees, close } = await this.diffTrees(id, parent)
     try {
       yield* tarOf(
-        trees.source,
+        trees,
         jobOptions(options, (done) => ({ type: 'layer:commit', id, done })),
       )
     } finally {
-      await trees.close()
+      await close()
     }
   }
 
   /** As data where the driver tells them so, else as two views that are held until `close`. */
-  async #open(id: string, parent: string | undefined): Promise<{ source: Trees; close(): Promise<void> }> {
+  async diffTrees(id: string, parent?: string): Promise<DiffTrees> {
     const source = await this.#proto.diffSource?.(id, parent)
-    if (source !== undefined) return { source, close: async () => undefined }
+    if (source !== undefined) return { trees: source, close: async () => undefined }
     const upper = await this.#proto.get(id)
     try {
       const lower = parent === undefined ? undefined : await this.#proto.get(parent)
       return {
-        source: { upper: upper.fs.raw, ...(lower && { lower: lower.fs.raw }) },
+        trees: { upper: upper.fs.raw, ...(lower && { lower: lower.fs.raw }) },
         close: async () => {
           if (parent !== undefined) await this.#proto.put(parent)
           await this.#proto.put(id)

@@ -4,16 +4,16 @@ import { openRawFs } from '../fs/open-raw-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { JobOptions } from '../jobs/job.js'
 import { inPace, Slices } from '../jobs/pace.js'
-import { diffChanges, diffParts, prepareDiff, type DiffSource } from '../tar/diff.js'
-import type { Change } from './driver.js'
-
-/** Two trees to compare, as data or open. */
-export type Trees = DiffSource | { readonly upper: RawFs; readonly lower?: RawFs }
+import { diffChanges, diffParts, prepareDiff } from '../tar/diff.js'
+import type { Change, DiffTrees } from './driver.js'
 
 const CHUNK = 64 << 10
 
 /** The tar that turns the lower tree into the upper, made on this thread in slices. */
-export async function* tarOf(trees: Trees, options: JobOptions): AsyncGenerator<Uint8Array, void, void> {
+export async function* tarOf(
+  trees: DiffTrees['trees'],
+  options: JobOptions,
+): AsyncGenerator<Uint8Array, void, void> {
   const pace = new Slices(options)
   let chunk = Buffer.allocUnsafeSlow(CHUNK)
   let used = 0
@@ -38,7 +38,10 @@ export async function* tarOf(trees: Trees, options: JobOptions): AsyncGenerator<
   if (used > 0) yield chunk.subarray(0, used)
 }
 
-export async function* changesOf(trees: Trees, options: JobOptions): AsyncGenerator<Change, void, void> {
+export async function* changesOf(
+  trees: DiffTrees['trees'],
+  options: JobOptions,
+): AsyncGenerator<Change, void, void> {
   const pace = new Slices(options)
   const prepared = await inPace(prepareDiff(trees), pace)
   for (const change of diffChanges(prepared)) {
@@ -54,7 +57,7 @@ function shown({ kind, path }: Pick<TreeChange, 'kind' | 'path'>): Change {
 }
 
 /** Bytes of the regular files that were added or changed; one with several names counts once. */
-export async function sizeOf(trees: Trees, options: JobOptions): Promise<number> {
+export async function sizeOf(trees: DiffTrees['trees'], options: JobOptions): Promise<number> {
   const pace = new Slices(options)
   const upper = upperOf(trees)
   const counted = new Set<string>()
@@ -72,7 +75,7 @@ export async function sizeOf(trees: Trees, options: JobOptions): Promise<number>
   }
 }
 
-function upperOf(trees: Trees): RawFs {
+function upperOf(trees: DiffTrees['trees']): RawFs {
   return 'form' in trees ? openRawFs(trees.upper) : trees.upper
 }
 

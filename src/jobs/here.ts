@@ -1,25 +1,46 @@
+import { dirname } from 'node:path'
+import { syncTogether } from '../durable/sync-together.js'
+import { commitLayer, type Committing } from './commit.js'
 import { flattenLayers, type Flattening } from './flatten.js'
 import type { JobOptions } from './job.js'
-import type { LayerResult } from './layer-intake.js'
-import { Slices } from './pace.js'
+import type { LayerResult, LayerSinks } from './layer-intake.js'
+import { Slices, type Pace } from './pace.js'
 import { runJob } from './run-job.js'
-import { writtenPaths } from './run.js'
+import { treePath, writtenPaths } from './run.js'
 import { unpackLayer, type Unpacking } from './unpack.js'
 
 /**
  * Jobs on the caller's thread, in slices of some milliseconds: for drivers whose trees no other thread can open. What
  * they write is durable as far as it has host paths.
  */
-export async function unpackHere(unpacking: Unpacking, options?: JobOptions): Promise<LayerResult> {
-  const result = await stoppable(unpackLayer(unpacking, new Slices(options)), options)
-  await runJob({ kind: 'settle', paths: writtenPaths(unpacking) })
+export function unpackHere(unpacking: Unpacking, options?: JobOptions): Promise<LayerResult> {
+  return inSlices(unpackLayer, unpacking, options)
+}
+
+export function commitHere(committing: Committing, options?: JobOptions): Promise<LayerResult> {
+  return inSlices(commitLayer, committing, options)
+}
+
+export function flattenHere(flattening: Flattening, options?: JobOptions): Promise<LayerResult> {
+  return inSlices(flattenLayers, flattening, options)
+}
+
+async function inSlices<Work extends LayerSinks>(
+  layer: (work: Work, pace: Pace) => Promise<LayerResult>,
+  work: Work,
+  options: JobOptions | undefined,
+): Promise<LayerResult> {
+  const result = await stoppable(layer(work, new Slices(options)), options)
+  await settleWritten(work)
   return result
 }
 
-export async function flattenHere(flattening: Flattening, options?: JobOptions): Promise<LayerResult> {
-  const result = await stoppable(flattenLayers(flattening, new Slices(options)), options)
-  await runJob({ kind: 'settle', paths: writtenPaths(flattening) })
-  return result
+/** Where the host has no tree, there is one file at most, for which no thread is started. */
+async function settleWritten({ target, splitFile }: LayerSinks): Promise<void> {
+  if (treePath(target) !== undefined)
+    await runJob({ kind: 'settle', paths: writtenPaths({ target, splitFile }) })
+  else if (splitFile !== undefined)
+    await syncTogether({ files: [splitFile], directories: [dirname(splitFile)] })
 }
 
 /** What stopped the work is the signal's reason, whatever the work made of it. */

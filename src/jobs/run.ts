@@ -29,9 +29,15 @@ export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]
   }
 }
 
+/** Of the tree, as far as it has one, and of the tar-split. */
 export function writtenPaths({ target, splitFile }: LayerSinks): string[] {
-  const tree = target === undefined ? undefined : 'raw' in target ? target.raw.hostPath : target.files.root
-  return [tree, splitFile].filter((path) => path !== undefined)
+  return [treePath(target), splitFile].filter((path) => path !== undefined)
+}
+
+/** Where the host has the tree, if it has. */
+export function treePath(target: LayerSinks['target']): string | undefined {
+  if (target === undefined) return undefined
+  return 'raw' in target ? target.raw.hostPath : target.files.root
 }
 
 function settled<T>(result: T, paths: readonly string[]): T {

@@ -10,9 +10,9 @@ import { StoreError } from '../errors.js'
 import { HostFs } from '../fs/host-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { ByteSource } from '../jobs/byte-source.js'
-import { flattenHere, unpackHere } from '../jobs/here.js'
+import { commitHere, flattenHere, unpackHere } from '../jobs/here.js'
 import type { JobOptions } from '../jobs/job.js'
-import type { LayerResult } from '../jobs/layer-intake.js'
+import type { LayerResult, LayerSinks } from '../jobs/layer-intake.js'
 import { runJob } from '../jobs/run-job.js'
 import { fewAtATime, Rollback, type OperationOptions } from '../operation.js'
 import type { ProgressEvent } from '../progress.js'
@@ -446,9 +446,8 @@ export class LayerStore {
       if (source !== undefined && target !== undefined) {
         return runJob({ kind: 'commit', source, target, splitFile }, progress)
       }
-      const chunks = this.#driver.diff(layer.mountId, parent, { signal: options.signal })
       return this.#throughView(cacheId, (raw) =>
-        unpackHere({ source: { chunks }, target: { raw }, splitFile }, progress),
+        this.#commitHere(layer.mountId, parent, { target: { raw }, splitFile }, progress),
       )
     })
   }
@@ -502,13 +501,28 @@ export class LayerStore {
     progress: JobOptions,
   ): Promise<LayerResult> {
     const source = await this.#driver.diffSource?.(mountId, below)
-    if (source === undefined) {
-      const chunks = this.#driver.diff(mountId, below, { signal: progress.signal })
-      return unpackHere({ source: { chunks }, splitFile }, progress)
-    }
+    if (source === undefined) return this.#commitHere(mountId, below, { splitFile }, progress)
     const result = await runJob({ kind: 'commit', source, splitFile }, progress)
     if (source.form === 'overlay') await runJob({ kind: 'settle', paths: [source.upper.root] })
     return result
+  }
+
+  async #commitHere(
+    mountId: string,
+    below: string | undefined,
+    sinks: LayerSinks,
+    progress: JobOptions,
+  ): Promise<LayerResult> {
+    const open = await this.#driver.diffTrees?.(mountId, below)
+    if (open === undefined) {
+      const chunks = this.#driver.diff(mountId, below, { signal: progress.signal })
+      return unpackHere({ source: { chunks }, ...sinks }, progress)
+    }
+    try {
+      return await commitHere({ source: open.trees, ...sinks }, progress)
+    } finally {
+      await open.close()
+    }
   }
 
   /** Makes a driver's layer and its entry in the layerdb; `work` fills the one and writes the tar-split of the other. */

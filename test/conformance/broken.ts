@@ -4,6 +4,7 @@ import { naiveDiff } from '#layerstack/drivers/naive-diff.js'
 import { vfs } from '#layerstack/drivers/vfs/index.js'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import { layerFs } from '#layerstack/fs/rooted-fs.js'
+import { replaced } from '../support/replaced.js'
 
 /** What a fault does to a driver, and to the filesystem of each of its views. */
 export interface Fault {
@@ -31,20 +32,9 @@ function withViews(whole: Driver, raw: NonNullable<Fault['raw']>): Driver {
   return naiveDiff(replaced(proto, NO_FAST_PATHS))
 }
 
-/** The same object, with some methods of others; the rest work on the object itself, private fields and all. */
-function replaced<T extends object>(whole: T, methods: Partial<T>): T {
-  return new Proxy(whole, {
-    get(target, name) {
-      if (name in methods) return methods[name as keyof T]
-      const value: unknown = Reflect.get(target, name, target)
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value
-    },
-  })
-}
-
 const NO_FAST_PATHS = {
   applyTarget: undefined,
   diffSource: undefined,
   contents: undefined,
   adopt: undefined,
-} as unknown as Partial<Driver>
+}
