@@ -22,6 +22,8 @@ export class ModelFs implements RawFs {
   readonly #device = (lastDevice -= 1n)
   readonly #root = new DirectoryNode(1, 0o755)
   #lastInode = 1
+  /** Work on a tree stays at a path for some calls, and in a directory for a while: what was found last is kept at hand. */
+  #found: { readonly path: ByteString; readonly node: Node } | undefined
   #recentPath = '' as ByteString
   #recent = this.#root
 
@@ -194,7 +196,10 @@ export class ModelFs implements RawFs {
 
   #find(syscall: string, path: ByteString): Node | undefined {
     if (path === '') return this.#root
-    return this.#directory(syscall, parentOf(path)).children.get(baseOf(path))
+    if (path === this.#found?.path) return this.#found.node
+    const node = this.#directory(syscall, parentOf(path)).children.get(baseOf(path))
+    if (node !== undefined) this.#found = { path, node }
+    return node
   }
 
   #node(syscall: string, path: ByteString): Node {
@@ -210,7 +215,6 @@ export class ModelFs implements RawFs {
     throw failure(codes[node.type] ?? 'EINVAL', syscall, path)
   }
 
-  /** Work on a tree stays in one directory for a while: the last one that was found is kept at hand. */
   #directory(syscall: string, path: ByteString): DirectoryNode {
     if (path === this.#recentPath) return this.#recent
     let node = this.#root
@@ -233,6 +237,7 @@ export class ModelFs implements RawFs {
     if (path === '' || parent.children.has(name)) throw failure('EEXIST', syscall, path)
     parent.children.set(name, node)
     if (node instanceof DirectoryNode) parent.nlink++
+    this.#found = { path, node }
   }
 
   #detach(syscall: string, path: ByteString): void {
@@ -241,6 +246,7 @@ export class ModelFs implements RawFs {
     const node = parent.children.get(baseOf(path))
     if (node === undefined) throw failure('ENOENT', syscall, path)
     parent.children.delete(baseOf(path))
+    this.#found = undefined
     if (node instanceof DirectoryNode) {
       parent.nlink--
       this.#recentPath = '' as ByteString

@@ -6,12 +6,25 @@ import type { TarEntryType, TarHeader } from './part.js'
 import { xattrsOf, type PaxRecords } from './pax.js'
 import { paxSparse } from './sparse-map.js'
 
-/** One header block, read. What stood before it may override it. */
-export interface HeaderBlock {
+/** One header block, read. */
+export type HeaderBlock = EntryBlock | ExtensionBlock
+
+/** What stood before it may override it. */
+export interface EntryBlock {
   readonly flag: string
   readonly format: Format
   readonly header: Writable<TarHeader>
 }
+
+/** It says something of the entry that follows. */
+export interface ExtensionBlock {
+  readonly flag: ExtensionFlag
+  readonly size: number
+  readonly header?: undefined
+}
+
+/** PAX records of one entry, or of all; a long name; a long link name. */
+export type ExtensionFlag = 'x' | 'g' | 'L' | 'K'
 
 type Format = 'v7' | 'ustar' | 'star' | 'gnu'
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
@@ -35,22 +48,32 @@ export function parseBlock(block: Buffer): HeaderBlock {
   const isV7 = format === 'v7'
   const major = isV7 ? 0 : parseNumber(block, 329, 8)
   const minor = isV7 ? 0 : parseNumber(block, 337, 8)
+  const mode = parseNumber(block, 100, 8) & 0o7777
+  const uid = parseNumber(block, 108, 8)
+  const gid = parseNumber(block, 116, 8)
+  const size = parseNumber(block, 124, 12)
+  const mtime = parseNumber(block, 136, 12)
+  if (isExtension(flag)) return { flag, size }
   const type = TYPES[flag] ?? 'unknown'
   const header = {
     name: nameOf(block, format),
     type,
-    mode: parseNumber(block, 100, 8) & 0o7777,
-    uid: parseNumber(block, 108, 8),
-    gid: parseNumber(block, 116, 8),
+    mode,
+    uid,
+    gid,
     userName: isV7 ? NOTHING : text(block, 265, 32),
     groupName: isV7 ? NOTHING : text(block, 297, 32),
-    size: parseNumber(block, 124, 12),
-    mtimeNs: BigInt(parseNumber(block, 136, 12)) * BILLION,
+    size,
+    mtimeNs: BigInt(mtime) * BILLION,
     linkName: text(block, 157, 100),
     device: isDevice(type) ? { major, minor } : NO_DEVICE,
     xattrs: NO_XATTRS,
   }
   return { flag, format, header }
+}
+
+function isExtension(flag: string): flag is ExtensionFlag {
+  return flag === 'x' || flag === 'g' || flag === 'L' || flag === 'K'
 }
 
 /** By GNU's documentation a file of type 7 is a plain one to those who know no other; `S` is sparse. */
@@ -71,10 +94,7 @@ const TYPES: Readonly<Record<string, TarEntryType>> = {
  * The entry's header: extension headers override the block. Of a long name and a path in PAX records the long name
  * wins, as in Go. A file of v7's own type whose name ends in a slash is a directory; with type `0` it is a file.
  */
-export function overridden(
-  { header, flag }: HeaderBlock,
-  { pax, longName, longLink }: Extensions,
-): TarHeader {
+export function overridden({ header, flag }: EntryBlock, { pax, longName, longLink }: Extensions): TarHeader {
   if (pax !== undefined) applyPax(header, pax)
   if (longName !== undefined && longName !== '') header.name = longName
   if (longLink !== undefined && longLink !== '') header.linkName = longLink
@@ -185,12 +205,28 @@ function text(block: Buffer, offset: number, length: number): ByteString {
   return (end === offset ? '' : block.toString('latin1', offset, end)) as ByteString
 }
 
+/** Where the checksum is: eight bytes, which count as blanks. */
+const CHECKSUM = 148
+
 function checksumHolds(block: Buffer): boolean {
-  let sum = 8 * 0x20
-  for (let at = 0; at < 148; at++) sum += block[at] as number
-  for (let at = 156; at < BLOCK; at++) sum += block[at] as number
-  const stated = parseNumber(block, 148, 8)
+  let sum = 8 * 0x20 - sumOfEight(block, CHECKSUM)
+  for (let at = 0; at < BLOCK; at += 8) sum += sumOfEight(block, at)
+  const stated = parseNumber(block, CHECKSUM, 8)
   return stated === sum || stated === sum - 256 * highBytes(block)
+}
+
+/** Written out, it takes half the time of a loop, and is the most of what reading a header takes. */
+function sumOfEight(block: Buffer, at: number): number {
+  return (
+    (block[at] as number) +
+    (block[at + 1] as number) +
+    (block[at + 2] as number) +
+    (block[at + 3] as number) +
+    (block[at + 4] as number) +
+    (block[at + 5] as number) +
+    (block[at + 6] as number) +
+    (block[at + 7] as number)
+  )
 }
 
 /** Sun's old tar added up signed bytes. */

@@ -43,6 +43,11 @@ function parseBase256(block: Uint8Array, offset: number, length: number): number
   return number
 }
 
+/** Decimal. */
+export function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x39
+}
+
 /** A number of a PAX record. */
 export function parseDecimal(text: string): number {
   const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN

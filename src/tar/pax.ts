@@ -1,5 +1,5 @@
 import type { ByteString } from '../fs/bytes.js'
-import { corrupt } from './numbers.js'
+import { corrupt, isDigit } from './numbers.js'
 
 /** Records of an extended header: `<length> <key>=<value>\n`. Keys and values are bytes. */
 export type PaxRecords = Map<string, ByteString>
@@ -48,10 +48,6 @@ function parseRecord(bytes: Buffer, at: number): { key: string; value: ByteStrin
     throw corrupt('a PAX record holds a NUL')
   }
   return { key, value, end }
-}
-
-function isDigit(byte: number | undefined): boolean {
-  return byte !== undefined && byte >= 0x30 && byte <= 0x39
 }
 
 /** Writes records in the order of their keys, so that the same records are the same bytes. */

@@ -2,7 +2,7 @@ import { StoreError } from '../errors.js'
 import type { ByteString } from '../fs/bytes.js'
 import { BLOCK, isZeros, paddingLength } from './block.js'
 import { HeaderRun } from './header-run.js'
-import { overridden, parseBlock, type Extensions, type HeaderBlock } from './header.js'
+import { overridden, parseBlock, type EntryBlock, type ExtensionFlag, type Extensions } from './header.js'
 import { corrupt } from './numbers.js'
 import type { TarPart } from './part.js'
 import { parsePax } from './pax.js'
@@ -12,10 +12,6 @@ import { GnuSparseMap } from './sparse-map.js'
 const MAX_EXTENSION = 1024 * 1024
 /** All of an entry's extension headers and its sparse map. */
 const MAX_HEADER = 4 * MAX_EXTENSION
-const LONG_NAME = 'L'
-const LONG_LINK = 'K'
-const PAX = 'x'
-const PAX_GLOBAL = 'g'
 
 /**
  * Takes a tar apart as it arrives. Reads what Go's archive/tar reads, since that decides what an image is elsewhere: v7,
@@ -37,9 +33,9 @@ export class TarReader {
   /** Bytes that are to come of what `state` names, where that is known. */
   #left = 0
   #padding = 0
-  #extensionFlag = ''
+  #extensionFlag: ExtensionFlag = 'x'
   #extensions: Extensions = {}
-  #block: HeaderBlock | undefined
+  #block: EntryBlock | undefined
   #sparse: GnuSparseMap | undefined;
 
   *push(chunk: Uint8Array): Generator<TarPart> {
@@ -126,8 +122,8 @@ export class TarReader {
 
   #beginBlock(unit: Buffer): TarPart | undefined {
     const block = parseBlock(unit)
-    if (isExtension(block.flag)) {
-      const { size } = block.header
+    if (block.header === undefined) {
+      const { size } = block
       if (size < 0) throw corrupt('a size is negative')
       if (size > MAX_EXTENSION) throw corrupt(`an extension header of ${size} bytes is too long`)
       this.#extensionFlag = block.flag
@@ -149,16 +145,16 @@ export class TarReader {
     this.#state = 'block'
     const body = unit.subarray(0, unit.length - this.#padding)
     switch (this.#extensionFlag) {
-      case PAX:
+      case 'x':
         this.#extensions.pax = parsePax(body)
         break
-      case LONG_NAME:
+      case 'L':
         this.#extensions.longName = untilNul(body)
         break
-      case LONG_LINK:
+      case 'K':
         this.#extensions.longLink = untilNul(body)
         break
-      default:
+      case 'g':
         // As in Go it parts what stood before it from the entry that follows.
         parsePax(body)
         this.#extensions = {}
@@ -172,7 +168,7 @@ export class TarReader {
       this.#state = 'sparse'
       return undefined
     }
-    const header = overridden(this.#block as HeaderBlock, this.#extensions)
+    const header = overridden(this.#block as EntryBlock, this.#extensions)
     const sparse = this.#sparse?.finish(header.size)
     this.#extensions = {}
     this.#sparse = undefined
@@ -182,10 +178,6 @@ export class TarReader {
     const whole = sparse === undefined ? header : { ...header, sparse }
     return { type: 'header', header: whole, bytes: this.#run.take() }
   }
-}
-
-function isExtension(flag: string): boolean {
-  return flag === PAX || flag === PAX_GLOBAL || flag === LONG_NAME || flag === LONG_LINK
 }
 
 function untilNul(bytes: Buffer): ByteString {

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { toBytes, type ByteString, bytesToBuffer } from '../fs/bytes.js'
+import { isDigit } from './numbers.js'
 
 /** One line of a tar-split file, as tar-split's storage.Entry writes it (version 2 of its JSON). */
 export type SplitEntry =
@@ -49,23 +50,53 @@ function formatName(name: ByteString): string {
   return isUtf8(bytes) ? `"name":${goString(bytes)},` : `"name_raw":"${bytes.toString('base64')}",`
 }
 
-/** How `formatSegment` and Go write one. */
-const SEGMENT = '{"type":2,"payload":"'
-const SEGMENT_END = /^","position":(\d+)\}$/
+export const NEWLINE = 0x0a
+/** How `formatSegment` and Go write a segment: its bytes between these two, and its position behind them. */
+const SEGMENT = Buffer.from('{"type":2,"payload":"')
+const POSITION = Buffer.from('","position":')
 
-/** Throws what `JSON.parse` throws, and `TypeError` for a line of another shape. */
-export function parseLine(text: string): SplitEntry {
-  return parseSegment(text) ?? parseJson(text)
+/**
+ * Whole lines, of which some may be empty. Throws what `JSON.parse` throws, and `TypeError` for a line of another shape.
+ */
+export function parseLines(lines: Buffer): SplitEntry[] {
+  const entries: SplitEntry[] = []
+  for (let at = 0; at < lines.length;) {
+    const newline = lines.indexOf(NEWLINE, at)
+    const end = newline < 0 ? lines.length : newline
+    if (end > at) entries.push(parseSegment(lines, at, end) ?? parseJson(lines.toString('utf8', at, end)))
+    at = end + 1
+  }
+  return entries
 }
 
 /** Most of a file is base64, which is not looked at as JSON; `undefined` where the line is written in another way. */
-function parseSegment(text: string): SplitEntry | undefined {
-  if (!text.startsWith(SEGMENT) || text.includes('\\')) return undefined
-  const end = text.indexOf('"', SEGMENT.length)
-  const position = SEGMENT_END.exec(text.slice(end))?.[1]
-  if (position === undefined) return undefined
-  const bytes = Buffer.from(text.slice(SEGMENT.length, end), 'base64')
-  return { type: 'segment', bytes, position: Number(position) }
+function parseSegment(lines: Buffer, start: number, end: number): SplitEntry | undefined {
+  let digits = end - 1
+  if (lines[digits] !== CLOSING || !isAt(lines, start, SEGMENT)) return undefined
+  let position = 0
+  for (let unit = 1; isDigit(lines[digits - 1]); unit *= 10)
+    position += unit * ((lines[--digits] as number) - ZERO)
+  const from = start + SEGMENT.length
+  const to = digits - POSITION.length
+  if (digits === end - 1 || to < from || !isAt(lines, to, POSITION)) return undefined
+  const bytes = Buffer.from(lines.toString('latin1', from, to), 'base64')
+  // What is no base64 is passed over: there are escapes then.
+  return bytes.length === decodedLength(lines, from, to) ? { type: 'segment', bytes, position } : undefined
+}
+
+const CLOSING = 0x7d
+const ZERO = 0x30
+const PADDING = 0x3d
+
+function isAt(lines: Buffer, at: number, text: Buffer): boolean {
+  for (let i = 0; i < text.length; i++) if (lines[at + i] !== text[i]) return false
+  return true
+}
+
+function decodedLength(lines: Buffer, from: number, to: number): number {
+  let padding = 0
+  while (padding < 2 && lines[to - 1 - padding] === PADDING) padding++
+  return ((to - from) / 4) * 3 - padding
 }
 
 function parseJson(text: string): SplitEntry {

@@ -4,7 +4,7 @@ import type { ByteString } from '../fs/bytes.js'
 import { cleanName } from './clean-name.js'
 import type { Crc64 } from './crc64.js'
 import type { RecordedPart } from './part.js'
-import { formatFile, formatSegment, parseLine } from './split-entry.js'
+import { formatFile, formatSegment, parseLines } from './split-entry.js'
 
 /** Lines are compressed when there are so many bytes of them: a gzip member each, which gzip readers join. */
 const MEMBER = 1 << 18
@@ -195,9 +195,7 @@ export class TarSplitWriter implements Disposable {
   /** In pieces of a few MiB at most. */
   *#rewritten(member: Buffer): Generator<string> {
     let text = ''
-    for (const line of gunzipSync(member).toString('utf8').split('\n')) {
-      if (line === '') continue
-      const entry = parseLine(line)
+    for (const entry of parseLines(gunzipSync(member))) {
       const replaced = this.#replaced.get(entry.position)
       if (replaced !== undefined) {
         for (const segment of this.#displacedContent(replaced)) {
