@@ -34,7 +34,7 @@ nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1.1rem; margin: 1.2rem 0 0; fo
 .legend { display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; margin: 1rem 0 0; padding: 0; list-style: none; font-size: 0.88rem; }
 .legend i { display: inline-block; width: 0.75rem; height: 0.75rem; border-radius: 3px; margin-right: 0.4rem; vertical-align: -0.08em; }
 .card, .curve, .sheet {
-  background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem 1.1rem; margin: 1rem 0 0;
+  background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.7rem 1.1rem 1.2rem; margin: 1rem 0 0;
   break-inside: avoid;
 }
 .rows {
@@ -90,7 +90,7 @@ tr.group td { padding-top: 0.9rem; font-weight: 600; }
   body { max-width: none; padding: 0; font-size: 10.5px; }
   nav { display: none; }
   h2 { margin-top: 1.6rem; break-after: avoid; }
-  .card, .curve, .sheet { border-radius: 0; padding: 0.6rem 0.8rem; }
+  .card, .curve, .sheet { border-radius: 0; padding: 0.6rem 1.6rem 0.6rem 0.8rem; }
   .curve svg { max-width: 42rem; }
   .sheet { overflow: visible; break-inside: auto; }
   tr { break-inside: avoid; }
