@@ -1,10 +1,14 @@
 import { constants } from 'node:os'
+import { isErrno, StoreError } from '../errors.js'
 import { xattrRefusal } from './attributes.js'
 import { baseOf, parentOf, type ByteString } from './bytes.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from './raw-fs.js'
 import { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from './open-flags.js'
 
-/** The content of a regular file that is kept elsewhere; it must stay as it is while the reference is in use. */
+/**
+ * The content of a regular file that is kept elsewhere; it must stay as it is while the reference is in use. Where it is gone or
+ * shorter, that is `STORE_CORRUPT`.
+ */
 export interface FileReference {
   readonly fs: RawFs
   readonly path: ByteString
@@ -357,22 +361,24 @@ class ModelFile implements RawFile {
   readonly #node: FileNode
   readonly #stat: () => RawStat
   readonly #appends: boolean
-  readonly #elsewhere: RawFile | undefined
+  readonly #elsewhere: { readonly file: RawFile; readonly reference: FileReference } | undefined
 
   constructor(node: FileNode, stat: () => RawStat, appends: boolean) {
     this.#node = node
     this.#stat = stat
     this.#appends = appends
     const { content } = node
-    this.#elsewhere = isReference(content) ? content.fs.open(content.path, O_RDONLY) : undefined
-    const fd = this.#elsewhere?.fd
+    if (isReference(content)) this.#elsewhere = { file: openReference(content), reference: content }
+    const fd = this.#elsewhere?.file.fd
     if (fd !== undefined) this.fd = fd
   }
 
   declare readonly fd?: number
 
   read(buffer: Uint8Array, position: number): number {
-    if (this.#elsewhere !== undefined) return this.#elsewhere.read(buffer, position)
+    if (this.#elsewhere !== undefined) {
+      return readReference(this.#elsewhere.reference, this.#elsewhere.file, buffer, position)
+    }
     const { content, length } = this.#node
     if (isReference(content) || position >= length) return 0
     return content.copy(buffer, 0, position, Math.min(length, position + buffer.length))
@@ -409,7 +415,7 @@ class ModelFile implements RawFile {
   sync(): void {}
 
   close(): void {
-    this.#elsewhere?.close()
+    this.#elsewhere?.file.close()
   }
 }
 
@@ -417,18 +423,42 @@ function isReference(content: FileReference | Buffer): content is FileReference 
   return !Buffer.isBuffer(content)
 }
 
+function openReference({ fs, path }: FileReference): RawFile {
+  try {
+    return fs.openSeen?.(path) ?? fs.open(path, O_RDONLY)
+  } catch (error) {
+    throw isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP') ? damaged(path, 'it is gone', error) : error
+  }
+}
+
+function readReference(
+  { path, size }: FileReference,
+  file: RawFile,
+  buffer: Uint8Array,
+  position: number,
+): number {
+  const count = file.read(buffer, position)
+  if (count === 0 && buffer.length > 0 && position < size)
+    throw damaged(path, `it has ${position} bytes, not ${size}`)
+  return count
+}
+
+function damaged(path: ByteString, why: string, cause?: unknown): StoreError {
+  return new StoreError('STORE_CORRUPT', `a file of a layer is damaged: ${path}: ${why}`, {
+    path,
+    cause,
+    hint: 'check({ repair: true }) takes the layer away; load its image again',
+  })
+}
+
 /** Brings referenced content here, so that it can be changed. */
 function materialise(file: FileNode): void {
   const { content } = file
   if (!isReference(content)) return
   const bytes = Buffer.alloc(content.size)
-  const source = content.fs.open(content.path, O_RDONLY)
+  const source = openReference(content)
   try {
-    for (let at = 0; at < bytes.length;) {
-      const count = source.read(bytes.subarray(at), at)
-      if (count === 0) break
-      at += count
-    }
+    for (let at = 0; at < bytes.length;) at += readReference(content, source, bytes.subarray(at), at)
   } finally {
     source.close()
   }

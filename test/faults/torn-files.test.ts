@@ -60,6 +60,22 @@ describe.each(contenders)('of a store on $driver', (settings) => {
     ).toEqual([])
   })
 
+  it.each(['empty', 'gone'])('the content of a layer may be %s: it is not flattened', async (damage) => {
+    const root = join(scratch, 'flattened')
+    cpSync(join(scratch, 'whole'), root, { recursive: true, verbatimSymlinks: true })
+    for (const file of filesOf(root).filter((path) => CONTENT.test(path) && path.endsWith('/upper')))
+      damages[damage]?.(join(root, file))
+    await using store = await open(root)
+    const before = await store.driver.list()
+    await expect(store.flatten('app:2')).rejects.toMatchObject({
+      code: 'STORE_CORRUPT',
+      hint: expect.any(String),
+      path: 'upper',
+    })
+    expect(await store.driver.list()).toEqual(before)
+    rmSync(root, { recursive: true })
+  })
+
   async function outlive(root: string, file: string, lost: string[]): Promise<void> {
     let store: Store
     try {

@@ -135,6 +135,20 @@ describe('a filesystem in memory', () => {
     expect(fs.referenceOf(bytes('r'))).toBeUndefined()
   })
 
+  it.each([
+    ['is gone', 'd/gone', 7],
+    ['is not whole any more', 'd/f', 8],
+  ])('tells of a reference whose content %s', (_what, path, size) => {
+    const [source, fs] = [model(), new ModelFs()]
+    fs.createReference(bytes('r'), { fs: source, path: bytes(path), size }, 0o600)
+    const corrupt = expect.objectContaining({ code: 'STORE_CORRUPT', path, hint: expect.any(String) })
+    expect(() => {
+      const file = fs.open(bytes('r'), O_RDONLY)
+      for (let at = 0; at < size;) at += file.read(Buffer.alloc(size), at)
+    }).toThrow(corrupt)
+    expect(() => write(fs, 'r', 'C')).toThrow(corrupt)
+  })
+
   it('takes a hundred thousand referenced files into less than 60 MB', () => {
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
