@@ -9,7 +9,13 @@ export async function imageArchive(
   asked: readonly Workload[],
 ): Promise<string | undefined> {
   if (given !== undefined) return resolve(given)
-  const able = process.getuid?.() === 0 && realImageNeeds.every((name) => findProgram(name) !== undefined)
-  if (!able || asked.every(({ onImage }) => onImage !== true)) return undefined
+  if (toMakeOne() !== undefined || asked.every(({ onImage }) => onImage !== true)) return undefined
   return (await realImage()).archive
+}
+
+/** What whoever runs this would have to do so that an image can be made here; `undefined` when it can be. */
+export function toMakeOne(): string | undefined {
+  if (process.getuid?.() !== 0) return 'run as root'
+  const missing = realImageNeeds.filter((name) => findProgram(name) === undefined)
+  return missing.length > 0 ? `install ${missing.join(', ')}` : undefined
 }

@@ -6,6 +6,7 @@ import { openStore, type Driver } from 'layerstack'
 import { Clock } from './clock.js'
 import { registryWith, type Contender } from './contender.js'
 import { bytes } from './format.js'
+import { toMakeOne } from './image.js'
 import { LoopDelay } from './loop-delay.js'
 import { peakMemory, peakMemoryNaming, resetPeakMemory } from './memory.js'
 import type { Sample } from './result.js'
@@ -120,8 +121,9 @@ function placeOf(directory: string, image: string | undefined): Place {
   return {
     directory,
     image: async () => {
-      if (image === undefined) throw new NotHere('there is no image')
-      return image
+      if (image !== undefined) return image
+      const otherwise = toMakeOne()
+      throw new NotHere(`there is no image: give one with --image${otherwise ? `, or ${otherwise}` : ''}`)
     },
   }
 }
