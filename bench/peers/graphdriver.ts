@@ -77,7 +77,7 @@ export async function graphDriverProgram(): Promise<string> {
     await rename(fresh, PROGRAM)
   } catch (error) {
     await rm(fresh, { force: true })
-    throw new NotHere("Docker's drivers were not built: is golang-github-docker-docker-dev there?", {
+    throw new NotHere("Docker's drivers were not built: are the packages of docs/performance.md there?", {
       cause: error,
     })
   }
