@@ -1,7 +1,8 @@
 import { constants } from 'node:os'
-import { isErrno, StoreError } from '../errors.js'
+import { isErrno } from '../errors.js'
 import { xattrRefusal } from './attributes.js'
 import { baseOf, parentOf, type ByteString } from './bytes.js'
+import { damagedFile } from './damaged-file.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from './raw-fs.js'
 import { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from './open-flags.js'
 
@@ -427,7 +428,7 @@ function openReference({ fs, path }: FileReference): RawFile {
   try {
     return fs.openSeen?.(path) ?? fs.open(path, O_RDONLY)
   } catch (error) {
-    throw isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP') ? damaged(path, 'it is gone', error) : error
+    throw isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP') ? damagedFile(path, 'it is gone', error) : error
   }
 }
 
@@ -439,16 +440,8 @@ function readReference(
 ): number {
   const count = file.read(buffer, position)
   if (count === 0 && buffer.length > 0 && position < size)
-    throw damaged(path, `it has ${position} bytes, not ${size}`)
+    throw damagedFile(path, `it has ${position} bytes, not ${size}`)
   return count
-}
-
-function damaged(path: ByteString, why: string, cause?: unknown): StoreError {
-  return new StoreError('STORE_CORRUPT', `a file of a layer is damaged: ${path}: ${why}`, {
-    path,
-    cause,
-    hint: 'check({ repair: true }) takes the layer away; load its image again',
-  })
 }
 
 /** Brings referenced content here, so that it can be changed. */

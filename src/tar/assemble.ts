@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import { createGunzip } from 'node:zlib'
 import { isErrno, StoreError } from '../errors.js'
 import { bytesToBuffer, type ByteString } from '../fs/bytes.js'
+import { damagedFile } from '../fs/damaged-file.js'
 import type { RawFile, RawFs } from '../fs/raw-fs.js'
 import { resolve } from '../fs/resolve.js'
 import { breath } from '../fs/turn.js'
@@ -114,7 +115,7 @@ async function* contentOf(
 ): AsyncGenerator<Uint8Array, void, void> {
   if (entry.size === 0) return
   const path = cleanName(entry.name)
-  if (path === undefined) throw corrupt(entry.name, 'it is outside the layer')
+  if (path === undefined) throw damagedFile(entry.name, 'it is outside the layer')
   const file = open(contents, path)
   try {
     yield* checkedContent(file, path, entry, crc, scratch)
@@ -128,12 +129,12 @@ function open(contents: RawFs, path: ByteString): RawFile {
   try {
     return contents.open(path, constants.O_RDONLY)
   } catch (error) {
-    if (!isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw corrupt(path, 'it cannot be opened', error)
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw damagedFile(path, 'it cannot be opened', error)
   }
   try {
     return contents.open(resolve(contents, bytesToBuffer(path), true, 'open').path, constants.O_RDONLY)
   } catch (error) {
-    throw corrupt(path, 'it cannot be opened', error)
+    throw damagedFile(path, 'it cannot be opened', error)
   }
 }
 
@@ -148,13 +149,14 @@ async function* checkedContent(
   for (let position = 0; position < size;) {
     const buffer = scratch.subarray(0, size - position)
     const count = await readSome(file, buffer, position)
-    if (count === 0) throw corrupt(path, `it has ${position} bytes, not ${size}`)
+    if (count === 0) throw damagedFile(path, `it has ${position} bytes, not ${size}`)
     const bytes = buffer.subarray(0, count)
     crc.update(bytes)
     yield bytes
     position += count
   }
-  if (checksum !== undefined && !crc.digest().equals(checksum)) throw corrupt(path, 'its content has changed')
+  if (checksum !== undefined && !crc.digest().equals(checksum))
+    throw damagedFile(path, 'its content has changed')
 }
 
 async function readSome(file: RawFile, buffer: Buffer, position: number): Promise<number> {
@@ -163,10 +165,6 @@ async function readSome(file: RawFile, buffer: Buffer, position: number): Promis
   if (turn !== undefined) await turn
   if (file.fd === undefined || buffer.length <= SMALL) return file.read(buffer, position)
   return (await read(file.fd, buffer, 0, buffer.length, position)).bytesRead
-}
-
-function corrupt(path: ByteString, why: string, cause?: unknown): StoreError {
-  return new StoreError('STORE_CORRUPT', `a file of the layer is damaged: ${path}: ${why}`, { path, cause })
 }
 
 function notTarSplit(file: string, cause: unknown): unknown {

@@ -1,0 +1,11 @@
+import { StoreError } from '../errors.js'
+import type { ByteString } from './bytes.js'
+
+/** What a layer's tar brought is not what its file holds now. */
+export function damagedFile(path: ByteString, why: string, cause?: unknown): StoreError {
+  return new StoreError('STORE_CORRUPT', `a file of the layer is damaged: ${path}: ${why}`, {
+    path,
+    cause,
+    hint: 'check({ repair: true }) takes the layer away; load its image again',
+  })
+}
