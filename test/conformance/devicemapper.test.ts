@@ -1,10 +1,12 @@
 import { Readable } from 'node:stream'
-import { describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { driverConformance, oddLayers, refusedLayers } from '#layerstack/conformance/index.js'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
+import type { DriverFactory } from '#layerstack/drivers/factory.js'
 import { expectSound, noThinPools, SMALL, thinPlace } from '../drivers/thin-place.js'
 import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
+import { SharedRoot } from './shared-root.js'
 
 let roots = 0
 
@@ -22,10 +24,13 @@ const REFUSED: Readonly<Record<'xfs' | 'ext4', ReadonlyMap<string, string>>> = {
 
 /** Odd layers of what one file system may hold otherwise than another. */
 const HELD = /name|number|time|xattr|device|capabilit|access list|sparse|hole|mode/
-/** How the others are taken apart and merged does not depend on that, and in User-Mode Linux each takes seconds. */
+const taken = ({ name }: { name: string }): string => `takes ${name}`
+const refusals = refusedLayers.map(({ name }) => `refuses ${name}`)
+const ODD: ReadonlySet<string> = new Set([...oddLayers.map(taken), ...refusals])
+/** How the others are taken apart and merged does not depend on that, and in User-Mode Linux each takes a second. */
 const ON_XFS_ALONE: ReadonlySet<string> = new Set([
-  ...oddLayers.filter(({ name }) => !HELD.test(name)).map(({ name }) => `takes ${name}`),
-  ...refusedLayers.map(({ name }) => `refuses ${name}`),
+  ...oddLayers.filter(({ name }) => !HELD.test(name)).map(taken),
+  ...refusals,
 ])
 
 for (const type of ['xfs', 'ext4'] as const) {
@@ -33,11 +38,20 @@ for (const type of ['xfs', 'ext4'] as const) {
   const isAsked = (name: string): boolean => !refused.has(name) && (type === 'xfs' || !ON_XFS_ALONE.has(name))
 
   describe(`devicemapper on ${type}`, async () => {
+    const shared = new SharedRoot()
+    let factory: Pick<DriverFactory, 'open'> = devicemapper
+    afterAll(() => shared.close())
+
     const report =
       noThinPools === undefined
         ? await driverConformance({
-            test: (name, run) => isAsked(name) && it(name, run),
-            factory: devicemapper,
+            test: (name, run) =>
+              isAsked(name) &&
+              it(name, () => {
+                factory = ODD.has(name) ? shared : devicemapper
+                return run()
+              }),
+            factory: { open: (options) => factory.open(options) },
             engine: 'kernel',
             driverOptions: SMALL[type],
             depth: 40,
