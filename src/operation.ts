@@ -19,9 +19,15 @@ export function fewAtATime<T, U>(items: Iterable<T>, work: (item: T) => Promise<
 /** Steps to take back, newest first, unless the work that needed them was finished. */
 export class Rollback {
   readonly #steps: (() => unknown)[] = []
+  #abandoned = false
 
   onFailure(undo: () => unknown): void {
     this.#steps.push(undo)
+  }
+
+  /** From now on a failure takes nothing back: what was begun is to be finished later. */
+  abandon(): void {
+    this.#abandoned = true
   }
 
   /**
@@ -40,6 +46,7 @@ export class Rollback {
 
   /** The first error is the one to report, so a step that fails tells no more than that. */
   async #undo(): Promise<boolean> {
+    if (this.#abandoned) return false
     let isWhole = true
     for (const step of this.#steps.toReversed()) {
       try {

@@ -12,6 +12,7 @@ import { saveImages, type ArchiveFormat } from './archives/save.js'
 import type { SavedImage } from './archives/saved-image.js'
 import { Catalog, type NewImage } from './catalog/catalog.js'
 import { check, type CheckOptions, type CheckReport } from './catalog/check.js'
+import { consumeContainer, finishConsumptions } from './catalog/consume.js'
 import { diskUsage, type DiskUsage } from './catalog/disk-usage.js'
 import { prune, type Pruned, type PruneOptions } from './catalog/prune.js'
 import { removeImage, removeUnusedLayers, type Removed } from './catalog/removal.js'
@@ -35,6 +36,7 @@ import {
 } from './images/image-config.js'
 import { ImageStore } from './images/image-store.js'
 import type { Image, InspectedImage } from './images/image.js'
+import type { Layer } from './layers/layer.js'
 import { LayerStore, type OnPinned } from './layers/layer-store.js'
 import type { OperationOptions } from './operation.js'
 import { parseReference, withDefaultTag, type Reference } from './references/reference.js'
@@ -305,7 +307,10 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** Mounts a container that is there: by name, by id, or by the beginning of one. */
   async container(idOrName: string): Promise<Container> {
     this.#open()
-    return Container.open(this, await this.#catalog.containers.find(idOrName))
+    const { containers } = this.#catalog
+    if (!this.#readOnly) await this.#settle((await containers.find(idOrName)).id)
+    const record = await containers.find(idOrName)
+    return asContainer(record, Container.open(this, record))
   }
 
   async containers(): Promise<readonly ContainerRecord[]> {
@@ -352,6 +357,7 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** @internal What processes that died left half done. */
   async recover(): Promise<void> {
     const { containers } = this.#catalog
+    await finishConsumptions(this.#catalog)
     await this.layers.open((id) => containers.has(id))
     // The record of a container comes after its writable layer and goes after it: one without is what a removal left.
     const records = await containers.list()
@@ -365,14 +371,13 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** @internal for `Container` */
   async commit(record: ContainerRecord, options: CommitContainerOptions): Promise<Image> {
     this.#mayWrite()
+    await this.#settle(record.id)
     const parent = await this.#catalog.images.config(record.image)
     const edited = applyChanges(parent.config ?? {}, options.changes ?? [])
     const references = referencesOf(options)
-    const consume = options.consume === true
-    const make = async (onPinned: OnPinned): Promise<NewImage> => {
-      const layer = await asContainer(record, this.layers.commit(record.id, { ...options, onPinned }))
+    const imageOf = ({ diffId }: Pick<Layer, 'diffId'>): NewImage => {
       const config = childConfig(parent, {
-        diffId: layer.diffId,
+        diffId,
         config: edited,
         created: now(),
         createdBy: '',
@@ -381,17 +386,24 @@ export class Store implements AsyncDisposable, ContainerHome {
       })
       return { config: encodeConfig(config), references, parent: record.image }
     }
-    // The layer is all that is left of a container that was consumed: then it stays, whatever happens.
-    const image = await this.#publishMade(options, make, { keep: consume })
-    if (consume) await this.#forget(record)
-    return image
+    if (options.consume === true)
+      return asContainer(record, consumeContainer(this.#catalog, record, imageOf, options))
+    return this.#publishMade(options, async (onPinned) =>
+      imageOf(await asContainer(record, this.layers.commit(record.id, { ...options, onPinned }))),
+    )
   }
 
   /** @internal for `Container` */
   async removeContainer(record: ContainerRecord): Promise<void> {
     this.#mayWrite()
+    await this.#settle(record.id)
     await asContainer(record, this.layers.removeWritable(record.id))
     await this.#forget(record)
+  }
+
+  /** Finishes the consumption of a container that another process decided before it died. */
+  async #settle(id: string): Promise<void> {
+    if (this.layers.consumptions.has(id)) await finishConsumptions(this.#catalog)
   }
 
   async #forget({ id }: ContainerRecord): Promise<void> {
@@ -399,13 +411,12 @@ export class Store implements AsyncDisposable, ContainerHome {
   }
 
   /**
-   * Stores the image of a layer that `make` makes; nobody removes the layer in between. If that fails the layer goes, since
-   * without its image nobody could find it again, unless it is to be kept.
+   * Stores the image of a layer that `make` makes and pins. If that fails, the layer is removed, since no image would name
+   * it.
    */
   async #publishMade(
     options: OperationOptions,
     make: (onPinned: OnPinned) => Promise<NewImage>,
-    { keep = false } = {},
   ): Promise<Image> {
     const pins: AsyncDisposable[] = []
     let made: NewImage | undefined
@@ -415,7 +426,7 @@ export class Store implements AsyncDisposable, ContainerHome {
       return image as Image
     } catch (error) {
       await unpin(pins)
-      if (made !== undefined && !keep) {
+      if (made !== undefined) {
         const { rootfs } = parseImageConfig(made.config)
         await this.#catalog.locked(() => removeUnusedLayers(this.#catalog, chainIds(rootfs.diff_ids)))
       }

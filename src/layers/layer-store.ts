@@ -19,6 +19,7 @@ import type { ProgressEvent } from '../progress.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { assemble, tarSizeOf } from '../tar/assemble.js'
 import { giveBack } from '../tar/chunk-pool.js'
+import { Consumptions, type Consumption } from './consumption.js'
 import type { Layer, WritableLayer } from './layer.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
 import { recover, WRITABLE } from './recovery.js'
@@ -45,9 +46,15 @@ export interface RegisterOptions extends MakeOptions {
   readonly blob?: Digest | undefined
 }
 
-export interface CommitOptions extends MakeOptions {
-  /** The writable layer is given up, and becomes the layer. @default false */
-  readonly consume?: boolean | undefined
+/** The layer that a writable one becomes, before it is there. */
+export type Consumed = Omit<Consumption, 'image'>
+
+/** What the owner of a writable layer contributes to its consumption; see {@link Consumptions}. */
+export interface ConsumeSteps<T> {
+  /** Decides the consumption, or throws. */
+  decide(consumed: Consumed): Promise<void>
+  /** Finishes it, once the layer is there. */
+  complete(consumed: Consumed): Promise<T>
 }
 
 /** Kinds of names in leases; `recovery.ts` tells of each. */
@@ -61,10 +68,10 @@ const USES = 'uses '
  * 2. A driver's layer that no layerdb names is named in a lease, from before it is made.
  * 3. What an operation stands on, its parent, is named in its lease, too, and is not removed meanwhile.
  * 4. The store's lock is held for steps on metadata alone, never while a layer is read or written.
- * 5. A commit that consumes names the layer first and renames the driver's layer then; whoever finds the lease of a dead
- *    process finishes that at its `open`. So a container's content is at any time in one of both.
+ * 5. A commit with `consume` follows the protocol of `Consumptions`.
  */
 export class LayerStore {
+  readonly consumptions: Consumptions
   readonly #driver: Driver
   readonly #db: LayerDb
   readonly #leases: string
@@ -76,6 +83,7 @@ export class LayerStore {
   constructor({ root, driver, readOnly }: LayerStoreOptions) {
     this.#driver = driver
     this.#db = new LayerDb(join(root, 'image', driver.name, 'layerdb'))
+    this.consumptions = new Consumptions(join(root, 'layerstack', 'consuming', driver.name))
     this.#leases = join(root, 'layerstack', 'leases', driver.name)
     this.#lockFile = join(root, 'layerstack', 'lock')
     this.#readOnly = readOnly
@@ -94,6 +102,7 @@ export class LayerStore {
       db: this.#db,
       leases: this.#leases,
       isNamed,
+      isDecided: (name) => this.consumptions.has(name),
       removeWritable: (name) => this.removeWritable(name),
     })
   }
@@ -315,9 +324,13 @@ export class LayerStore {
     await this.#locked(() => this.#db.discardWritable(name))
   }
 
-  /** A view of the writable layer; give it back with `releaseView`. */
+  /** A view of the writable layer; give it back with `releaseView`. `LAYER_IN_USE` once its consumption is decided. */
   async view(name: string): Promise<LayerView> {
-    return this.#driver.get((await this.writable(name)).mountId)
+    const { mountId } = await this.writable(name)
+    const view = await this.#driver.get(mountId)
+    if (!this.consumptions.has(name)) return view
+    await this.#driver.put(mountId)
+    throw new StoreError('LAYER_IN_USE', `container layer ${name} is becoming an image`)
   }
 
   async releaseView(name: string): Promise<void> {
@@ -367,13 +380,46 @@ export class LayerStore {
   }
 
   /** Makes a layer of what the writable one holds, on the same parent. Each changed byte is read once. */
-  async commit(name: string, options: CommitOptions = {}): Promise<Layer> {
+  async commit(name: string, options: MakeOptions = {}): Promise<Layer> {
     this.#mayWrite()
-    const layer = await this.writable(name)
-    const consume = options.consume === true && this.#driver.adopt !== undefined && layer.initId === undefined
-    const committed = consume ? await this.#consume(layer, options) : await this.#copyCommit(layer, options)
-    if (options.consume === true && !consume) await this.removeWritable(name)
-    return committed
+    return this.#copyCommit(await this.writable(name), options)
+  }
+
+  /**
+   * Turns the writable layer into a layer. Where the driver can adopt it, nothing is copied. Rejects with `LAYER_IN_USE`,
+   * and leaves the writable layer as it was, while another process has it open.
+   */
+  async consume<T>(name: string, steps: ConsumeSteps<T>, options: MakeOptions = {}): Promise<T> {
+    this.#mayWrite()
+    const writable = await this.writable(name)
+    const adopts = this.#driver.adopt !== undefined && writable.initId === undefined
+    return adopts ? this.#consume(writable, steps, options) : this.#copyConsume(writable, steps, options)
+  }
+
+  /** Whether the process that decided the consumption still runs. */
+  async isBeingConsumed(consumed: Consumed): Promise<boolean> {
+    return (await Lease.namedByLiving(this.#leases)).has(adoptionOf(consumed))
+  }
+
+  /** Whether the consumption can be taken back: the container is as it was, or nothing is left to finish. */
+  async isRevocable({ container, mountId, layer: { chainId: id, cacheId } }: Consumed): Promise<boolean> {
+    const writable = await this.#db.writable(container).catch(() => undefined)
+    if (writable?.mountId === mountId && (await this.#driver.exists(mountId))) return true
+    const isHere = (await this.#db.layer(id).catch(() => undefined)) !== undefined
+    return !isHere && !(await this.#driver.exists(cacheId))
+  }
+
+  /** Puts a consumed layer in its place; harmless where that is done. A driver that refuses leaves all as it was. */
+  async takeOver({ container, mountId, layer }: Consumed): Promise<void> {
+    const { chainId: id, cacheId } = layer
+    const here = await this.#db.layer(id)
+    const isTwin = here !== undefined && here.cacheId !== cacheId
+    if (!isTwin && !(await this.#driver.exists(cacheId))) await this.#driver.adopt?.(mountId, cacheId)
+    await this.#publishConsumed(layer)
+    const writable = await this.#db.writable(container)
+    for (const driverId of [mountId, writable?.initId])
+      if (driverId !== undefined) await this.#driver.remove(driverId)
+    await this.#locked(() => this.#db.removeWritable({ name: container, mountId }))
   }
 
   /** Merges a stack into one layer without a parent, straight from the layers. */
@@ -433,7 +479,7 @@ export class LayerStore {
     })
   }
 
-  async #copyCommit(layer: WritableLayer, options: CommitOptions): Promise<Layer> {
+  async #copyCommit(layer: WritableLayer, options: MakeOptions): Promise<Layer> {
     const parent = await this.#driverParent(layer)
     const use = `${USES}${layer.mountId}`
     await using _use = await Lease.take(this.#leases, [use])
@@ -452,46 +498,69 @@ export class LayerStore {
     })
   }
 
-  async #consume(layer: WritableLayer, options: CommitOptions): Promise<Layer> {
-    const { mountId, name, parent } = layer
+  async #consume<T>(writable: WritableLayer, steps: ConsumeSteps<T>, options: MakeOptions): Promise<T> {
+    const { mountId, name, parent } = writable
     const cacheId = randomId()
-    const below = await this.#driverParent(layer)
-    const adoption = `${ADOPT}${mountId} ${cacheId} ${name}`
+    const adoption = adoptionOf({ container: name, mountId, layer: { cacheId } })
     return this.#leased([adoption, ...(parent === undefined ? [] : [parent])], async (rollback) => {
-      await this.#claim(layer, adoption)
+      await this.#claim(writable, adoption)
       const writeSet = await this.#db.writeSet(cacheId)
       rollback.onFailure(() => rm(writeSet, { recursive: true, force: true }))
-      const splitFile = join(writeSet, TAR_SPLIT)
       const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id: name, done }))
-      const result = await this.#readForConsume(mountId, below, splitFile, progress)
-      const made: Layer = { ...result, chainId: chainId(parent, result.diffId), parent, cacheId }
-      const twin = await this.#locked(async () => {
-        await this.#pinMade(made, options)
-        const there = await this.#db.layer(made.chainId)
-        if (there !== undefined) return there
-        await this.#db.publish(writeSet, layerOf(made))
-        await this.#adopt(mountId, made)
-        await this.#db.removeWritable(layer)
-        return undefined
-      })
-      if (twin !== undefined) {
-        await rm(writeSet, { recursive: true, force: true })
-        await this.#driver.remove(mountId)
-        await this.#locked(() => this.#db.removeWritable(layer))
-      }
-      options.onProgress?.({ type: 'layer:stored', id: made.diffId, size: made.size })
-      return twin ?? layerOf(made)
+      const below = await this.#driverParent(writable)
+      const result = await this.#readForConsume(mountId, below, join(writeSet, TAR_SPLIT), progress)
+      const layer = layerOf({ ...result, chainId: chainId(parent, result.diffId), parent, cacheId })
+      await this.#db.seal(writeSet, layer)
+      return this.#decideAndTakeOver({ container: name, mountId, layer }, steps, options, rollback)
     })
   }
 
-  /** Somebody may have it mounted: then the layer is published no more. */
-  async #adopt(mountId: string, { chainId: id, cacheId }: Layer): Promise<void> {
+  /** For a driver that cannot adopt, or a container of dockerd's, which stands on an init layer. */
+  async #copyConsume<T>(writable: WritableLayer, steps: ConsumeSteps<T>, options: MakeOptions): Promise<T> {
+    const { mountId, name } = writable
+    const layer = await this.#copyCommit(writable, options)
+    const consumed = { container: name, mountId, layer }
+    return this.#leased([adoptionOf(consumed)], async (rollback) => {
+      await this.#claim(writable, adoptionOf(consumed))
+      return this.#decideAndTakeOver(consumed, steps, options, rollback)
+    })
+  }
+
+  async #decideAndTakeOver<T>(
+    consumed: Consumed,
+    { decide, complete }: ConsumeSteps<T>,
+    options: MakeOptions,
+    rollback: Rollback,
+  ): Promise<T> {
+    const { container, layer } = consumed
+    await this.#locked(() => this.#pinMade(layer, options))
+    options.signal?.throwIfAborted()
+    rollback.onFailure(() => this.consumptions.remove(container))
+    await decide(consumed)
     try {
-      await this.#driver.adopt?.(mountId, cacheId)
+      await this.takeOver(consumed)
     } catch (error) {
-      await rm(await this.#db.unpublish(id), { recursive: true, force: true })
+      const isRevocable = await this.isRevocable(consumed).catch(() => false)
+      if (!isRevocable) rollback.abandon()
       throw error
     }
+    // From here on the next open finishes what fails.
+    rollback.abandon()
+    options.onProgress?.({ type: 'layer:stored', id: layer.diffId, size: layer.size })
+    return complete(consumed)
+  }
+
+  /** Where another process has published the same layer, ours is not needed. */
+  async #publishConsumed(layer: Layer): Promise<void> {
+    const { chainId: id, cacheId } = layer
+    const isOurs = await this.#locked(async () => {
+      const here = await this.#db.layer(id)
+      if (here === undefined) await this.#db.publish(cacheId, id)
+      return here === undefined || here.cacheId === cacheId
+    })
+    if (isOurs) return
+    await this.#db.removeWriteSet(cacheId)
+    await this.#driver.remove(cacheId)
   }
 
   async #readForConsume(
@@ -541,10 +610,11 @@ export class LayerStore {
       rollback.onFailure(() => rm(writeSet, { recursive: true, force: true }))
       const { diffId, size } = await work(writeSet, cacheId, below)
       const made: Layer = { chainId: chainId(parent, diffId), diffId, parent, size, cacheId }
+      await this.#db.seal(writeSet, made)
       const twin = await this.#locked(async () => {
         await this.#pinMade(made, options)
         const there = await this.#db.layer(made.chainId)
-        if (there === undefined) await this.#db.publish(writeSet, made)
+        if (there === undefined) await this.#db.publish(cacheId, made.chainId)
         return there
       })
       if (twin !== undefined) {
@@ -562,7 +632,7 @@ export class LayerStore {
     return this.#locked(() => this.require(parent))
   }
 
-  /** Under the lock under which it is published: so nobody who looks for leases sees the layer alone. */
+  /** Pinned under the publishing lock, so the layer is never visible unpinned. */
   async #pinMade({ chainId: id }: Layer, { onPinned }: MakeOptions): Promise<void> {
     if (onPinned === undefined) return
     onPinned(await Lease.take(this.#leases, [id]))
@@ -670,6 +740,15 @@ export class LayerStore {
 
 function layerOf({ chainId: id, diffId, parent, size, cacheId }: Layer): Layer {
   return { chainId: id, diffId, parent, size, cacheId }
+}
+
+/** The name of a consumption in leases; `recovery.ts` reads it. */
+function adoptionOf(consumed: {
+  readonly container: string
+  readonly mountId: string
+  readonly layer: Pick<Layer, 'cacheId'>
+}): string {
+  return `${ADOPT}${consumed.mountId} ${consumed.layer.cacheId} ${consumed.container}`
 }
 
 function notFound(id: ChainID): StoreError {

@@ -84,15 +84,19 @@ export class LayerDb {
     await rm(this.#writeSetDirectory(driverId), { recursive: true, force: true })
   }
 
-  /** Makes a write set, with its tar-split in it, a layer. */
-  async publish(writeSet: string, layer: Layer): Promise<void> {
+  /** Completes a write set that holds the layer's tar-split. When this resolves, it is on disk. */
+  async seal(writeSet: string, layer: Layer): Promise<void> {
     await writeFiles(writeSet, {
       diff: layer.diffId,
       size: String(layer.size),
       'cache-id': layer.cacheId,
       parent: layer.parent,
     })
-    await rename(writeSet, this.#layerDirectory(layer.chainId))
+  }
+
+  /** Makes the sealed write set of the driver's layer `driverId` a layer. */
+  async publish(driverId: string, id: ChainID): Promise<void> {
+    await rename(this.#writeSetDirectory(driverId), this.#layerDirectory(id))
     await syncDirectory(this.#layers)
   }
 

@@ -11,6 +11,8 @@ export interface Recovery {
   readonly leases: string
   /** Whether somebody knows the writable layer of this name. */
   isNamed(writable: string): Promise<boolean>
+  /** Whether the consumption of the writable layer of this name is decided, and not finished. */
+  isDecided(writable: string): boolean
   removeWritable(name: string): Promise<void>
 }
 
@@ -19,7 +21,7 @@ export interface Recovery {
  *
  * - `<driver's id>`: a layer that was being made or removed. It goes, unless the layerdb names it.
  * - `writable <name>`: a container's layer that was being made. It goes, unless somebody knows it.
- * - `adopt <mount-id> <cache-id> <name>`: a commit that consumes. If it is in the layerdb, it is finished.
+ * - `adopt <mount-id> <cache-id> <name>`: a commit with `consume`. It is dropped, unless it is decided (`Consumptions`).
  * - `uses <mount-id>`, `sha256:…`: what must not be removed meanwhile. Nothing is left of that.
  *
  * And what was being removed from the layerdb when its process died, a dockerd's too.
@@ -64,12 +66,10 @@ async function recoverNames(
     }
   }
   for (const name of names) {
-    const [kind, mountId = '', cacheId = '', writable = ''] = name.split(' ')
+    const [kind, , cacheId = '', writable = ''] = name.split(' ')
     if (kind === 'adopt') {
+      if (recovery.isDecided(writable)) return false
       await db.removeWriteSet(cacheId)
-      if (!named.has(cacheId)) continue
-      if (!(await driver.exists(cacheId))) await driver.adopt?.(mountId, cacheId)
-      await db.removeWritable({ name: writable, mountId })
     } else if (kind === name && !name.startsWith('sha256:')) {
       await db.removeWriteSet(name)
       if (!named.has(name)) await driver.remove(name)

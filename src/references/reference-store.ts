@@ -5,6 +5,11 @@ import { writeFileAtomic } from '../durable/atomic-file.js'
 import { isErrno, StoreError } from '../errors.js'
 import { familiarName, familiarText, isReference, storedForm, type Reference } from './reference.js'
 
+export interface NamedImage {
+  readonly reference: Reference
+  readonly id: ImageID
+}
+
 /** `{"<familiar name>": {"<familiar reference>": "sha256:<image id>"}}`, as Docker writes it. */
 type Repositories = Record<string, Record<string, string>>
 
@@ -37,24 +42,23 @@ export class ReferenceStore {
     return all
   }
 
-  /** Points references at images, all in one write. A tag moves; a digest never does: `REFERENCE_CONFLICT`. */
-  async set(entries: readonly { readonly reference: Reference; readonly id: ImageID }[]): Promise<void> {
+  /** Points references at images, all in one write. Throws as {@link refuse}. */
+  async set(entries: readonly NamedImage[]): Promise<void> {
     if (entries.length === 0) return
     const repositories = await this.#read()
     for (const { reference, id } of entries) {
       const stored = storedForm(reference)
-      refuseReserved(stored)
+      refuseConflict(repositories, stored, id)
       const references = (repositories[familiarName(stored)] ??= {})
-      const text = familiarText(stored)
-      if (stored.digest !== undefined && (references[text] ?? id) !== id) {
-        throw new StoreError(
-          'REFERENCE_CONFLICT',
-          `${text} already names another image: a digest cannot be moved`,
-        )
-      }
-      references[text] = id
+      references[familiarText(stored)] = id
     }
     await this.#write(repositories)
+  }
+
+  /** Throws `REFERENCE_CONFLICT` for a digest that names another image, and `REFERENCE_INVALID` for a reserved name. */
+  async refuse(entries: readonly NamedImage[]): Promise<void> {
+    const repositories = entries.length === 0 ? {} : await this.#read()
+    for (const { reference, id } of entries) refuseConflict(repositories, storedForm(reference), id)
   }
 
   /** Takes references away, all in one write. Those that are not there are no error. */
@@ -88,6 +92,15 @@ export class ReferenceStore {
   async #write(repositories: Repositories): Promise<void> {
     await writeFileAtomic(this.#file, JSON.stringify({ Repositories: repositories }), { mode: 0o600 })
   }
+}
+
+/** A tag moves; a digest never does. */
+function refuseConflict(repositories: Repositories, stored: Reference, id: ImageID): void {
+  refuseReserved(stored)
+  const text = familiarText(stored)
+  const named = stored.digest === undefined ? undefined : repositories[familiarName(stored)]?.[text]
+  if (named === undefined || named === id) return
+  throw new StoreError('REFERENCE_CONFLICT', `${text} already names another image: a digest cannot be moved`)
 }
 
 function refuseReserved(reference: Reference): void {
