@@ -23,6 +23,7 @@ import { chainIds, type ImageID } from './digest.js'
 import type { Driver, Engine } from './drivers/driver.js'
 import type { DriverRegistry } from './drivers/registry.js'
 import { selectDriver, type Refusal } from './drivers/select.js'
+import { removeAbandoned } from './durable/abandoned.js'
 import { claimFormat } from './durable/format-file.js'
 import { StoreError } from './errors.js'
 import { applyChanges } from './images/config-change.js'
@@ -140,9 +141,8 @@ export class Store implements AsyncDisposable, ContainerHome {
     this.#mayWrite()
     checkArchiveInput(input)
     const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
-    const temporary = join(this.root, 'layerstack', 'tmp')
-    await fse.ensureDir(temporary)
-    await using files = await openArchive(input, temporary, options.signal)
+    await fse.ensureDir(this.#temporary)
+    await using files = await openArchive(input, this.#temporary, options.signal)
     const archived = await readImages(files, { platform, signal: options.signal })
     const images = archived.map(newImage)
     const chains = archived.map(({ config }) => chainIds(config.rootfs.diff_ids))
@@ -151,8 +151,8 @@ export class Store implements AsyncDisposable, ContainerHome {
       await loadLayers(this.layers, files, archived, options)
       return await this.#catalog.publish(images, options)
     } catch (error) {
-      await this.#catalog.locked(async () => {
-        for (const chain of chains) await removeUnusedLayers(this.#catalog, chain)
+      await this.#catalog.lockedRemoval(async (detached) => {
+        for (const chain of chains) await removeUnusedLayers(this.#catalog, chain, detached)
       })
       options.signal?.throwIfAborted()
       throw error
@@ -333,6 +333,7 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** Removes what nobody named and nothing needs, as `docker image prune`. */
   async prune(options: PruneOptions = {}): Promise<Pruned> {
     this.#mayWrite()
+    await removeAbandoned(this.#temporary)
     return prune(this.#catalog, options)
   }
 
@@ -359,13 +360,9 @@ export class Store implements AsyncDisposable, ContainerHome {
     const { containers } = this.#catalog
     await finishConsumptions(this.#catalog)
     await this.layers.open((id) => containers.has(id))
-    // The record of a container comes after its writable layer and goes after it: one without is what a removal left.
-    const records = await containers.list()
-    const writables = new Set(await this.layers.writableNames())
-    for (const record of records) {
-      if (writables.has(record.id) || !(await this.layers.isGone(record.id))) continue
-      await this.#forget(record)
-    }
+    await this.#catalog.forgetRemoved()
+    await this.#catalog.tidyFiles()
+    await removeAbandoned(this.#temporary)
   }
 
   /** @internal for `Container` */
@@ -428,12 +425,18 @@ export class Store implements AsyncDisposable, ContainerHome {
       await unpin(pins)
       if (made !== undefined) {
         const { rootfs } = parseImageConfig(made.config)
-        await this.#catalog.locked(() => removeUnusedLayers(this.#catalog, chainIds(rootfs.diff_ids)))
+        const chain = chainIds(rootfs.diff_ids)
+        await this.#catalog.lockedRemoval((detached) => removeUnusedLayers(this.#catalog, chain, detached))
       }
       throw error
     } finally {
       await unpin(pins)
     }
+  }
+
+  /** Of copies that a load makes. */
+  get #temporary(): string {
+    return join(this.root, 'layerstack', 'tmp')
   }
 
   #open(): void {

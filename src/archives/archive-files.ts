@@ -1,10 +1,11 @@
 import { createWriteStream } from 'node:fs'
-import { mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
+import { open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { detectCompression, DETECTION_BYTES } from '../compression/compression.js'
 import { decompress } from '../compression/decompress.js'
+import { makeTemporaryDirectory } from '../durable/make-directory.js'
 import { StoreError, storeError } from '../errors.js'
 import type { FileRange } from '../jobs/byte-source.js'
 import { packedFiles } from './packed-files.js'
@@ -80,7 +81,7 @@ async function spooled(
   temporary: string,
   signal: AbortSignal | undefined,
 ): Promise<ArchiveFiles> {
-  const directory = await mkdtemp(join(temporary, 'archive-'))
+  const directory = await makeTemporaryDirectory(temporary, 'archive')
   const remove = () => rm(directory, { recursive: true, force: true })
   try {
     const path = join(directory, 'archive.tar')

@@ -1,8 +1,9 @@
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { decompress } from '../compression/decompress.js'
+import { makeTemporaryDirectory } from '../durable/make-directory.js'
 import { StoreError } from '../errors.js'
 import type { FileRange } from '../jobs/byte-source.js'
 import type { ArchiveFiles, OrderedFile } from './archive-files.js'
@@ -33,7 +34,7 @@ export async function packedFiles(
     documents.set(name, Buffer.concat(chunks))
     kept += header.size
   }
-  const directory = await mkdtemp(join(temporary, 'archive-'))
+  const directory = await makeTemporaryDirectory(temporary, 'archive')
   const aside = new Map<string, FileRange>()
   const resolved = (name: string) => fileOf(index, name)
   const inOrder = async function* (): AsyncGenerator<OrderedFile, void, void> {

@@ -2,12 +2,14 @@ import { dirname } from 'node:path'
 import fse from 'fs-extra'
 import type { ContainerStore } from '../containers/container-store.js'
 import { chainIds, isDigest, type ChainID, type ImageID } from '../digest.js'
+import { removeAbandoned } from '../durable/abandoned.js'
+import { clearLockFiles } from '../durable/lock-file.js'
 import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
 import type { Image } from '../images/image.js'
 import { parseImageConfig } from '../images/image-config.js'
 import type { ImageStore } from '../images/image-store.js'
-import type { LayerStore } from '../layers/layer-store.js'
+import type { DetachedLayer, LayerStore } from '../layers/layer-store.js'
 import { fewAtATime, Rollback, type OperationOptions } from '../operation.js'
 import { familiarText, parseReference, withDefaultTag, type Reference } from '../references/reference.js'
 import type { ReferenceStore } from '../references/reference-store.js'
@@ -108,16 +110,62 @@ export class Catalog {
     )
   }
 
-  /** Names of the containers that stand on an image: ours, and those that a dockerd keeps in this root. */
-  async containersOn(id: ImageID): Promise<string[]> {
+  /** Names of the containers that stand on each image: ours, and those that a dockerd keeps in this root. */
+  async containersByImage(images: readonly ImageID[]): Promise<Map<ImageID, string[]>> {
     const records = await this.containers.list()
-    const ours = records.filter(({ image }) => image === id).map(({ name }) => name)
     const known = new Set(records.map((record) => record.id))
-    const top = await this.topLayer(id)
-    const others = (await this.layers.writables()).filter(
-      ({ name, parent }) => !known.has(name) && parent === top,
-    )
-    return [...ours, ...others.map(({ name }) => name)]
+    const others = (await this.layers.writables()).filter(({ name }) => !known.has(name))
+    const byImage = new Map<ImageID, string[]>()
+    for (const id of images) {
+      const ours = records.filter(({ image }) => image === id).map(({ name }) => name)
+      const top = others.length === 0 ? undefined : await this.topLayer(id)
+      const dockers = others.filter(({ parent }) => parent === top).map(({ name }) => name)
+      byImage.set(id, [...ours, ...dockers])
+    }
+    return byImage
+  }
+
+  /** Clears what processes that have ended left half done, wherever the store keeps something. */
+  async tidy(): Promise<void> {
+    await this.layers.tidy((id) => this.containers.has(id))
+    await this.forgetRemoved()
+    await this.tidyFiles()
+  }
+
+  /**
+   * Removes records of containers that are gone. A record is made after its writable layer and removed after it, so a
+   * crash during a removal leaves a record alone.
+   */
+  async forgetRemoved(): Promise<void> {
+    const records = await this.containers.list()
+    const writables = new Set(await this.layers.writableNames())
+    for (const { id } of records) {
+      if (writables.has(id) || !(await this.layers.isGone(id))) continue
+      await this.locked(() => this.containers.remove(id))
+    }
+  }
+
+  /** Clears temporary files, and metadata of images that a crash removed in part. */
+  async tidyFiles(): Promise<void> {
+    await this.images.tidy()
+    await this.references.tidy()
+    await this.containers.tidy()
+    await removeAbandoned(dirname(this.#lockFile))
+    await clearLockFiles(dirname(this.#lockFile))
+    if (this.images.hasStrayMetadata()) await this.locked(() => this.images.removeStrayMetadata())
+  }
+
+  /**
+   * As `locked`, for work that detaches layers. Deletes their content when the lock is released, since that may take long.
+   * A layer whose content is in use is deleted by a later open.
+   */
+  async lockedRemoval<T>(work: (detached: DetachedLayer[]) => Promise<T>): Promise<T> {
+    const detached: DetachedLayer[] = []
+    try {
+      return await this.locked(() => work(detached))
+    } finally {
+      await deleteAll(detached)
+    }
   }
 
   async locked<T>(work: () => Promise<T>): Promise<T> {
@@ -159,6 +207,19 @@ export class Catalog {
       history: config.history ?? [],
     }
   }
+}
+
+/** Throws the first error after trying all. */
+async function deleteAll(detached: readonly DetachedLayer[]): Promise<void> {
+  const errors: unknown[] = []
+  for (const layer of detached) {
+    try {
+      await layer.delete()
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') errors.push(error)
+    }
+  }
+  if (errors.length > 0) throw errors[0]
 }
 
 function isHexId(text: string): boolean {

@@ -1,10 +1,11 @@
 import type { ChainID, ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
-import type { Layer } from '../layers/layer.js'
+import type { DetachedLayer } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
 import { parseReference } from '../references/reference.js'
 import type { Catalog } from './catalog.js'
-import { deleteImage, isUnneeded, usedLayers } from './removal.js'
+import { usedLayers } from './removal.js'
+import { Usage } from './usage.js'
 
 export interface PruneOptions extends OperationOptions {
   /** Images with names, too, if no container stands on them. @default false */
@@ -20,29 +21,32 @@ export interface Pruned {
   readonly reclaimed: number
 }
 
+/** How long a slice of the work may hold the lock, in ms. Others are served in between. */
+const SLICE = 100
+
 /**
- * Removes as `docker image prune`: images that have no name and that nothing stands on; and, what Docker has no command
- * for, layers that no image names, as a load leaves them whose process died.
+ * Removes as `docker image prune`: images that have no name and that nothing stands on. Removes, too, layers that no image
+ * names, as a load leaves them whose process ended, and whatever else such processes left.
  */
 export async function prune(catalog: Catalog, { all = false, signal }: PruneOptions): Promise<Pruned> {
+  await catalog.tidy()
+  await catalog.references.forgetDamaged()
   const before = await catalog.layers.list()
-  const untagged: string[] = []
+  const untagged = all ? await catalog.locked(() => untagUnused(catalog)) : []
   const images: ImageID[] = []
-  await catalog.locked(async () => {
-    if (all) untagged.push(...(await untagUnused(catalog)))
-    // An image that goes may have been the last that stood on another.
-    for (let found = true; found;) {
-      found = false
-      for (const id of await catalog.images.list()) {
+  const inUse = new Set<ChainID>()
+  for (let isDone = false; !isDone;) {
+    isDone = await catalog.lockedRemoval(async (detached) => {
+      const end = Date.now() + SLICE
+      const isOver = (): boolean => {
         signal?.throwIfAborted()
-        if (!(await isUnneeded(catalog, id))) continue
-        await deleteImage(catalog, id, [])
-        images.push(id)
-        found = true
+        return Date.now() >= end
       }
-    }
-    await removeOrphans(catalog, signal)
-  })
+      return (
+        (await removeUnneeded(catalog, images, isOver)) && removeOrphans(catalog, { detached, inUse, isOver })
+      )
+    })
+  }
   const left = new Set((await catalog.layers.list()).map(({ chainId }) => chainId))
   const gone = before.filter(({ chainId }) => !left.has(chainId))
   return {
@@ -54,32 +58,68 @@ export async function prune(catalog: Catalog, { all = false, signal }: PruneOpti
 }
 
 async function untagUnused(catalog: Catalog): Promise<string[]> {
+  const usage = await Usage.read(catalog)
+  const here = new Set(usage.images)
   const untagged: string[] = []
   for (const [id, names] of await catalog.references.all()) {
-    if ((await catalog.images.has(id)) && (await catalog.containersOn(id)).length === 0)
-      untagged.push(...names)
+    if (here.has(id) && usage.containersOn(id).length === 0) untagged.push(...names)
   }
   await catalog.references.delete(untagged.map(parseReference))
   return untagged
 }
 
-/** The uppermost first, so that each goes that nothing needs. */
-async function removeOrphans(catalog: Catalog, signal: AbortSignal | undefined): Promise<void> {
-  const used = await usedLayers(catalog)
-  const orphans = (await catalog.layers.list()).filter(({ chainId }) => !used.has(chainId))
-  for (const { chainId } of uppermostFirst(orphans)) {
-    signal?.throwIfAborted()
-    try {
-      await catalog.layers.remove(chainId)
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
+/** Their layers are orphans then. False when the time was not enough for all. */
+async function removeUnneeded(catalog: Catalog, removed: ImageID[], isOver: () => boolean): Promise<boolean> {
+  const usage = await Usage.read(catalog)
+  // An image that goes may have been the last that stood on another.
+  for (let found = true; found;) {
+    found = false
+    for (const id of usage.images.filter((each) => usage.isUnneeded(each))) {
+      await catalog.images.remove(id)
+      usage.forget(id)
+      removed.push(id)
+      found = true
+      if (isOver()) return false
     }
   }
+  return true
 }
 
-function uppermostFirst(layers: readonly Layer[]): Layer[] {
-  const byId = new Map(layers.map((layer) => [layer.chainId, layer]))
-  const depth = (layer: Layer | undefined): number =>
-    layer === undefined ? 0 : 1 + depth(layer.parent === undefined ? undefined : byId.get(layer.parent))
-  return layers.toSorted((one, other) => depth(other) - depth(one))
+interface OrphanRemoval {
+  readonly detached: DetachedLayer[]
+  /** Layers that work under way needs. They are not tried again. */
+  readonly inUse: Set<ChainID>
+  isOver(): boolean
+}
+
+/** The uppermost first, so that each goes that nothing needs. False when the time was not enough for all. */
+async function removeOrphans(catalog: Catalog, { detached, inUse, isOver }: OrphanRemoval): Promise<boolean> {
+  const used = await usedLayers(catalog)
+  const parents = await catalog.layers.parents()
+  const orphans = [...parents.keys()].filter((id) => !used.has(id) && !inUse.has(id))
+  for (const id of uppermostFirst(orphans, parents)) {
+    try {
+      detached.push(await catalog.layers.detach(id))
+    } catch (error) {
+      if (!(error instanceof StoreError) || !['LAYER_IN_USE', 'LAYER_NOT_FOUND'].includes(error.code))
+        throw error
+      inUse.add(id)
+    }
+    if (isOver()) return false
+  }
+  return true
+}
+
+function uppermostFirst(
+  ids: readonly ChainID[],
+  parents: ReadonlyMap<ChainID, ChainID | undefined>,
+): ChainID[] {
+  const depths = new Map<ChainID, number>()
+  const depthOf = (id: ChainID): number => {
+    let depth = 0
+    for (let at: ChainID | undefined = id; at !== undefined; at = parents.get(at)) depth++
+    return depth
+  }
+  for (const id of ids) depths.set(id, depthOf(id))
+  return ids.toSorted((one, other) => (depths.get(other) ?? 0) - (depths.get(one) ?? 0))
 }

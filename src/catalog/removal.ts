@@ -1,7 +1,9 @@
 import { chainIds, type ChainID, type ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import { parseReference } from '../references/reference.js'
+import type { DetachedLayer } from '../layers/layer-store.js'
 import type { Catalog } from './catalog.js'
+import { Usage } from './usage.js'
 
 /** What went: familiar texts of references, and images in the order in which they were removed. */
 export interface Removed {
@@ -18,7 +20,7 @@ export interface Removed {
  * its name alone.
  */
 export function removeImage(catalog: Catalog, text: string, force: boolean): Promise<Removed> {
-  return catalog.locked(async () => {
+  return catalog.lockedRemoval(async (detached) => {
     const id = await catalog.find(text)
     const names = (await catalog.references.all()).get(id) ?? []
     const named = (await catalog.referenceOf(text)) !== undefined
@@ -26,9 +28,10 @@ export function removeImage(catalog: Catalog, text: string, force: boolean): Pro
       if (!named) throw severalNames(id, names)
       return untag(catalog, [text])
     }
-    await refuseContainers(catalog, id)
-    const child = await childOf(catalog, id)
-    if (child === undefined) return withUnusedParents(catalog, id, names)
+    const usage = await Usage.read(catalog)
+    refuseContainers(usage, id)
+    const child = usage.childOf(id)
+    if (child === undefined) return withUnusedParents(catalog, usage, id, names, detached)
     if (named) return untag(catalog, names)
     throw new StoreError('IMAGE_IN_USE', `image ${child} was committed from image ${id}`, {
       hint: 'remove that one first',
@@ -36,13 +39,22 @@ export function removeImage(catalog: Catalog, text: string, force: boolean): Pro
   })
 }
 
-/** Removes layers of the chain that no image, no container and no other process needs, the uppermost first. */
-export async function removeUnusedLayers(catalog: Catalog, chain: readonly ChainID[]): Promise<void> {
+/**
+ * Removes layers of the chain that no image, no container and no other process needs, the uppermost first. Under the
+ * catalog's lock.
+ * @param detached takes those whose content is to be deleted
+ */
+export async function removeUnusedLayers(
+  catalog: Catalog,
+  chain: readonly ChainID[],
+  detached: DetachedLayer[],
+): Promise<void> {
   const used = await usedLayers(catalog)
   for (const id of chain.toReversed()) {
     if (used.has(id)) return
     try {
-      await catalog.layers.remove(id)
+      await catalog.layers.require(id)
+      detached.push(await catalog.layers.detach(id))
     } catch (error) {
       if (!(error instanceof StoreError)) throw error
       if (error.code === 'LAYER_IN_USE') return
@@ -61,12 +73,16 @@ export async function usedLayers(catalog: Catalog): Promise<Set<ChainID>> {
   return used
 }
 
-/** Under the catalog's lock. */
-export async function deleteImage(catalog: Catalog, id: ImageID, names: readonly string[]): Promise<void> {
+async function deleteImage(
+  catalog: Catalog,
+  id: ImageID,
+  names: readonly string[],
+  detached: DetachedLayer[],
+): Promise<void> {
   const { rootfs } = await catalog.images.config(id)
   await catalog.references.delete(names.map(parseReference))
   await catalog.images.remove(id)
-  await removeUnusedLayers(catalog, chainIds(rootfs.diff_ids))
+  await removeUnusedLayers(catalog, chainIds(rootfs.diff_ids), detached)
 }
 
 async function untag(catalog: Catalog, names: readonly string[]): Promise<Removed> {
@@ -74,35 +90,26 @@ async function untag(catalog: Catalog, names: readonly string[]): Promise<Remove
   return { untagged: names, deleted: [] }
 }
 
-async function withUnusedParents(catalog: Catalog, id: ImageID, names: readonly string[]): Promise<Removed> {
+async function withUnusedParents(
+  catalog: Catalog,
+  usage: Usage,
+  id: ImageID,
+  names: readonly string[],
+  detached: DetachedLayer[],
+): Promise<Removed> {
   const deleted: ImageID[] = []
-  let parent = await catalog.images.parent(id)
-  await deleteImage(catalog, id, names)
-  deleted.push(id)
-  while (parent !== undefined && (await isUnneeded(catalog, parent))) {
-    const next = await catalog.images.parent(parent)
-    await deleteImage(catalog, parent, [])
-    deleted.push(parent)
-    parent = next
+  for (let next: ImageID | undefined = id; next !== undefined;) {
+    await deleteImage(catalog, next, next === id ? names : [], detached)
+    deleted.push(next)
+    const parent = usage.parentOf(next)
+    usage.forget(next)
+    next = parent !== undefined && usage.isUnneeded(parent) ? parent : undefined
   }
   return { untagged: names, deleted }
 }
 
-/** Here, without a name, and nothing stands on it. */
-export async function isUnneeded(catalog: Catalog, id: ImageID): Promise<boolean> {
-  if (!(await catalog.images.has(id)) || (await catalog.references.all()).has(id)) return false
-  return (await catalog.containersOn(id)).length === 0 && (await childOf(catalog, id)) === undefined
-}
-
-async function childOf(catalog: Catalog, id: ImageID): Promise<ImageID | undefined> {
-  for (const other of await catalog.images.list()) {
-    if ((await catalog.images.parent(other)) === id) return other
-  }
-  return undefined
-}
-
-async function refuseContainers(catalog: Catalog, id: ImageID): Promise<void> {
-  const [user] = await catalog.containersOn(id)
+function refuseContainers(usage: Usage, id: ImageID): void {
+  const [user] = usage.containersOn(id)
   if (user === undefined) return
   throw new StoreError('IMAGE_IN_USE', `container ${user} stands on image ${id}`, {
     hint: 'remove the container first',

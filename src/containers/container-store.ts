@@ -1,6 +1,7 @@
 import { access, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDigest, type ImageID } from '../digest.js'
+import { removeAbandoned } from '../durable/abandoned.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { isErrno, StoreError } from '../errors.js'
 import { fewAtATime } from '../operation.js'
@@ -90,6 +91,11 @@ export class ContainerStore {
   async remove(id: string): Promise<void> {
     await rm(join(this.#directory, `${id}.json`), { force: true })
     this.#known.delete(id)
+  }
+
+  /** Clears temporary files of processes that have ended. */
+  tidy(): Promise<void> {
+    return removeAbandoned(this.#directory)
   }
 
   async #ids(): Promise<string[]> {

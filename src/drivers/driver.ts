@@ -83,6 +83,13 @@ export interface Driver extends ProtoDriver {
    * does not exist. The layer must not be held by a `get`.
    */
   adopt?(id: string, newId: string): Promise<void>
+  /**
+   * Clears what processes that have ended left in the driver's own directories and what belongs to no layer: layers under
+   * removal, temporary names, holds. Costs a listing of those directories. A driver does it when it is opened, too.
+   */
+  tidy?(): Promise<void>
+  /** Ids of layers whose creation or removal a crash cut short. They are not in `list`; `remove` clears them. */
+  halfMade?(): Promise<string[]>
   /** What is damaged in the driver's own files, beside what shows in layers when they are read; reads all of them. */
   check?(options?: OperationOptions): Promise<Damage[]>
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, constants, openSync, unlinkSync } from 'node:fs'
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isAlive, processMark } from '../durable/process-mark.js'
+import { isAlive, processMark } from '../sys/process-mark.js'
 import { tryFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
 
@@ -61,10 +61,10 @@ class MarkClaim implements Claim {
     for (const name of await this.#others()) {
       const path = join(this.#directory, name)
       const [, theirs, mark = ''] = /^(\w+) (.*)$/s.exec(await readFile(path, 'utf8')) ?? []
-      if (!(await isAlive(mark))) await rm(path, { force: true })
+      if (!isAlive(mark)) await rm(path, { force: true })
       else if (kind === 'exclusive' || theirs === 'exclusive') return false
     }
-    await writeFile(join(this.#directory, this.#name), `${kind} ${await processMark()}`, { mode: 0o600 })
+    await writeFile(join(this.#directory, this.#name), `${kind} ${processMark()}`, { mode: 0o600 })
     return true
   }
 

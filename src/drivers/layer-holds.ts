@@ -1,14 +1,23 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { Lock } from '../durable/lock.js'
+import { namesIn, removeAbandoned } from '../durable/abandoned.js'
+import { clearLockFiles } from '../durable/lock-file.js'
+import { Lock, removeLockFiles } from '../durable/lock.js'
 import { isErrno, StoreError } from '../errors.js'
 import { openClaim, type Claim } from './layer-claim.js'
+
+const LOCK = '.lock-'
+/** The layer's id in the name of a claim or of a lock. */
+const ID = /^(?:\.lock-(.+?)(?:\.queue)?|([^.].*?)(?:\.[a-f0-9]{12})?)$/
 
 /**
  * Tells other processes which layers are open here. A hold ends with its process, however that ends.
  *
- * Holds are taken, changed and given up under the lock of the whole directory, so that a change from one kind to another,
- * which takes more than one step, has no one in between.
+ * 1. A layer's hold is taken, changed and given up under the layer's own lock, `.lock-<id>`. So a change from one kind to
+ *    another, which takes several steps, is seen whole.
+ * 2. Mounting, unmounting and syncing a layer happen under that lock too. They delay callers that want the same layer, and
+ *    no others.
+ * 3. The last holder removes the layer's files from the directory. `tidy` removes those of processes that have ended.
  */
 export class LayerHolds {
   readonly #directory: string
@@ -18,38 +27,71 @@ export class LayerHolds {
   }
 
   /**
-   * Takes a hold on a layer, and does `work` before anybody else can take or give up one. `sole` tells `work` that
-   * nobody else holds the layer: what is mounted there was left behind.
-   * @param kind `exclusive` is `LAYER_IN_USE` while another process holds it at all, `shared` while one does exclusively
+   * Takes a hold on a layer, and does `work` before another process can take or give up one. `sole` tells `work` that
+   * there is no other holder: a mount found there was left behind.
+   * @param kind `exclusive` is `LAYER_IN_USE` while another process has any hold, `shared` while one has an exclusive hold
    */
   async take<T>(
     id: string,
     kind: 'shared' | 'exclusive',
     work: (sole: boolean) => Promise<T>,
   ): Promise<{ hold: LayerHold; result: T }> {
-    return this.#locked(async () => {
+    return this.#locked(id, async () => {
       const claim = openClaim(this.#directory, id)
+      let sole = false
       try {
-        const sole = await claim.take('exclusive')
+        sole = await claim.take('exclusive')
         if (!sole && (kind === 'exclusive' || !(await claim.take('shared')))) throw inUse(id)
         const result = await work(sole)
         if (sole && kind === 'shared') await claim.take('shared')
-        return { hold: this.#hold(claim), result }
+        return { hold: this.#hold(id, claim), result }
       } catch (error) {
+        if (sole) await this.#clear(id, claim)
         await claim.leave()
         throw error
       }
     })
   }
 
-  #hold(claim: Claim): LayerHold {
+  /** Removes what processes that have ended left in the directory. Holds of running processes stay. */
+  async tidy(): Promise<void> {
+    await removeAbandoned(this.#directory)
+    await clearLockFiles(this.#directory)
+    const ids = namesIn(this.#directory)
+      .map((name) => ID.exec(name))
+      .map((match) => match?.[1] ?? match?.[2])
+    for (const id of new Set(ids)) if (id !== undefined) await this.#tidyLayer(id)
+  }
+
+  async #tidyLayer(id: string): Promise<void> {
+    const lock = await Lock.tryAcquire(this.#lockFile(id))
+    if (lock === undefined) return
+    try {
+      const claim = openClaim(this.#directory, id)
+      try {
+        if (!(await claim.take('exclusive'))) return
+        await this.#clear(id, claim)
+      } finally {
+        await claim.leave()
+      }
+    } finally {
+      await lock.release()
+    }
+  }
+
+  async #clear(id: string, claim: Claim): Promise<void> {
+    await claim.clear()
+    removeLockFiles(this.#lockFile(id))
+  }
+
+  #hold(id: string, claim: Claim): LayerHold {
     return {
       release: (last) =>
-        this.#locked(async () => {
+        this.#locked(id, async () => {
           try {
             if (!(await claim.take('exclusive'))) return
             await last?.()
-            await claim.clear()
+            await this.#clear(id, claim)
           } finally {
             await claim.leave()
           }
@@ -57,29 +99,32 @@ export class LayerHolds {
     }
   }
 
-  async #lock(): Promise<Lock> {
-    const path = join(this.#directory, '.lock')
-    try {
-      return await Lock.acquire(path)
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error
-      mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
-      return Lock.acquire(path)
-    }
-  }
-
-  async #locked<T>(work: () => Promise<T>): Promise<T> {
-    const lock = await this.#lock()
+  async #locked<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const lock = await this.#lock(id)
     try {
       return await work()
     } finally {
       await lock.release()
     }
   }
+
+  async #lock(id: string): Promise<Lock> {
+    try {
+      return await Lock.acquire(this.#lockFile(id))
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error
+      mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+      return Lock.acquire(this.#lockFile(id))
+    }
+  }
+
+  #lockFile(id: string): string {
+    return join(this.#directory, `${LOCK}${id}`)
+  }
 }
 
 export interface LayerHold {
-  /** Gives the hold up. `last` is done first if nobody else holds the layer. */
+  /** Gives the hold up. `last` is done first if there is no other holder. */
   release(last?: () => Promise<void>): Promise<void>
 }
 

@@ -19,7 +19,10 @@ import type {
 import { changesOf, sizeOf, tarOf } from './tree-diff.js'
 
 /** The fast paths of a driver, each of which it may have. */
-export type FastPaths = Pick<Driver, 'applyTarget' | 'diffSource' | 'contents' | 'adopt' | 'check'>
+export type FastPaths = Pick<
+  Driver,
+  'applyTarget' | 'diffSource' | 'contents' | 'adopt' | 'tidy' | 'halfMade' | 'check'
+>
 
 /**
  * Makes a whole driver of what every driver author writes, as Docker's NaiveDiffDriver does: diffs come of comparing two
@@ -36,6 +39,8 @@ class NaiveDiffDriver implements Driver {
   readonly diffSource?: NonNullable<Driver['diffSource']>
   readonly contents?: NonNullable<Driver['contents']>
   readonly adopt?: NonNullable<Driver['adopt']>
+  readonly tidy?: NonNullable<Driver['tidy']>
+  readonly halfMade?: NonNullable<Driver['halfMade']>
   readonly check?: NonNullable<Driver['check']>
 
   constructor(proto: ProtoDriver & FastPaths) {
@@ -44,6 +49,8 @@ class NaiveDiffDriver implements Driver {
     if (proto.diffSource !== undefined) this.diffSource = proto.diffSource.bind(proto)
     if (proto.contents !== undefined) this.contents = proto.contents.bind(proto)
     if (proto.adopt !== undefined) this.adopt = proto.adopt.bind(proto)
+    if (proto.tidy !== undefined) this.tidy = proto.tidy.bind(proto)
+    if (proto.halfMade !== undefined) this.halfMade = proto.halfMade.bind(proto)
     if (proto.check !== undefined) this.check = proto.check.bind(proto)
   }
 

@@ -22,6 +22,8 @@ export interface LayerVolumes {
   readonly capabilities: DriverCapabilities
   /** Makes what is missing, and clears what a crash left; nothing if it is read-only. */
   recover(): Promise<void>
+  /** Clears temporary files of processes that have ended. */
+  tidy?(): Promise<void>
   exists(id: string): Promise<boolean>
   list(): Promise<string[]>
   /** `NAME_CONFLICT` for an id that is there, `LAYER_NOT_FOUND` for a parent that is not. */
@@ -69,7 +71,9 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
     const { name, volumes } = settings
     try {
       await volumes.recover()
-      return new VolumeDriver(settings)
+      const driver = new VolumeDriver(settings)
+      if (!settings.readOnly) await driver.tidy()
+      return driver
     } catch (error) {
       await volumes.close().catch(() => undefined)
       throw volumeError(error, `could not open the layers of ${name}`)
@@ -145,6 +149,11 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
 
   check({ signal }: OperationOptions = {}): Promise<Damage[]> {
     return typed('could not check the layers', () => this.#volumes.check(signal))
+  }
+
+  async tidy(): Promise<void> {
+    await this.#volumes.tidy?.()
+    await this.#holds.tidy()
   }
 
   async cleanup(): Promise<void> {

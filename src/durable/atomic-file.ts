@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto'
 import { closeSync, fchmodSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { isNoSpace, storeError } from '../errors.js'
+import { temporaryName } from '../sys/temporary-name.js'
 import { makeDirectory } from './make-directory.js'
 import { syncDirectory } from './sync-directory.js'
 import { syncFile } from './sync-file.js'
@@ -9,6 +9,8 @@ import { syncFile } from './sync-file.js'
 export interface AtomicFileOptions {
   /** Set as given, whatever the umask. @default 0o600 */
   readonly mode?: number
+  /** Where the temporary file is made, on the same file system. @default the file's own directory */
+  readonly aside?: string
 }
 
 /**
@@ -16,17 +18,17 @@ export interface AtomicFileOptions {
  * when this resolves, it is the latter, for good. The directory is made if it is not there.
  *
  * 1. The content is on disk before the name is: the file is synced before the rename.
- * 2. Nobody sees the file half written: it is written under a name of its own.
+ * 2. Readers never see the file half written: it is written under a temporary name and renamed.
  * 3. A full disk is `NO_SPACE`.
- * 4. What a crash leaves is a file `.tmp-<name>-<random>`, which nothing reads.
+ * 4. A crash leaves at most the temporary file, which `removeAbandoned` clears.
  */
 export async function writeFileAtomic(
   path: string,
   data: string | Uint8Array,
-  { mode = 0o600 }: AtomicFileOptions = {},
+  { mode = 0o600, aside }: AtomicFileOptions = {},
 ): Promise<void> {
   const directory = dirname(path)
-  const temporary = join(directory, `.tmp-${basename(path)}-${randomBytes(6).toString('hex')}`)
+  const temporary = join(aside ?? directory, temporaryName(basename(path)))
   try {
     await makeDirectory(directory)
     await writeFileSynced(temporary, data, mode)

@@ -1,7 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { link, readFile, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { isErrno } from '../errors.js'
-import { isAlive, processMark } from './process-mark.js'
+import { namesIn } from './abandoned.js'
+import { isAlive, processMark } from '../sys/process-mark.js'
+import { temporaryName } from '../sys/temporary-name.js'
 
 /**
  * A lock for systems without flock(2): a file that names the process which holds it.
@@ -19,7 +21,7 @@ import { isAlive, processMark } from './process-mark.js'
 export async function tryLockFile(path: string): Promise<(() => Promise<void>) | undefined> {
   if (await make(path)) return () => rm(path, { force: true })
   if (!(await isLeft(path))) return undefined
-  const removal = `${path}.stale`
+  const removal = `${path}${REMOVAL}`
   if (!(await make(removal))) {
     if (await isLeft(removal)) await rm(removal, { force: true })
     return undefined
@@ -33,9 +35,20 @@ export async function tryLockFile(path: string): Promise<(() => Promise<void>) |
   }
 }
 
+/** Clears lock files in a directory that processes have left. */
+export async function clearLockFiles(directory: string): Promise<void> {
+  for (const name of namesIn(directory)) {
+    const path = join(directory, name)
+    if (name.endsWith(`.held${REMOVAL}`) && (await isLeft(path))) await rm(path, { force: true })
+    if (name.endsWith('.held') && (await isLeft(path))) await (await tryLockFile(path))?.()
+  }
+}
+
+const REMOVAL = '.stale'
+
 async function make(path: string): Promise<boolean> {
-  const own = `${path}.${randomBytes(6).toString('hex')}`
-  await writeFile(own, await processMark(), { flag: 'wx', mode: 0o600 })
+  const own = join(dirname(path), temporaryName(basename(path)))
+  await writeFile(own, processMark(), { flag: 'wx', mode: 0o600 })
   try {
     await link(own, path)
     return true
@@ -50,7 +63,7 @@ async function make(path: string): Promise<boolean> {
 /** There, and its maker is dead. One that was given up meanwhile is nobody's to remove: it may be another's by now. */
 async function isLeft(path: string): Promise<boolean> {
   try {
-    return !(await isAlive(await readFile(path, 'utf8')))
+    return !isAlive(await readFile(path, 'utf8'))
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return false
     throw error

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, rmSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrno, StoreError } from '../errors.js'
@@ -6,10 +6,16 @@ import { tryFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
 import { tryLockFile } from './lock-file.js'
 import { Turns } from './turns.js'
+import { WaitingLine } from './waiting-line.js'
 
+/** In ms. */
+const FIRST_IN_LINE_WAIT = 1
+const IN_LINE_WAIT = 2
 const FIRST_WAIT = 1
 const LONGEST_WAIT = 20
 const PATIENCE = 60_000
+
+const LINE_SUFFIX = '.queue'
 
 export interface LockOptions {
   /** Aborting rejects the call with the signal's reason. */
@@ -27,9 +33,9 @@ export interface LockOptions {
  * 3. Without system calls it is a file beside it that names its holder's process (`lock-file.ts`). A process with system
  *    calls and one without do not see one another's locks.
  *
- * Callers of one process are served in their order, and between processes it is a matter of luck, but a process that
- * wants a lock all the time lets the others in now and then. It is not reentrant: who waits for a lock that it holds
- * waits in vain.
+ * Callers are served in the order of their arrival: those of one process by `Turns`, and processes by a `WaitingLine` in
+ * `<path>.queue`. Without system calls the order between processes is random, and a process that wants a lock all the
+ * time lets the others in now and then. A lock is not reentrant: acquiring a lock that the caller holds never resolves.
  */
 export class Lock implements AsyncDisposable {
   readonly #release: () => Promise<void> | void
@@ -45,8 +51,9 @@ export class Lock implements AsyncDisposable {
     const queue = queueOf(path)
     if (!(await queue.turns.take(patience, signal))) throw locked(path)
     try {
-      if (isGreedy(queue)) await sleep(1.25 * LONGEST_WAIT)
-      const release = await poll(path, end, signal)
+      const release = await (libcAvailable().works
+        ? inLine(path, end, signal)
+        : byChance(path, queue, end, signal))
       return new Lock(async () => {
         try {
           await release()
@@ -78,12 +85,43 @@ export class Lock implements AsyncDisposable {
   }
 }
 
+/** Removes the files of a lock that the caller holds. Callers that wait for it go on with new files. */
+export function removeLockFiles(path: string): void {
+  for (const file of [path, `${path}${LINE_SUFFIX}`]) rmSync(file, { force: true })
+}
+
 type Release = () => Promise<void> | void
 
-async function poll(path: string, end: number, signal: AbortSignal | undefined): Promise<Release> {
+/** Only the first in line tries, so a process that has just arrived cannot overtake those that wait. */
+async function inLine(path: string, end: number, signal: AbortSignal | undefined): Promise<Release> {
+  const line = `${path}${LINE_SUFFIX}`
+  const atOnce = WaitingLine.isEmpty(line) ? flockOnce(path) : undefined
+  if (atOnce !== undefined) return atOnce
+  const place = WaitingLine.join(line)
+  try {
+    for (;;) {
+      signal?.throwIfAborted()
+      const isFirst = place.isFirst()
+      const release = isFirst ? flockOnce(path) : undefined
+      if (release !== undefined) return release
+      if (Date.now() >= end) throw locked(path)
+      await sleep(isFirst ? FIRST_IN_LINE_WAIT : IN_LINE_WAIT)
+    }
+  } finally {
+    place.leave()
+  }
+}
+
+async function byChance(
+  path: string,
+  queue: Queue,
+  end: number,
+  signal: AbortSignal | undefined,
+): Promise<Release> {
+  if (isGreedy(queue)) await sleep(1.25 * LONGEST_WAIT)
   for (let wait = FIRST_WAIT; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
     signal?.throwIfAborted()
-    const release = await attempt(path)
+    const release = await tryLockFile(`${path}.held`)
     if (release !== undefined) return release
     if (Date.now() >= end) throw locked(path)
     // Processes that began to wait at once part in time.
@@ -132,14 +170,24 @@ interface Queue {
 
 /** How long others are shut out by a process that leaves them less time between its turns than they sleep. */
 const GREEDY = 500
-/** Of the locks that were waited for, of which a store has a few. */
+/** So many queues are kept before those that nothing waits in are forgotten. */
+const MANY = 1000
 const queues = new Map<string, Queue>()
 
 function queueOf(path: string): Queue {
   const key = resolve(path)
   let queue = queues.get(key)
-  if (queue === undefined) queues.set(key, (queue = { turns: new Turns(), began: 0, left: 0 }))
+  if (queue === undefined) {
+    if (queues.size >= MANY) forgetIdle()
+    queues.set(key, (queue = { turns: new Turns(), began: 0, left: 0 }))
+  }
   return queue
+}
+
+function forgetIdle(): void {
+  for (const [key, { turns, left }] of queues) {
+    if (turns.isIdle && Date.now() - left > LONGEST_WAIT) queues.delete(key)
+  }
 }
 
 function isGreedy(queue: Queue): boolean {

@@ -1,5 +1,7 @@
 import { mkdirSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { mkdir } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { temporaryName } from '../sys/temporary-name.js'
 import { syncDirectory } from './sync-directory.js'
 
 export interface MakeDirectoryOptions {
@@ -16,4 +18,11 @@ export async function makeDirectory(
   if (first === undefined) return
   const above = dirname(resolve(first))
   for (let made = resolve(path); made !== above; made = dirname(made)) await syncDirectory(dirname(made))
+}
+
+/** Makes a directory that the caller removes, and `removeAbandoned` when the caller's process has ended. */
+export async function makeTemporaryDirectory(directory: string, label: string): Promise<string> {
+  const path = join(directory, temporaryName(label))
+  await mkdir(path, { mode: 0o700 })
+  return path
 }

@@ -13,6 +13,11 @@ export class Turns {
     return true
   }
 
+  /** Nothing has a turn or waits for one. */
+  get isIdle(): boolean {
+    return !this.#taken
+  }
+
   /** Ends a turn. */
   next(): void {
     const first = this.#waiting.shift()

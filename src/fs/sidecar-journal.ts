@@ -7,6 +7,7 @@ import {
   openSync,
   readSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
   writeSync,
@@ -33,7 +34,8 @@ export interface JournalReader<Line> {
  *
  * 1. A line is appended with one write. A last line that has no end was cut short by a crash: it counts as never written,
  *    and is cut off before the next one is appended.
- * 2. To write anew, a second file is written, synced and renamed over the first: a crash leaves the one or the other.
+ * 2. To write anew, a second file is written, synced and renamed over the first. A crash leaves the first as it was, and
+ *    the second for the next writer to remove.
  * 3. One writer and any number of readers may have it open; `catchUp` reads what is new. The file that was read is held
  *    open, so that its inode is no other file's meanwhile.
  * 4. What was appended is on disk once `close` returns.
@@ -107,6 +109,7 @@ export class SidecarJournal<Line> {
 
   /** The file is the one that was read. */
   #openForWriting(): void {
+    rmSync(this.#aside, { force: true })
     const fd = openSync(this.#path, O_RDWR | O_APPEND | O_CREAT, 0o600)
     if (this.#fd !== undefined) closeSync(this.#fd)
     this.#fd = fd
@@ -137,8 +140,12 @@ export class SidecarJournal<Line> {
     }
   }
 
+  get #aside(): string {
+    return `${this.#path}.new`
+  }
+
   #writeAnew(lines: Iterable<Line>): void {
-    const aside = `${this.#path}.new`
+    const aside = this.#aside
     const text = Array.from(lines, (line) => `${JSON.stringify(line)}\n`).join('')
     writeFileSync(aside, text, { mode: 0o600, flush: true })
     renameSync(aside, this.#path)

@@ -2,6 +2,8 @@ import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hexOf, isDigest, sha256, type ImageID } from '../digest.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
+import { namesIn, removeAbandoned } from '../durable/abandoned.js'
+import { syncDirectory } from '../durable/sync-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import { parseImageConfig, type ImageConfig } from './image-config.js'
 
@@ -57,9 +59,14 @@ export class ImageStore {
     return id
   }
 
+  /**
+   * When this resolves the removal is durable. The layers of the image go after it, so that no crash leaves an image without
+   * its layers.
+   */
   async remove(id: ImageID): Promise<void> {
     await rm(join(this.#metadata, hexOf(id)), { recursive: true, force: true })
     await rm(join(this.#content, hexOf(id)), { force: true })
+    await syncDirectory(this.#content)
   }
 
   /** As Docker noted it; a note that is no digest says nothing. */
@@ -69,7 +76,32 @@ export class ImageStore {
   }
 
   async setParent(id: ImageID, parent: ImageID): Promise<void> {
-    await writeFileAtomic(join(this.#metadata, hexOf(id), 'parent'), parent)
+    const aside = this.#metadata
+    await writeFileAtomic(join(aside, hexOf(id), 'parent'), parent, { aside })
+  }
+
+  /** Clears temporary files of processes that have ended. */
+  async tidy(): Promise<void> {
+    await removeAbandoned(this.#content)
+    await removeAbandoned(this.#metadata)
+  }
+
+  /** Whether a crash left metadata of an image that is gone. */
+  hasStrayMetadata(): boolean {
+    return this.#strayMetadata().length > 0
+  }
+
+  /** Under the store's lock. */
+  async removeStrayMetadata(): Promise<void> {
+    for (const hex of this.#strayMetadata())
+      await rm(join(this.#metadata, hex), { recursive: true, force: true })
+  }
+
+  #strayMetadata(): string[] {
+    // In this order, since an image has content before it has metadata.
+    const described = namesIn(this.#metadata).filter((name) => HEX.test(name))
+    const images = new Set(namesIn(this.#content))
+    return described.filter((hex) => !images.has(hex))
   }
 
   async #note(id: ImageID, name: string): Promise<string | undefined> {

@@ -22,6 +22,7 @@ import { giveBack } from '../tar/chunk-pool.js'
 import { Consumptions, type Consumption } from './consumption.js'
 import type { Layer, WritableLayer } from './layer.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
+import { clearLeftovers, leasedIds, type LeftoverPlaces } from './leftovers.js'
 import { recover, WRITABLE } from './recovery.js'
 
 export interface LayerStoreOptions {
@@ -57,6 +58,11 @@ export interface ConsumeSteps<T> {
   complete(consumed: Consumed): Promise<T>
 }
 
+/** A layer that no longer exists, whose content is still on disk. */
+export interface DetachedLayer {
+  delete(): Promise<void>
+}
+
 /** Kinds of names in leases; `recovery.ts` tells of each. */
 const ADOPT = 'adopt '
 const USES = 'uses '
@@ -72,6 +78,7 @@ const USES = 'uses '
  */
 export class LayerStore {
   readonly consumptions: Consumptions
+  readonly #root: string
   readonly #driver: Driver
   readonly #db: LayerDb
   readonly #leases: string
@@ -81,6 +88,7 @@ export class LayerStore {
   readonly #underWay = new Map<ChainID, Promise<Layer>>()
 
   constructor({ root, driver, readOnly }: LayerStoreOptions) {
+    this.#root = root
     this.#driver = driver
     this.#db = new LayerDb(join(root, 'image', driver.name, 'layerdb'))
     this.consumptions = new Consumptions(join(root, 'layerstack', 'consuming', driver.name))
@@ -97,6 +105,23 @@ export class LayerStore {
   async open(isNamed: (writable: string) => Promise<boolean> = async () => true): Promise<void> {
     if (this.#readOnly) return
     await this.#db.make()
+    await this.#recover(isNamed)
+    await clearLeftovers(this.#places)
+  }
+
+  /** Clears what processes that have ended left half done, as `open` does. */
+  async tidy(isNamed: (writable: string) => Promise<boolean>): Promise<void> {
+    this.#mayWrite()
+    await this.#recover(isNamed)
+    await this.#driver.tidy?.()
+    await clearLeftovers(this.#places)
+  }
+
+  get #places(): LeftoverPlaces {
+    return { root: this.#root, driver: this.#driver, db: this.#db, leases: this.#leases }
+  }
+
+  async #recover(isNamed: (writable: string) => Promise<boolean>): Promise<void> {
     await recover({
       driver: this.#driver,
       db: this.#db,
@@ -159,10 +184,11 @@ export class LayerStore {
    */
   async driverOrphans(): Promise<string[]> {
     const kept = await this.#driver.list()
+    // Leases before the layerdb: a layer that was published in between is in one of both.
+    const leased = await leasedIds(this.#leases)
     const named = await this.#db.driverIds()
     if (named === undefined) return []
-    for (const name of await Lease.named(this.#leases)) for (const word of name.split(' ')) named.add(word)
-    return kept.filter((id) => !named.has(id))
+    return kept.filter((id) => !named.has(id) && !leased.has(id))
   }
 
   /** What the driver finds damaged in its own files. */
@@ -178,18 +204,48 @@ export class LayerStore {
 
   /** Removes a layer that may be damaged. `LAYER_IN_USE` if one or a container stands on it. */
   async discard(id: ChainID): Promise<void> {
+    const { delete: deleteContent } = await this.detach(id)
+    await deleteContent()
+  }
+
+  /**
+   * The first half of `discard`, which is short: the layer does not exist afterwards. Its content is deleted apart, so that
+   * the caller can do that outside of locks. If the process ends before that, the next open does it.
+   */
+  async detach(id: ChainID): Promise<DetachedLayer> {
     this.#mayWrite()
     const cacheId = (await this.#db.layer(id).catch(() => undefined))?.cacheId
-    await this.#leased(cacheId === undefined ? [] : [cacheId], async () => {
+    // Read here, so that the lock is not held for it.
+    await this.#db.parents()
+    const lease = await Lease.take(this.#leases, cacheId === undefined ? [] : [cacheId])
+    try {
       const removing = await this.#locked(async () => {
         await this.#refuseInUse(id)
         const now = await this.#db.layer(id).catch(() => undefined)
-        if (now?.cacheId !== cacheId) throw notFound(id)
+        if (now?.cacheId !== cacheId || !(await this.#db.has(id))) throw notFound(id)
         return this.#db.unpublish(id)
       })
+      return { delete: () => this.#deleteContent(lease, cacheId, removing) }
+    } catch (error) {
+      await lease.end()
+      throw error
+    }
+  }
+
+  async #deleteContent(lease: Lease, cacheId: string | undefined, removing: string): Promise<void> {
+    try {
       if (cacheId !== undefined) await this.#driver.remove(cacheId)
       await rm(removing, { recursive: true, force: true })
-    })
+    } catch (error) {
+      await lease.abandon()
+      throw error
+    }
+    await lease.end()
+  }
+
+  /** The layer below each, of all layers but the damaged ones. */
+  parents(): Promise<Map<ChainID, ChainID | undefined>> {
+    return this.#db.parents()
   }
 
   /**
@@ -707,8 +763,9 @@ export class LayerStore {
   }
 
   async #refuseInUse(id: ChainID): Promise<void> {
-    const child = (await this.#db.soundLayers()).find(({ parent }) => parent === id)
-    if (child !== undefined) throw inUse(id, `layer ${child.chainId} stands on it`)
+    for (const [child, parent] of await this.#db.parents()) {
+      if (parent === id) throw inUse(id, `layer ${child} stands on it`)
+    }
     const writable = (await this.#db.writables()).find(({ parent }) => parent === id)
     if (writable !== undefined) throw inUse(id, `container layer ${writable.name} stands on it`)
     if ((await Lease.named(this.#leases)).has(id)) throw inUse(id, 'it is pinned by work under way')

@@ -13,6 +13,7 @@ const HEX = /^[a-f0-9]{64}$/
 const REMOVING = /^[a-f0-9]{64}-.*-removing$/
 const WRITABLE = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
 const WRITE_SET = 'write-set-'
+const OWN_WRITE_SET = /^write-set-([a-f0-9]{64})$/
 export const TAR_SPLIT = 'tar-split.json.gz'
 
 /**
@@ -32,6 +33,7 @@ export class LayerDb {
   readonly #layers: string
   readonly #mounts: string
   readonly #temporary: string
+  readonly #parents = new Map<ChainID, ChainID | undefined>()
 
   constructor(directory: string) {
     this.directory = directory
@@ -69,6 +71,11 @@ export class LayerDb {
     return names.filter((name) => HEX.test(name)).map((hex) => `sha256:${hex}` as ChainID)
   }
 
+  /** Whether there is a directory of the layer, damaged or not. */
+  async has(id: ChainID): Promise<boolean> {
+    return (await identity(this.#layerDirectory(id))) !== undefined
+  }
+
   tarSplit(id: ChainID): string {
     return join(this.#layerDirectory(id), TAR_SPLIT)
   }
@@ -82,6 +89,12 @@ export class LayerDb {
 
   async removeWriteSet(driverId: string): Promise<void> {
     await rm(this.#writeSetDirectory(driverId), { recursive: true, force: true })
+  }
+
+  /** Driver's ids of all write sets of this library. Those of dockerd have other names. */
+  async writeSets(): Promise<string[]> {
+    const names = await list(this.#temporary)
+    return names.map((name) => OWN_WRITE_SET.exec(name)?.[1]).filter((id) => id !== undefined)
   }
 
   /** Completes a write set that holds the layer's tar-split. When this resolves, it is on disk. */
@@ -115,11 +128,22 @@ export class LayerDb {
     return fewAtATime(names, (name) => this.#removed(join(this.#layers, name)))
   }
 
-  /** All but the damaged ones. */
-  async soundLayers(): Promise<Layer[]> {
+  /**
+   * The layer below each, of all layers but the damaged ones. What is below a ChainID never changes, so an entry is read
+   * once.
+   */
+  async parents(): Promise<Map<ChainID, ChainID | undefined>> {
     const ids = await this.chainIds()
-    const layers = await fewAtATime(ids, (id) => this.layer(id).catch(() => undefined))
-    return layers.filter((layer) => layer !== undefined)
+    await fewAtATime(
+      ids.filter((id) => !this.#parents.has(id)),
+      async (id) => {
+        const layer = await this.layer(id).catch(() => undefined)
+        if (layer !== undefined) this.#parents.set(id, layer.parent)
+      },
+    )
+    const here = new Set(ids)
+    for (const id of this.#parents.keys()) if (!here.has(id)) this.#parents.delete(id)
+    return new Map(this.#parents)
   }
 
   /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */

@@ -1,6 +1,7 @@
-import { readFile, rename } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { isDigest, parseDigest, type ImageID } from '../digest.js'
+import { removeAbandoned } from '../durable/abandoned.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { isErrno, StoreError } from '../errors.js'
 import { familiarName, familiarText, isReference, storedForm, type Reference } from './reference.js'
@@ -75,10 +76,24 @@ export class ReferenceStore {
     await this.#write(repositories)
   }
 
-  /** Begins anew without names; what the file holds is kept beside it. */
+  /** Clears temporary files of processes that have ended. */
+  tidy(): Promise<void> {
+    return removeAbandoned(dirname(this.#file))
+  }
+
+  /** Removes the damaged file that `reset` set aside. */
+  async forgetDamaged(): Promise<void> {
+    await rm(this.#damaged, { force: true })
+  }
+
+  /** Begins anew without names. The damaged file is set aside until `prune`. */
   async reset(): Promise<void> {
-    await rename(this.#file, `${this.#file}.damaged`)
+    await rename(this.#file, this.#damaged)
     await this.#write({})
+  }
+
+  get #damaged(): string {
+    return `${this.#file}.damaged`
   }
 
   async #read(): Promise<Repositories> {

@@ -4,7 +4,6 @@ import {
   lchownSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -24,6 +23,7 @@ import { mknod } from './mknod.js'
 import { mountOverlay, takesLayersOneByOne } from './mount-overlay.js'
 import { unmountIfMounted } from './mount.js'
 import { openat2, RESOLVE_IN_ROOT } from './openat2.js'
+import { isAbandonedName, temporaryName } from './temporary-name.js'
 import { lgetxattr, lsetxattr } from './xattr.js'
 
 /** What works below a directory, here and now. Each answer is a trial, not a guess from a version. */
@@ -53,14 +53,11 @@ export interface Probe {
   readonly backingFileSystem: string
 }
 
-const PREFIX = '.probe-'
-/** A trial takes milliseconds: what is older was left by a process that died. */
-const LEFT_BEHIND_MS = 10 * 60_000
-
 /** Tries everything in a directory of its own below `directory`, which must be writable, and removes it. */
 export function probe(directory: string): Probe {
   removeLeftBehind(directory)
-  const place = mkdtempSync(join(directory, PREFIX))
+  const place = join(directory, temporaryName('probe'))
+  mkdirSync(place, { mode: 0o700 })
   try {
     return trials(place)
   } finally {
@@ -71,14 +68,10 @@ export function probe(directory: string): Probe {
 function removeLeftBehind(directory: string): void {
   for (const name of readdirSync(directory)) {
     const place = join(directory, name)
-    if (!name.startsWith(PREFIX) || Date.now() - changedAt(place) < LEFT_BEHIND_MS) continue
+    if (!name.startsWith('.tmp-probe-') || !isAbandonedName(name)) continue
     if (libcAvailable().works && hasCapability('CAP_SYS_ADMIN')) unmountIfMounted(join(place, 'merged'))
     rmSync(place, { recursive: true, force: true })
   }
-}
-
-function changedAt(path: string): number {
-  return lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()
 }
 
 function trials(place: string): Probe {

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { describe, expect, it } from 'vitest'
 import { tryLockFile } from '#layerstack/durable/lock-file.js'
 import { Lock } from '#layerstack/durable/lock.js'
-import { processMark } from '#layerstack/durable/process-mark.js'
+import { processMark } from '#layerstack/sys/process-mark.js'
 import { noCalls, unless } from '../support/needs.js'
 import { heard, kill, Place } from './children.js'
 

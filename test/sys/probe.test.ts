@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { probe, type Probe } from '#layerstack/sys/probe.js'
+import { temporaryName } from '#layerstack/sys/temporary-name.js'
+import { nameOfDead } from '../support/dead-name.js'
 import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
 import { canCall, canGiveAway, canMakeDevices, canMount, Place } from './place.js'
 
@@ -30,15 +32,13 @@ describe('a probe', () => {
 
   it('leaves nothing behind, and removes what a dead one left', () => {
     using place = new Place()
-    for (const name of ['.probe-dead', '.probe-alive', 'other']) {
+    const alive = temporaryName('probe')
+    for (const name of [nameOfDead('probe'), alive, 'other']) {
       mkdirSync(place.path(name))
       writeFileSync(place.path(name, 'file'), '')
     }
     probe(place.root)
-    expect(readdirSync(place.root).toSorted()).toEqual(['.probe-alive', '.probe-dead', 'other'])
-    utimesSync(place.path('.probe-dead'), 0, 0)
-    probe(place.root)
-    expect(readdirSync(place.root).toSorted()).toEqual(['.probe-alive', 'other'])
+    expect(readdirSync(place.root).toSorted()).toEqual([alive, 'other'])
   })
 
   it('goes on without koffi', () => {

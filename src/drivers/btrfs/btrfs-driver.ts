@@ -177,6 +177,17 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     if (this.#unsynced.delete(id)) this.#unsynced.add(newId)
   }
 
+  async tidy(): Promise<void> {
+    await this.#loopback?.attach()
+    await this.#layout.tidy()
+    await this.#holds.tidy()
+  }
+
+  async halfMade(): Promise<string[]> {
+    await this.#loopback?.attach()
+    return this.#layout.halfMade()
+  }
+
   #prepareRoot(directory: string): void {
     using raw = new HostFs(this.#specOf(directory))
     raw.chown(ROOT, 0, 0)

@@ -72,10 +72,11 @@ async function openKernel({ root, readOnly, attributes, loopback }: KernelSettin
     wanted: attributes,
     overlay: false,
   })
-  if (!readOnly) await layout.emptyTrash()
   const searches = hasCapability('CAP_SYS_ADMIN')
   const quota = searches && quotaEnabled(loopback === undefined ? root : layout.home)
-  return new BtrfsDriver({ root, layout, keeping, readOnly, loopback, searches, quota })
+  const driver = new BtrfsDriver({ root, layout, keeping, readOnly, loopback, searches, quota })
+  if (!readOnly) await driver.tidy()
+  return driver
 }
 
 /** The engine that made the layers of this root. */

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { namesIn, removeAbandoned } from '../../durable/abandoned.js'
 import { writeFileAtomic } from '../../durable/atomic-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno } from '../../errors.js'
@@ -10,6 +11,7 @@ import {
   snapshotSubvolume,
   type SubvolumeCallOptions,
 } from '../../sys/btrfs-subvolume.js'
+import { isTemporaryName } from '../../sys/temporary-name.js'
 import { emptyTrash, isTrash, trash } from '../trash.js'
 import { removeSubvolume } from './kernel.js'
 
@@ -45,12 +47,7 @@ export class BtrfsLayout {
   }
 
   list(): string[] {
-    try {
-      return readdirSync(this.home).filter((name) => isLayer(name) && this.exists(name))
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return []
-      throw error
-    }
+    return namesIn(this.home).filter((name) => isLayer(name) && this.exists(name))
   }
 
   /**
@@ -101,9 +98,19 @@ export class BtrfsLayout {
     rmSync(this.#quota(id), { force: true })
   }
 
-  /** Clears what a crash left of layers that were being removed. */
-  emptyTrash(): Promise<void> {
-    return emptyTrash(this.home, removeSubvolume)
+  /** Ids without a layer, of which there is `<id>-making` or a limit. */
+  halfMade(): string[] {
+    const names = namesIn(this.home)
+    const layers = new Set(names)
+    const making = names.filter((name) => name.endsWith(MAKING)).map((name) => name.slice(0, -MAKING.length))
+    const limited = namesIn(join(this.#root, 'quotas')).filter((name) => !isTemporaryName(name))
+    return [...new Set([...making, ...limited])].filter((id) => !layers.has(id))
+  }
+
+  /** Clears layers under removal and abandoned temporary files. */
+  async tidy(): Promise<void> {
+    await emptyTrash(this.home, removeSubvolume)
+    await removeAbandoned(join(this.#root, 'quotas'))
   }
 
   async adopt(id: string, newId: string): Promise<void> {

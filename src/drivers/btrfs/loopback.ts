@@ -8,6 +8,7 @@ import { hasCapability } from '../../sys/capabilities.js'
 import { growBtrfs } from '../../sys/grow-file-system.js'
 import { libcAvailable } from '../../sys/libc.js'
 import { attachLoop, growLoop } from '../../sys/loop.js'
+import { temporaryName } from '../../sys/temporary-name.js'
 import { mount, unmountIfMounted } from '../../sys/mount.js'
 import { LayerHolds, type LayerHold } from '../layer-holds.js'
 import { isInstalled, mkfs } from '../system-program.js'
@@ -23,7 +24,7 @@ export interface LoopbackSettings {
  * A btrfs of the driver's own, for roots that are on another file system: a sparse file, `layerstack/btrfs.img`, mounted
  * on the driver's directory.
  *
- * 1. The file is formatted under another name and renamed: one that is there is never formatted.
+ * 1. The file is formatted under a temporary name and renamed. An existing file is never formatted.
  * 2. It is mounted as long as a process of this root has the driver open. The first one mounts it, the last one unmounts
  *    it; what a process that died left mounted is used by the next one.
  * 3. The loop device goes when the mount does.
@@ -93,8 +94,8 @@ export class Loopback {
     if (!isInstalled(MKFS)) {
       throw new StoreError('ENGINE_UNSUPPORTED', `${MKFS} is not installed`, { hint: 'install btrfs-progs' })
     }
-    const making = `${file}.making`
     await makeDirectory(dirname(file), { mode: 0o710 })
+    const making = join(dirname(file), temporaryName('btrfs.img'))
     try {
       await writeSparse(making, size)
       await mkfs(MKFS, ['-q', making], 'look at loopback.size')

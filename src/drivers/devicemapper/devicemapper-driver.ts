@@ -66,6 +66,12 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   async open(): Promise<void> {
     if (!this.#readOnly) for (const id of this.#layout.mountPoints()) await this.#unmountLeft(id)
     await this.#devices.open()
+    if (!this.#readOnly) await this.tidy()
+  }
+
+  async tidy(): Promise<void> {
+    await this.#layout.tidy()
+    await this.#holds.tidy()
   }
 
   async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {

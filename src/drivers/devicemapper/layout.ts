@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { removeAbandoned } from '../../durable/abandoned.js'
 import { writeFileAtomic } from '../../durable/atomic-file.js'
 import { makeDirectory } from '../../durable/make-directory.js'
 import { writeSectorFile } from '../../durable/sector-file.js'
@@ -82,6 +83,11 @@ export class DeviceMapperLayout {
       await makeDirectory(join(this.home, directory), { mode: 0o700 })
     }
     await makeDirectory(join(this.home, 'mnt'), { mode: 0o755 })
+  }
+
+  /** Clears temporary files of processes that have ended. */
+  tidy(): Promise<void> {
+    return removeAbandoned(join(this.home, 'metadata'))
   }
 
   get dataFile(): string {

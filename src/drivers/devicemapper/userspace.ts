@@ -65,6 +65,10 @@ export class ThinVolumes implements LayerVolumes {
   }
 
   /** Makes the pool and its base where they are missing, and clears what a crash left. */
+  tidy(): Promise<void> {
+    return this.#layout.tidy()
+  }
+
   async recover(): Promise<void> {
     if (this.#readOnly) return
     await this.#layout.make()

@@ -6,7 +6,6 @@ import type { Driver, Engine } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
 import { keepingOf, type Keeping } from '../keeping.js'
 import { naiveDiff } from '../naive-diff.js'
-import { emptyTrash } from '../trash.js'
 import { Overlay2Layout } from './layout.js'
 import { Overlay2Driver } from './overlay2-driver.js'
 import { overlay2Options } from './options.js'
@@ -31,20 +30,21 @@ export const overlay2: DriverFactory = {
     const keeping = await keepingOf({
       root,
       driver: 'overlay2',
-      holdsLayers: layout.list().length > 0,
+      holdsLayers: layout.holdsLayers(),
       probe: tried,
       wanted: attributes,
       overlay: true,
     })
     const engine = engineFor(options.engine, keeping, tried)
-    if (!readOnly) await emptyTrash(layout.home)
     const maxDepth = engine === 'kernel' && tried?.manyLowers.works === false ? PAGE_LOWERS : MAX_LOWERS
     const dType = tried?.dType.works ?? true
-    return naiveDiff(new Overlay2Driver({ root, engine, keeping, readOnly, maxDepth, dType }))
+    const driver = new Overlay2Driver({ root, engine, keeping, readOnly, maxDepth, dType })
+    if (!readOnly) await driver.tidy()
+    return naiveDiff(driver)
   },
 
   async holdsLayers(root: string): Promise<boolean> {
-    return new Overlay2Layout(join(root, 'overlay2')).list().length > 0
+    return new Overlay2Layout(join(root, 'overlay2')).holdsLayers()
   },
 
   async supported(root: string): Promise<DriverSupport> {

@@ -4,7 +4,6 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
@@ -14,11 +13,13 @@ import {
 } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { namesIn, removeAbandoned } from '../../durable/abandoned.js'
 import { writeFileAtomic, writeNewFile } from '../../durable/atomic-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { syncTogether } from '../../durable/sync-together.js'
 import { isErrno, StoreError } from '../../errors.js'
-import { discard, isTrash, trash } from '../trash.js'
+import { isTemporaryName, temporaryName } from '../../sys/temporary-name.js'
+import { discard, emptyTrash, isTrash, trash } from '../trash.js'
 import { forgetVolatile } from './kernel.js'
 
 export interface NewLayer {
@@ -84,8 +85,32 @@ export class Overlay2Layout {
   }
 
   list(): string[] {
-    const names = orIfAbsent(() => readdirSync(this.home), [])
-    return names.filter((name) => name !== 'l' && !isTrash(name) && this.exists(name))
+    return this.#names().filter((name) => this.exists(name))
+  }
+
+  holdsLayers(): boolean {
+    return this.#names().some((name) => this.exists(name))
+  }
+
+  /** Ids of directories without `link`. */
+  halfMade(): string[] {
+    return this.#names().filter((name) => !this.exists(name))
+  }
+
+  /** Clears layers under removal, abandoned temporary names, and symlinks in `l/` that lead to no layer. */
+  async tidy(): Promise<void> {
+    await emptyTrash(this.home)
+    await removeAbandoned(this.home)
+    await removeAbandoned(this.#links)
+    const links = namesIn(this.#links).filter((name) => LINK.test(name))
+    // Each layer has one symlink. Reading all of them takes time, and is due only where there are more.
+    if (links.length <= this.#names().length) return
+    // During `adopt` a symlink leads nowhere: either `link` of the old id names it, or the new id is there afterwards.
+    const used = new Set(this.#names().map((id) => this.#readLink(id)))
+    for (const link of links.filter((each) => !used.has(each))) {
+      const id = this.#layerOf(link)
+      if (id !== undefined && !isThere(this.directory(id))) unlinkIfThere(join(this.#links, link))
+    }
   }
 
   isCommitted(id: string): boolean {
@@ -120,8 +145,7 @@ export class Overlay2Layout {
   }
 
   async remove(id: string): Promise<void> {
-    const link = this.#readLink(id)
-    if (link) orIfAbsent(() => unlinkSync(join(this.#links, link)), undefined)
+    for (const link of this.#linksTo(id)) unlinkIfThere(join(this.#links, link))
     await trash(this.home, id, discardLayer)
   }
 
@@ -175,7 +199,7 @@ export class Overlay2Layout {
   }
 
   async #idOf(id: string, link: string): Promise<string> {
-    const lower = /^\.\.\/([^/]+)\/diff$/.exec(this.#targetOf(link) ?? '')?.[1]
+    const lower = this.#layerOf(link)
     if (lower !== undefined && this.exists(lower)) return lower
     const owner = this.list().find((candidate) => this.#readLink(candidate) === link)
     if (owner === undefined) {
@@ -189,9 +213,8 @@ export class Overlay2Layout {
   }
 
   async #recoverLink(id: string): Promise<string> {
-    for (const link of readdirSync(this.#links)) {
-      if (this.#targetOf(link) !== join('..', id, 'diff')) continue
-      await writeFileAtomic(join(this.home, id, 'link'), link, { mode: 0o644 })
+    for (const link of this.#linksInto(id)) {
+      await writeFileAtomic(join(this.home, id, 'link'), link, { mode: 0o644, aside: this.home })
       return link
     }
     const path = join(this.home, id, 'link')
@@ -201,7 +224,7 @@ export class Overlay2Layout {
   }
 
   async #pointLink(link: string, id: string): Promise<void> {
-    const aside = join(this.#links, `${link}.${newLink()}`)
+    const aside = join(this.#links, temporaryName(link))
     symlinkSync(join('..', id, 'diff'), aside)
     renameSync(aside, join(this.#links, link))
     await syncDirectory(this.#links)
@@ -218,6 +241,26 @@ export class Overlay2Layout {
     return orIfAbsent(() => readFileSync(join(this.home, id, 'link'), 'latin1'), undefined)
   }
 
+  /** What `link` says. Without it, as a crash in `create` leaves a layer, what is found in `l/`. */
+  #linksTo(id: string): string[] {
+    const link = this.#readLink(id)
+    if (link) return [link]
+    return isThere(this.directory(id)) ? this.#linksInto(id) : []
+  }
+
+  #linksInto(id: string): string[] {
+    const links = namesIn(this.#links).filter((name) => LINK.test(name))
+    return links.filter((link) => this.#layerOf(link) === id)
+  }
+
+  #layerOf(link: string): string | undefined {
+    return /^\.\.\/([^/]+)\/diff$/.exec(this.#targetOf(link) ?? '')?.[1]
+  }
+
+  #names(): string[] {
+    return namesIn(this.home).filter((name) => name !== 'l' && !isTrash(name) && !isTemporaryName(name))
+  }
+
   #targetOf(link: string): string | undefined {
     return orIfAbsent(() => readlinkSync(join(this.#links, link)), undefined)
   }
@@ -231,6 +274,7 @@ export class Overlay2Layout {
 const LOWER = /^l\/[A-Za-z0-9]+(?::l\/[A-Za-z0-9]+)*$/
 
 const LINK_LENGTH = 26
+const LINK = /^[A-Z2-7]{26}$/
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
 let random = Buffer.alloc(0)
@@ -263,6 +307,10 @@ function removeWork(work: string): void {
   const inside = join(work, 'work')
   if (isThere(inside)) rmdirSync(inside)
   rmdirSync(work)
+}
+
+function unlinkIfThere(path: string): void {
+  orIfAbsent(() => unlinkSync(path), undefined)
 }
 
 function isThere(path: string): boolean {

@@ -254,6 +254,15 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     return { ...view, close }
   }
 
+  async tidy(): Promise<void> {
+    await this.#layout.tidy()
+    await this.#holds.tidy()
+  }
+
+  async halfMade(): Promise<string[]> {
+    return this.#layout.halfMade()
+  }
+
   async #openUnheld(layer: OpenedLayer, sole: boolean): Promise<OpenedView> {
     const { id, diff, readOnly, lowerLinks } = layer
     if (this.engine === 'userspace') {

@@ -5,7 +5,6 @@ import type { Driver } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
 import { keepingOf } from '../keeping.js'
 import { naiveDiff } from '../naive-diff.js'
-import { emptyTrash } from '../trash.js'
 import { VfsLayout } from './layout.js'
 import { vfsOptions } from './options.js'
 import { VfsDriver } from './vfs-driver.js'
@@ -31,8 +30,9 @@ export const vfs: DriverFactory = {
       wanted: attributes,
       overlay: false,
     })
-    if (!readOnly) await emptyTrash(layout.home)
-    return naiveDiff(new VfsDriver({ root, keeping, readOnly }))
+    const driver = new VfsDriver({ root, keeping, readOnly })
+    if (!readOnly) await driver.tidy()
+    return naiveDiff(driver)
   },
 
   async holdsLayers(root: string): Promise<boolean> {

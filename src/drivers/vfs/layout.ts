@@ -1,16 +1,18 @@
-import { lstatSync, readdirSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { namesIn } from '../../durable/abandoned.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno } from '../../errors.js'
-import { discard, isTrash, trash } from '../trash.js'
+import { discard, emptyTrash, isTrash, trash } from '../trash.js'
 
 /**
  * The directories of Docker's vfs: `dir/<id>` is the whole tree of a layer. Beside it, `dir/<id>.attributes` where
  * attributes are kept in a file.
  *
- * 1. A layer is there when its directory is. It is filled and synced under another name (`<id>-making`) and renamed.
- * 2. It is renamed (`<id>-removing`) before its content is removed.
+ * 1. A layer exists when its directory does. The directory is filled and synced under another name (`<id>-making`) and
+ *    renamed. `remove` clears both names.
+ * 2. A layer is renamed (`<id>-removing`) before its content is removed.
  */
 export class VfsLayout {
   readonly home: string
@@ -33,12 +35,7 @@ export class VfsLayout {
   }
 
   list(): string[] {
-    try {
-      return readdirSync(this.home).filter((name) => isLayer(name) && this.exists(name))
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return []
-      throw error
-    }
+    return namesIn(this.home).filter((name) => isLayer(name) && this.exists(name))
   }
 
   /** Makes a layer of what `fill` puts in an empty directory, durably. */
@@ -57,7 +54,20 @@ export class VfsLayout {
     }
   }
 
+  /** Ids without a layer, of which there is `<id>-making` or a file of attributes. */
+  halfMade(): string[] {
+    const names = new Set(namesIn(this.home))
+    const ids = [...names].map((name) => HALF_MADE.exec(name)?.[1]).filter((id) => id !== undefined)
+    return [...new Set(ids.filter((id) => !names.has(id)))]
+  }
+
+  /** Clears layers under removal. */
+  async tidy(): Promise<void> {
+    await emptyTrash(this.home)
+  }
+
   async remove(id: string): Promise<void> {
+    await this.#discard(this.directory(`${id}${MAKING}`))
     await trash(this.home, id)
     await rm(`${this.directory(id)}${ATTRIBUTES}`, { force: true })
   }
@@ -76,6 +86,8 @@ export class VfsLayout {
 
 const MAKING = '-making'
 const ATTRIBUTES = '.attributes'
+/** The id in the name of a layer, or in one of a half-made layer. */
+const HALF_MADE = /^(.+?)(?:-making)?(?:\.attributes(?:\.new)?)?$/
 
 function isLayer(name: string): boolean {
   return !isTrash(name) && !name.endsWith(MAKING)

@@ -136,6 +136,15 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     await this.#views.whileUnused(id, this.#holds, () => this.#layout.adopt(id, newId))
   }
 
+  async tidy(): Promise<void> {
+    await this.#layout.tidy()
+    await this.#holds.tidy()
+  }
+
+  async halfMade(): Promise<string[]> {
+    return this.#layout.halfMade()
+  }
+
   async #fill(to: HostFsSpec, parent: string | undefined): Promise<void> {
     if (parent !== undefined) {
       await runJob({ kind: 'copyTree', from: await this.contents(parent), to })

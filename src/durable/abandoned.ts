@@ -1,0 +1,25 @@
+import { readdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isErrno } from '../errors.js'
+import { isAbandonedName } from '../sys/temporary-name.js'
+
+/**
+ * Removes files and directories under temporary names (`temporaryName`) whose process has ended. Looks at the entries of
+ * the directory itself. Harmless when the directory does not exist.
+ */
+export async function removeAbandoned(directory: string): Promise<void> {
+  for (const name of namesIn(directory)) {
+    if (isAbandonedName(name)) await rm(join(directory, name), { recursive: true, force: true })
+  }
+}
+
+/** Names in a directory; none when it does not exist. */
+export function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return []
+    throw error
+  }
+}

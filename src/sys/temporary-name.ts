@@ -1,0 +1,35 @@
+import { randomBytes } from 'node:crypto'
+import { isAlive, processMark } from './process-mark.js'
+
+/** `.tmp-<label>-<process ID>.<start>.<boot ID>.<PID namespace>.<random>`; the boot ID without hyphens. */
+const TEMPORARY = /^\.tmp-.+-(\d+)\.(\d+|-)\.([a-f0-9]{32}|-)\.(\d+|-)\.[a-f0-9]{8}$/s
+
+/**
+ * A fresh name for a file or directory that its maker renames or removes. The name tells which process made it, so that
+ * other processes can remove it after that process has ended.
+ */
+export function temporaryName(label: string): string {
+  return `.tmp-${label}-${(token ??= tokenOf(processMark()))}.${randomBytes(4).toString('hex')}`
+}
+
+/** Whether `temporaryName` made the name, in a process of any time. */
+export function isTemporaryName(name: string): boolean {
+  return TEMPORARY.test(name)
+}
+
+/** Whether `temporaryName` made the name and the process that made it has ended. */
+export function isAbandonedName(name: string): boolean {
+  const [, pid, start, boot = '', namespace] = TEMPORARY.exec(name) ?? []
+  if (pid === undefined) return false
+  const bootId = boot.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  return !isAlive([pid, start, bootId, namespace === '-' ? '-' : `pid:[${namespace}]`].join(' '))
+}
+
+let token: string | undefined
+
+function tokenOf(mark: string): string {
+  const [pid, start, boot = '', namespace = ''] = mark.split(' ')
+  return [pid, start, boot === '-' ? '-' : boot.replaceAll('-', ''), /\d+/.exec(namespace)?.[0] ?? '-'].join(
+    '.',
+  )
+}
