@@ -29,6 +29,9 @@ export interface CatalogParts {
   readonly lockFile: string
 }
 
+/** So many chains of images are kept, those of removed images among them. */
+const MANY = 10_000
+
 /**
  * What is in the store, as one: images, their names, their layers, and the containers on them.
  *
@@ -42,6 +45,7 @@ export class Catalog {
   readonly containers: ContainerStore
   readonly layers: LayerStore
   readonly #lockFile: string
+  readonly #chains = new Map<ImageID, readonly ChainID[]>()
 
   constructor({ images, references, containers, layers, lockFile }: CatalogParts) {
     this.images = images
@@ -76,6 +80,21 @@ export class Catalog {
     if (begun.length > 1) throw new StoreError('REFERENCE_AMBIGUOUS', `several images begin with ${text}`)
     if (begun[0] === undefined) throw notFound(text)
     return begun[0]
+  }
+
+  /**
+   * The layers of an image, the lowest first; none of an image that cannot be read. Read once, since an image ID stands
+   * for the same layers for ever.
+   */
+  async chainOf(id: ImageID): Promise<readonly ChainID[]> {
+    const known = this.#chains.get(id)
+    if (known !== undefined) return known
+    const config = await this.images.config(id).catch(() => undefined)
+    if (config === undefined) return []
+    const chain = chainIds(config.rootfs.diff_ids)
+    if (this.#chains.size >= MANY) this.#chains.clear()
+    this.#chains.set(id, chain)
+    return chain
   }
 
   /** The uppermost layer of an image; none of an empty one. */
@@ -147,12 +166,11 @@ export class Catalog {
 
   /** Clears temporary files, and metadata of images that a crash removed in part. */
   async tidyFiles(): Promise<void> {
-    await this.images.tidy()
+    await this.images.tidy((work) => this.locked(work))
     await this.references.tidy()
     await this.containers.tidy()
     await removeAbandoned(dirname(this.#lockFile))
     await clearLockFiles(dirname(this.#lockFile))
-    if (this.images.hasStrayMetadata()) await this.locked(() => this.images.removeStrayMetadata())
   }
 
   /**

@@ -4,6 +4,7 @@ import type { DetachedLayer } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
 import { parseReference } from '../references/reference.js'
 import type { Catalog } from './catalog.js'
+import { finishConsumptions } from './consume.js'
 import { usedLayers } from './removal.js'
 import { Usage } from './usage.js'
 
@@ -29,6 +30,7 @@ const SLICE = 100
  * names, as a load leaves them whose process ended, and whatever else such processes left.
  */
 export async function prune(catalog: Catalog, { all = false, signal }: PruneOptions): Promise<Pruned> {
+  await finishConsumptions(catalog)
   await catalog.tidy()
   await catalog.references.forgetDamaged()
   const before = await catalog.layers.list()

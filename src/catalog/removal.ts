@@ -66,10 +66,7 @@ export async function removeUnusedLayers(
 /** Chains, with all below them, of all images. An image that cannot be read is no reason to keep a layer. */
 export async function usedLayers(catalog: Catalog): Promise<Set<ChainID>> {
   const used = new Set<ChainID>()
-  for (const id of await catalog.images.list()) {
-    const config = await catalog.images.config(id).catch(() => undefined)
-    for (const chain of chainIds(config?.rootfs.diff_ids ?? [])) used.add(chain)
-  }
+  for (const id of await catalog.images.list()) for (const chain of await catalog.chainOf(id)) used.add(chain)
   return used
 }
 

@@ -1,10 +1,11 @@
-import { access, readdir, readFile, rm } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { access, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDigest, type ImageID } from '../digest.js'
-import { removeAbandoned } from '../durable/abandoned.js'
+import { namesIn, removeAbandoned } from '../durable/abandoned.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { isErrno, StoreError } from '../errors.js'
-import { fewAtATime } from '../operation.js'
+import { inSlices } from '../operation.js'
 
 /** What the store knows of a container; its content is the writable layer of the same id. */
 export interface ContainerRecord {
@@ -33,9 +34,9 @@ export class ContainerStore {
 
   /** All but the damaged ones. Those that are known, and still there, are not read again. */
   async list(): Promise<ContainerRecord[]> {
-    const ids = await this.#ids()
+    const ids = this.#ids()
     this.#forgetAllBut(ids)
-    await fewAtATime(
+    await inSlices(
       ids.filter((id) => !this.#known.has(id)),
       (id) => this.#read(id),
     )
@@ -44,8 +45,8 @@ export class ContainerStore {
 
   /** Ids of containers whose records are none. */
   async damaged(): Promise<string[]> {
-    const ids = await this.#ids()
-    const records = await fewAtATime(ids, (id) => this.#read(id))
+    const ids = this.#ids()
+    const records = await inSlices(ids, (id) => this.#read(id))
     return ids.filter((_, index) => records[index] === DAMAGED)
   }
 
@@ -98,12 +99,8 @@ export class ContainerStore {
     return removeAbandoned(this.#directory)
   }
 
-  async #ids(): Promise<string[]> {
-    const files = await readdir(this.#directory).catch((error: unknown) => {
-      if (isErrno(error, 'ENOENT')) return []
-      throw error
-    })
-    return files.flatMap((file) => /^([a-f0-9]{64})\.json$/.exec(file)?.[1] ?? [])
+  #ids(): string[] {
+    return namesIn(this.#directory).flatMap((file) => /^([a-f0-9]{64})\.json$/.exec(file)?.[1] ?? [])
   }
 
   #forgetAllBut(ids: readonly string[]): void {
@@ -111,10 +108,10 @@ export class ContainerStore {
     for (const id of this.#known.keys()) if (!there.has(id)) this.#known.delete(id)
   }
 
-  async #read(id: string): Promise<ContainerRecord | typeof DAMAGED | undefined> {
+  #read(id: string): ContainerRecord | typeof DAMAGED | undefined {
     this.#known.delete(id)
     try {
-      const record = JSON.parse(await readFile(join(this.#directory, `${id}.json`), 'utf8')) as unknown
+      const record = JSON.parse(readFileSync(join(this.#directory, `${id}.json`), 'utf8')) as unknown
       if (!isRecord(record) || record.id !== id) return DAMAGED
       this.#known.set(id, record)
       return record

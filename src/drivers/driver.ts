@@ -88,8 +88,11 @@ export interface Driver extends ProtoDriver {
    * removal, temporary names, holds. Costs a listing of those directories. A driver does it when it is opened, too.
    */
   tidy?(): Promise<void>
-  /** Ids of layers whose creation or removal a crash cut short. They are not in `list`; `remove` clears them. */
-  halfMade?(): Promise<string[]>
+  /**
+   * Ids of all layers on disk, with those whose creation or removal a crash cut short, which `list` leaves out. Costs a
+   * listing of a directory. `remove` clears a layer of either kind.
+   */
+  idsOnDisk?(): Promise<string[]>
   /** What is damaged in the driver's own files, beside what shows in layers when they are read; reads all of them. */
   check?(options?: OperationOptions): Promise<Damage[]>
 }

@@ -21,7 +21,7 @@ import { changesOf, sizeOf, tarOf } from './tree-diff.js'
 /** The fast paths of a driver, each of which it may have. */
 export type FastPaths = Pick<
   Driver,
-  'applyTarget' | 'diffSource' | 'contents' | 'adopt' | 'tidy' | 'halfMade' | 'check'
+  'applyTarget' | 'diffSource' | 'contents' | 'adopt' | 'tidy' | 'idsOnDisk' | 'check'
 >
 
 /**
@@ -40,7 +40,7 @@ class NaiveDiffDriver implements Driver {
   readonly contents?: NonNullable<Driver['contents']>
   readonly adopt?: NonNullable<Driver['adopt']>
   readonly tidy?: NonNullable<Driver['tidy']>
-  readonly halfMade?: NonNullable<Driver['halfMade']>
+  readonly idsOnDisk?: NonNullable<Driver['idsOnDisk']>
   readonly check?: NonNullable<Driver['check']>
 
   constructor(proto: ProtoDriver & FastPaths) {
@@ -50,7 +50,7 @@ class NaiveDiffDriver implements Driver {
     if (proto.contents !== undefined) this.contents = proto.contents.bind(proto)
     if (proto.adopt !== undefined) this.adopt = proto.adopt.bind(proto)
     if (proto.tidy !== undefined) this.tidy = proto.tidy.bind(proto)
-    if (proto.halfMade !== undefined) this.halfMade = proto.halfMade.bind(proto)
+    if (proto.idsOnDisk !== undefined) this.idsOnDisk = proto.idsOnDisk.bind(proto)
     if (proto.check !== undefined) this.check = proto.check.bind(proto)
   }
 

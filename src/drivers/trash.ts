@@ -1,6 +1,6 @@
 import { lstatSync, renameSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { namesIn } from '../durable/abandoned.js'
 import { isErrno } from '../errors.js'
 import { removeSmallTree } from '../jobs/remove-tree.js'
 import { runJob } from '../jobs/run-job.js'
@@ -38,9 +38,13 @@ export async function discard(path: string): Promise<void> {
   if (!removeSmallTree(path)) await runJob({ kind: 'removeTree', path })
 }
 
-/** Clears what a crash left of layers that were being removed. */
-export async function emptyTrash(directory: string, remove = discard): Promise<void> {
-  for (const name of await readdir(directory)) {
+/** Clears what a crash left of layers under removal. `names` are those in the directory, for callers that have read it. */
+export async function emptyTrash(
+  directory: string,
+  remove = discard,
+  names = namesIn(directory),
+): Promise<void> {
+  for (const name of names) {
     if (isTrash(name)) await remove(join(directory, name))
   }
 }

@@ -26,6 +26,8 @@ export interface LayerVolumes {
   tidy?(): Promise<void>
   exists(id: string): Promise<boolean>
   list(): Promise<string[]>
+  /** As of a `Driver`, where it costs less than `list`. */
+  idsOnDisk?(): Promise<string[]>
   /** `NAME_CONFLICT` for an id that is there, `LAYER_NOT_FOUND` for a parent that is not. */
   create(id: string, parent: string | undefined, options: CreateOptions): Promise<void>
   open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<OpenVolume>
@@ -149,6 +151,10 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
 
   check({ signal }: OperationOptions = {}): Promise<Damage[]> {
     return typed('could not check the layers', () => this.#volumes.check(signal))
+  }
+
+  async idsOnDisk(): Promise<string[]> {
+    return (await this.#volumes.idsOnDisk?.()) ?? this.list()
   }
 
   async tidy(): Promise<void> {

@@ -6,10 +6,10 @@ import { isAbandonedName } from '../sys/temporary-name.js'
 
 /**
  * Removes files and directories under temporary names (`temporaryName`) whose process has ended. Looks at the entries of
- * the directory itself. Harmless when the directory does not exist.
+ * the directory itself, which callers that have read it pass as `names`. Harmless when the directory does not exist.
  */
-export async function removeAbandoned(directory: string): Promise<void> {
-  for (const name of namesIn(directory)) {
+export async function removeAbandoned(directory: string, names = namesIn(directory)): Promise<void> {
+  for (const name of names) {
     if (isAbandonedName(name)) await rm(join(directory, name), { recursive: true, force: true })
   }
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { renameSync, rmSync, statSync } from 'node:fs'
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isErrno, isNoSpace, storeError, StoreError } from '../errors.js'
+import { namesIn } from './abandoned.js'
 import { writeFileAtomic, writeNewFile } from './atomic-file.js'
 import { Lock } from './lock.js'
 import { makeDirectory } from './make-directory.js'
@@ -94,8 +95,8 @@ export class Lease implements AsyncDisposable {
   /** Names in leases of live processes and dead ones alike. */
   static async named(directory: string): Promise<Set<string>> {
     const names = new Set<string>()
-    for (const id of await leaseIds(directory)) {
-      for (const name of (await readNames(join(directory, id + SUFFIX))) ?? []) names.add(name)
+    for (const id of leaseIds(directory)) {
+      for (const name of readNames(join(directory, id + SUFFIX)) ?? []) names.add(name)
     }
     return names
   }
@@ -103,10 +104,10 @@ export class Lease implements AsyncDisposable {
   /** Names in leases of live processes alone. */
   static async namedByLiving(directory: string): Promise<Set<string>> {
     const living = new Set<string>()
-    for (const id of await leaseIds(directory)) {
+    for (const id of leaseIds(directory)) {
       const path = join(directory, id)
       const lock = await Lock.tryAcquire(path + LOCK_SUFFIX)
-      const names = await readNames(path + SUFFIX)
+      const names = readNames(path + SUFFIX)
       if (lock === undefined) for (const name of names ?? []) living.add(name)
       else if (names === undefined) await removeTraces(directory, id)
       await lock?.release()
@@ -121,13 +122,13 @@ export class Lease implements AsyncDisposable {
   static async *abandoned(
     directory: string,
   ): AsyncGenerator<{ readonly lease: Lease; readonly names: string[] }> {
-    for (const id of await leaseIds(directory)) {
+    for (const id of leaseIds(directory)) {
       const path = join(directory, id)
       const lock = await Lock.tryAcquire(path + LOCK_SUFFIX)
       if (lock === undefined) continue
       const lease = new Lease(path, lock)
       try {
-        const names = await readNames(path + SUFFIX)
+        const names = readNames(path + SUFFIX)
         if (names === undefined) await removeTraces(directory, id)
         else yield { lease, names }
       } finally {
@@ -158,26 +159,21 @@ function taken(spare: string, path: string): boolean {
   }
 }
 
-async function leaseIds(directory: string): Promise<Set<string>> {
-  try {
-    const ids = (await readdir(directory)).map((file) => ID.exec(file)?.[0])
-    return new Set(ids.filter((id) => id !== undefined))
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return new Set()
-    throw error
-  }
+function leaseIds(directory: string): Set<string> {
+  const ids = namesIn(directory).map((file) => ID.exec(file)?.[0])
+  return new Set(ids.filter((id) => id !== undefined))
 }
 
 async function removeTraces(directory: string, id: string): Promise<void> {
-  for (const file of await readdir(directory)) {
+  for (const file of namesIn(directory)) {
     if (file.includes(id)) await rm(join(directory, file), { force: true })
   }
 }
 
 /** `undefined` for a lease that is not there, or no longer. */
-async function readNames(path: string): Promise<string[] | undefined> {
+function readNames(path: string): string[] | undefined {
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as string[]
+    return JSON.parse(readFileSync(path, 'utf8')) as string[]
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined
     if (!(error instanceof SyntaxError)) throw error

@@ -1,4 +1,5 @@
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hexOf, isDigest, sha256, type ImageID } from '../digest.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
@@ -23,15 +24,12 @@ export class ImageStore {
   }
 
   async list(): Promise<ImageID[]> {
-    const names = await readdir(this.#content).catch((error: unknown) => {
-      if (isErrno(error, 'ENOENT')) return []
-      throw error
-    })
+    const names = namesIn(this.#content)
     return names.filter((name) => HEX.test(name)).map((hex) => `sha256:${hex}` as ImageID)
   }
 
   async has(id: ImageID): Promise<boolean> {
-    return (await this.list()).includes(id)
+    return existsSync(join(this.#content, hexOf(id)))
   }
 
   /** The config's raw bytes. Throws `IMAGE_NOT_FOUND`, and `STORE_CORRUPT` if they are not what the ID says. */
@@ -71,7 +69,7 @@ export class ImageStore {
 
   /** As Docker noted it; a note that is no digest says nothing. */
   async parent(id: ImageID): Promise<ImageID | undefined> {
-    const text = await this.#note(id, 'parent')
+    const text = this.#note(id, 'parent')
     return isDigest(text) ? (text as ImageID) : undefined
   }
 
@@ -80,33 +78,32 @@ export class ImageStore {
     await writeFileAtomic(join(aside, hexOf(id), 'parent'), parent, { aside })
   }
 
-  /** Clears temporary files of processes that have ended. */
-  async tidy(): Promise<void> {
-    await removeAbandoned(this.#content)
-    await removeAbandoned(this.#metadata)
-  }
-
-  /** Whether a crash left metadata of an image that is gone. */
-  hasStrayMetadata(): boolean {
-    return this.#strayMetadata().length > 0
-  }
-
-  /** Under the store's lock. */
-  async removeStrayMetadata(): Promise<void> {
-    for (const hex of this.#strayMetadata())
-      await rm(join(this.#metadata, hex), { recursive: true, force: true })
-  }
-
-  #strayMetadata(): string[] {
+  /**
+   * Clears temporary files of processes that have ended, and metadata of images that a crash removed in part.
+   * @param locked runs what needs the store's lock
+   */
+  async tidy(locked: (work: () => Promise<void>) => Promise<void>): Promise<void> {
     // In this order, since an image has content before it has metadata.
-    const described = namesIn(this.#metadata).filter((name) => HEX.test(name))
-    const images = new Set(namesIn(this.#content))
-    return described.filter((hex) => !images.has(hex))
+    const described = namesIn(this.#metadata)
+    const content = namesIn(this.#content)
+    await removeAbandoned(this.#metadata, described)
+    await removeAbandoned(this.#content, content)
+    if (described.length === 0) return
+    const images = new Set(content)
+    const stray = described.filter((name) => HEX.test(name) && !images.has(name))
+    if (stray.length > 0) await locked(() => this.#removeStray(stray))
   }
 
-  async #note(id: ImageID, name: string): Promise<string | undefined> {
+  async #removeStray(metadata: readonly string[]): Promise<void> {
+    const images = new Set(namesIn(this.#content))
+    for (const hex of metadata) {
+      if (!images.has(hex)) await rm(join(this.#metadata, hex), { recursive: true, force: true })
+    }
+  }
+
+  #note(id: ImageID, name: string): string | undefined {
     try {
-      return (await readFile(join(this.#metadata, hexOf(id), name), 'latin1')).trim()
+      return readFileSync(join(this.#metadata, hexOf(id), name), 'latin1').trim()
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined
       throw error

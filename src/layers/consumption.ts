@@ -42,10 +42,10 @@ export interface NewConsumedImage {
  * 6. While the file exists, the container cannot be opened: its content is already hashed.
  */
 export class Consumptions {
-  readonly #directory: string
+  readonly directory: string
 
   constructor(directory: string) {
-    this.#directory = directory
+    this.directory = directory
   }
 
   has(container: string): boolean {
@@ -60,17 +60,17 @@ export class Consumptions {
   async remove(container: string): Promise<void> {
     if (!this.has(container)) return
     rmSync(this.#path(container), { force: true })
-    await syncDirectory(this.#directory)
+    await syncDirectory(this.directory)
   }
 
   /** All decided consumptions. A file that no decision can have written is removed: nothing can be finished from it. */
   async list(): Promise<Consumption[]> {
     const consumptions: Consumption[] = []
     for (const file of await this.#files()) {
-      const consumption = parse(await readFile(join(this.#directory, file), 'utf8').catch(() => ''))
+      const consumption = parse(await readFile(join(this.directory, file), 'utf8').catch(() => ''))
       if (consumption !== undefined && file === `${consumption.container}.json`)
         consumptions.push(consumption)
-      else await rm(join(this.#directory, file), { recursive: true, force: true })
+      else await rm(join(this.directory, file), { recursive: true, force: true })
     }
     return consumptions
   }
@@ -78,12 +78,12 @@ export class Consumptions {
   /** Lets one process at a time finish what others left. Does not run `work` when there is nothing to finish. */
   async exclusively(work: () => Promise<void>): Promise<void> {
     if ((await this.#files()).length === 0) return
-    await using _lock = await Lock.acquire(join(this.#directory, 'lock'))
+    await using _lock = await Lock.acquire(join(this.directory, 'lock'))
     await work()
   }
 
   async #files(): Promise<string[]> {
-    const names = await readdir(this.#directory).catch((error: unknown) => {
+    const names = await readdir(this.directory).catch((error: unknown) => {
       if (isErrno(error, 'ENOENT')) return []
       throw error
     })
@@ -91,7 +91,7 @@ export class Consumptions {
   }
 
   #path(container: string): string {
-    return join(this.#directory, `${container}.json`)
+    return join(this.directory, `${container}.json`)
   }
 }
 

@@ -14,7 +14,7 @@ import { commitHere, flattenHere, unpackHere } from '../jobs/here.js'
 import type { JobOptions } from '../jobs/job.js'
 import type { LayerResult, LayerSinks } from '../jobs/layer-intake.js'
 import { runJob } from '../jobs/run-job.js'
-import { fewAtATime, Rollback, type OperationOptions } from '../operation.js'
+import { Rollback, type OperationOptions } from '../operation.js'
 import type { ProgressEvent } from '../progress.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { assemble, tarSizeOf } from '../tar/assemble.js'
@@ -118,7 +118,13 @@ export class LayerStore {
   }
 
   get #places(): LeftoverPlaces {
-    return { root: this.#root, driver: this.#driver, db: this.#db, leases: this.#leases }
+    return {
+      root: this.#root,
+      driver: this.#driver,
+      db: this.#db,
+      leases: this.#leases,
+      consumptions: this.consumptions,
+    }
   }
 
   async #recover(isNamed: (writable: string) => Promise<boolean>): Promise<void> {
@@ -143,8 +149,7 @@ export class LayerStore {
   }
 
   async list(): Promise<Layer[]> {
-    const layers = await fewAtATime(await this.#db.chainIds(), (id) => this.#db.layer(id))
-    return layers.filter((layer) => layer !== undefined)
+    return this.#db.layers()
   }
 
   /** Of all layers, damaged ones too. */
@@ -315,6 +320,8 @@ export class LayerStore {
       rollback.onFailure(() => this.#driver.remove(mountId))
       await this.#driver.createReadWrite(mountId, below?.cacheId, storageOptions && { storageOptions })
       const layer: WritableLayer = { name, mountId, initId: undefined, parent }
+      rollback.onFailure(() => this.#db.removeWriteSet(mountId))
+      await this.#db.prepareWritable(layer)
       await this.#locked(async () => {
         if ((await this.#db.writable(name)) !== undefined) {
           throw new StoreError('NAME_CONFLICT', `there is a writable layer ${name} already`)
@@ -427,7 +434,10 @@ export class LayerStore {
         return true
       })
       if (!isFirst) return false
-      rollback.onFailure(() => this.#db.addWritable(layer))
+      rollback.onFailure(async () => {
+        await this.#db.prepareWritable(layer)
+        await this.#db.addWritable(layer)
+      })
       for (const id of ids) await this.#driver.remove(id)
       return true
     })
@@ -615,7 +625,7 @@ export class LayerStore {
       return here === undefined || here.cacheId === cacheId
     })
     if (isOurs) return
-    await this.#db.removeWriteSet(cacheId)
+    this.#db.removeWriteSet(cacheId)
     await this.#driver.remove(cacheId)
   }
 

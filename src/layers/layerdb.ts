@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import fse from 'fs-extra'
 import { chainId, hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
+import { namesIn } from '../durable/abandoned.js'
 import { syncDirectory } from '../durable/sync-directory.js'
 import { isErrno, StoreError } from '../errors.js'
-import { fewAtATime } from '../operation.js'
+import { inSlices } from '../operation.js'
 import type { Layer, WritableLayer } from './layer.js'
 
 const CACHE_ID = /^[a-f0-9]{64}(-init)?$/
@@ -47,12 +49,16 @@ export class LayerDb {
   }
 
   /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */
-  layer(id: ChainID): Promise<Layer | undefined> {
-    return readWhole(this.#layerDirectory(id), async (directory) => {
-      const diffId = await readText(join(directory, 'diff'))
-      const cacheId = await readText(join(directory, 'cache-id'))
-      const parent = await readText(join(directory, 'parent'))
-      const size = await readText(join(directory, 'size'))
+  async layer(id: ChainID): Promise<Layer | undefined> {
+    return this.#layer(id)
+  }
+
+  #layer(id: ChainID): Layer | undefined {
+    return readWhole(this.#layerDirectory(id), (directory) => {
+      const diffId = readText(join(directory, 'diff'))
+      const cacheId = readText(join(directory, 'cache-id'))
+      const parent = readText(join(directory, 'parent'))
+      const size = readText(join(directory, 'size'))
       if (!isDigest(diffId) || cacheId === undefined || size === undefined) return undefined
       if ((parent !== undefined && !isDigest(parent)) || !CACHE_ID.test(cacheId) || !/^\d+$/.test(size))
         return undefined
@@ -66,14 +72,20 @@ export class LayerDb {
     })
   }
 
+  /** `STORE_CORRUPT` if one of them is damaged. */
+  async layers(): Promise<Layer[]> {
+    const layers = await inSlices(await this.chainIds(), (id) => this.#layer(id))
+    return layers.filter((layer) => layer !== undefined)
+  }
+
   async chainIds(): Promise<ChainID[]> {
-    const names = await list(this.#layers)
+    const names = namesIn(this.#layers)
     return names.filter((name) => HEX.test(name)).map((hex) => `sha256:${hex}` as ChainID)
   }
 
   /** Whether there is a directory of the layer, damaged or not. */
   async has(id: ChainID): Promise<boolean> {
-    return (await identity(this.#layerDirectory(id))) !== undefined
+    return identity(this.#layerDirectory(id)) !== undefined
   }
 
   tarSplit(id: ChainID): string {
@@ -87,17 +99,21 @@ export class LayerDb {
     return path
   }
 
-  async removeWriteSet(driverId: string): Promise<void> {
-    await rm(this.#writeSetDirectory(driverId), { recursive: true, force: true })
+  /** At once, since it is a few files. Harmless when there is none. */
+  removeWriteSet(driverId: string): void {
+    rmSync(this.#writeSetDirectory(driverId), { recursive: true, force: true })
   }
 
   /** Driver's ids of all write sets of this library. Those of dockerd have other names. */
   async writeSets(): Promise<string[]> {
-    const names = await list(this.#temporary)
+    const names = namesIn(this.#temporary)
     return names.map((name) => OWN_WRITE_SET.exec(name)?.[1]).filter((id) => id !== undefined)
   }
 
-  /** Completes a write set that holds the layer's tar-split. When this resolves, it is on disk. */
+  /**
+   * Completes a write set that holds the layer's tar-split. When this resolves, it is on disk. Takes time: not for the
+   * store's lock.
+   */
   async seal(writeSet: string, layer: Layer): Promise<void> {
     await writeFiles(writeSet, {
       diff: layer.diffId,
@@ -109,7 +125,7 @@ export class LayerDb {
 
   /** Makes the sealed write set of the driver's layer `driverId` a layer. */
   async publish(driverId: string, id: ChainID): Promise<void> {
-    await rename(this.#writeSetDirectory(driverId), this.#layerDirectory(id))
+    renameSync(this.#writeSetDirectory(driverId), this.#layerDirectory(id))
     await syncDirectory(this.#layers)
   }
 
@@ -124,8 +140,8 @@ export class LayerDb {
 
   /** Layers that are being removed, or were when somebody crashed, with the driver's id as far as it is known. */
   async removing(): Promise<{ readonly path: string; readonly cacheId: string | undefined }[]> {
-    const names = (await list(this.#layers)).filter((name) => REMOVING.test(name))
-    return fewAtATime(names, (name) => this.#removed(join(this.#layers, name)))
+    const names = namesIn(this.#layers).filter((name) => REMOVING.test(name))
+    return names.map((name) => removed(join(this.#layers, name)))
   }
 
   /**
@@ -134,24 +150,24 @@ export class LayerDb {
    */
   async parents(): Promise<Map<ChainID, ChainID | undefined>> {
     const ids = await this.chainIds()
-    await fewAtATime(
-      ids.filter((id) => !this.#parents.has(id)),
-      async (id) => {
-        const layer = await this.layer(id).catch(() => undefined)
-        if (layer !== undefined) this.#parents.set(id, layer.parent)
-      },
-    )
+    const unknown = ids.filter((id) => !this.#parents.has(id))
+    const layers = await inSlices(unknown, (id) => orUndefined(() => this.#layer(id)))
+    for (const layer of layers) if (layer !== undefined) this.#parents.set(layer.chainId, layer.parent)
     const here = new Set(ids)
     for (const id of this.#parents.keys()) if (!here.has(id)) this.#parents.delete(id)
     return new Map(this.#parents)
   }
 
   /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */
-  writable(name: string): Promise<WritableLayer | undefined> {
-    return readWhole(this.#mountDirectory(name), async (directory) => {
-      const mountId = await readText(join(directory, 'mount-id'))
-      const initId = await readText(join(directory, 'init-id'))
-      const parent = await readText(join(directory, 'parent'))
+  async writable(name: string): Promise<WritableLayer | undefined> {
+    return this.#writable(name)
+  }
+
+  #writable(name: string): WritableLayer | undefined {
+    return readWhole(this.#mountDirectory(name), (directory) => {
+      const mountId = readText(join(directory, 'mount-id'))
+      const initId = readText(join(directory, 'init-id'))
+      const parent = readText(join(directory, 'parent'))
       if (mountId === undefined || !CACHE_ID.test(mountId)) return undefined
       if ((initId !== undefined && !CACHE_ID.test(initId)) || (parent !== undefined && !isDigest(parent)))
         return undefined
@@ -161,11 +177,11 @@ export class LayerDb {
 
   /** Damaged ones too. */
   async writableNames(): Promise<string[]> {
-    return (await list(this.#mounts)).filter((name) => WRITABLE.test(name))
+    return namesIn(this.#mounts).filter((name) => WRITABLE.test(name))
   }
 
   async writables(): Promise<WritableLayer[]> {
-    const layers = await fewAtATime(await this.writableNames(), (name) => this.writable(name))
+    const layers = await inSlices(await this.writableNames(), (name) => this.#writable(name))
     return layers.filter((layer) => layer !== undefined)
   }
 
@@ -175,7 +191,7 @@ export class LayerDb {
    */
   async driverIds(): Promise<Set<string> | undefined> {
     try {
-      const layers = await fewAtATime(await this.chainIds(), (id) => this.layer(id))
+      const layers = await inSlices(await this.chainIds(), (id) => this.#layer(id))
       const ids = layers.map((layer) => layer?.cacheId)
       for (const { mountId, initId } of await this.writables()) ids.push(mountId, initId)
       return new Set(ids.filter((id) => id !== undefined))
@@ -185,14 +201,23 @@ export class LayerDb {
     }
   }
 
-  /** When it fails nothing is left of it. */
-  async addWritable(layer: WritableLayer): Promise<void> {
+  /** Writes what `addWritable` publishes, outside of the store's lock. When it fails nothing is left of it. */
+  async prepareWritable(layer: WritableLayer): Promise<void> {
     const writeSet = await this.writeSet(layer.mountId)
     try {
       await writeFiles(writeSet, { 'mount-id': layer.mountId, 'init-id': layer.initId, parent: layer.parent })
-      await rename(writeSet, this.#mountDirectory(layer.name))
     } catch (error) {
-      await rm(writeSet, { recursive: true, force: true })
+      this.removeWriteSet(layer.mountId)
+      throw error
+    }
+  }
+
+  /** Makes a prepared writable layer known. When it fails nothing is left of it. */
+  async addWritable({ name, mountId }: WritableLayer): Promise<void> {
+    try {
+      renameSync(this.#writeSetDirectory(mountId), this.#mountDirectory(name))
+    } catch (error) {
+      this.removeWriteSet(mountId)
       throw error
     }
     await syncDirectory(this.#mounts)
@@ -204,15 +229,15 @@ export class LayerDb {
   }
 
   async removeWritable({ name, mountId }: Pick<WritableLayer, 'name' | 'mountId'>): Promise<void> {
-    await this.removeWriteSet(mountId)
+    this.removeWriteSet(mountId)
     try {
-      await rename(this.#mountDirectory(name), this.#writeSetDirectory(mountId))
+      renameSync(this.#mountDirectory(name), this.#writeSetDirectory(mountId))
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return
       throw error
     }
     await syncDirectory(this.#mounts)
-    await this.removeWriteSet(mountId)
+    this.removeWriteSet(mountId)
   }
 
   #writeSetDirectory(driverId: string): string {
@@ -227,11 +252,11 @@ export class LayerDb {
     if (!WRITABLE.test(name)) throw new TypeError(`not a name of a writable layer: ${name}`)
     return join(this.#mounts, name)
   }
+}
 
-  async #removed(path: string): Promise<{ path: string; cacheId: string | undefined }> {
-    const cacheId = await readText(join(path, 'cache-id'))
-    return { path, cacheId: cacheId !== undefined && CACHE_ID.test(cacheId) ? cacheId : undefined }
-  }
+function removed(path: string): { path: string; cacheId: string | undefined } {
+  const cacheId = readText(join(path, 'cache-id'))
+  return { path, cacheId: cacheId !== undefined && CACHE_ID.test(cacheId) ? cacheId : undefined }
 }
 
 async function writeFiles(
@@ -266,43 +291,34 @@ async function allDone(work: readonly Promise<void>[]): Promise<void> {
  * What `read` makes of a directory's files: `undefined` is what they cannot be, unless the directory was removed, or even
  * came again, between two reads.
  */
-async function readWhole<T>(
-  directory: string,
-  read: (directory: string) => Promise<T | undefined>,
-): Promise<T | undefined> {
+function readWhole<T>(directory: string, read: (directory: string) => T | undefined): T | undefined {
   for (;;) {
-    const before = await identity(directory)
+    const before = identity(directory)
     if (before === undefined) return undefined
-    const whole = await read(directory)
+    const whole = read(directory)
     if (whole !== undefined) return whole
-    if ((await identity(directory)) === before) throw corrupt(directory)
+    if (identity(directory) === before) throw corrupt(directory)
   }
 }
 
-async function identity(path: string): Promise<bigint | undefined> {
-  try {
-    return (await stat(path, { bigint: true })).ino
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined
-    throw error
-  }
+function identity(path: string): bigint | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino
 }
 
-async function readText(path: string): Promise<string | undefined> {
+function readText(path: string): string | undefined {
   try {
-    return (await readFile(path, 'latin1')).trim()
+    return readFileSync(path, 'latin1').trim()
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
   }
 }
 
-async function list(directory: string): Promise<string[]> {
+function orUndefined<T>(read: () => T): T | undefined {
   try {
-    return await readdir(directory)
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return []
-    throw error
+    return read()
+  } catch {
+    return undefined
   }
 }
 

@@ -5,6 +5,7 @@ import { removeAbandoned } from '../durable/abandoned.js'
 import { clearLockFiles } from '../durable/lock-file.js'
 import { Lease } from '../durable/lease.js'
 import { StoreError } from '../errors.js'
+import type { Consumptions } from './consumption.js'
 import type { LayerDb } from './layerdb.js'
 
 export interface LeftoverPlaces {
@@ -14,6 +15,7 @@ export interface LeftoverPlaces {
   readonly db: LayerDb
   /** The directory of the leases. */
   readonly leases: string
+  readonly consumptions: Consumptions
 }
 
 /** Layers of ours have such ids, and so have Docker's. BuildKit's have others, and no layerdb names them. */
@@ -24,25 +26,27 @@ const OWN_ID = /^[a-f0-9]{64}$/
  * removals before it; Btrfs does, which logs directories apart.
  *
  * Leases are read after the directories that hold half-made things. So a write set or a layer without a lease has no
- * living maker: either it is complete and the layerdb, read last, names it, or it is left over.
+ * living maker: either it is complete and the layerdb, read last, names it, or it is left over. What a decided consumption
+ * names is kept for it.
  */
-export async function clearLeftovers({ root, driver, db, leases }: LeftoverPlaces): Promise<void> {
+export async function clearLeftovers({
+  root,
+  driver,
+  db,
+  leases,
+  consumptions,
+}: LeftoverPlaces): Promise<void> {
   const writeSets = await db.writeSets()
-  const halfMade = (await driver.halfMade?.()) ?? []
-  const kept = (await driver.list()).filter((id) => OWN_ID.test(id))
+  const onDisk = isShared(root) ? [] : ((await driver.idsOnDisk?.()) ?? [])
   const leased = await leasedIds(leases)
-  for (const id of writeSets) if (!leased.has(id)) await db.removeWriteSet(id)
-  const orphans = isShared(root)
-    ? []
-    : await orphansOf(
-        db,
-        kept.filter((id) => !leased.has(id)),
-      )
-  for (const id of [...halfMade.filter((each) => OWN_ID.test(each) && !leased.has(each)), ...orphans]) {
-    await removeUnlessUsed(driver, id)
+  for (const { mountId, layer } of await consumptions.list()) leased.add(mountId).add(layer.cacheId)
+  for (const id of writeSets) if (!leased.has(id)) db.removeWriteSet(id)
+  const settled = onDisk.filter((id) => OWN_ID.test(id) && !leased.has(id))
+  for (const id of await orphansOf(db, settled)) await removeUnlessUsed(driver, id)
+  for (const directory of [leases, consumptions.directory]) {
+    await removeAbandoned(directory)
+    await clearLockFiles(directory)
   }
-  await removeAbandoned(leases)
-  await clearLockFiles(leases)
 }
 
 /** Words of all names in leases; ids are among them. */
@@ -51,7 +55,7 @@ export async function leasedIds(leases: string): Promise<Set<string>> {
   return new Set([...names].flatMap((name) => name.split(' ')))
 }
 
-/** The layerdb is read, which takes time, only where it names fewer layers than the driver keeps. */
+/** Reads the layerdb, which takes time, only where it names fewer layers than there are. */
 async function orphansOf(db: LayerDb, kept: readonly string[]): Promise<string[]> {
   const layers = (await db.chainIds()).length + (await db.writableNames()).length
   if (kept.length <= layers) return []

@@ -69,9 +69,9 @@ async function recoverNames(
     const [kind, , cacheId = '', writable = ''] = name.split(' ')
     if (kind === 'adopt') {
       if (recovery.isDecided(writable)) return false
-      await db.removeWriteSet(cacheId)
+      db.removeWriteSet(cacheId)
     } else if (kind === name && !name.startsWith('sha256:')) {
-      await db.removeWriteSet(name)
+      db.removeWriteSet(name)
       if (!named.has(name)) await driver.remove(name)
     }
   }

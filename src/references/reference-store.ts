@@ -1,4 +1,5 @@
-import { readFile, rename, rm } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { isDigest, parseDigest, type ImageID } from '../digest.js'
 import { removeAbandoned } from '../durable/abandoned.js'
@@ -97,11 +98,7 @@ export class ReferenceStore {
   }
 
   async #read(): Promise<Repositories> {
-    const text = await readFile(this.#file, 'utf8').catch((error: unknown) => {
-      if (isErrno(error, 'ENOENT')) return '{}'
-      throw error
-    })
-    return parseRepositories(text, this.#file)
+    return parseRepositories(readOr(this.#file, '{}'), this.#file)
   }
 
   async #write(repositories: Repositories): Promise<void> {
@@ -116,6 +113,15 @@ function refuseConflict(repositories: Repositories, stored: Reference, id: Image
   const named = stored.digest === undefined ? undefined : repositories[familiarName(stored)]?.[text]
   if (named === undefined || named === id) return
   throw new StoreError('REFERENCE_CONFLICT', `${text} already names another image: a digest cannot be moved`)
+}
+
+function readOr(path: string, otherwise: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return otherwise
+    throw error
+  }
 }
 
 function refuseReserved(reference: Reference): void {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { isAlive, processMark } from './process-mark.js'
 
+const PREFIX = '.tmp-'
 /** `.tmp-<label>-<process ID>.<start>.<boot ID>.<PID namespace>.<random>`; the boot ID without hyphens. */
 const TEMPORARY = /^\.tmp-.+-(\d+)\.(\d+|-)\.([a-f0-9]{32}|-)\.(\d+|-)\.[a-f0-9]{8}$/s
 
@@ -14,11 +15,12 @@ export function temporaryName(label: string): string {
 
 /** Whether `temporaryName` made the name, in a process of any time. */
 export function isTemporaryName(name: string): boolean {
-  return TEMPORARY.test(name)
+  return name.startsWith(PREFIX) && TEMPORARY.test(name)
 }
 
 /** Whether `temporaryName` made the name and the process that made it has ended. */
 export function isAbandonedName(name: string): boolean {
+  if (!name.startsWith(PREFIX)) return false
   const [, pid, start, boot = '', namespace] = TEMPORARY.exec(name) ?? []
   if (pid === undefined) return false
   const bootId = boot.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { optionsOf, type StoreSettings } from '../store/settings.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 import { unmountBelow } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
+import { leftoversOf } from '../torture/leftovers.js'
 
 export interface Variant extends StoreSettings {
   /** How often a process is killed. @default 25 */
@@ -126,11 +127,7 @@ async function expectWhole(store: Store): Promise<void> {
   expect((await store.driver.list()).toSorted()).toEqual(named.toSorted())
   const records = await store.containers()
   expect(writables.map(({ name }) => name).toSorted()).toEqual(records.map(({ id }) => id).toSorted())
-  const image = join(store.root, 'image', store.driver.name)
-  expect(readdirSync(join(image, 'layerdb/tmp'))).toEqual([])
-  expect(readdirSync(join(image, 'layerdb/sha256')).filter((name) => name.includes('-'))).toEqual([])
-  const leases = join(store.root, 'layerstack/leases', store.driver.name)
-  expect(existsSync(leases) ? readdirSync(leases).filter((name) => name !== 'spare') : []).toEqual([])
+  expect(await leftoversOf(store)).toEqual([])
 }
 
 async function kill(child: ChildProcess): Promise<void> {

@@ -1,5 +1,7 @@
 import type { Attack } from './attack.js'
 import { crashImages } from './crash-images.js'
+import { crowd } from './crowd.js'
+import { fullDisk } from './full-disk.js'
 
 /** All attacks, in the order in which they run. */
-export const attacks: readonly Attack[] = [...crashImages]
+export const attacks: readonly Attack[] = [...crashImages, ...crowd, ...fullDisk]

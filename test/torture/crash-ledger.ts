@@ -1,10 +1,5 @@
 import { readFileSync } from 'node:fs'
-
-interface Fact {
-  readonly kind: 'image' | 'container' | 'tag' | 'file'
-  readonly id: string
-  readonly value?: string
-}
+import type { Fact } from './crash-operations.mjs'
 
 /** A line of the ledger that `crash-worker.mjs` writes. */
 export interface LedgerLine {

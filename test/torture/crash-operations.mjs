@@ -14,6 +14,15 @@ const imageFacts = (image) => [
   ...image.references.map((name) => ({ kind: 'tag', id: name, value: image.id })),
 ]
 
+async function withContainer(store, pick, work) {
+  const container = await store.container(pick(await store.containers()).id)
+  try {
+    return await work(container)
+  } finally {
+    await container.unmount()
+  }
+}
+
 /** @type {Record<string, Operation>} */
 export const operations = {
   async load(store, archives, pick) {
@@ -26,27 +35,30 @@ export const operations = {
     return changes([{ kind: 'container', id: container.id }])
   },
   async writeSynced(store, _, pick) {
-    const container = await store.container(pick(await store.containers()).id)
-    const value = randomBytes(3000).toString('hex')
-    const file = await container.fs.open('/synced', 'w')
-    await file.writeFile(value)
-    await file.sync()
-    await file.close()
-    await container.unmount()
-    return changes([{ kind: 'file', id: container.id, value }])
+    return withContainer(store, pick, async (container) => {
+      const value = randomBytes(3000).toString('hex')
+      const file = await container.fs.open('/synced', 'w')
+      try {
+        await file.writeFile(value)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      return changes([{ kind: 'file', id: container.id, value }])
+    })
   },
   async commit(store, _, pick) {
-    const container = await store.container(pick(await store.containers()).id)
-    await container.fs.writeFile(`/committed-${randomBytes(4).toString('hex')}`, randomBytes(20_000))
-    const image = await container.commit({ reference: `committed:${pick([1, 2, 3])}` })
-    await container.unmount()
-    return changes(imageFacts(image))
+    return withContainer(store, pick, async (container) => {
+      await container.fs.writeFile(`/committed-${randomBytes(4).toString('hex')}`, randomBytes(20_000))
+      return changes(imageFacts(await container.commit({ reference: `committed:${pick([1, 2, 3])}` })))
+    })
   },
   async consume(store, _, pick) {
-    const container = await store.container(pick(await store.containers()).id)
-    await container.fs.writeFile('/consumed', randomBytes(20_000))
-    const image = await container.commit({ reference: `consumed:${pick([1, 2, 3])}`, consume: true })
-    return changes(imageFacts(image), [{ kind: 'container', id: container.id }])
+    return withContainer(store, pick, async (container) => {
+      await container.fs.writeFile('/consumed', randomBytes(20_000))
+      const image = await container.commit({ reference: `consumed:${pick([1, 2, 3])}`, consume: true })
+      return changes(imageFacts(image), [{ kind: 'container', id: container.id }])
+    })
   },
   async removeContainer(store, _, pick) {
     const { id } = pick(await store.containers())

@@ -49,6 +49,7 @@ function temporaryNames(store: Store): string[] {
   )
   look(image, isAside)
   look(own, isAside)
+  look(join(own, 'consuming', name), (entry) => !/^lock(\.queue)?$/.test(entry))
   look(join(own, 'tmp'), () => true)
   look(join(own, 'containers', name), isAside)
   look(join(own, 'leases', name), (entry) => entry !== 'spare')

@@ -183,9 +183,9 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     await this.#holds.tidy()
   }
 
-  async halfMade(): Promise<string[]> {
+  async idsOnDisk(): Promise<string[]> {
     await this.#loopback?.attach()
-    return this.#layout.halfMade()
+    return this.#layout.idsOnDisk()
   }
 
   #prepareRoot(directory: string): void {

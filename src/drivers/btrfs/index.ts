@@ -67,7 +67,7 @@ async function openKernel({ root, readOnly, attributes, loopback }: KernelSettin
   const keeping = await keepingOf({
     root,
     driver: 'btrfs',
-    holdsLayers: layout.list().length > 0,
+    holdsLayers: layout.holdsLayers(),
     probe: readOnly ? undefined : probe(layout.home),
     wanted: attributes,
     overlay: false,
@@ -83,7 +83,7 @@ async function openKernel({ root, readOnly, attributes, loopback }: KernelSettin
 async function madeBy(root: string): Promise<Engine | undefined> {
   const home = join(root, 'btrfs')
   if (await holdsVolumes(home)) return 'userspace'
-  return Loopback.isIn(root) || new BtrfsLayout(home).list().length > 0 ? 'kernel' : undefined
+  return Loopback.isIn(root) || new BtrfsLayout(home).holdsLayers() ? 'kernel' : undefined
 }
 
 /** The one that made the layers of this root; in a new root the kernel's, where it works or a loopback is asked for. */

@@ -98,13 +98,15 @@ export class BtrfsLayout {
     rmSync(this.#quota(id), { force: true })
   }
 
-  /** Ids without a layer, of which there is `<id>-making` or a limit. */
-  halfMade(): string[] {
-    const names = namesIn(this.home)
-    const layers = new Set(names)
-    const making = names.filter((name) => name.endsWith(MAKING)).map((name) => name.slice(0, -MAKING.length))
+  holdsLayers(): boolean {
+    return namesIn(this.home).some((name) => isLayer(name) && this.exists(name))
+  }
+
+  /** Of layers, of `<id>-making` and of limits without a layer. */
+  idsOnDisk(): string[] {
+    const names = namesIn(this.home).filter((name) => !isTrash(name) && !isTemporaryName(name))
     const limited = namesIn(join(this.#root, 'quotas')).filter((name) => !isTemporaryName(name))
-    return [...new Set([...making, ...limited])].filter((id) => !layers.has(id))
+    return [...new Set([...names.map((name) => name.replace(HALF_MADE, '')), ...limited])]
   }
 
   /** Clears layers under removal and abandoned temporary files. */
@@ -125,6 +127,7 @@ export class BtrfsLayout {
 }
 
 const MAKING = '-making'
+const HALF_MADE = /-making$/
 
 function isLayer(name: string): boolean {
   return !isTrash(name) && !name.endsWith(MAKING)

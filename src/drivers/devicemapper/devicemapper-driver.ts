@@ -69,6 +69,10 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     if (!this.#readOnly) await this.tidy()
   }
 
+  async idsOnDisk(): Promise<string[]> {
+    return this.#layout.idsOnDisk()
+  }
+
   async tidy(): Promise<void> {
     await this.#layout.tidy()
     await this.#holds.tidy()

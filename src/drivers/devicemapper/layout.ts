@@ -85,6 +85,13 @@ export class DeviceMapperLayout {
     await makeDirectory(join(this.home, 'mnt'), { mode: 0o755 })
   }
 
+  /** Ids of layers that have a file, deleted ones among them. */
+  idsOnDisk(): string[] {
+    return this.names()
+      .filter((name) => name !== BASE)
+      .map(idOf)
+  }
+
   /** Clears temporary files of processes that have ended. */
   tidy(): Promise<void> {
     return removeAbandoned(join(this.home, 'metadata'))

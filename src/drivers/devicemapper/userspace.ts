@@ -65,6 +65,10 @@ export class ThinVolumes implements LayerVolumes {
   }
 
   /** Makes the pool and its base where they are missing, and clears what a crash left. */
+  async idsOnDisk(): Promise<string[]> {
+    return this.#layout.idsOnDisk()
+  }
+
   tidy(): Promise<void> {
     return this.#layout.tidy()
   }

@@ -92,22 +92,22 @@ export class Overlay2Layout {
     return this.#names().some((name) => this.exists(name))
   }
 
-  /** Ids of directories without `link`. */
-  halfMade(): string[] {
-    return this.#names().filter((name) => !this.exists(name))
+  /** Of directories without `link`, too. */
+  idsOnDisk(): string[] {
+    return this.#names()
   }
 
   /** Clears layers under removal, abandoned temporary names, and symlinks in `l/` that lead to no layer. */
   async tidy(): Promise<void> {
-    await emptyTrash(this.home)
-    await removeAbandoned(this.home)
-    await removeAbandoned(this.#links)
-    const links = namesIn(this.#links).filter((name) => LINK.test(name))
+    const [names, links] = [namesIn(this.home), namesIn(this.#links)]
+    await emptyTrash(this.home, discard, names)
+    await removeAbandoned(this.home, names)
+    await removeAbandoned(this.#links, links)
     // Each layer has one symlink. Reading all of them takes time, and is due only where there are more.
-    if (links.length <= this.#names().length) return
+    if (links.length < names.length) return
     // During `adopt` a symlink leads nowhere: either `link` of the old id names it, or the new id is there afterwards.
     const used = new Set(this.#names().map((id) => this.#readLink(id)))
-    for (const link of links.filter((each) => !used.has(each))) {
+    for (const link of links.filter((each) => LINK.test(each) && !used.has(each))) {
       const id = this.#layerOf(link)
       if (id !== undefined && !isThere(this.directory(id))) unlinkIfThere(join(this.#links, link))
     }

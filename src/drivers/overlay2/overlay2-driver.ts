@@ -259,8 +259,8 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     await this.#holds.tidy()
   }
 
-  async halfMade(): Promise<string[]> {
-    return this.#layout.halfMade()
+  async idsOnDisk(): Promise<string[]> {
+    return this.#layout.idsOnDisk()
   }
 
   async #openUnheld(layer: OpenedLayer, sole: boolean): Promise<OpenedView> {

@@ -25,7 +25,7 @@ export const vfs: DriverFactory = {
     const keeping = await keepingOf({
       root,
       driver: 'vfs',
-      holdsLayers: layout.list().length > 0,
+      holdsLayers: layout.holdsLayers(),
       probe: readOnly ? undefined : probe(layout.home),
       wanted: attributes,
       overlay: false,
@@ -36,7 +36,7 @@ export const vfs: DriverFactory = {
   },
 
   async holdsLayers(root: string): Promise<boolean> {
-    return new VfsLayout(join(root, 'vfs')).list().length > 0
+    return new VfsLayout(join(root, 'vfs')).holdsLayers()
   },
 
   async supported(): Promise<DriverSupport> {

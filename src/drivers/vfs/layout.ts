@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { namesIn } from '../../durable/abandoned.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno } from '../../errors.js'
+import { isTemporaryName } from '../../sys/temporary-name.js'
 import { discard, emptyTrash, isTrash, trash } from '../trash.js'
 
 /**
@@ -54,11 +55,14 @@ export class VfsLayout {
     }
   }
 
-  /** Ids without a layer, of which there is `<id>-making` or a file of attributes. */
-  halfMade(): string[] {
-    const names = new Set(namesIn(this.home))
-    const ids = [...names].map((name) => HALF_MADE.exec(name)?.[1]).filter((id) => id !== undefined)
-    return [...new Set(ids.filter((id) => !names.has(id)))]
+  holdsLayers(): boolean {
+    return namesIn(this.home).some((name) => isLayer(name) && this.exists(name))
+  }
+
+  /** Of layers, of `<id>-making` and of attributes without a layer. */
+  idsOnDisk(): string[] {
+    const names = namesIn(this.home).filter((name) => !isTrash(name) && !isTemporaryName(name))
+    return [...new Set(names.map((name) => name.replace(HALF_MADE, '')))]
   }
 
   /** Clears layers under removal. */
@@ -86,8 +90,8 @@ export class VfsLayout {
 
 const MAKING = '-making'
 const ATTRIBUTES = '.attributes'
-/** The id in the name of a layer, or in one of a half-made layer. */
-const HALF_MADE = /^(.+?)(?:-making)?(?:\.attributes(?:\.new)?)?$/
+/** What follows the id in names beside a layer's own. */
+const HALF_MADE = /(?:-making)?(?:\.attributes(?:\.new)?)?$/
 
 function isLayer(name: string): boolean {
   return !isTrash(name) && !name.endsWith(MAKING)

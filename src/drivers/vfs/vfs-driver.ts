@@ -141,8 +141,8 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     await this.#holds.tidy()
   }
 
-  async halfMade(): Promise<string[]> {
-    return this.#layout.halfMade()
+  async idsOnDisk(): Promise<string[]> {
+    return this.#layout.idsOnDisk()
   }
 
   async #fill(to: HostFsSpec, parent: string | undefined): Promise<void> {

@@ -1,0 +1,57 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { LayerHolds } from '#layerstack/drivers/layer-holds.js'
+import { nameOfDead } from '../support/dead-name.js'
+
+let directory: string
+let holds: LayerHolds
+
+beforeEach(() => {
+  directory = join(mkdtempSync(join(tmpdir(), 'layerstack-holds-')), 'holds')
+  holds = new LayerHolds(directory)
+})
+
+afterEach(() => rmSync(join(directory, '..'), { recursive: true, force: true }))
+
+describe('a hold', () => {
+  it('is taken while long work on another layer is under way', async () => {
+    let finish = (): void => undefined
+    const work = new Promise<void>((resolve) => (finish = resolve))
+    const slow = holds.take('slow', 'shared', () => work)
+    const { hold } = await holds.take('quick', 'exclusive', async () => undefined)
+    await hold.release()
+    finish()
+    await (await slow).hold.release()
+  })
+
+  it('leaves no file behind, nor does one whose work fails', async () => {
+    const { hold } = await holds.take('layer', 'shared', async (sole) => expect(sole).toBe(true))
+    await hold.release()
+    const failing = holds.take('layer', 'shared', () => Promise.reject(new Error('no mount')))
+    await expect(failing).rejects.toThrow('no mount')
+    expect(readdirSync(directory)).toEqual([])
+  })
+
+  it('of a running process survives tidying, and what others left does not', async () => {
+    const { hold } = await holds.take('held', 'shared', async () => undefined)
+    for (const name of ['left', '.lock-left', '.lock-left.queue', nameOfDead('.lock-left.held')]) {
+      writeFileSync(join(directory, name), '')
+    }
+    await holds.tidy()
+    expect(readdirSync(directory).filter((name) => name.includes('left'))).toEqual([])
+    await expect(holds.take('held', 'exclusive', async () => undefined)).rejects.toMatchObject({
+      code: 'LAYER_IN_USE',
+    })
+    await hold.release()
+    expect(readdirSync(directory)).toEqual([])
+  })
+
+  it('is tidied where there is no directory yet', async () => {
+    await holds.tidy()
+    expect(existsSync(directory)).toBe(false)
+    mkdirSync(directory)
+    await holds.tidy()
+  })
+})
