@@ -3,6 +3,7 @@ import type { ByteString } from '../fs/bytes.js'
 import { BLOCK, type Address } from './block.js'
 import { DamagedBlock } from './damage.js'
 import { contentOf, sumOf } from './extent.js'
+import type { Run } from './space.js'
 import { decodeGroup, GROUP } from './group.js'
 import { numberAt } from './key.js'
 import type { Node, Pointer } from './node.js'
@@ -20,40 +21,87 @@ export interface Finding {
 
 const SLICE = 8
 const VOLUME = 'L'
+/** Walks without the guard, while other processes commit. */
+const FREE_WALKS = 3
+/** The longest walk that keeps other processes waiting, in ms. */
+const LONGEST_GUARDED = 500
 
 /**
- * Walks all that the last committed state reaches, and tells all that is damaged: nodes, content, counts. Nothing is taken
- * from memory. Reads every block that is in use.
+ * Reads every block that the last committed state reaches, from the device, and lists what is damaged: nodes, content,
+ * counts.
+ *
+ * Other processes may commit meanwhile, and reuse blocks of the state that is being walked. Findings count only if the
+ * state is still the newest at the end. Otherwise the walk starts again, without the content that is known to be whole,
+ * and at last with the guard held. In a store too large for that, damage is what two walks have met; counts are not
+ * compared then.
  */
 export async function checkStore(store: CowStore, signal?: AbortSignal): Promise<Finding[]> {
   await store.commit()
   const resume = store.hold()
   try {
-    const walk = new Walk(store)
-    let sliceEnd = performance.now() + SLICE
-    for (const _ of walk.steps()) {
-      if (performance.now() < sliceEnd) continue
-      await setImmediate()
-      signal?.throwIfAborted()
-      sliceEnd = performance.now() + SLICE
-    }
-    return walk.findings
+    return await settledFindings(store, signal)
   } finally {
     resume()
   }
 }
 
+async function settledFindings(store: CowStore, signal: AbortSignal | undefined): Promise<Finding[]> {
+  const whole = new Map<Address, number>()
+  let before: readonly Met[] = []
+  for (let walks = 1; ; walks++) {
+    store.latest()
+    const start = performance.now()
+    const found = await walked(new Walk(store, whole), signal)
+    if (found.length === 0 || !store.isStale) return found.map(({ finding }) => finding)
+    if (walks > FREE_WALKS) return metTwice(before, found)
+    if (walks === FREE_WALKS && !store.readOnly && performance.now() - start < LONGEST_GUARDED) break
+    before = found
+  }
+  return store.guarded(async () => {
+    const found = await walked(new Walk(store, whole), signal)
+    return found.map(({ finding }) => finding)
+  })
+}
+
+/** A block that two states lead to was not written between them. */
+function metTwice(before: readonly Met[], now: readonly Met[]): Finding[] {
+  const known = new Set(before.map(({ identity }) => identity))
+  return now.flatMap(({ identity, finding }) =>
+    identity !== undefined && known.has(identity) ? [finding] : [],
+  )
+}
+
+async function walked(walk: Walk, signal: AbortSignal | undefined): Promise<readonly Met[]> {
+  let sliceEnd = performance.now() + SLICE
+  for (const _ of walk.steps()) {
+    if (performance.now() < sliceEnd) continue
+    await setImmediate()
+    signal?.throwIfAborted()
+    sliceEnd = performance.now() + SLICE
+  }
+  return walk.met
+}
+
+interface Met {
+  readonly finding: Finding
+  /** The block and what should be in it; `undefined` for what compares several blocks. */
+  readonly identity?: string
+}
+
 class Walk {
-  readonly findings: Finding[] = []
+  readonly met: Met[] = []
   readonly #store: CowStore
   readonly #superblock: Superblock
   readonly #slot: number
+  /** Leaves whose content was read, by address, and their generations. */
+  readonly #whole: Map<Address, number>
   readonly #counts = new Map<number, Uint32Array>()
   readonly #saved = new Map<number, Uint32Array>()
   #volume: string | undefined
 
-  constructor(store: CowStore) {
+  constructor(store: CowStore, whole: Map<Address, number>) {
     this.#store = store
+    this.#whole = whole
     this.#superblock = store.committed.superblock
     this.#slot = store.committed.slot
   }
@@ -65,40 +113,42 @@ class Walk {
     if (copies > 0) this.#found(this.#slot, `${copies} of the 8 copies of the superblock are damaged`)
     for (let slot = 0; slot < SUPERBLOCKS; slot++) this.#use(slot)
     const roots: { name: string; root: Pointer }[] = []
-    yield* this.#tree(this.#superblock.volumes, (key, value) => {
-      roots.push({ name: key.startsWith(VOLUME) ? key.slice(1) : '', root: decodeRecord(value).root })
+    yield* this.#tree(this.#superblock.volumes, (leaf) => {
+      for (const [at, key] of leaf.keys.entries()) {
+        const { root } = decodeRecord(leaf.value(at))
+        roots.push({ name: key.startsWith(VOLUME) ? key.slice(1) : '', root })
+      }
     })
-    yield* this.#tree(this.#superblock.space, (key, value, { address }) => {
-      const counts = decodeGroup(value)
-      if (counts === undefined) this.#found(address, 'the counts of a group are none')
-      else this.#saved.set(numberAt(key, 0), counts)
+    yield* this.#tree(this.#superblock.space, (leaf) => {
+      for (const [at, key] of leaf.keys.entries()) {
+        const counts = decodeGroup(leaf.value(at))
+        if (counts === undefined) this.#found(leaf.address, 'the counts of a group are damaged')
+        else this.#saved.set(numberAt(key, 0), counts)
+      }
     })
     for (const { name, root } of roots) {
       this.#volume = name
-      yield* this.#tree(root, (key, value) => this.#content(key, value))
+      yield* this.#tree(root, (leaf) => this.#contents(leaf))
     }
     this.#volume = undefined
     yield* this.#compareCounts()
   }
 
-  *#tree(
-    pointer: Pointer,
-    leafItem: (key: ByteString, value: Buffer, leaf: Node) => void,
-    level?: number,
-  ): Generator<void> {
+  *#tree(pointer: Pointer, leaf: (node: Node) => void, level?: number): Generator<void> {
     if (pointer.address === 0 || this.#use(pointer.address) > 1) return
     const node = this.#read(pointer)
     if (node === undefined) return
-    if (level !== undefined && node.level !== level) this.#found(node.address, 'it is of another level')
-    for (const [at, key] of node.keys.entries()) {
-      if (at > 0 && (node.keys[at - 1] as ByteString) >= key) {
-        this.#found(node.address, 'its keys are in disorder')
-      }
-      const child = node.children[at]
-      if (child === undefined) leafItem(key, node.value(at), node)
-      else yield* this.#tree(child, leafItem, node.level - 1)
-      yield
+    if (level !== undefined && node.level !== level) {
+      this.#found(node.address, 'it is of another level', pointer)
+      return
     }
+    for (let at = 1; at < node.keys.length; at++) {
+      if ((node.keys[at - 1] as ByteString) < (node.keys[at] as ByteString)) continue
+      this.#found(node.address, 'its keys are in disorder', pointer)
+    }
+    if (node.level === 0) leaf(node)
+    yield
+    for (const child of node.children) yield* this.#tree(child, leaf, node.level - 1)
   }
 
   #read(pointer: Pointer): Node | undefined {
@@ -106,22 +156,35 @@ class Walk {
       return this.#store.nodes.read(pointer)
     } catch (error) {
       if (!(error instanceof DamagedBlock)) throw error
-      this.#found(pointer.address, error.what)
+      this.#found(pointer.address, error.what, pointer)
       return undefined
     }
   }
 
-  #content(key: ByteString, value: Buffer): void {
-    const run = contentOf(key, value)
-    if (run === undefined) return
-    const { device, checksum } = this.#store
-    const bytes = Buffer.allocUnsafe(run.length * BLOCK)
-    device.read(bytes, run.address * BLOCK)
-    for (let at = 0; at < run.length; at++) {
-      this.#use(run.address + at)
-      if (checksum(bytes.subarray(at * BLOCK, (at + 1) * BLOCK)) === sumOf(value, at)) continue
-      this.#found(run.address + at, 'its checksum is another one')
+  #contents(leaf: Node): void {
+    const isRead = this.#whole.get(leaf.address) === leaf.generation
+    let isWhole = true
+    for (const [at, key] of leaf.keys.entries()) {
+      const value = leaf.value(at)
+      const run = contentOf(key, value)
+      if (run === undefined) continue
+      for (let block = run.address; block < run.address + run.length; block++) this.#use(block)
+      if (!isRead) isWhole = this.#content(run, value, leaf) && isWhole
     }
+    if (isWhole) this.#whole.set(leaf.address, leaf.generation)
+  }
+
+  #content({ address, length }: Run, value: Buffer, leaf: Node): boolean {
+    const { device, checksum } = this.#store
+    const bytes = Buffer.allocUnsafe(length * BLOCK)
+    device.read(bytes, address * BLOCK)
+    let isWhole = true
+    for (let at = 0; at < length; at++) {
+      if (checksum(bytes.subarray(at * BLOCK, (at + 1) * BLOCK)) === sumOf(value, at)) continue
+      this.#found(address + at, 'its checksum is another one', leaf)
+      isWhole = false
+    }
+    return isWhole
   }
 
   *#compareCounts(): Generator<void> {
@@ -152,8 +215,11 @@ class Walk {
     return count
   }
 
-  #found(block: Address, what: string): void {
+  /** @param from the node that is damaged, or that leads to the damaged block; its generation never comes again */
+  #found(block: Address, what: string, from?: Pointer): void {
     const volume = this.#volume
-    this.findings.push({ block, what, ...(volume !== undefined && { volume }) })
+    const finding = { block, what, ...(volume !== undefined && { volume }) }
+    const identity = from && `${block} ${from.address} ${from.generation} ${what}`
+    this.met.push(identity === undefined ? { finding } : { finding, identity })
   }
 }

@@ -20,12 +20,18 @@ export async function openGuard(path: string): Promise<FileGuard> {
   if (libcAvailable().works) return new FlockGuard(path)
   const lock = await Lock.acquire(path, { patience: PATIENCE })
   const nothing = () => undefined
-  return { tryAcquire: () => true, release: nothing, forgo: nothing, close: () => lock.release() }
+  return {
+    tryAcquire: () => true,
+    release: nothing,
+    forgo: nothing,
+    isWanted: () => false,
+    close: () => lock.release(),
+  }
 }
 
 /**
- * Two locks: one for who is next, one for who changes the store. Whoever is next keeps that lock until it has the other,
- * so one that changes the store all the time lets everybody in, in turn.
+ * Two locks: `turn` for the process that changes the store, `next` for the process that follows it. A waiting process
+ * keeps `next` until it has `turn`, so the holder cannot take `turn` again ahead of it, and can see that it waits.
  */
 class FlockGuard implements FileGuard {
   readonly #turn: number
@@ -52,6 +58,12 @@ class FlockGuard implements FileGuard {
   forgo(): void {
     if (this.#isNext) unlockFlock(this.#next)
     this.#isNext = false
+  }
+
+  isWanted(): boolean {
+    if (!tryFlock(this.#next, 'exclusive')) return true
+    unlockFlock(this.#next)
+    return false
   }
 
   async close(): Promise<void> {

@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Keeps other processes from changing the store. */
+/** Lets one process at a time change the store. */
 export interface Guard {
-  /** Whether nobody else may, from now on until `release`. Not asked again before that. */
+  /** Takes the guard and keeps it until `release`; `false` while another process has it. Not called by its holder. */
   tryAcquire(): boolean
   release(): void
-  /** Nobody waits for it any more. */
+  /** Gives up the place in the queue that a failed `tryAcquire` may have taken. */
   forgo(): void
+  /** Asked by the holder: another process waits for the guard. */
+  isWanted(): boolean
 }
 
 /** How long to wait for others that change a store, in ms. */

@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { loadChecksum } from './checksum.js'
 import { FileDevice } from './file-device.js'
 import { openGuard, type FileGuard } from './file-guard.js'
+import type { Guard } from './guard.js'
 import { makeStoreFile } from './store-file.js'
 import { CowStore } from './store.js'
 
@@ -59,7 +60,7 @@ async function open(path: string, { readOnly = false, cache }: SharedStoreOption
       checksum,
       cache,
       readOnly,
-      guard: guard ?? NOBODY,
+      guard: guard ?? READER,
       mustExist: true,
     })
     return { store, guard }
@@ -96,5 +97,10 @@ async function leave(key: string, entry: Entry): Promise<void> {
   await work
 }
 
-/** A store that is open read-only is never changed by this process; others may. */
-const NOBODY = { tryAcquire: () => false, release: () => undefined, forgo: () => undefined }
+/** The guard of a store that is open read-only: this process never changes it, other processes may. */
+const READER: Guard = {
+  tryAcquire: () => false,
+  release: () => undefined,
+  forgo: () => undefined,
+  isWanted: () => false,
+}

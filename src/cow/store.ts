@@ -46,8 +46,14 @@ export interface CreateVolumeOptions {
 }
 
 const CACHE = 32 << 20
-/** Changes are committed after this long at the latest, in ms; then others may change the store. */
+/** Changes are committed after this long at the latest, in ms. */
 const LATEST_COMMIT = 1000
+/** How often a process that holds the guard looks whether another process waits for it, in ms. */
+const LOOK_FOR_OTHERS = 20
+/** A process that changes the store without a pause lets waiting processes in after this long, in ms. */
+const LONGEST_TURN = 100
+/** Reads of a state that other processes keep moving, before the damage that they meet is taken for real. */
+const MOST_TRIES = 1000
 const SLICE = 8
 const NEVER = new Int32Array(new SharedArrayBuffer(4))
 const VOLUME = 'L'
@@ -68,8 +74,8 @@ interface Sealed {
  * latest state. A commit ends the transaction: `seal` writes what changed and begins the next generation, so that
  * changes go on while the flushes take their time. `settle` gives back what the durable state does not reach.
  *
- * Readers ask nobody. A reader in another process may meet a block that was freed and written anew while it read: it
- * finds that out by the checksum or the generation, and looks again from the newest superblock (`latest`).
+ * Readers take no lock. Another process may free a block and write it anew while it is read: the checksum or the
+ * generation then differs, and `read` starts again from the newest superblock.
  */
 export class CowStore implements Ground {
   readonly device: BlockDevice
@@ -91,8 +97,16 @@ export class CowStore implements Ground {
   #dirty = false
   #committing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
+  /** When the oldest change was made that is not committed. */
+  #dirtySince = 0
+  /** When to look next whether another process waits. */
+  #lookAt = 0
+  /** A change is being made: a commit now would publish half of it. */
+  #changing = false
   #failure: unknown
   #holders = 0
+  /** How many need the guard though nothing is left to commit. */
+  #keepers = 0
   #closed = false
 
   private constructor(device: BlockDevice, state: Sealed, options: StoreOptions) {
@@ -145,34 +159,51 @@ export class CowStore implements Ground {
   }
 
   names(): string[] {
-    this.latest()
-    const names: string[] = []
-    for (const [key] of this.#volumeTree.range(VOLUME as ByteString, REMOVED as ByteString)) {
-      names.push(key.slice(VOLUME.length))
-    }
-    return names
+    return this.read(() => {
+      const names: string[] = []
+      for (const [key] of this.#volumeTree.range(VOLUME as ByteString, REMOVED as ByteString)) {
+        names.push(key.slice(VOLUME.length))
+      }
+      return names
+    })
   }
 
   has(name: string): boolean {
-    this.latest()
-    return this.#volumeTree.get(volumeKey(name)) !== undefined
+    return this.read(() => this.#volumeTree.get(volumeKey(name)) !== undefined)
   }
 
-  /** The volume of this name, the same object for all that ask; `undefined` where there is none. */
+  /** The volume of this name, the same object for all callers while it is open; `undefined` if it does not exist. */
   volume(name: string): Volume | undefined {
-    this.latest()
-    const open = this.#volumes.get(name)
-    if (open !== undefined) return open
-    const value = this.#volumeTree.get(volumeKey(name))
-    if (value === undefined) return undefined
-    const volume = new Volume(name, decodeRecord(value), this)
-    this.#volumes.set(name, volume)
-    return volume
+    return this.read(() => {
+      const open = this.#volumes.get(name)
+      if (open !== undefined) return open
+      const value = this.#volumeTree.get(volumeKey(name))
+      if (value === undefined) return undefined
+      const volume = new Volume(name, decodeRecord(value), this)
+      this.#volumes.set(name, volume)
+      return volume
+    })
   }
 
-  /** Makes a volume, a snapshot if it is one of another: that takes the same time for any. */
+  /**
+   * Reads in the newest state. `work` may run more than once: a block that another process freed and wrote anew
+   * meanwhile looks damaged, and the read starts again. `DamagedBlock` for damage in a state that is still the newest.
+   */
+  read<T>(work: () => T): T {
+    for (let tries = 1; ; tries++) {
+      try {
+        this.latest()
+        return work()
+      } catch (error) {
+        if (!(error instanceof DamagedBlock) || tries === MOST_TRIES || !this.isStale) throw error
+      }
+    }
+  }
+
+  /** Makes a volume, empty or a snapshot; a snapshot of any volume takes the same time. `NAME_CONFLICT` if it exists. */
   create(name: string, { from, limit = 0n, mode = 0o755 }: CreateVolumeOptions = {}): Volume {
     return this.change(() => {
+      this.#mustBeFree(name)
       const origin = from === undefined ? undefined : this.#existing(from)
       if (this.space.isShort) throw systemError('ENOSPC', 'write')
       const made = {
@@ -194,8 +225,10 @@ export class CowStore implements Ground {
     })
   }
 
+  /** `NAME_CONFLICT` if there is a volume of the new name. */
   rename(name: string, newName: string): void {
     this.change(() => {
+      this.#mustBeFree(newName)
       const volume = this.#existing(name)
       this.#volumeTree.set(volumeKey(newName), encodeRecord(volume.record))
       this.#volumeTree.delete(volumeKey(name))
@@ -238,18 +271,24 @@ export class CowStore implements Ground {
     return (this.#volumes.get(name)?.opened ?? 0) > 0
   }
 
-  /** The state that is on the device, if this process has none of its own. */
-  latest(): boolean {
+  /** Takes over what another process committed. */
+  latest(): void {
+    if (this.isStale) this.#reload()
+  }
+
+  /** Another process committed a state that is newer than the one in memory. */
+  get isStale(): boolean {
     if (this.#guarded || this.#guard === undefined) return false
-    if (newestGeneration(this.device) === this.#newest.superblock.generation) return false
-    this.#reload()
-    return true
+    return newestGeneration(this.device) !== this.#newest.superblock.generation
   }
 
   /** Does what changes the store, on its latest state, alone. */
   change<T>(work: () => T): T {
+    // A change within a change is part of the outer one.
+    if (this.#changing) return work()
     this.begin()
     const before = this.changes
+    this.#changing = true
     try {
       return work()
     } catch (error) {
@@ -257,6 +296,7 @@ export class CowStore implements Ground {
       if (this.changes !== before) this.#failure ??= error
       throw error
     } finally {
+      this.#changing = false
       if (this.#failure === undefined) this.nodes.relieve()
     }
   }
@@ -265,6 +305,7 @@ export class CowStore implements Ground {
     if (this.#failure !== undefined) throw this.#failure
     if (this.readOnly) throw new StoreError('STORE_READ_ONLY', `${this.device.name} is open read-only`)
     if (this.space.isShort && this.space.pinned > 0) this.commitNow()
+    if (this.#guarded && this.#mustYield()) this.commitNow()
     const end = Date.now() + this.#patience
     while (!this.#tryGuard()) {
       if (Date.now() >= end) throw this.#locked()
@@ -276,18 +317,27 @@ export class CowStore implements Ground {
       this.#rest()
       throw error
     }
+    if (!this.#dirty) this.#dirtySince = performance.now()
     this.#dirty = true
     this.#timer ??= this.#commitInTime()
   }
 
   /** As `change`, but waits without holding up this thread. */
   async changeLater<T>(work: () => T): Promise<T> {
-    const end = Date.now() + this.#patience
-    while (this.#failure === undefined && !this.readOnly && !this.#tryGuard()) {
-      if (Date.now() >= end) throw this.#locked()
-      await sleep(WAIT)
-    }
+    await this.#waitForGuard()
     return this.change(work)
+  }
+
+  /** Does what must see one state without a pause: other processes wait until `work` is done. */
+  async guarded<T>(work: () => Promise<T>): Promise<T> {
+    await this.#waitForGuard()
+    this.#keepers++
+    try {
+      return await work()
+    } finally {
+      this.#keepers--
+      this.#rest()
+    }
   }
 
   /** Resolves when all that was changed before is on disk. One that fails is tried again, and others wait for that. */
@@ -356,18 +406,38 @@ export class CowStore implements Ground {
     }
   }
 
+  /** Another process waits, and this one had a whole turn. Looks at most every `LOOK_FOR_OTHERS` ms. */
+  #mustYield(): boolean {
+    const time = performance.now()
+    if (time < this.#lookAt) return false
+    this.#lookAt = time + LOOK_FOR_OTHERS
+    return this.#guard?.isWanted() === true
+  }
+
+  /** Commits when another process waits, and after `LATEST_COMMIT` in any case. */
   #commitInTime(): NodeJS.Timeout {
     return setTimeout(() => {
       this.#timer = undefined
-      void this.commit().catch(() => undefined)
-    }, LATEST_COMMIT)
+      if (performance.now() - this.#dirtySince < LATEST_COMMIT && this.#guard?.isWanted() !== true) {
+        this.#timer = this.#commitInTime()
+      } else {
+        this.#commitQuietly()
+      }
+    }, LOOK_FOR_OTHERS)
   }
 
-  /** No process lives on for that alone. */
+  #commitQuietly(): void {
+    void this.commit().catch(() => undefined)
+  }
+
+  /** The timer alone does not keep the process alive. */
   #tryAgain(): void {
     if (this.#closed) return
-    if (this.#failure !== undefined) this.#letGo()
-    else this.#timer ??= this.#commitInTime().unref()
+    if (this.#failure !== undefined) return this.#letGo()
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      this.#commitQuietly()
+    }, LATEST_COMMIT).unref()
   }
 
   /** What is half changed is never committed. So what was committed last is shown, and others may go on from there. */
@@ -379,6 +449,15 @@ export class CowStore implements Ground {
     } finally {
       this.#guarded = false
       this.#guard?.release()
+    }
+  }
+
+  /** Returns at once where no change can follow. */
+  async #waitForGuard(): Promise<void> {
+    const end = Date.now() + this.#patience
+    while (this.#failure === undefined && !this.readOnly && !this.#tryGuard()) {
+      if (Date.now() >= end) throw this.#locked()
+      await sleep(WAIT)
     }
   }
 
@@ -437,7 +516,7 @@ export class CowStore implements Ground {
 
   /** Nothing is left to do: others may change the store. */
   #rest(): void {
-    if (this.#dirty || this.#newest !== this.#durable || !this.#guarded) return
+    if (this.#dirty || this.#newest !== this.#durable || !this.#guarded || this.#keepers > 0) return
     this.#guard?.release()
     this.#guarded = false
   }
@@ -447,15 +526,27 @@ export class CowStore implements Ground {
     if (this.#guarded) return true
     if (this.#guard === undefined) return (this.#guarded = true)
     if (!this.#guard.tryAcquire()) return false
-    this.#guarded = true
-    if (newestGeneration(this.device) !== this.#newest.superblock.generation) this.#reload()
-    return true
+    try {
+      this.latest()
+    } catch (error) {
+      this.#guard.release()
+      throw error
+    }
+    this.#lookAt = performance.now() + LONGEST_TURN
+    return (this.#guarded = true)
   }
 
+  /** Takes over the state on the device: all of it, or nothing if it cannot be read. */
   #reload(): void {
     const found = findSuperblock(this.device, this.checksum)
     if (found.kind !== 'superblock') throw notAStore(this.device.name, found)
     const { superblock } = found
+    const volumes = new Tree(this, superblock.volumes)
+    const records = [...this.#volumes.values()].map((volume) => {
+      const value = volume.opened > 0 ? volumes.get(volumeKey(volume.name)) : undefined
+      const record = value && decodeRecord(value)
+      return { volume, record: record?.number === volume.number ? record : undefined }
+    })
     this.#durable = found
     this.#newest = found
     this.#volumeTree.moveTo(superblock.volumes)
@@ -463,10 +554,9 @@ export class CowStore implements Ground {
     this.space = new Space(this.#spaceTree, this.device, superblock)
     this.generation = superblock.generation + 1
     this.#nextVolume = superblock.nextVolume
-    for (const volume of this.#volumes.values()) {
-      const value = this.#volumeTree.get(volumeKey(volume.name))
-      if (value !== undefined && decodeRecord(value).number === volume.number) {
-        volume.becomes(decodeRecord(value))
+    for (const { volume, record } of records) {
+      if (record !== undefined) {
+        volume.becomes(record)
       } else {
         volume.gone = true
         this.#volumes.delete(volume.name)
@@ -475,10 +565,12 @@ export class CowStore implements Ground {
   }
 
   #removed(except: ReadonlySet<ByteString>): ByteString | undefined {
-    for (const [key] of this.#volumeTree.range(REMOVED as ByteString, 'S' as ByteString)) {
-      if (!except.has(key)) return key
-    }
-    return undefined
+    return this.read(() => {
+      for (const [key] of this.#volumeTree.range(REMOVED as ByteString, 'S' as ByteString)) {
+        if (!except.has(key)) return key
+      }
+      return undefined
+    })
   }
 
   #reapSlice(key: ByteString): void {
@@ -495,6 +587,10 @@ export class CowStore implements Ground {
     } finally {
       if (volume.tree.root.address !== 0) this.#volumeTree.set(key, encodeRecord(volume.record))
     }
+  }
+
+  #mustBeFree(name: string): void {
+    if (this.has(name)) throw new StoreError('NAME_CONFLICT', `there is a volume ${name} already`)
   }
 
   #existing(name: string): Volume {

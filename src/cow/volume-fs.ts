@@ -462,16 +462,11 @@ export class VolumeFs implements RawFs {
     })
   }
 
-  /** Another process may have freed, and used again, what this one was about to read. */
   #read<T>(work: () => T): T {
-    this.#store.latest()
-    this.#mustBeThere()
-    try {
+    return this.#store.read(() => {
+      this.#mustBeThere()
       return work()
-    } catch (error) {
-      if (!(error instanceof DamagedBlock) || !this.#store.latest()) throw error
-      return work()
-    }
+    })
   }
 
   #mustBeThere(): void {

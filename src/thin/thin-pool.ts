@@ -86,6 +86,11 @@ export class ThinPool {
     this.#files.guard?.forgo()
   }
 
+  /** Another process waits for the pool, which this one has acquired. */
+  get isWanted(): boolean {
+    return this.#isHeld && this.#files.guard?.isWanted() === true
+  }
+
   release(): void {
     if (--this.#users > 0) return
     if (!this.metadata.isChanged || this.metadata.isLost) return this.#giveUp()

@@ -57,13 +57,43 @@ describe('a store that several change in turn', unless(noCalls), () => {
       CowStore.open(device, { checksum, guard: await guardOf(), patience: 20 }),
     ]
     expect(() => second.create('second')).toThrow(expect.objectContaining({ code: 'STORE_LOCKED' }))
-    await expect(second.changeLater(() => undefined)).rejects.toMatchObject({ code: 'STORE_LOCKED' })
     await store.commit()
     third.create('third')
     third.commitNow()
     second.create('second')
     second.commitNow()
     expect(third.names()).toEqual(['second', 'third', 'volume'])
+    await store.close()
+  })
+
+  it('is given up by its holder, committed, when another process waits', async () => {
+    const device = new MemoryDevice()
+    const store = CowStore.open(device, { checksum, guard: await guardOf() })
+    const other = CowStore.open(device, { checksum, guard: await guardOf() })
+    store.create('volume')
+    const start = performance.now()
+    const names = await other.changeLater(() => other.names())
+    expect(names).toEqual(['volume'])
+    expect(performance.now() - start).toBeLessThan(500)
+    await other.close()
+    await store.close()
+  })
+
+  it('is given up between two changes of a thread that never pauses', async () => {
+    const device = new MemoryDevice()
+    const store = CowStore.open(device, { checksum, guard: await guardOf(), patience: 1 })
+    const other = await guardOf()
+    store.create('volume')
+    expect(other.tryAcquire()).toBe(false)
+    const start = performance.now()
+    const change = (): void => {
+      while (performance.now() < start + 5000) store.change(() => undefined)
+    }
+    // The store then waits behind the other guard, which cannot be taken and released in this thread.
+    expect(change).toThrow(expect.objectContaining({ code: 'STORE_LOCKED' }))
+    expect(performance.now() - start).toBeLessThan(1000)
+    expect(other.tryAcquire()).toBe(true)
+    other.release()
     await store.close()
   })
 

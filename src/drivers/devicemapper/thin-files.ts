@@ -17,8 +17,8 @@ import { BASE, type DeviceMapperLayout, type DeviceRecord } from './layout.js'
 
 /** For others of this process, in ms: as long as it takes. */
 const FOREVER = 1 << 30
-/** Others are let in after this long at the latest, in ms. */
-const LONGEST_HOLD = 1000
+/** A waiting process is let in after this long, in ms. */
+const LONGEST_HOLD = 100
 /** Of the cache; the open devices have the rest, each the same. */
 const SHARE_OF_POOL = 1 / 8
 
@@ -118,6 +118,7 @@ export class ThinFiles {
         },
         release: () => pool.release(),
         forgo: () => pool.forgo(),
+        isWanted: () => pool.isWanted,
       }
       const options = { checksum, readOnly, guard, mustExist: !isNew }
       open = { store: CowStore.open(pool.device(deviceId, size), options), users: 0 }
@@ -222,9 +223,9 @@ export class ThinFiles {
     if (!(await acquireGuard(pool))) throw locked(this.#settings.lockFile)
   }
 
-  /** The devices of one process could take turns without end. */
+  /** The devices of one process, in turn, could keep the pool without end. */
   #letOthersIn(pool: ThinPool): void {
-    if (pool.heldFor < LONGEST_HOLD || this.#changing > 0) return
+    if (pool.heldFor < LONGEST_HOLD || this.#changing > 0 || !pool.isWanted) return
     for (const { store } of this.#devices.values()) store.commitNow()
     pool.releaseNow()
   }

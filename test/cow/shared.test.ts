@@ -1,0 +1,133 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { BLOCK } from '#layerstack/cow/block.js'
+import { checkStore } from '#layerstack/cow/check.js'
+import { loadChecksum } from '#layerstack/cow/checksum.js'
+import { openGuard, type FileGuard } from '#layerstack/cow/file-guard.js'
+import { CowStore } from '#layerstack/cow/store.js'
+import { findSuperblock } from '#layerstack/cow/superblock.js'
+import { VolumeFs } from '#layerstack/cow/volume-fs.js'
+import type { ByteString } from '#layerstack/fs/bytes.js'
+import { noCalls, unless } from '../support/needs.js'
+import { MemoryDevice } from './memory-device.js'
+import { run } from './operations.js'
+
+const checksum = await loadChecksum()
+const ROOT = '' as ByteString
+
+/** Two stores on one device, with a guard each, as two processes have them. */
+describe('a store that another process changes', unless(noCalls), () => {
+  let scratch: string
+  let guards: FileGuard[]
+  let device: MemoryDevice
+  let ours: CowStore
+  let theirs: CowStore
+  let turn = 0
+
+  beforeEach(async () => {
+    scratch = mkdtempSync(join(tmpdir(), 'layerstack-shared-'))
+    guards = [await openGuard(join(scratch, 'lock')), await openGuard(join(scratch, 'lock'))]
+    device = new MemoryDevice()
+    const [first, second] = guards as [FileGuard, FileGuard]
+    ours = CowStore.open(device, { checksum, guard: first })
+    fill('kept', 150)
+    theirs = CowStore.open(device, { checksum, guard: second })
+  })
+
+  afterEach(async () => {
+    await theirs.close()
+    await ours.close()
+    for (const guard of guards) await guard.close()
+    rmSync(scratch, { recursive: true, force: true })
+  })
+
+  function fill(name: string, files: number): void {
+    const fs = new VolumeFs(ours, ours.create(name))
+    for (let file = 0; file < files; file++) run(fs, ['create', `file${file}`, 30_000, file])
+    fs.close()
+    ours.commitNow()
+  }
+
+  /** Frees and reuses blocks until `work` is done. */
+  async function churning<T>(work: () => Promise<T>): Promise<T> {
+    let done = false
+    const working = work().finally(() => (done = true))
+    for (const first = turn; !done; turn++) {
+      await theirs.changeLater(() => {
+        const from = turn % 2 === 0 ? 'kept' : undefined
+        const fs = new VolumeFs(theirs, theirs.create(`churned${turn}`, { from }))
+        for (let file = 0; file < 20; file++) run(fs, ['create', `new${file}`, 20_000, turn])
+        fs.close()
+        if (turn > first) theirs.remove(`churned${turn - 1}`)
+      })
+      await theirs.commit()
+      await theirs.reap()
+      await theirs.commit()
+      await setImmediate()
+    }
+    return working
+  }
+
+  it('is whole to a check meanwhile', async () => {
+    for (let round = 0; round < 3; round++) expect(await churning(() => checkStore(ours))).toEqual([])
+  })
+
+  it('is damaged to a check meanwhile where it is', async () => {
+    const used = blocksInUse()
+    fill('bad', 3)
+    const block = blocksInUse().find((each) => !used.includes(each) && isContent(each)) ?? 0
+    device.flip(block * BLOCK)
+    const findings = await churning(() => checkStore(ours))
+    expect(findings).toEqual([{ block, volume: 'bad', what: 'its checksum is another one' }])
+  })
+
+  it('shows its newest state as a whole after a read that failed', () => {
+    const fs = new VolumeFs(ours, ours.volume('kept') as never)
+    const other = new VolumeFs(theirs, theirs.volume('kept') as never)
+    run(other, ['create', 'theirs', 10, 1])
+    theirs.commitNow()
+    const found = findSuperblock(device, checksum)
+    const root = found.kind === 'superblock' ? found.superblock.volumes.address * BLOCK + 100 : 0
+    device.flip(root)
+    expect(() => ours.names()).toThrow('EIO')
+    device.flip(root)
+    // The volume is not left in the state before.
+    run(fs, ['create', 'ours', 10, 1])
+    ours.commitNow()
+    const names = new VolumeFs(theirs, theirs.volume('kept') as never).readdir(ROOT).map(({ name }) => name)
+    expect(names).toEqual(expect.arrayContaining(['ours', 'theirs']))
+  })
+
+  it('can be changed by others after a read under the guard failed', () => {
+    const fs = new VolumeFs(ours, ours.volume('kept') as never)
+    theirs.create('theirs')
+    theirs.commitNow()
+    const found = findSuperblock(device, checksum)
+    const root = found.kind === 'superblock' ? found.superblock.volumes.address * BLOCK + 100 : 0
+    device.flip(root)
+    expect(() => ours.create('ours')).toThrow('EIO')
+    device.flip(root)
+    theirs.create('more')
+    theirs.commitNow()
+    fs.close()
+    expect(ours.names()).toEqual(['kept', 'more', 'theirs'])
+  })
+
+  function blocksInUse(): number[] {
+    const blocks: number[] = []
+    for (const { index, counts } of ours.space.saved()) {
+      for (const [at, count] of counts.entries()) if (count > 0) blocks.push(index * counts.length + at)
+    }
+    return blocks
+  }
+
+  /** A node has a magic byte there. */
+  function isContent(block: number): boolean {
+    const bytes = Buffer.alloc(BLOCK)
+    device.read(bytes, block * BLOCK)
+    return bytes[21] !== 0x43 && bytes[21] !== 0
+  }
+})
