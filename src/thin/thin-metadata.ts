@@ -67,7 +67,7 @@ const MAPPING_SIZE = 8
  */
 export class ThinMetadata implements ThinNodes {
   readonly blockSize: number
-  transactionId: number
+  #transactionId: number
   readonly #device: BlockDevice
   readonly #geometry: PoolGeometry
   readonly #found: ThinSuperblock | undefined
@@ -108,7 +108,7 @@ export class ThinMetadata implements ThinNodes {
       metadataBlocks: found?.metadataBlocks ?? geometry.metadataBlocks,
       dataBlocks: Math.max(geometry.dataBlocks, found?.dataSpace.blocks ?? 0),
     }
-    this.transactionId = found?.transactionId ?? 0
+    this.#transactionId = found?.transactionId ?? 0
     this.#time = found?.time ?? 0
     this.#generation = found?.generation ?? 0
     this.#indexBlock = found?.metadataSpace.bitmaps ?? 0
@@ -147,6 +147,24 @@ export class ThinMetadata implements ThinNodes {
     const found = decodeSuperblock(block)
     if ('why' in found) throw unusable(device.name, found)
     return new ThinMetadata(device, { ...geometry, blockSize: found.dataBlockSize * 512 }, found, kept)
+  }
+
+  /** The number of the last transaction of this state. */
+  get transactionId(): number {
+    return this.#transactionId
+  }
+
+  /** Makes a change and numbers the state without a pause in between: a commit writes both or neither. */
+  transact(id: number, change: () => void): void {
+    change()
+    this.#change(() => {
+      this.#transactionId = id
+    })
+  }
+
+  /** The number of the state in which a device was made; `undefined` without such a device. */
+  madeIn(device: number): number | undefined {
+    return this.#detailsOf(device)?.transactionId
   }
 
   get isChanged(): boolean {
@@ -212,6 +230,8 @@ export class ThinMetadata implements ThinNodes {
   deleteThin(device: number): void {
     if (!this.has(device)) return
     const tree = this.#tree(device)
+    this.loadCounts()
+    tree.loadOwn((address) => this.#space.counts[address] === 1)
     this.#change(() => {
       tree.drop()
       this.#trees.delete(device)
@@ -346,6 +366,8 @@ export class ThinMetadata implements ThinNodes {
 
   #change(work: () => void): void {
     if (this.#failure !== undefined) throw this.#failure
+    // Damaged counts show before anything is half done.
+    this.loadCounts()
     this.#changed = true
     try {
       work()
@@ -357,7 +379,7 @@ export class ThinMetadata implements ThinNodes {
 
   #addDetails(device: number, mapped: number): void {
     const [created, snapshotted] = [this.#time, this.#time]
-    this.#details.set(device, { mapped, transactionId: this.transactionId, created, snapshotted })
+    this.#details.set(device, { mapped, transactionId: this.#transactionId, created, snapshotted })
     this.#changedDetails.add(device)
   }
 
@@ -459,7 +481,7 @@ export class ThinMetadata implements ThinNodes {
       flags: 0,
       generation: this.#generation + 1,
       time: this.#time,
-      transactionId: this.transactionId,
+      transactionId: this.#transactionId,
       dataSpace: spaceRoot(this.#data, this.#dataIndex.root, this.#dataCounts),
       metadataSpace: spaceRoot(this.#space, this.#indexBlock, this.#spaceCounts),
       mappings: this.#roots.root,

@@ -69,6 +69,11 @@ export class ThinTree {
     return true
   }
 
+  /** Reads every node that `drop` would, so that damage shows before anything is released. */
+  loadOwn(isOwn: (address: number) => boolean): void {
+    this.#loadOwn(this.root, isOwn)
+  }
+
   /** Releases the whole tree, but for what others have too. */
   drop(): void {
     this.#drop(this.root)
@@ -80,6 +85,12 @@ export class ThinTree {
       if (node.leaf) yield [key, node.values.at(at)]
       else yield* this.#items(node.children[at] as number)
     }
+  }
+
+  #loadOwn(address: number, isOwn: (address: number) => boolean): void {
+    const node = this.#load(address)
+    if (!isOwn(address)) return
+    for (const child of node.children) this.#loadOwn(child, isOwn)
   }
 
   #drop(address: number): void {

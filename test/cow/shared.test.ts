@@ -53,9 +53,9 @@ describe('a store that another process changes', unless(noCalls), () => {
 
   /** Frees and reuses blocks until `work` is done. */
   async function churning<T>(work: () => Promise<T>): Promise<T> {
-    let done = false
-    const working = work().finally(() => (done = true))
-    for (const first = turn; !done; turn++) {
+    const state = { isDone: false }
+    const working = work().finally(() => (state.isDone = true))
+    for (const first = turn; !state.isDone; turn++) {
       await theirs.changeLater(() => {
         const from = turn % 2 === 0 ? 'kept' : undefined
         const fs = new VolumeFs(theirs, theirs.create(`churned${turn}`, { from }))

@@ -174,7 +174,7 @@ function filled() {
   for (const [index, each] of fc.sample(step, { numRuns: 240, seed: 11 }).entries()) {
     stepPool(pool, model, each)
     if (index % 12 !== 11) continue
-    pool.transactionId++
+    pool.transact(pool.transactionId + 1, () => undefined)
     pool.commit()
     const copy = new Map([...model].map(([id, blocks]) => [id, new Map(blocks)] as const))
     commits.push({ at: device.log.length, transactionId: pool.transactionId, model: copy })

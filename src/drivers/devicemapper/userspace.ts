@@ -3,10 +3,10 @@ import { dirname } from 'node:path'
 import { BLOCK } from '../../cow/block.js'
 import { checkStore } from '../../cow/check.js'
 import { DamagedBlock } from '../../cow/damage.js'
-import type { CowStore } from '../../cow/store.js'
 import { VolumeFs, type Lineage } from '../../cow/volume-fs.js'
 import { makeDirectory } from '../../durable/make-directory.js'
 import { StoreError } from '../../errors.js'
+import type { ThinMetadata } from '../../thin/thin-metadata.js'
 import type { ThinPool } from '../../thin/thin-pool.js'
 import type { CreateOptions, Damage, DriverCapabilities } from '../driver.js'
 import { isThereAlready, noLayer } from '../refusals.js'
@@ -30,14 +30,24 @@ export const OUR_FILE_SYSTEM = 'layerstack'
 const VOLUME = 'layer'
 const SECTOR = 512
 const LAST_DEVICE_ID = 0xffffff
+/** Tries to open a layer that other processes are making or removing. */
+const MOST_TRIES = 3
 
 /**
  * Layers as thin devices of a pool in two sparse files, with a file system of our own in each. All begin as snapshots of
  * the base device.
  *
- * A device is made or deleted as the kernel engine does it: `transaction-metadata` names it and the pool's next
- * transaction; its file is written or removed; then the pool is committed, with the change and the number of the
- * transaction at once. So if that number is ahead of the pool's, what the file names was not done.
+ * A transaction makes or deletes one device:
+ *
+ * 1. `transaction-metadata` names the device and the pool's next transaction number.
+ * 2. The file of a new device is written.
+ * 3. The pool changes and takes the number, in one step in memory. A view of another device may commit the pool at any
+ *    moment: it publishes both or neither.
+ * 4. The file of a deleted device is removed.
+ * 5. The pool is committed.
+ *
+ * After a crash, a number ahead of the pool's means that step 3 is not on disk. Deleting the device undoes its making or
+ * finishes its deletion. If the number is the pool's, at most step 4 is missing. Recovery may be repeated.
  */
 export class ThinVolumes implements LayerVolumes {
   readonly capabilities: DriverCapabilities = {
@@ -79,6 +89,7 @@ export class ThinVolumes implements LayerVolumes {
     await makeDirectory(dirname(this.#lockFile), { mode: 0o710 })
     await this.#files().change(async (pool) => {
       await this.#recover(pool)
+      await this.#dropUnnamed(pool)
       const base = this.#base
       if (base?.initialized !== true || !pool.metadata.has(base.deviceId)) await this.#makeBase(pool, base)
       else await this.#keepBase(base)
@@ -198,21 +209,32 @@ export class ThinVolumes implements LayerVolumes {
     await shared?.release()
   }
 
+  /**
+   * A layer that cannot be opened may be one that another process makes or removes just now. It counts as damaged if it
+   * stays so when that transaction is done.
+   */
   async #checkDevice(layer: string, signal: AbortSignal | undefined): Promise<Damage[]> {
-    const path = this.#layout.dataFile
-    let record: DeviceRecord | undefined
-    let store: CowStore | undefined
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#damageIn(layer, signal)
+      } catch (error) {
+        signal?.throwIfAborted()
+        if (this.#readOnly || tries === MOST_TRIES) return [damageOf(error, this.#layout.dataFile, layer)]
+        await this.#files().change(async () => undefined)
+      }
+    }
+  }
+
+  async #damageIn(layer: string, signal: AbortSignal | undefined): Promise<Damage[]> {
+    const record = this.#layout.layer(layer)
+    if (record === undefined) return []
+    const store = await this.#files().device(record)
     try {
-      record = this.#layout.layer(layer)
-      if (record === undefined) return []
-      store = await this.#files().device(record)
       const findings = await checkStore(store, signal)
+      const path = this.#layout.dataFile
       return findings.map(({ block, what }) => ({ path, layer, detail: `block ${block}: ${what}` }))
-    } catch (error) {
-      signal?.throwIfAborted()
-      return [damageOf(error, path, layer)]
     } finally {
-      if (record !== undefined && store !== undefined) await this.#files().closeDevice(record.deviceId)
+      await this.#files().closeDevice(record.deviceId)
     }
   }
 
@@ -253,14 +275,32 @@ export class ThinVolumes implements LayerVolumes {
     return this.#shared.files
   }
 
-  /** Undoes a transaction that was not finished. */
+  /** Undoes or finishes the transaction that a dead process left open. */
   async #recover({ metadata }: ThinPool): Promise<void> {
     const open = this.#layout.transaction()
-    if (open === undefined || open.id <= metadata.transactionId) return
-    const record = this.#layout.device(open.name)
-    metadata.deleteThin(open.deviceId)
-    if (record === undefined || record.deviceId === open.deviceId) await this.#layout.dropDevice(open.name)
+    if (open === undefined || open.id < metadata.transactionId) return
+    const record = this.#layout.isDamaged(open.name) ? undefined : this.#layout.device(open.name)
+    if (open.id === metadata.transactionId) {
+      const isDeleted = record?.deviceId === open.deviceId && !metadata.has(open.deviceId)
+      if (isDeleted) await this.#layout.dropDevice(open.name)
+      return
+    }
+    if (deletes(metadata, open.deviceId)) {
+      if (record === undefined || record.deviceId === open.deviceId) await this.#layout.dropDevice(open.name)
+    }
     await this.#layout.dropTransaction()
+  }
+
+  /** Deletes the device of the last transaction if no file names it: its making failed after the pool had it. */
+  async #dropUnnamed({ metadata }: ThinPool): Promise<void> {
+    const open = this.#layout.transaction()
+    if (open === undefined || !metadata.has(open.deviceId)) return
+    for (const name of this.#layout.names()) {
+      const record = this.#layout.isDamaged(name) ? undefined : this.#layout.device(name)
+      // A file that names no device of the pool is damaged; the device may be the one that it should name.
+      if (record === undefined || record.deviceId === open.deviceId || !metadata.has(record.deviceId)) return
+    }
+    deletes(metadata, open.deviceId)
   }
 
   async #makeBase(pool: ThinPool, half: DeviceRecord | undefined): Promise<void> {
@@ -312,43 +352,49 @@ export class ThinVolumes implements LayerVolumes {
     const { metadata } = pool
     const id = metadata.transactionId + 1
     const deviceId = this.#freeDeviceId(pool)
+    const origin = from && (await this.#originOf(from))
+    const record = { deviceId, size, transactionId: id, initialized: false, deleted: false, origin }
     await this.#layout.saveTransaction({ id, name, deviceId })
     try {
-      if (from === undefined) metadata.createThin(deviceId)
-      else metadata.createSnapshot(deviceId, from.deviceId)
-      const origin = from && (await this.#originOf(deviceId, from))
-      const record = { deviceId, size, transactionId: id, initialized: false, deleted: false, origin }
       await this.#layout.saveDevice(name, record)
-      metadata.transactionId = id
+      metadata.transact(id, () => {
+        if (from === undefined) metadata.createThin(deviceId)
+        else metadata.createSnapshot(deviceId, from.deviceId)
+      })
       await pool.commitLater()
       return record
     } catch (error) {
-      metadata.deleteThin(deviceId)
-      metadata.transactionId = id - 1
-      await this.#layout.dropDevice(name)
+      try {
+        if (metadata.has(deviceId)) metadata.transact(id - 1, () => metadata.deleteThin(deviceId))
+      } finally {
+        await this.#layout.dropDevice(name)
+      }
       throw error
     }
   }
 
-  /** What a device that was just made is a snapshot of; `undefined` where that cannot be read. */
-  async #originOf(deviceId: number, from: DeviceRecord): Promise<OriginRecord | undefined> {
-    const generation = await this.#files().generationOf({ deviceId, size: from.size })
+  /**
+   * The state of a device of which a snapshot follows; `undefined` where it cannot be read. A view may go on writing
+   * until then: the generation is that of the snapshot or an earlier one, which makes a diff read more.
+   */
+  async #originOf(from: DeviceRecord): Promise<OriginRecord | undefined> {
+    const generation = await this.#files().generationOf(from)
     return generation === undefined
       ? undefined
       : { deviceId: from.deviceId, transactionId: from.transactionId, generation }
   }
 
   async #delete(pool: ThinPool, name: string, { deviceId }: DeviceRecord): Promise<void> {
-    const id = pool.metadata.transactionId + 1
+    const { metadata } = pool
+    const id = metadata.transactionId + 1
     await this.#layout.saveTransaction({ id, name, deviceId })
     try {
-      pool.metadata.deleteThin(deviceId)
+      metadata.transact(id, () => metadata.deleteThin(deviceId))
     } catch (error) {
       await this.#layout.dropTransaction()
       throw error
     }
     await this.#layout.dropDevice(name)
-    pool.metadata.transactionId = id
     await pool.commitLater()
   }
 
@@ -374,6 +420,17 @@ export class ThinVolumes implements LayerVolumes {
         { hint: 'remove layers, let the pool grow (dm.loopdatasize), or set dm.min_free_space' },
       )
     }
+  }
+}
+
+/** Whether the pool is without the device now: what is damaged stays. */
+function deletes(metadata: ThinMetadata, deviceId: number): boolean {
+  try {
+    metadata.deleteThin(deviceId)
+    return true
+  } catch (error) {
+    if (error instanceof DamagedBlock) return false
+    throw error
   }
 }
 
