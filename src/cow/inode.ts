@@ -1,5 +1,6 @@
 import { ownedBy } from '../fs/attributes.js'
 import type { DeviceNumber, FileType } from '../fs/raw-fs.js'
+import { systemError } from '../sys/errno.js'
 
 const SIZE = 86
 const SECOND = 1_000_000_000n
@@ -160,12 +161,23 @@ function writeTime(bytes: Buffer, at: number, time: bigint): void {
   bytes.writeUInt32LE(Number(nanoseconds), at + 8)
 }
 
-/** -1 leaves that id as it is; set-ID bits go, as chown(2) takes them. */
+const LEAVE = 0xffff_ffff
+
+/**
+ * As chown(2) by root: -1, or 2^32 - 1, leaves that id as it is, and set-ID bits go. `EINVAL` for a number that is not
+ * an id.
+ */
 export function setOwner(inode: Inode, uid: number, gid: number): void {
-  const owned = ownedBy(inode, uid, gid)
+  const owned = ownedBy(inode, idToSet(uid), idToSet(gid))
   inode.mode = owned.mode
   inode.uid = owned.uid
   inode.gid = owned.gid
+}
+
+function idToSet(id: number): number {
+  if (id === -1 || id === LEAVE) return -1
+  if (Number.isInteger(id) && id >= 0 && id < LEAVE) return id
+  throw systemError('EINVAL', 'chown')
 }
 
 export function setTimes(inode: Inode, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {

@@ -43,9 +43,7 @@ export class VolumeFile implements RawFile {
   }
 
   chmod(mode: number): void {
-    this.#fs.changeInode(this.#inode, (inode) => {
-      inode.mode = mode
-    })
+    this.#fs.chmodInode(this.#inode, mode)
   }
 
   chown(uid: number, gid: number): void {

@@ -6,6 +6,16 @@ import { compareWritten } from '../fs/compare-written.js'
 import { O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from '../fs/open-flags.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
 import { systemError } from '../sys/errno.js'
+import {
+  ACCESS_ACL,
+  aclRefusal,
+  changedAcl,
+  DEFAULT_ACL,
+  inheritedAcl,
+  isEmptyAcl,
+  keptAcl,
+  modeOfAcl,
+} from './acl.js'
 import { now } from './clock.js'
 import { Content } from './content.js'
 import { DamagedBlock } from './damage.js'
@@ -197,9 +207,10 @@ export class VolumeFs implements RawFs {
   }
 
   chmod(path: ByteString, mode: number): void {
-    this.#change('chmod', path, (inode) => {
-      if (inode.type === 'symlink') throw failure('EOPNOTSUPP', 'chmod', path)
-      inode.mode = mode
+    this.write(() => {
+      const { inode, type } = this.#entry('chmod', path)
+      if (type === 'symlink') throw failure('EOPNOTSUPP', 'chmod', path)
+      this.chmodInode(inode, mode)
     })
   }
 
@@ -250,11 +261,11 @@ export class VolumeFs implements RawFs {
         throw failure('ERANGE', 'lsetxattr', path)
       }
       if (value.length > LONGEST_VALUE) throw failure('E2BIG', 'lsetxattr', path)
+      const refused = isAcl(name) ? aclRefusal(type, name, value) : undefined
+      if (refused !== undefined) throw failure(refused, 'lsetxattr', path)
       this.#mustHaveRoom('lsetxattr', path)
-      setParts(this.volume.tree, key, value)
-      this.#update(inode, (node) => {
-        node.hasXattrs = true
-      })
+      if (isAcl(name)) this.#setAcl(inode, name, keptAcl(value))
+      else this.#setXattr(inode, name, value)
     })
   }
 
@@ -263,13 +274,34 @@ export class VolumeFs implements RawFs {
       const { inode, type } = this.#entry('lremovexattr', path)
       const refusal = xattrRefusal(type, name)
       if (refusal !== undefined) throw failure(refusal, 'lremovexattr', path)
-      if (!deleteParts(this.volume.tree, xattrKey(inode, name))) {
-        throw failure('ENODATA', 'lremovexattr', path)
-      }
-      this.#update(inode, (node) => {
-        node.hasXattrs = this.#xattrItems(inode).next().done !== true
-      })
+      if (!this.#deleteXattr(inode, name) && !isAcl(name)) throw failure('ENODATA', 'lremovexattr', path)
     })
+  }
+
+  #setXattr(number: number, name: ByteString, value: Uint8Array): void {
+    setParts(this.volume.tree, xattrKey(number, name), value)
+    this.#update(number, (inode) => {
+      inode.hasXattrs = true
+    })
+  }
+
+  /** The mode follows an access list; a list that says no more than the mode is not kept. */
+  #setAcl(number: number, name: ByteString, acl: Buffer): void {
+    const said = name === ACCESS_ACL && !isEmptyAcl(acl) ? modeOfAcl(acl) : undefined
+    if (isEmptyAcl(acl) || said?.isMode === true) this.#deleteXattr(number, name)
+    else this.#setXattr(number, name, acl)
+    this.#update(number, (inode) => {
+      if (said !== undefined) inode.mode = (inode.mode & ~0o777) | said.mode
+    })
+  }
+
+  /** Whether there was one. */
+  #deleteXattr(number: number, name: ByteString): boolean {
+    if (!deleteParts(this.volume.tree, xattrKey(number, name))) return false
+    this.#update(number, (inode) => {
+      inode.hasXattrs = this.#xattrItems(number).next().done !== true
+    })
+    return true
   }
 
   *prepareCompare(lower: RawFs): Generator<void> {
@@ -421,6 +453,17 @@ export class VolumeFs implements RawFs {
     })
   }
 
+  chmodInode(number: number, mode: number): void {
+    this.changeInode(number, (inode) => {
+      inode.mode = mode
+      if (!inode.hasXattrs) return
+      const key = xattrKey(number, ACCESS_ACL)
+      const acl = getParts(this.volume.tree, key)
+      if (acl !== undefined) setParts(this.volume.tree, key, changedAcl(acl, mode))
+    })
+  }
+
+  /** `EINVAL` for an id that no file can have. */
   giveInode(number: number, uid: number, gid: number): void {
     this.changeInode(number, (inode) => {
       setOwner(inode, uid, gid)
@@ -487,19 +530,28 @@ export class VolumeFs implements RawFs {
       const directory = this.inode(parent)
       const inherits = (directory.mode & SET_GROUP_ID) !== 0
       const inode = this.volume.nextInode++
+      const acl = type === 'symlink' ? undefined : this.#defaultAcl(parent, directory)
+      const own = acl && inheritedAcl(acl, mode)
+      const given = own?.mode ?? mode
       const fields = {
-        mode: inherits && type === 'directory' ? mode | SET_GROUP_ID : mode,
+        mode: inherits && type === 'directory' ? given | SET_GROUP_ID : given,
         links: type === 'directory' ? 2 : 1,
         gid: inherits ? directory.gid : 0,
         size: target?.length ?? 0,
       }
-      const own = type === 'char' || type === 'block' ? device : NO_DEVICE
-      this.volume.setInode(inode, Inode.made(type, fields, own, now()))
+      const itsDevice = type === 'char' || type === 'block' ? device : NO_DEVICE
+      this.volume.setInode(inode, Inode.made(type, fields, itsDevice, now()))
+      if (own !== undefined && !modeOfAcl(own.acl).isMode) this.#setXattr(inode, ACCESS_ACL, own.acl)
+      if (acl !== undefined && type === 'directory') this.#setXattr(inode, DEFAULT_ACL, acl)
       if (target !== undefined) setParts(this.volume.tree, keyOf(inode, ITEM.target), bytesToBuffer(target))
       this.#names.add(parent, baseOf(path), { inode, type })
       this.#touchDirectory(parent, type === 'directory' ? 1 : 0)
       return { inode, type }
     })
+  }
+
+  #defaultAcl(number: number, { hasXattrs }: Inode): Buffer | undefined {
+    return hasXattrs ? getParts(this.volume.tree, xattrKey(number, DEFAULT_ACL)) : undefined
   }
 
   #mustHaveRoom(syscall: string, path: ByteString): void {
@@ -611,6 +663,10 @@ export class VolumeFs implements RawFs {
 
 function checkName(syscall: string, path: ByteString): void {
   if (baseOf(path).length > LONGEST_NAME) throw failure('ENAMETOOLONG', syscall, path)
+}
+
+function isAcl(name: ByteString): boolean {
+  return name === ACCESS_ACL || name === DEFAULT_ACL
 }
 
 /** Names hold no byte 0, so it ends them. */
