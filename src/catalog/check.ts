@@ -72,8 +72,8 @@ async function checkLayers(catalog: Catalog, options: CheckOptions, report: Repo
   const bad = new Map<ChainID, string>()
   const unfounded: ChainID[] = []
   for (const id of ids) {
-    const fault = await layers.fault(id, options)
-    if (fault !== undefined) bad.set(id, fault)
+    const faults = await layers.faults(id, options)
+    if (faults.length > 0) bad.set(id, faults.join('; '))
   }
   // What stands on damaged layers cannot stay: they will come again under another cache-id.
   for (let found = true; found;) {

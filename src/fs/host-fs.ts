@@ -27,7 +27,7 @@ import { libcAvailable } from '../sys/libc.js'
 import { mknod } from '../sys/mknod.js'
 import { O_PATH } from '../sys/openat2.js'
 import { utimensat } from '../sys/times.js'
-import { lgetxattr, llistxattr, lremovexattr, lsetxattr } from '../sys/xattr.js'
+import { keepsXattr, lgetxattr, llistxattr, lremovexattr, lsetxattr } from '../sys/xattr.js'
 import { dropCapability, ownedBy, xattrRefusal, type Attributes, type KeptStat } from './attributes.js'
 import { bytesToHost, joinBytes, parentOf, toBytes, type ByteString } from './bytes.js'
 import { HostFile, seconds } from './host-file.js'
@@ -272,6 +272,11 @@ export class HostFs implements RawFs {
       } else if (libcAvailable().works) lremovexattr(host, bytesToHost(name))
       else throw systemError('ENOTSUP', 'removexattr', host)
     })
+  }
+
+  /** Whether the file system of the root directory keeps xattrs of this name's namespace. */
+  keepsXattrs(name: ByteString): boolean {
+    return this.#at('getxattr', '' as ByteString, (host) => keepsXattr(host, bytesToHost(name)))
   }
 
   /** Whoever puts something else at `path`, by its host path, says so. */

@@ -1,8 +1,8 @@
 import { constants } from 'node:fs'
 import { isErrno } from '../errors.js'
 import { baseOf, joinBytes, parentOf, type ByteString } from './bytes.js'
-import type { HostFs } from './host-fs.js'
-import type { RawDirent, RawStat } from './raw-fs.js'
+import type { RawDirent, RawFs, RawStat } from './raw-fs.js'
+import type { HostFsSpec } from './spec.js'
 
 /**
  * How a directory in overlay form (an upper or `diff` directory) records what it takes away from the layers below it.
@@ -32,6 +32,9 @@ const YES = Buffer.from('y')
 const MARK_MODE = 0o600
 const XATTR_BLOCK = 4096
 
+/** A filesystem that holds a tree in overlay form. `spec` tells which forms of a mark the host takes. */
+export type MarkedFs = RawFs & { readonly spec?: HostFsSpec }
+
 /** What a directory holds, marks taken apart from entries. */
 export interface OverlayDir {
   /** Without marks. */
@@ -56,7 +59,7 @@ export function isMarkName(name: ByteString): boolean {
   return name.startsWith(MARK)
 }
 
-export function readOverlayDir(fs: HostFs, dir: ByteString): OverlayDir {
+export function readOverlayDir(fs: MarkedFs, dir: ByteString): OverlayDir {
   const entries: RawDirent[] = []
   const whiteouts = new Set<ByteString>()
   let opaque = false
@@ -75,7 +78,7 @@ export function readOverlayDir(fs: HostFs, dir: ByteString): OverlayDir {
 }
 
 /** Reads the xattrs of a directory; the `.wh..wh..opq` file is not looked for. */
-function overlayDirMarks(fs: HostFs, dir: ByteString): OverlayDirMarks {
+function overlayDirMarks(fs: MarkedFs, dir: ByteString): OverlayDirMarks {
   const names = xattrsOf(fs, dir)
   return {
     opaque: OPAQUE_XATTRS.some((name) => names.includes(name) && fs.getxattr(dir, name)?.equals(YES)),
@@ -87,7 +90,7 @@ function overlayDirMarks(fs: HostFs, dir: ByteString): OverlayDirMarks {
  * Whether a regular file is only the metadata of a file below, as a kernel with `metacopy=on` writes it: a file without
  * content, but for a block that its xattrs may take, and one of these says so.
  */
-export function isMetacopy(fs: HostFs, path: ByteString, stat: RawStat): boolean {
+export function isMetacopy(fs: MarkedFs, path: ByteString, stat: RawStat): boolean {
   const allocated = stat.blocks * 512
   if (stat.size === 0 || (allocated >= stat.size && allocated > XATTR_BLOCK)) return false
   const names = xattrsOf(fs, path)
@@ -95,12 +98,12 @@ export function isMetacopy(fs: HostFs, path: ByteString, stat: RawStat): boolean
 }
 
 /** Nothing may be at `path`; its directory must be there. */
-export function makeWhiteout(fs: HostFs, path: ByteString): void {
+export function makeWhiteout(fs: MarkedFs, path: ByteString): void {
   if (!makeWhiteoutDevice(fs, path)) makeWhiteoutFile(fs, path)
 }
 
 /** The form that a kernel knows; false, and nothing made, where the host does not let us. */
-export function makeWhiteoutDevice(fs: HostFs, path: ByteString): boolean {
+export function makeWhiteoutDevice(fs: MarkedFs, path: ByteString): boolean {
   try {
     fs.mknod(path, 'char', 0, { major: 0, minor: 0 })
     return true
@@ -111,24 +114,24 @@ export function makeWhiteoutDevice(fs: HostFs, path: ByteString): boolean {
 }
 
 /** The form of fuse-overlayfs, which may stand beside the file that it will hide the lower ones of. */
-export function makeWhiteoutFile(fs: HostFs, path: ByteString): void {
+export function makeWhiteoutFile(fs: MarkedFs, path: ByteString): void {
   makeMarkFile(fs, whiteoutFileOf(path))
 }
 
 /** Whether a node is a whiteout by itself: a character device 0:0. The `.wh.` form is known by its name alone. */
-export function isWhiteoutAt(fs: HostFs, path: ByteString): boolean {
+export function isWhiteoutAt(fs: MarkedFs, path: ByteString): boolean {
   const { type, device } = fs.find(path) ?? {}
   return type === 'char' && device?.major === 0 && device.minor === 0
 }
 
 /** Removes every form of a whiteout of `path`; false when there was none. */
-export function removeWhiteout(fs: HostFs, path: ByteString): boolean {
+export function removeWhiteout(fs: MarkedFs, path: ByteString): boolean {
   const device = isWhiteoutAt(fs, path)
   if (device) fs.unlink(path)
   return removeWhiteoutFile(fs, path) || device
 }
 
-export function removeWhiteoutFile(fs: HostFs, path: ByteString): boolean {
+export function removeWhiteoutFile(fs: MarkedFs, path: ByteString): boolean {
   try {
     fs.unlink(whiteoutFileOf(path))
     return true
@@ -139,7 +142,7 @@ export function removeWhiteoutFile(fs: HostFs, path: ByteString): boolean {
 }
 
 /** Hides what lower layers have in `dir`. */
-export function makeOpaque(fs: HostFs, dir: ByteString): void {
+export function makeOpaque(fs: MarkedFs, dir: ByteString): void {
   for (const name of opaqueXattrsOf(fs)) {
     try {
       fs.setxattr(dir, name, YES)
@@ -166,14 +169,14 @@ export function isOverlayXattr(name: ByteString): boolean {
 }
 
 /** Where attributes are kept in `user` xattrs, `trusted` ones are too, and mean nothing to a kernel. */
-function opaqueXattrsOf(fs: HostFs): ByteString[] {
+function opaqueXattrsOf(fs: MarkedFs): ByteString[] {
   const [trusted, user] = OPAQUE_XATTRS as [ByteString, ByteString]
-  const { attributes, overlayXattrs } = fs.spec
+  const { attributes, overlayXattrs } = fs.spec ?? {}
   if (attributes === 'override' || overlayXattrs === 'user') return [user]
   return overlayXattrs === 'trusted' ? [trusted] : [trusted, user]
 }
 
-function xattrsOf(fs: HostFs, path: ByteString): ByteString[] {
+function xattrsOf(fs: MarkedFs, path: ByteString): ByteString[] {
   try {
     return fs.listxattr(path)
   } catch (error) {
@@ -182,7 +185,7 @@ function xattrsOf(fs: HostFs, path: ByteString): ByteString[] {
   }
 }
 
-function makeMarkFile(fs: HostFs, path: ByteString): void {
+function makeMarkFile(fs: MarkedFs, path: ByteString): void {
   fs.open(path, constants.O_WRONLY | constants.O_CREAT, MARK_MODE).close()
 }
 

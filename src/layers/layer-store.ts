@@ -1,13 +1,12 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { chainId, hexOf, type ChainID, type Digest, type DiffID } from '../digest.js'
+import { chainId, type ChainID, type Digest, type DiffID } from '../digest.js'
 import type { Damage, Change, Driver, LayerView } from '../drivers/driver.js'
 import { Lease } from '../durable/lease.js'
 import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
-import { HostFs } from '../fs/host-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { ByteSource } from '../jobs/byte-source.js'
 import { commitHere, flattenHere, unpackHere } from '../jobs/here.js'
@@ -18,12 +17,13 @@ import { Rollback, type OperationOptions } from '../operation.js'
 import type { ProgressEvent } from '../progress.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { assemble, tarSizeOf } from '../tar/assemble.js'
-import { giveBack } from '../tar/chunk-pool.js'
 import { Consumptions, type Consumption } from './consumption.js'
 import type { Layer, WritableLayer } from './layer.js'
+import { openContents, type LayerContents } from './layer-contents.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
 import { clearLeftovers, leasedIds, type LeftoverPlaces } from './leftovers.js'
 import { recover, WRITABLE } from './recovery.js'
+import { verifyLayer } from './verify-layer.js'
 
 export interface LayerStoreOptions {
   /** The data root. */
@@ -158,28 +158,24 @@ export class LayerStore {
   }
 
   /**
-   * What is wrong with a layer in itself, if anything is: its entry, the driver's part, or, unless `content` is false,
-   * the bytes that it gives back.
+   * What is wrong with a layer: its entry, the driver's part, or, unless `content` is false, the bytes that it gives back
+   * and the tree that it shows. Empty for a layer that is whole.
    */
-  async fault(
+  async faults(
     id: ChainID,
     { content = true, signal }: OperationOptions & { readonly content?: boolean | undefined } = {},
-  ): Promise<string | undefined> {
+  ): Promise<string[]> {
     try {
-      const { cacheId, diffId } = await this.require(id)
-      await this.#driver.metadata(cacheId)
-      if (!content) return undefined
-      const hash = createHash('sha256')
-      for await (const chunk of this.#tar(id)) {
-        signal?.throwIfAborted()
-        hash.update(chunk)
-        giveBack(chunk)
-      }
-      const found = hash.digest('hex')
-      return found === hexOf(diffId) ? undefined : `its files give a tar of sha256:${found}, not ${diffId}`
+      const layer = await this.require(id)
+      await this.#driver.metadata(layer.cacheId)
+      if (!content) return []
+      const parentCacheId =
+        layer.parent === undefined ? undefined : (await this.require(layer.parent)).cacheId
+      const tarSplit = this.#db.tarSplit(id)
+      return await verifyLayer({ driver: this.#driver, layer, parentCacheId, tarSplit }, { signal })
     } catch (error) {
       signal?.throwIfAborted()
-      return error instanceof Error ? error.message : String(error)
+      return [error instanceof Error ? error.message : String(error)]
     }
   }
 
@@ -514,16 +510,19 @@ export class LayerStore {
     splitFile: string,
     progress: JobOptions,
   ): Promise<LayerResult> {
-    const layers: { readonly splitFile: string; readonly contents: RawFs }[] = []
+    const opened: LayerContents[] = []
     try {
-      for (const layer of stack)
-        layers.push({ splitFile: this.#db.tarSplit(layer.chainId), contents: await this.#contents(layer) })
+      for (const { cacheId } of stack) opened.push(await openContents(this.#driver, cacheId))
+      const layers = stack.map(({ chainId: id }, index) => ({
+        splitFile: this.#db.tarSplit(id),
+        contents: (opened[index] as LayerContents).raw,
+      }))
       if (typeof target !== 'string') return await flattenHere({ layers, target, splitFile }, progress)
       return await this.#throughView(target, (raw) =>
         flattenHere({ layers, target: { raw }, splitFile }, progress),
       )
     } finally {
-      for (const { contents } of layers) contents.close()
+      for (const contents of opened) await contents.close()
     }
   }
 
@@ -705,28 +704,13 @@ export class LayerStore {
   }
 
   async *#tar(id: ChainID): AsyncGenerator<Uint8Array, void, void> {
-    const layer = await this.require(id)
-    const contents = await this.#contents(layer)
+    const { cacheId } = await this.require(id)
+    const contents = await openContents(this.#driver, cacheId)
     try {
-      yield* assemble(this.#db.tarSplit(id), contents)
+      yield* assemble(this.#db.tarSplit(id), contents.raw)
     } finally {
-      contents.close()
+      await contents.close()
     }
-  }
-
-  /** The files that a layer brought; the caller closes it. */
-  async #contents(layer: Layer): Promise<RawFs> {
-    const spec = await this.#driver.contents?.(layer.cacheId)
-    if (spec !== undefined) return new HostFs({ ...spec, readOnly: true })
-    const { fs } = await this.#driver.get(layer.cacheId)
-    const release = () => void this.#driver.put(layer.cacheId)
-    return new Proxy(fs.raw, {
-      get: (raw, key) => {
-        if (key === 'close') return release
-        const value: unknown = Reflect.get(raw, key)
-        return typeof value === 'function' ? value.bind(raw) : value
-      },
-    })
   }
 
   async #throughView<T>(id: string, work: (raw: RawFs) => Promise<T>): Promise<T> {

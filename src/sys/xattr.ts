@@ -71,6 +71,12 @@ export function fremovexattr(fd: number, name: HostPath): void {
   checked(removeOpen(fd, cString(name)), 'fremovexattr')
 }
 
+/** Whether the file system of `path` keeps xattrs of this namespace. */
+export function keepsXattr(path: HostPath, name: HostPath): boolean {
+  if (get(passingCString(path), cString(name), scratch, scratch.length) >= 0) return true
+  return !['EOPNOTSUPP', 'ENOTSUP', 'ENOSYS'].includes(errnoName(lastErrno()) ?? '')
+}
+
 function sized(call: (buffer: Buffer) => number, syscall: string, path?: HostPath): Buffer | undefined {
   const length = call(scratch)
   if (length === 0) return NOTHING

@@ -38,6 +38,13 @@ export interface ApplyTarget {
   readonly lowers: readonly HostFsSpec[]
 }
 
+/** A tree that is open already. It stays open. */
+export interface OpenTarget {
+  readonly raw: RawFs
+  /** Present: `raw` is empty and takes the layer in overlay form, over this tree of the lower layers. */
+  readonly over?: { readonly lower: RawFs | undefined }
+}
+
 export interface ApplyOptions {
   /**
    * Called before an entry takes away the content of an earlier one that was said to be stored; entries are counted from
@@ -53,10 +60,13 @@ export interface ApplyOptions {
   readonly takeFile?: TakeFile | undefined
 }
 
+/** Stands for the entry of an implied directory and of what was taken from a lower layer. */
+const IMPLIED_ENTRY = -1
+
 /** What this layer has at a path. */
 interface Own {
   readonly type: FileType
-  /** The entry that brought it; -1 for an implied directory and what was taken from a lower layer. */
+  /** The number of the entry that brought it, or `IMPLIED_ENTRY`. */
   readonly entry: number
   /** Its content can be read back at this path. */
   readonly stored: boolean
@@ -84,7 +94,7 @@ export class LayerApplier {
   readonly #opened: boolean
   readonly #options: ApplyOptions
   readonly #own = new Map<ByteString, Own>([
-    ['' as ByteString, { type: 'directory', entry: -1, stored: false }],
+    ['' as ByteString, { type: 'directory', entry: IMPLIED_ENTRY, stored: false }],
   ])
   readonly #directoryTimes = new Map<ByteString, Times>()
   /** Names of the inodes of a `ModelFs` that this layer linked. */
@@ -98,7 +108,7 @@ export class LayerApplier {
   #entry = -1
   #size = 0
 
-  constructor(target: ApplyTarget | { readonly raw: RawFs }, options: ApplyOptions = {}) {
+  constructor(target: ApplyTarget | OpenTarget, options: ApplyOptions = {}) {
     this.#ground = groundOf(target, (path) => this.#own.get(path)?.type)
     this.#fs = this.#ground.fs
     this.#opened = !('raw' in target)
@@ -134,6 +144,11 @@ export class LayerApplier {
       this.close()
     }
     return { size: this.#size }
+  }
+
+  /** Whether the layer implies the directory at `path` and has no entry for it. */
+  isImplied(path: ByteString): boolean {
+    return this.#own.get(path)?.entry === IMPLIED_ENTRY
   }
 
   /** Gives up what is open, also of a layer that is not applied to its end. May be called twice. */
@@ -202,7 +217,7 @@ export class LayerApplier {
     this.#implyDirectory(path)
     for (const lifted of this.#lifted) {
       if (!lifted.startsWith(path === '' ? '' : `${path}/`)) continue
-      if (this.#own.get(lifted)?.entry === -1) this.#takeAway(lifted, this.#fs.lstat(lifted).type)
+      if (this.#own.get(lifted)?.entry === IMPLIED_ENTRY) this.#takeAway(lifted, this.#fs.lstat(lifted).type)
       this.#lifted.delete(lifted)
     }
     this.#ground.opaque(path)
@@ -314,7 +329,7 @@ export class LayerApplier {
   }
 
   #ownLifted(path: ByteString, type: FileType): void {
-    this.#own.set(path, { type, entry: -1, stored: false })
+    this.#own.set(path, { type, entry: IMPLIED_ENTRY, stored: false })
     this.#lifted.add(path)
   }
 
@@ -415,7 +430,7 @@ export class LayerApplier {
     if (this.#own.has(path)) return
     this.#implyDirectory(parentOf(path))
     this.#directoryTimes.set(path, this.#ground.implyDirectory(path))
-    this.#own.set(path, { type: 'directory', entry: -1, stored: false })
+    this.#own.set(path, { type: 'directory', entry: IMPLIED_ENTRY, stored: false })
   }
 
   /** A directory that was implied from a lower one which now is hidden. */
@@ -501,13 +516,19 @@ function clone(content: FileReference, file: RawFile): void {
 }
 
 /** An upper directory that holds something already is written as the union that it is part of. */
-function groundOf(target: ApplyTarget | { readonly raw: RawFs }, ownType: OwnType): Ground {
-  if ('raw' in target) return new MergedGround(target.raw, ownType)
+function groundOf(target: ApplyTarget | OpenTarget, ownType: OwnType): Ground {
+  if ('raw' in target) {
+    const { raw, over } = target
+    return over === undefined ? new MergedGround(raw, ownType) : new OverlayGround(raw, over.lower, ownType)
+  }
   const files = new HostFs(target.files)
   if (target.form === 'merged') return new MergedGround(files, ownType)
-  if (files.readdir('' as ByteString).length === 0) return new OverlayGround(files, target.lowers, ownType)
-  files.close()
   const { files: upper, lowers } = target
+  if (files.readdir('' as ByteString).length === 0) {
+    const below = lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers })
+    return new OverlayGround(files, below, ownType, () => below?.close())
+  }
+  files.close()
   return new MergedGround(new UnionFs({ kind: 'union', upper, lowers, volatile: true }), ownType)
 }
 

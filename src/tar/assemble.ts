@@ -20,11 +20,23 @@ const CHUNK = 256 * 1024
 /** Reading so little takes less time on this thread than another thread takes to answer. */
 const SMALL = 64 * 1024
 
+/** Sees what an assembly is made of, in order. */
+export interface AssemblyObserver {
+  /** Bytes of the tar that no file holds: headers, padding, and content that the layer's files do not give back. */
+  segment(bytes: Uint8Array): void
+  /** The content of an entry, which a file holds. */
+  content(size: number): void
+}
+
 /**
- * The layer's tar, byte for byte as it came: what tar-split wrote down, and the content of the layer's files. A file
- * whose checksum has changed is `STORE_CORRUPT`. Chunks may be given back (`giveBack`).
+ * The layer's tar, byte for byte as it came: the bytes in its tar-split and the content of its files. Rejects with
+ * `STORE_CORRUPT` where a file's checksum has changed. Chunks may be given back (`giveBack`).
  */
-export async function* assemble(splitFile: string, contents: RawFs): AsyncGenerator<Uint8Array, void, void> {
+export async function* assemble(
+  splitFile: string,
+  contents: RawFs,
+  observer?: AssemblyObserver,
+): AsyncGenerator<Uint8Array, void, void> {
   const crc = await Crc64.load()
   const scratch = Buffer.allocUnsafeSlow(CHUNK)
   const pool = new ChunkPool(CHUNK)
@@ -47,10 +59,14 @@ export async function* assemble(splitFile: string, contents: RawFs): AsyncGenera
   }
   for await (const entries of readTarSplit(splitFile)) {
     for (const entry of entries) {
-      if (entry.type === 'segment') for (const full of packed(entry.bytes)) yield full
-      else
+      if (entry.type === 'segment') {
+        observer?.segment(entry.bytes)
+        for (const full of packed(entry.bytes)) yield full
+      } else {
+        observer?.content(entry.size)
         for await (const bytes of contentOf(entry, contents, crc, scratch))
           for (const full of packed(bytes)) yield full
+      }
     }
   }
   if (used > 0) yield chunk.subarray(0, used)

@@ -1,11 +1,15 @@
 import { constants } from 'node:fs'
 import { parentOf, type ByteString } from '../fs/bytes.js'
 import { copyContent } from '../fs/copy-content.js'
-import { HostFs } from '../fs/host-fs.js'
-import { isOverlayXattr, makeOpaque, makeWhiteout, removeWhiteout } from '../fs/overlay-marks.js'
+import { ModelFs } from '../fs/model-fs.js'
+import {
+  isOverlayXattr,
+  makeOpaque,
+  makeWhiteout,
+  removeWhiteout,
+  type MarkedFs,
+} from '../fs/overlay-marks.js'
 import type { FileType, RawFs, RawStat } from '../fs/raw-fs.js'
-import type { HostFsSpec } from '../fs/spec.js'
-import { UnionFs } from '../fs/union-fs.js'
 import { walk } from '../fs/walk.js'
 import { makeImplied, statOrNothing, type Ground, type OwnType, type Times } from './ground.js'
 
@@ -13,8 +17,9 @@ const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 
 /** A directory that holds this layer alone, in overlay form; the lower layers are read where an entry takes from them. */
 export class OverlayGround implements Ground {
-  readonly fs: HostFs
+  readonly fs: MarkedFs
   readonly #below: RawFs | undefined
+  readonly #finish: () => void
   readonly #ownType: OwnType
   /** What this layer hides of the lower ones: an object with all below it, or only what is below it. */
   readonly #whiteouts = new Set<ByteString>()
@@ -23,11 +28,16 @@ export class OverlayGround implements Ground {
   readonly #pendingOpaque = new Set<ByteString>()
   #names: Map<string, ByteString[]> | undefined
 
-  /** @param files an empty directory */
-  constructor(files: HostFs, lowers: readonly HostFsSpec[], ownType: OwnType) {
+  /**
+   * @param files an empty directory
+   * @param below the merged tree of the lower layers, if there are any
+   * @param finish runs once the layer is applied
+   */
+  constructor(files: MarkedFs, below: RawFs | undefined, ownType: OwnType, finish = () => {}) {
     this.fs = files
     this.#ownType = ownType
-    this.#below = lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers })
+    this.#below = below
+    this.#finish = finish
   }
 
   implyDirectory(path: ByteString): Times {
@@ -83,7 +93,7 @@ export class OverlayGround implements Ground {
   }
 
   finish(): void {
-    this.#below?.close()
+    this.#finish()
   }
 
   /** Of all files that have several, by inode. Looked for once, when the first of them is linked. */
@@ -152,6 +162,9 @@ export class OverlayGround implements Ground {
   }
 
   #copyFile(below: RawFs, path: ByteString, stat: RawStat): void {
+    if (this.fs instanceof ModelFs) {
+      return this.fs.createReference(path, { fs: below, path, size: stat.size }, stat.mode)
+    }
     const from = below.open(path, O_RDONLY)
     const to = this.fs.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
     try {

@@ -9,14 +9,14 @@ type Sparse = NonNullable<TarHeader['sparse']>
 
 /** Puts the pieces of a GNU sparse file where they belong. PAX sparse 1.0 has the map at the head of the content. */
 export class SparseContent {
-  readonly #file: RawFile
+  readonly #file: Pick<RawFile, 'write' | 'truncate'>
   readonly #size: number
   #pieces: Sparse['pieces'] | undefined
   #map = Buffer.alloc(0)
   #piece = 0
   #inPiece = 0
 
-  constructor(sparse: Sparse, file: RawFile) {
+  constructor(sparse: Sparse, file: Pick<RawFile, 'write' | 'truncate'>) {
     this.#file = file
     this.#size = sparse.size
     this.#pieces = sparse.mapInContent ? undefined : sparse.pieces

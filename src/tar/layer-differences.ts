@@ -1,0 +1,314 @@
+import { constants } from 'node:fs'
+import { bytesToText, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
+import { isTime, objectDifferences } from '../fs/object-differences.js'
+import type { TreeChange } from '../fs/compare.js'
+import { readOverlayDir, type MarkedFs, type OverlayDir } from '../fs/overlay-marks.js'
+import type { FileType, RawDirent, RawFs, RawStat } from '../fs/raw-fs.js'
+import { holdsPieces, sameContent } from './content-differences.js'
+import type { Crc64 } from './crc64.js'
+import { statOrNothing } from './ground.js'
+import type { LayerModel, ModelContent } from './layer-model.js'
+
+const ROOT = '' as ByteString
+
+/** The tree of a layer as the driver keeps it, and what it is compared with. */
+export interface KeptLayer {
+  readonly model: LayerModel
+  /**
+   * - `overlay`: `tree` holds this layer alone, with whiteouts and opaque directories.
+   * - `merged`: `tree` holds what a container sees.
+   */
+  readonly form: 'overlay' | 'merged'
+  readonly tree: RawFs
+  /** The merged tree of the layers below. */
+  readonly lower: RawFs | undefined
+  /**
+   * For `merged`: what the driver knows to differ from `lower`, so that nothing else is looked at.
+   * @default both trees are compared, contents included
+   */
+  readonly changes?: Iterable<Pick<TreeChange, 'kind' | 'path'> | undefined> | undefined
+  readonly crc: Crc64
+}
+
+/**
+ * What a container would see otherwise than the layer's tar says, one sentence each with the path first. `undefined`
+ * comes in between, often, as a place to pause.
+ */
+export type Differences = Generator<string | undefined, void, void>
+
+export function layerDifferences(kept: KeptLayer): Differences {
+  return kept.form === 'overlay' ? new OverlayComparison(kept).run() : new MergedComparison(kept).run()
+}
+
+/** What both forms share: objects that the layer brought, against their expectation. */
+abstract class Comparison {
+  readonly model: LayerModel
+  readonly tree: RawFs
+  readonly lower: RawFs | undefined
+  readonly crc: Crc64
+  /** Inodes of the model and of the tree that stand for one another, for objects that have several names. */
+  readonly #partners = new Map<bigint, string>()
+  readonly #taken = new Map<string, bigint>()
+
+  constructor({ model, tree, lower, crc }: KeptLayer) {
+    this.model = model
+    this.tree = tree
+    this.lower = lower
+    this.crc = crc
+  }
+
+  abstract run(): Differences
+
+  /** An object that the layer brought. */
+  protected *object(path: ByteString): Differences {
+    const stat = this.tree.lstat(path)
+    const wanted = this.#expectation(path, stat)
+    const expected = { fs: this.model.tree, path, stat: wanted }
+    for (const what of objectDifferences(expected, this.tree, path, stat)) yield told(path, what)
+    if (stat.type !== wanted.type) return
+    if (stat.nlink > 1 || wanted.nlink > 1) yield* this.#links(path, stat, wanted)
+    if (wanted.type === 'file' && stat.size === wanted.size) yield* this.#content(path, stat)
+  }
+
+  /** The root has no entry in a tar: it is as the layers below have it. */
+  protected *root(): Differences {
+    const stat = this.tree.lstat(ROOT)
+    const fs = this.lower ?? this.model.tree
+    const wanted = { ...fs.lstat(ROOT), mtimeNs: stat.mtimeNs }
+    for (const what of objectDifferences({ fs, path: ROOT, stat: wanted }, this.tree, ROOT, stat)) {
+      yield told(ROOT, what)
+    }
+  }
+
+  /**
+   * The entry of an implied directory is missing, so its time is not known to every program that unpacks layers, and
+   * Docker makes it 0755 and root's where we take the attributes of the directory below.
+   */
+  #expectation(path: ByteString, stat: RawStat): RawStat {
+    const wanted = this.model.tree.lstat(path)
+    if (wanted.type !== 'directory' || stat.type !== 'directory' || !this.model.isImplied(path)) return wanted
+    const isDockers = stat.mode === 0o755 && stat.uid === 0 && stat.gid === 0
+    const { mode, uid, gid } = isDockers ? stat : wanted
+    return { ...wanted, mode, uid, gid, mtimeNs: stat.mtimeNs }
+  }
+
+  /** Names that are links to one object in the tar are links to one object in the tree, and no others are. */
+  *#links(path: ByteString, stat: RawStat, wanted: RawStat): Differences {
+    if (stat.type === 'directory') return
+    const inode = `${stat.dev}:${stat.ino}`
+    const [partner, taken] = [this.#partners.get(wanted.ino), this.#taken.get(inode)]
+    if (partner === undefined) this.#partners.set(wanted.ino, inode)
+    if (taken === undefined) this.#taken.set(inode, wanted.ino)
+    if (partner !== undefined && partner !== inode) yield told(path, 'no link to the file that it should be')
+    if (taken !== undefined && taken !== wanted.ino)
+      yield told(path, 'a link to a file that it should not be')
+  }
+
+  *#content(path: ByteString, stat: RawStat): Differences {
+    const content = this.model.tree.referenceOf(path)
+    if (content === undefined) return
+    if (!('record' in content)) {
+      yield* this.sameAs(content.fs, content.path, path)
+      return
+    }
+    const { record } = content as ModelContent
+    if (record.isVerified) return
+    const file = this.tree.open(path, constants.O_RDONLY)
+    try {
+      if (!(yield* holdsPieces(file, stat, record.pieces, this.crc))) yield told(path, CHANGED)
+    } finally {
+      file.close()
+    }
+  }
+
+  protected *sameAs(fs: RawFs, original: ByteString, path: ByteString): Differences {
+    if (!(yield* sameContent(fs, original, this.tree, path))) yield told(path, CHANGED)
+  }
+}
+
+const CHANGED = 'its content has changed'
+const UNTOLD = 'is not in the tar'
+const MISSING = 'is missing'
+
+/** What of the lower layers shows in a directory, by the tar and by the tree. */
+interface Shown {
+  readonly wanted: boolean
+  readonly is: boolean
+}
+
+class OverlayComparison extends Comparison {
+  run(): Differences {
+    return this.#run()
+  }
+
+  *#run(): Differences {
+    yield* this.root()
+    yield* this.#directory(ROOT, { wanted: true, is: true })
+  }
+
+  *#directory(path: ByteString, above: Shown): Differences {
+    const wanted = readOverlayDir(this.model.tree, path)
+    const is = readOverlayDir(this.tree as MarkedFs, path)
+    if (is.redirected) yield told(path, 'shows another directory of the lower layers')
+    const shown = { wanted: above.wanted && !wanted.opaque, is: above.is && !is.opaque }
+    yield* this.#hidden(path, wanted, is, shown)
+    const types = typesOf(wanted.entries)
+    for (const { name, type } of is.entries) {
+      const child = joinBytes(path, name)
+      const own = types.get(name)
+      types.delete(name)
+      yield
+      if (own === undefined) {
+        if (type !== 'socket') yield told(child, UNTOLD)
+        continue
+      }
+      yield* this.object(child)
+      if (type !== 'directory' || own !== 'directory') continue
+      yield* this.#directory(child, {
+        wanted: shown.wanted && !wanted.whiteouts.has(name),
+        is: shown.is && !is.whiteouts.has(name),
+      })
+    }
+    for (const name of types.keys()) yield told(joinBytes(path, name), MISSING)
+  }
+
+  /** There are several ways to hide the same names; only names that lower layers have count. */
+  *#hidden(path: ByteString, wanted: OverlayDir, is: OverlayDir, shown: Shown): Differences {
+    if (shown.wanted === shown.is && (!shown.is || sameNames(wanted.whiteouts, is.whiteouts))) return
+    for (const { name } of lowerNames(this.lower, path)) {
+      const shouldShow = shown.wanted && !wanted.whiteouts.has(name)
+      const shows = shown.is && !is.whiteouts.has(name)
+      if (shouldShow === shows) continue
+      const child = joinBytes(path, name)
+      // An object of the layer stands there; only a directory lets lower ones show.
+      if (this.#covers(child, wanted, name) && this.#covers(child, is, name)) continue
+      yield told(child, shows ? 'shows, though the layer removes it' : 'is hidden, though the layer keeps it')
+    }
+  }
+
+  #covers(path: ByteString, { entries }: OverlayDir, name: ByteString): boolean {
+    const entry = entries.find((each) => each.name === name)
+    if (entry === undefined) return false
+    return entry.type !== 'directory' || statOrNothing(this.lower as RawFs, path)?.type !== 'directory'
+  }
+}
+
+class MergedComparison extends Comparison {
+  readonly #changes: KeptLayer['changes']
+
+  constructor(kept: KeptLayer) {
+    super(kept)
+    this.#changes = kept.changes
+  }
+
+  run(): Differences {
+    return this.#run()
+  }
+
+  *#run(): Differences {
+    yield* this.root()
+    if (this.lower !== undefined && this.#changes !== undefined) yield* this.#changed(this.#changes)
+    yield* this.#directory(ROOT, this.lower !== undefined)
+  }
+
+  /** A directory of the layer's. `shows`: what lower layers have there shows, but for what the layer says. */
+  *#directory(path: ByteString, shows: boolean): Differences {
+    const wanted = readOverlayDir(this.model.tree, path)
+    const inherits = shows && !wanted.opaque
+    const types = typesOf(wanted.entries)
+    const inherited = this.#inherited(path, inherits, wanted, types)
+    for (const { name, type } of this.tree.readdir(path)) {
+      const child = joinBytes(path, name)
+      const own = types.get(name)
+      yield
+      if (own !== undefined) {
+        types.delete(name)
+        yield* this.object(child)
+        if (own === 'directory' && type === 'directory') {
+          yield* this.#directory(child, inherits && !wanted.whiteouts.has(name) && this.#isLower(child))
+        }
+      } else if (inherited.delete(name)) {
+        if (this.#changes === undefined) yield* this.#unchanged(child)
+      } else if (type !== 'socket') yield told(child, UNTOLD)
+    }
+    for (const name of [...types.keys(), ...inherited]) yield told(joinBytes(path, name), MISSING)
+  }
+
+  #inherited(
+    path: ByteString,
+    inherits: boolean,
+    { whiteouts }: OverlayDir,
+    own: ReadonlyMap<ByteString, FileType>,
+  ): Set<ByteString> {
+    if (!inherits) return new Set()
+    const names = lowerNames(this.lower, path).map(({ name }) => name)
+    return new Set(names.filter((name) => !whiteouts.has(name) && !own.has(name)))
+  }
+
+  #isLower(path: ByteString): boolean {
+    return statOrNothing(this.lower as RawFs, path)?.type === 'directory'
+  }
+
+  /** What the layer says nothing of is as in the layers below, with all that is in it. */
+  *#unchanged(path: ByteString): Differences {
+    const lower = this.lower as RawFs
+    const [stat, below] = [this.tree.lstat(path), lower.lstat(path)]
+    if (stat.dev === below.dev && stat.ino === below.ino) return
+    yield* this.#unchangedObject(path, stat, below)
+    if (stat.type !== 'directory' || below.type !== 'directory') return
+    const missing = new Set(lower.readdir(path).map(({ name }) => name))
+    for (const { name, type } of this.tree.readdir(path)) {
+      yield
+      const child = joinBytes(path, name)
+      if (missing.delete(name)) yield* this.#unchanged(child)
+      else if (type !== 'socket') yield told(child, UNTOLD)
+    }
+    for (const name of missing) yield told(joinBytes(path, name), MISSING)
+  }
+
+  *#unchangedObject(path: ByteString, stat: RawStat, below: RawStat): Differences {
+    const fs = this.lower as RawFs
+    // No tar tells of a directory's time alone: a container that adds a file and removes it leaves another one.
+    const isUntimed = below.type === 'directory' || isTime(stat.mtimeNs, below)
+    const expected = isUntimed ? { ...below, mtimeNs: stat.mtimeNs } : below
+    for (const what of objectDifferences({ fs, path, stat: expected }, this.tree, path, stat)) {
+      yield told(path, what)
+    }
+    const areFiles = stat.type === 'file' && below.type === 'file'
+    if (areFiles && stat.size === below.size) yield* this.sameAs(fs, path, path)
+  }
+
+  /** What the layer brought is compared anyway, and so are the names in its directories. */
+  *#changed(changes: NonNullable<KeptLayer['changes']>): Differences {
+    for (const change of changes) {
+      yield
+      if (change === undefined || this.#isOwn(change.path)) continue
+      const [stat, below] = [this.tree, this.lower as RawFs].map((fs) => statOrNothing(fs, change.path))
+      if (stat !== undefined && below !== undefined) yield* this.#unchangedObject(change.path, stat, below)
+      else if (!this.#isOwn(parentOf(change.path)) && stat?.type !== 'socket') {
+        yield told(change.path, stat === undefined ? MISSING : UNTOLD)
+      }
+    }
+  }
+
+  #isOwn(path: ByteString): boolean {
+    return statOrNothing(this.model.tree, path) !== undefined
+  }
+}
+
+function lowerNames(lower: RawFs | undefined, path: ByteString): RawDirent[] {
+  if (lower === undefined) return []
+  return path === '' || statOrNothing(lower, path)?.type === 'directory' ? lower.readdir(path) : []
+}
+
+function typesOf(entries: readonly RawDirent[]): Map<ByteString, FileType> {
+  return new Map(entries.map(({ name, type }) => [name, type]))
+}
+
+function sameNames(some: ReadonlySet<ByteString>, others: ReadonlySet<ByteString>): boolean {
+  return some.size === others.size && [...some].every((name) => others.has(name))
+}
+
+function told(path: ByteString, what: string): string {
+  return `/${bytesToText(path)}: ${what}`
+}
