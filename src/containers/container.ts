@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { ImageID } from '../digest.js'
 import type { Change, LayerView } from '../drivers/driver.js'
-import { tarOf } from '../drivers/tree-diff.js'
+import { exportOf } from '../drivers/tree-diff.js'
 import { StoreError } from '../errors.js'
 import type { LayerFs } from '../fs/layer-fs.js'
 import type { Image } from '../images/image.js'
@@ -101,9 +101,9 @@ export class Container implements AsyncDisposable {
     )
   }
 
-  /** The whole filesystem as a tar, as `docker export` gives it. */
+  /** The whole filesystem as a tar, as `docker export` gives it, without what is mounted in it. */
   export({ signal }: OperationOptions = {}): Readable {
-    return Readable.from(tarOf({ upper: this.fs.raw }, { signal }), { objectMode: false })
+    return Readable.from(exportOf(this.fs.raw, { signal }), { objectMode: false })
   }
 
   /** Makes an image of the container. */

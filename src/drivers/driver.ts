@@ -80,12 +80,14 @@ export interface Driver extends ProtoDriver {
   contents?(id: string): Promise<ApplyTarget['files']>
   /**
    * Makes the writable layer `id` the read-only layer `newId` of the same parent, without copying it. Afterwards `id`
-   * does not exist. The layer must not be held by a `get`.
+   * does not exist. `LAYER_IN_USE` while the layer is held by a `get`, and while a program may still write to it through
+   * the host path that a view gave out.
    */
   adopt?(id: string, newId: string): Promise<void>
   /**
-   * Clears what processes that have ended left in the driver's own directories and what belongs to no layer: layers under
-   * removal, temporary names, holds. Costs a listing of those directories. A driver does it when it is opened, too.
+   * Clears what processes that have ended left: mounts of layers that no living process holds, layers under removal,
+   * temporary names, holds. A mount that a program still writes to stays. Costs a listing of the driver's own directories.
+   * A driver does it when it is opened, too.
    */
   tidy?(): Promise<void>
   /**
@@ -93,6 +95,11 @@ export interface Driver extends ProtoDriver {
    * listing of a directory. `remove` clears a layer of either kind.
    */
   idsOnDisk?(): Promise<string[]>
+  /**
+   * Whether `adopt` can take the layer once its views are put. False for a layer that was given out as a directory of the
+   * host, which no unmount takes back: it must be copied. Absent, `adopt` can take every layer.
+   */
+  adoptable?(id: string): Promise<boolean>
   /** What is damaged in the driver's own files, beside what shows in layers when they are read; reads all of them. */
   check?(options?: OperationOptions): Promise<Damage[]>
 }
@@ -121,9 +128,17 @@ export interface ProtoDriver {
   /** Makes a container's layer. */
   createReadWrite(id: string, parent?: string, options?: ReadWriteOptions): Promise<void>
   get(id: string, options?: GetOptions): Promise<LayerView>
-  /** Gives a `get` back. Harmless when there is nothing to give back. */
+  /**
+   * Gives a `get` back. Harmless when there is nothing to give back. A mount ends with the last `put`, together with what
+   * is mounted below it; while a program has a file in it open for writing, it stays until the next `get`, `remove` or
+   * `tidy`.
+   */
   put(id: string): Promise<void>
-  /** Harmless for an id that is not there; `LAYER_IN_USE` while a view is held. */
+  /**
+   * Harmless for an id that is not there; `LAYER_IN_USE` while a view is held, or while something is mounted below the
+   * layer that cannot be unmounted. What is mounted there is unmounted, never entered. Resolving means that the layer is
+   * gone; files that the system refuses to remove are told by `check` and tried again at each open.
+   */
   remove(id: string): Promise<void>
   exists(id: string): Promise<boolean>
   /** Ids of all layers that are there, in no order. */

@@ -16,12 +16,12 @@ import type {
   ProtoDriver,
   ReadWriteOptions,
 } from './driver.js'
-import { changesOf, sizeOf, tarOf } from './tree-diff.js'
+import { changesOf, sizeOf, tarOf, wholeTrees } from './tree-diff.js'
 
 /** The fast paths of a driver, each of which it may have. */
 export type FastPaths = Pick<
   Driver,
-  'applyTarget' | 'diffSource' | 'contents' | 'adopt' | 'tidy' | 'idsOnDisk' | 'check'
+  'applyTarget' | 'diffSource' | 'contents' | 'adopt' | 'adoptable' | 'tidy' | 'idsOnDisk' | 'check'
 >
 
 /**
@@ -41,6 +41,7 @@ class NaiveDiffDriver implements Driver {
   readonly adopt?: NonNullable<Driver['adopt']>
   readonly tidy?: NonNullable<Driver['tidy']>
   readonly idsOnDisk?: NonNullable<Driver['idsOnDisk']>
+  readonly adoptable?: NonNullable<Driver['adoptable']>
   readonly check?: NonNullable<Driver['check']>
 
   constructor(proto: ProtoDriver & FastPaths) {
@@ -51,6 +52,7 @@ class NaiveDiffDriver implements Driver {
     if (proto.adopt !== undefined) this.adopt = proto.adopt.bind(proto)
     if (proto.tidy !== undefined) this.tidy = proto.tidy.bind(proto)
     if (proto.idsOnDisk !== undefined) this.idsOnDisk = proto.idsOnDisk.bind(proto)
+    if (proto.adoptable !== undefined) this.adoptable = proto.adoptable.bind(proto)
     if (proto.check !== undefined) this.check = proto.check.bind(proto)
   }
 
@@ -121,9 +123,11 @@ class NaiveDiffDriver implements Driver {
     const upper = await this.#proto.get(id)
     try {
       const lower = parent === undefined ? undefined : await this.#proto.get(parent)
+      const trees = wholeTrees(upper.fs.raw, lower?.fs.raw)
       return {
-        trees: { upper: upper.fs.raw, ...(lower && { lower: lower.fs.raw }) },
+        trees,
         close: async () => {
+          trees.close()
           if (parent !== undefined) await this.#proto.put(parent)
           await this.#proto.put(id)
         },

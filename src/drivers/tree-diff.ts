@@ -4,10 +4,39 @@ import { openRawFs } from '../fs/open-raw-fs.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { JobOptions } from '../jobs/job.js'
 import { inPace, Slices } from '../jobs/pace.js'
-import { diffChanges, diffParts, prepareDiff } from '../tar/diff.js'
+import { diffChanges, diffParts, prepareDiff, type OpenTrees } from '../tar/diff.js'
 import type { Change, DiffTrees } from './driver.js'
 
 const CHUNK = 64 << 10
+
+/** The whole tree of a view as a tar, without what is mounted below it. */
+export async function* exportOf(raw: RawFs, options: JobOptions): AsyncGenerator<Uint8Array, void, void> {
+  const trees = wholeTrees(raw)
+  try {
+    yield* tarOf(trees, options)
+  } finally {
+    trees.close()
+  }
+}
+
+/** The trees of views, opened for work on all of them (`RawFs.wholeTree`). The caller closes them before the views. */
+export function wholeTrees(upper: RawFs, lower?: RawFs): OpenTrees & { close(): void } {
+  const opened: RawFs[] = []
+  const whole = (raw: RawFs): RawFs => {
+    const tree = raw.wholeTree?.()
+    if (tree !== undefined) opened.push(tree)
+    return tree ?? raw
+  }
+  const close = (): void => {
+    for (const tree of opened) tree.close()
+  }
+  try {
+    return { upper: whole(upper), ...(lower && { lower: whole(lower) }), close }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
 
 /** The tar that turns the lower tree into the upper, made on this thread in slices. */
 export async function* tarOf(

@@ -3,6 +3,7 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  fstatSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -31,7 +32,8 @@ import { keepsXattr, lgetxattr, llistxattr, lremovexattr, lsetxattr } from '../s
 import { dropCapability, ownedBy, xattrRefusal, type Attributes, type KeptStat } from './attributes.js'
 import { bytesToHost, joinBytes, parentOf, toBytes, type ByteString } from './bytes.js'
 import { HostFile, seconds } from './host-file.js'
-import { hostPathOf, openHostPaths, type HostPath, type HostPaths } from './host-path.js'
+import { openHostPaths } from './guarded-paths.js'
+import { hostPathOf, type HostPath, type HostPaths } from './host-path.js'
 import { NO_DEVICE, rawStat, typeOfEntry } from './host-stat.js'
 import { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from './open-flags.js'
 import { OverrideStat } from './override-stat.js'
@@ -39,7 +41,7 @@ import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from 
 import { Sidecar } from './sidecar.js'
 import type { HostFsSpec } from './spec.js'
 
-const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = constants
+const { O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = constants
 const openAsync = promisify(open)
 /** A copy of so many bytes takes less than half a millisecond. */
 const LARGE = 1 << 20
@@ -66,7 +68,7 @@ export class HostFs implements RawFs {
     this.readOnly = spec.readOnly === true
     this.lineage = spec.lineage
     this.#attributes = attributesOf(spec)
-    this.#paths = openHostPaths(spec.root, spec.shared === true)
+    this.#paths = openHostPaths(spec)
   }
 
   lstat(path: ByteString): RawStat {
@@ -81,9 +83,7 @@ export class HostFs implements RawFs {
   }
 
   readdir(path: ByteString): RawDirent[] {
-    return this.#at('scandir', path, (host) =>
-      readDirectory(host, (directory) => this.#entries(directory, path)),
-    )
+    return this.#paths.inside('scandir', path, (directory) => this.#entries(directory, path))
   }
 
   readlink(path: ByteString): ByteString {
@@ -103,9 +103,17 @@ export class HostFs implements RawFs {
   }
 
   openSeen(path: ByteString, flags = O_RDONLY): RawFile {
-    // Others may have swapped it meanwhile.
-    if (this.spec.shared === true) return this.open(path, flags)
-    return this.#open(path, flags, (host) => openSync(host as string, flags | O_NOFOLLOW | O_NONBLOCK))
+    const { shared = false, untrusted = false } = this.spec
+    // Another program may have put a device or a FIFO in its place.
+    if (shared || (untrusted && !this.#paths.refusesDevices)) return this.open(path, flags)
+    return this.#open(path, flags, (host) => {
+      const fd = openSync(host as string, flags | O_NOFOLLOW | O_NONBLOCK)
+      if (untrusted && !fstatSync(fd).isFile()) {
+        closeSync(fd)
+        throw systemError('ENXIO', 'open', host)
+      }
+      return fd
+    })
   }
 
   /**
@@ -279,9 +287,13 @@ export class HostFs implements RawFs {
     return this.#at('getxattr', '' as ByteString, (host) => keepsXattr(host, bytesToHost(name)))
   }
 
-  /** Whoever puts something else at `path`, by its host path, says so. */
+  /** Must be called after something else was put at `path` by its host path. */
   forget(path: ByteString): void {
     this.#paths.forget(path)
+  }
+
+  wholeTree(): RawFs {
+    return new HostFs({ ...this.spec, readOnly: true, shared: false, untrusted: true })
   }
 
   close(): void {
@@ -456,23 +468,6 @@ function asideOf(host: HostPath): Buffer {
 }
 
 let lastAside = 0
-
-/**
- * A symlink is `ENOTDIR`: the directory is opened without following, and read through its descriptor where that can be.
- * @param read is given a host path that is good only during the call
- */
-function readDirectory<T>(host: HostPath, read: (directory: string) => T): T {
-  if (process.platform !== 'linux') {
-    if (!lstatSync(host).isDirectory()) throw systemError('ENOTDIR', 'scandir', host)
-    return read(host.toString())
-  }
-  const fd = openSync(host as string, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-  try {
-    return read(`/proc/self/fd/${fd}`)
-  } finally {
-    closeSync(fd)
-  }
-}
 
 /** Names come as latin1, a character for each byte: in half the time that Buffers take. */
 function listDirectory(directory: string): RawDirent[] {

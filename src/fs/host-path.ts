@@ -1,18 +1,8 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, type BigIntStats } from 'node:fs'
-import { isErrno } from '../errors.js'
+import { closeSync, constants, lstatSync, openSync, type BigIntStats } from 'node:fs'
 import { systemError } from '../sys/errno.js'
-import { libcAvailable } from '../sys/libc.js'
-import {
-  O_PATH,
-  openat2,
-  RESOLVE_IN_ROOT,
-  RESOLVE_NO_MAGICLINKS,
-  RESOLVE_NO_SYMLINKS,
-} from '../sys/openat2.js'
-import { baseOf, bytesToBuffer, bytesToHost, parentOf, type ByteString } from './bytes.js'
+import { bytesToBuffer, parentOf, type ByteString } from './bytes.js'
 
-const { O_DIRECTORY, O_NOFOLLOW } = constants
-const RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants
 // oxlint-disable-next-line no-control-regex
 const ASCII = /^[\x00-\x7f]*$/
 const MANY = 50_000
@@ -26,28 +16,25 @@ export type HostPath = string | Buffer
  * 2. `work` makes no call on it that follows the last one; where there is no other, it calls `pin`.
  */
 export interface HostPaths {
+  /** Opening a device node fails in the kernel, so a file can be opened before its type is known. */
+  readonly refusesDevices: boolean
   /** The host path is good only while `work` runs. Errors name the whole path. */
   at<T>(syscall: string, path: ByteString, work: (hostPath: HostPath) => T): T
+  /** Gives `work` a path of the directory at `path` that can be listed. A symlink there is `ENOTDIR`. */
+  inside<T>(syscall: string, path: ByteString, work: (directory: string) => T): T
   /** Another path of what is there now, and of nothing else, and what it is; unless that is a symlink, it may be followed. */
   pin<T>(hostPath: HostPath, work: (pinned: HostPath, stat: BigIntStats) => T): T
-  /** What was known of `path` and below it is no longer so. */
+  /** Drops what is cached about `path` and everything below it. */
   forget(path: ByteString): void
   close(): void
 }
 
-/** @param shared others may change the tree at any moment */
-export function openHostPaths(root: string, shared: boolean): HostPaths {
-  return (shared ? GuardedPaths.open(root) : undefined) ?? new OwnPaths(root, { remembers: !shared })
-}
-
 /**
  * For a tree that only this process changes: a path is the root's path and the rest. A component in the middle must be a
- * directory; which ones are is remembered.
- *
- * Without openat2 it must do for shared trees, too: nothing is remembered then. What others swap in the µs between the
- * look and the call is followed.
+ * directory; `remembers` says that one seen once stays one.
  */
-class OwnPaths implements HostPaths {
+export class OwnPaths implements HostPaths {
+  readonly refusesDevices = false
   readonly #root: string
   readonly #remembers: boolean
   readonly #directories = new Set<ByteString>()
@@ -64,6 +51,10 @@ class OwnPaths implements HostPaths {
       this.#checkDirectory(syscall, parent)
     }
     return work(hostPathOf(this.#root, path))
+  }
+
+  inside<T>(syscall: string, path: ByteString, work: (directory: string) => T): T {
+    return this.at(syscall, path, (host) => insideDirectory(host, work))
   }
 
   pin<T>(hostPath: HostPath, work: (pinned: HostPath, stat: BigIntStats) => T): T {
@@ -93,94 +84,19 @@ class OwnPaths implements HostPaths {
 }
 
 /**
- * For a tree that others may change at any moment, a mount that a container runs in: the directory is opened with
- * openat2(2), which no swap of a directory for a symlink can lead outside, and its last component reached from there.
+ * A symlink is `ENOTDIR`: the directory is opened without following, and read through its descriptor where that can be.
+ * @param read is given a host path that is good only during the call
  */
-class GuardedPaths implements HostPaths {
-  readonly #root: string
-  readonly #fd: number
-  #open = true
-
-  /** `undefined` where there is no openat2: before Linux 5.6, without koffi, and where a sandbox forbids it. */
-  static open(root: string): GuardedPaths | undefined {
-    if (!libcAvailable().works) return undefined
-    const fd = openSync(root, O_PATH | O_DIRECTORY)
-    try {
-      guards ??= canGuard(fd)
-    } catch (error) {
-      closeSync(fd)
-      throw error
-    }
-    if (guards) return new GuardedPaths(root, fd)
-    closeSync(fd)
-    return undefined
+export function insideDirectory<T>(host: HostPath, read: (directory: string) => T): T {
+  if (process.platform !== 'linux') {
+    if (!lstatSync(host).isDirectory()) throw systemError('ENOTDIR', 'scandir', host)
+    return read(host.toString())
   }
-
-  private constructor(root: string, fd: number) {
-    this.#root = root
-    this.#fd = fd
-  }
-
-  at<T>(syscall: string, path: ByteString, work: (hostPath: HostPath) => T): T {
-    const parent = parentOf(path)
-    try {
-      if (path === '') return work(`/proc/self/fd/${this.#fd}/.`)
-      if (parent === '') return work(hostPathOf(`/proc/self/fd/${this.#fd}`, path))
-      const fd = this.#openDirectory(parent)
-      try {
-        return work(hostPathOf(`/proc/self/fd/${fd}`, baseOf(path)))
-      } finally {
-        closeSync(fd)
-      }
-    } catch (error) {
-      throw this.#named(error, syscall, path)
-    }
-  }
-
-  pin<T>(hostPath: HostPath, work: (pinned: HostPath, stat: BigIntStats) => T): T {
-    const fd = openSync(hostPath as string, O_PATH | O_NOFOLLOW)
-    try {
-      return work(`/proc/self/fd/${fd}`, fstatSync(fd, { bigint: true }))
-    } finally {
-      closeSync(fd)
-    }
-  }
-
-  forget(): void {}
-
-  close(): void {
-    if (this.#open) closeSync(this.#fd)
-    this.#open = false
-  }
-
-  /** A symlink in the middle is `ENOTDIR`, as for every other kind of file there. */
-  #openDirectory(path: ByteString): number {
-    try {
-      return openat2(this.#fd, bytesToHost(path), O_PATH | O_DIRECTORY, RESOLVE)
-    } catch (error) {
-      if (isErrno(error, 'ELOOP')) throw systemError('ENOTDIR', 'open', bytesToHost(path))
-      throw error
-    }
-  }
-
-  #named(error: unknown, syscall: string, path: ByteString): unknown {
-    const { code, errno } = error as NodeJS.ErrnoException
-    if (code === undefined || errno === undefined) return error
-    return systemError(code, syscall, hostPathOf(this.#root, path))
-  }
-}
-
-/** Whether there are openat2 and `/proc`, which does not change while a process runs. */
-let guards: boolean | undefined
-
-function canGuard(fd: number): boolean {
+  const fd = openSync(host as string, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
   try {
-    closeSync(openat2(fd, '.', O_PATH | O_DIRECTORY, RESOLVE))
-    lstatSync(`/proc/self/fd/${fd}/.`)
-    return true
-  } catch (error) {
-    if (isErrno(error, 'ENOSYS', 'EPERM', 'ENOENT')) return false
-    throw error
+    return read(`/proc/self/fd/${fd}`)
+  } finally {
+    closeSync(fd)
   }
 }
 

@@ -87,6 +87,12 @@ export interface RawFs {
    */
   readonly lineage?: string | undefined
 
+  /**
+   * The same tree, opened read-only for work on all of it (`HostFsSpec.untrusted`). The caller closes it. Absent where no
+   * other program can change the tree.
+   */
+  wholeTree?(): RawFs
+
   /** Where this filesystem's root is on the host, if its paths are the host's paths there. */
   readonly hostPath?: string
 

@@ -19,11 +19,19 @@ export interface HostFsSpec {
   /** @default false */
   readonly readOnly?: boolean
   /**
-   * Others may change the tree while it is open, a container's process in a mount for instance: every call resolves its
-   * path through openat2(2) where there is one. Costs some µs a call.
+   * For single calls while other programs may change the tree, as in a container's mount: every call resolves its path
+   * anew, without following symlinks. Costs some µs a call.
    * @default false
    */
   readonly shared?: boolean
+  /**
+   * For work on the whole tree while other programs may change it: removing, copying, reading all of it. Directories are
+   * reached by descriptors, so a directory that is swapped for a symlink leads nowhere else. What is mounted below the
+   * root does not show: the directory or file under the mount point does. Without the right to look below a mount, a
+   * tree that has one is `LAYER_IN_USE`.
+   * @default false
+   */
+  readonly untrusted?: boolean
   /** See `RawFs.lineage`. */
   readonly lineage?: string
 }

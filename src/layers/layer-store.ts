@@ -454,7 +454,7 @@ export class LayerStore {
   async consume<T>(name: string, steps: ConsumeSteps<T>, options: MakeOptions = {}): Promise<T> {
     this.#mayWrite()
     const writable = await this.writable(name)
-    const adopts = this.#driver.adopt !== undefined && writable.initId === undefined
+    const adopts = writable.initId === undefined && (await this.#canAdopt(writable))
     return adopts ? this.#consume(writable, steps, options) : this.#copyConsume(writable, steps, options)
   }
 
@@ -482,6 +482,11 @@ export class LayerStore {
     for (const driverId of [mountId, writable?.initId])
       if (driverId !== undefined) await this.#driver.remove(driverId)
     await this.#locked(() => this.#db.removeWritable({ name: container, mountId }))
+  }
+
+  async #canAdopt({ mountId }: WritableLayer): Promise<boolean> {
+    if (this.#driver.adopt === undefined) return false
+    return (await this.#driver.adoptable?.(mountId)) ?? true
   }
 
   /** Merges a stack into one layer without a parent, straight from the layers. */

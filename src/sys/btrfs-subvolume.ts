@@ -1,4 +1,5 @@
-import { lstatSync } from 'node:fs'
+import { closeSync, lstatSync } from 'node:fs'
+import { descriptorPath, entryPath, openDirectoryBelow } from './descriptor-path.js'
 import { systemError } from './errno.js'
 import { holdingDirectory, ioctl, ioctlElsewhere, request, withDirectory } from './ioctl.js'
 import type { HostPath } from './libc.js'
@@ -72,12 +73,11 @@ export async function destroySubvolume(
   { elsewhere = false }: SubvolumeCallOptions = {},
 ): Promise<void> {
   const call = elsewhere ? ioctlElsewhere : ioctl
-  const path = Buffer.concat([Buffer.from(directory), SLASH, name])
-  for (const { parent, name: nested } of nestedSubvolumes(path))
-    await destroySubvolume(parent, nested, { elsewhere })
-  await holdingDirectory(directory, (fd) =>
-    call(fd, SNAP_DESTROY, named(8, name), 'BTRFS_IOC_SNAP_DESTROY', path),
-  )
+  await holdingDirectory(directory, async (fd) => {
+    const path = entryPath(fd, name)
+    await withNestedSubvolumes(path, (parent, nested) => destroySubvolume(parent, nested, { elsewhere }))
+    await call(fd, SNAP_DESTROY, named(8, name), 'BTRFS_IOC_SNAP_DESTROY', path)
+  })
 }
 
 export function subvolumeInfo(path: HostPath): SubvolumeInfo {
@@ -94,24 +94,33 @@ export function subvolumeInfo(path: HostPath): SubvolumeInfo {
 
 const ROOTREFS = 255
 
-/** The subvolumes that stand directly in this one, wherever in it. */
-export function nestedSubvolumes(path: Buffer): { readonly parent: Buffer; readonly name: Buffer }[] {
-  return withDirectory(path, (fd) => {
-    const found: { parent: Buffer; name: Buffer }[] = []
+/**
+ * Does `work` on each subvolume that stands directly in this one, wherever in it.
+ * @param work is given a path of the directory that holds it, good while `work` runs, which no symlink in the subvolume
+ *   leads elsewhere
+ */
+export async function withNestedSubvolumes(
+  path: HostPath,
+  work: (directory: string, name: Buffer) => Promise<void>,
+): Promise<void> {
+  await holdingDirectory(path, async (fd) => {
     for (const { treeId, directory } of childRoots(fd, path)) {
       const place = Buffer.alloc(4096)
       place.writeBigUInt64LE(directory, 0)
       place.writeBigUInt64LE(treeId, 8)
       ioctl(fd, INO_LOOKUP_USER, place, 'BTRFS_IOC_INO_LOOKUP_USER', path)
       const name = Buffer.from(cText(place.subarray(16, 272)))
-      const below = Buffer.from(cText(place.subarray(272)))
-      found.push({ parent: Buffer.concat([path, SLASH, below]), name })
+      const holder = openDirectoryBelow(fd, cText(place.subarray(272)))
+      try {
+        await work(`${descriptorPath(holder)}/.`, name)
+      } finally {
+        closeSync(holder)
+      }
     }
-    return found
   })
 }
 
-function childRoots(fd: number, path: Buffer): { readonly treeId: bigint; readonly directory: bigint }[] {
+function childRoots(fd: number, path: HostPath): { readonly treeId: bigint; readonly directory: bigint }[] {
   const found: { treeId: bigint; directory: bigint }[] = []
   for (let from = 0n; ;) {
     const page = Buffer.alloc(4096)
@@ -148,5 +157,3 @@ function named(offset: number, name: Buffer): Buffer {
 function cText(field: Buffer): Buffer {
   return field.subarray(0, field.indexOf(0))
 }
-
-const SLASH = Buffer.from('/')

@@ -7,6 +7,7 @@ const mountCall = bind(
 const umountCall = bind('int umount2(const void *target, int flags)')
 
 export const MS_RDONLY = 1
+const MS_REMOUNT = 32
 const MNT_DETACH = 2
 /** A symlink at the target is not followed to some other mount. */
 const UMOUNT_NOFOLLOW = 8
@@ -23,6 +24,15 @@ export interface MountOptions {
 export function mount(target: HostPath, { source, type, flags = 0, data }: MountOptions): void {
   const options = data === undefined ? null : cString(data)
   checked(mountCall(cString(source), cString(target), cString(type), flags, options), 'mount', target)
+}
+
+/**
+ * Makes the mounted file system read-only, in every mount of it and for good. False, and nothing changes, while a file of
+ * it is open for writing. True as well where nothing is mounted, or this process may not remount.
+ */
+export function makeReadOnly(target: HostPath): boolean {
+  const flags = MS_REMOUNT | MS_RDONLY
+  return mountCall(null, cString(target), null, flags, null) === 0 || errnoName(lastErrno()) !== 'EBUSY'
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Attack } from './attack.js'
 import { crashImages } from './crash-images.js'
 import { crowd } from './crowd.js'
 import { fullDisk } from './full-disk.js'
+import { swappers } from './swapper.js'
 
 /** All attacks, in the order in which they run. */
-export const attacks: readonly Attack[] = [...crashImages, ...crowd, ...fullDisk]
+export const attacks: readonly Attack[] = [...crashImages, ...crowd, ...fullDisk, ...swappers]

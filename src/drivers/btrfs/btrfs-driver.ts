@@ -10,16 +10,18 @@ import { fileSystemOf } from '../../sys/file-system.js'
 import { syncFileSystemOf } from '../../sys/syncfs.js'
 import type { ApplyTarget } from '../../tar/apply.js'
 import type { DiffSource } from '../../tar/diff.js'
-import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
+import type { CreateOptions, Damage, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
+import { HandedOut } from '../handed-out.js'
 import { HeldViews, type OpenedView } from '../held-views.js'
 import type { Keeping } from '../keeping.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
+import { unmountBelow } from '../mounts.js'
 import type { FastPaths } from '../naive-diff.js'
 import type { BtrfsLayout } from './layout.js'
 import type { Loopback } from './loopback.js'
 import { sizeOfQuota } from './quota.js'
-import { isReadOnly, isThereAlready, noLayer } from '../refusals.js'
+import { isHandedOut, isReadOnly, isThereAlready, noLayer } from '../refusals.js'
 
 const ROOT = '' as ByteString
 
@@ -50,6 +52,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   readonly #loopback: Loopback | undefined
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
+  readonly #handedOut: HandedOut
   /** Layers in which something may wait to be written to disk, since they were opened here. */
   readonly #unsynced = new Set<string>()
 
@@ -59,6 +62,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     this.#readOnly = readOnly
     this.#loopback = loopback
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'btrfs'))
+    this.#handedOut = new HandedOut(join(root, 'layerstack', 'handed-out', 'btrfs'))
     const native = keeping.attributes === 'native'
     this.capabilities = {
       hostPath: native,
@@ -106,7 +110,11 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     await this.#loopback?.attach()
     checkLayerId(id)
     this.#mayWrite()
-    await this.#views.whileUnused(id, this.#holds, () => this.#layout.remove(id))
+    await this.#views.whileUnused(id, this.#holds, async () => {
+      unmountBelow(this.#layout.directory(id))
+      await this.#layout.remove(id)
+      this.#handedOut.forget(id)
+    })
     this.#unsynced.delete(id)
   }
 
@@ -146,14 +154,14 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   async applyTarget(id: string): Promise<ApplyTarget> {
     await this.#loopback?.attach()
     this.#mustExist(id)
-    return { files: this.#spec(id), form: 'merged', lowers: [] }
+    return { files: { ...this.#spec(id), untrusted: this.#handedOut.has(id) }, form: 'merged', lowers: [] }
   }
 
   /** By generation where this layer is a snapshot of the other one; else two whole trees. */
   async diffSource(id: string, parent?: string): Promise<DiffSource> {
-    const upper = await this.contents(id)
+    const upper = await this.#tree(id)
     if (parent === undefined) return { form: 'compare', upper }
-    const lower = await this.contents(parent)
+    const lower = await this.#tree(parent)
     if (!this.capabilities.nativeDiff) return { form: 'compare', upper, lower }
     const { parentUuid, madeAt } = subvolumeInfo(upper.root)
     if (parentUuid !== subvolumeInfo(lower.root).uuid) return { form: 'compare', upper, lower }
@@ -164,7 +172,17 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   async contents(id: string): Promise<HostFsSpec> {
     await this.#loopback?.attach()
     this.#mustExist(id)
-    return { ...this.#spec(id), readOnly: true }
+    return { ...this.#spec(id), readOnly: true, untrusted: this.#handedOut.has(id) }
+  }
+
+  async check(): Promise<Damage[]> {
+    await this.#loopback?.attach()
+    return this.#readOnly ? [] : this.#layout.tidy()
+  }
+
+  /** A subvolume that is made read-only can still be written to by those who have a file in it open. */
+  async adoptable(id: string): Promise<boolean> {
+    return !this.#handedOut.has(checkLayerId(id))
   }
 
   async adopt(id: string, newId: string): Promise<void> {
@@ -173,7 +191,11 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     this.#mayWrite()
     this.#mustExist(id)
     if (this.#layout.exists(newId)) throw isThereAlready(newId)
-    await this.#views.whileUnused(id, this.#holds, () => this.#layout.adopt(id, newId))
+    await this.#views.whileUnused(id, this.#holds, async () => {
+      if (this.#handedOut.has(id)) throw isHandedOut(id)
+      unmountBelow(this.#layout.directory(id))
+      await this.#layout.adopt(id, newId)
+    })
     if (this.#unsynced.delete(id)) this.#unsynced.add(newId)
   }
 
@@ -197,17 +219,33 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   async #open(id: string): Promise<OpenedView> {
     await this.#loopback?.attach()
     this.#mustExist(id)
+    if (!this.#readOnly) this.#unsynced.add(id)
+    const hold = this.#readOnly
+      ? undefined
+      : (await this.#holds.take(id, 'shared', async () => undefined)).hold
     const raw = new HostFs({ ...this.#spec(id), readOnly: this.#readOnly, shared: true })
-    const hostPath = this.capabilities.hostPath ? { hostPath: this.#layout.directory(id) } : {}
-    const view = { fs: layerFs(raw), ...hostPath }
-    if (this.#readOnly) return { ...view, close: async () => raw.close() }
-    this.#unsynced.add(id)
-    const { hold } = await this.#holds.take(id, 'shared', async () => undefined)
+    const fs = layerFs(raw)
     const close = async (): Promise<void> => {
       raw.close()
-      await hold.release()
+      await hold?.release()
     }
-    return { ...view, close }
+    if (!this.capabilities.hostPath) return { fs, close }
+    const handOut = (): string => {
+      if (!this.#readOnly) this.#handedOut.mark(id)
+      return this.#layout.directory(id)
+    }
+    return {
+      fs,
+      get hostPath() {
+        return handOut()
+      },
+      close,
+    }
+  }
+
+  /** The layer for work on all of it, whatever programs do in it. */
+  async #tree(id: string): Promise<HostFsSpec> {
+    return { ...(await this.contents(id)), untrusted: true }
   }
 
   #spec(id: string): HostFsSpec {

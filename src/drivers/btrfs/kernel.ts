@@ -1,7 +1,12 @@
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { isErrno } from '../../errors.js'
 import { removeQgroup } from '../../sys/btrfs-quota.js'
-import { destroySubvolume, isSubvolume, nestedSubvolumes, subvolumeInfo } from '../../sys/btrfs-subvolume.js'
+import {
+  destroySubvolume,
+  isSubvolume,
+  subvolumeInfo,
+  withNestedSubvolumes,
+} from '../../sys/btrfs-subvolume.js'
 import { discard } from '../trash.js'
 
 /**
@@ -27,8 +32,6 @@ export async function removeSubvolume(path: string): Promise<void> {
 }
 
 async function empty(path: string): Promise<void> {
-  for (const { parent, name } of nestedSubvolumes(Buffer.from(path))) {
-    await removeSubvolume(join(parent.toString(), name.toString()))
-  }
+  await withNestedSubvolumes(path, (parent, name) => removeSubvolume(`${parent}/${name.toString()}`))
   await discard(path)
 }

@@ -12,6 +12,7 @@ import {
   type SubvolumeCallOptions,
 } from '../../sys/btrfs-subvolume.js'
 import { isTemporaryName } from '../../sys/temporary-name.js'
+import type { Damage } from '../driver.js'
 import { emptyTrash, isTrash, trash } from '../trash.js'
 import { removeSubvolume } from './kernel.js'
 
@@ -109,10 +110,10 @@ export class BtrfsLayout {
     return [...new Set([...names.map((name) => name.replace(HALF_MADE, '')), ...limited])]
   }
 
-  /** Clears layers under removal and abandoned temporary files. */
-  async tidy(): Promise<void> {
-    await emptyTrash(this.home, removeSubvolume)
+  /** Clears layers under removal and abandoned temporary files, and tells what cannot be removed. */
+  async tidy(): Promise<Damage[]> {
     await removeAbandoned(join(this.#root, 'quotas'))
+    return emptyTrash(this.home, removeSubvolume)
   }
 
   async adopt(id: string, newId: string): Promise<void> {

@@ -5,7 +5,8 @@ import { isErrno, StoreError } from '../../errors.js'
 import { blockDevicePath, blockDeviceSize, discardBlocks } from '../../sys/block-device.js'
 import { dmDevice, keepDmDevice, removeDmDevice, resumeDmDevice, suspendDmDevice } from '../../sys/dm.js'
 import { unmountIfMounted } from '../../sys/mount.js'
-import { isMountPoint } from '../mount-point.js'
+import { isMountPoint } from '../../sys/mount-table.js'
+import { releaseMount } from '../mounts.js'
 import {
   growFileSystem,
   makeFileSystem,
@@ -17,7 +18,7 @@ import {
 import { BASE, nameOf, type DeviceMapperLayout, type DeviceRecord, type OpenTransaction } from './layout.js'
 import { DEFAULT_BASE_SIZE, type Resolved } from './options.js'
 import type { PoolStatus, ThinPool } from './thin-pool.js'
-import { isThereAlready, noLayer } from '../refusals.js'
+import { isStillWritten, isThereAlready, noLayer } from '../refusals.js'
 
 const LAST_DEVICE_ID = 0xffffff
 const LONGEST_NAME = 127
@@ -147,7 +148,8 @@ export class DeviceSet {
       const record = this.#layout.layer(id)
       if (record === undefined) throw noLayer('devicemapper', id)
       await this.#mustBeFree(newId, status)
-      unmountIfMounted(this.#layout.mountPoint(id))
+      const target = this.#layout.mountPoint(id)
+      if (isMountPoint(target)) throw isStillWritten(id, target)
       await this.#deactivate(nameOf(id), record, false)
       await this.#layout.renameDevice(nameOf(id), nameOf(newId))
     })
@@ -155,21 +157,23 @@ export class DeviceSet {
 
   /**
    * Mounts a layer, unless it is mounted.
-   * @param sole nobody has it open: what is mounted was left behind by a process that died
+   * @param sole no process holds the layer: what is mounted was left behind
+   * @returns whether a mount was left because a program still writes to it
    */
-  async mount(id: string, sole: boolean): Promise<void> {
-    await this.#exclusive(async (status) => {
+  async mount(id: string, sole: boolean): Promise<boolean> {
+    return this.#exclusive(async (status) => {
       const record = this.#layout.layer(id)
       if (record === undefined) throw noLayer('devicemapper', id)
       const target = this.#layout.mountPoint(id)
       if (isMountPoint(target)) {
-        if (!sole) return
-        unmountIfMounted(target)
+        if (!sole) return false
+        if (!releaseMount(target)) return true
         await this.#deactivate(nameOf(id), record, this.#options.deferredRemoval)
       }
       mkdirSync(target, { recursive: true, mode: 0o755 })
       try {
         await this.#mountIfRoom(target, nameOf(id), record, status)
+        return false
       } catch (error) {
         rmdirSync(target)
         await this.#deactivate(nameOf(id), record, true)
@@ -198,11 +202,12 @@ export class DeviceSet {
     }
   }
 
-  /** Harmless where nothing is mounted. */
+  /** Harmless where nothing is mounted. A mount that a program still writes to stays. */
   async unmount(id: string): Promise<void> {
     await this.#locked(async () => {
       const target = this.#layout.mountPoint(id)
-      unmountIfMounted(target)
+      if (this.#readOnly) unmountIfMounted(target)
+      else if (!releaseMount(target)) return
       removeMountPoint(target)
       if (this.#layout.isDamaged(nameOf(id))) return
       const record = this.#layout.device(nameOf(id))

@@ -15,7 +15,7 @@ import type { DeviceMapperLayout, DeviceRecord } from './layout.js'
 import type { Resolved } from './options.js'
 import { statusRows } from './status.js'
 import type { ThinPool } from './thin-pool.js'
-import { isReadOnly, isThereAlready, noLayer } from '../refusals.js'
+import { isReadOnly, isStillWritten, isThereAlready, noLayer } from '../refusals.js'
 
 export interface DeviceMapperSettings {
   readonly root: string
@@ -52,6 +52,8 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   readonly #readOnly: boolean
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
+  /** Layers whose mount was left by an earlier holder, since a program wrote to it, when they were last opened. */
+  readonly #openedWhileWritten = new Set<string>()
 
   constructor({ root, layout, devices, pool, options, readOnly }: DeviceMapperSettings) {
     this.#layout = layout
@@ -64,7 +66,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
 
   /** Clears what processes that died left behind. */
   async open(): Promise<void> {
-    if (!this.#readOnly) for (const id of this.#layout.mountPoints()) await this.#unmountLeft(id)
+    if (!this.#readOnly) await this.#unmountAbandoned()
     await this.#devices.open()
     if (!this.#readOnly) await this.tidy()
   }
@@ -74,8 +76,13 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   }
 
   async tidy(): Promise<void> {
+    await this.#unmountAbandoned()
     await this.#layout.tidy()
     await this.#holds.tidy()
+  }
+
+  async #unmountAbandoned(): Promise<void> {
+    for (const id of this.#layout.mountPoints()) await this.#unmountLeft(id)
   }
 
   async create(id: string, parent?: string, options: CreateOptions = {}): Promise<void> {
@@ -152,7 +159,11 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     this.#mayWrite()
     this.#mustExist(id)
     if (this.#layout.has(newId)) throw isThereAlready(newId)
-    await this.#views.whileUnused(id, this.#holds, () => this.#devices.rename(id, newId))
+    await this.#views.whileUnused(id, this.#holds, async () => {
+      // A diff that was read before may lack what was written since.
+      if (this.#openedWhileWritten.has(id)) throw isStillWritten(id, this.#rootOf(id))
+      await this.#devices.rename(id, newId)
+    })
   }
 
   async #open(id: string): Promise<OpenedView> {
@@ -167,7 +178,9 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
       return { ...view, close }
     }
     const { hold, result: view } = await this.#holds.take(id, 'shared', async (sole) => {
-      await this.#devices.mount(id, sole)
+      const isWritten = await this.#devices.mount(id, sole)
+      if (isWritten) this.#openedWhileWritten.add(id)
+      else if (sole) this.#openedWhileWritten.delete(id)
       this.#prepare(id)
       return this.#view(id)
     })

@@ -3,21 +3,26 @@ import { join } from 'node:path'
 import { isErrno, StoreError } from '../../errors.js'
 import { mountOverlay } from '../../sys/mount-overlay.js'
 import { unmountIfMounted } from '../../sys/mount.js'
+import { isMountPoint } from '../../sys/mount-table.js'
 import type { Keeping } from '../keeping.js'
+import { releaseMount } from '../mounts.js'
+import { isStillWritten } from '../refusals.js'
 import type { OpenedLayer } from './opened-layer.js'
-import { isMountPoint } from '../mount-point.js'
 
 /** Each changes what an upper directory says, and would break the diff that is read from it (moby#33733). */
 const TURNED_OFF = ['redirect_dir', 'index', 'metacopy']
 const PARAMETERS = '/sys/module/overlay/parameters'
 
 /**
- * Mounts the layer on its `merged`, as Docker does, or finds it mounted there by another process.
- * @param sole nobody else has the layer open
+ * Mounts the layer on its `merged`, as Docker does, or finds it mounted there.
+ * @param sole no other process holds the layer: what is mounted was left because a program writes to it
  */
 export function mountLayer(layer: OpenedLayer, keeping: Keeping, sole: boolean): string {
   const { id, diff, work, merged, lowerLinks, readOnly, volatile } = layer
-  if (!sole && isMountPoint(merged)) return merged
+  if (isThere(merged) && isMountPoint(merged)) {
+    if (sole && readOnly) throw isStillWritten(id, merged)
+    return merged
+  }
   if (!sole && !readOnly) {
     throw new StoreError(
       'LAYER_IN_USE',
@@ -44,10 +49,22 @@ export function mountLayer(layer: OpenedLayer, keeping: Keeping, sole: boolean):
   }
 }
 
-/** Undoes `mountLayer`, whoever called it; harmless when nothing is mounted. */
-export function unmountLayer(merged: string): void {
-  if (lstatSync(merged, { throwIfNoEntry: false }) === undefined) return
+/** Undoes `mountLayer`. False where a program still writes to the mount, which stays. True when nothing is mounted. */
+export function releaseLayer(merged: string): boolean {
+  if (!isThere(merged)) return true
+  if (!releaseMount(merged)) return false
+  removeMountPoint(merged)
+  return true
+}
+
+/** Undoes `mountLayer` for a layer that is being removed, whatever programs have open in it. */
+export function detachLayer(merged: string): void {
+  if (!isThere(merged)) return
   unmountIfMounted(merged)
+  removeMountPoint(merged)
+}
+
+function removeMountPoint(merged: string): void {
   try {
     // Gone, it is unmounted in other mount namespaces too.
     rmdirSync(merged)
@@ -70,6 +87,10 @@ function isParameter(name: string): boolean {
   const known = parameters.get(name) ?? existsSync(join(PARAMETERS, name))
   parameters.set(name, known)
   return known
+}
+
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
 function makeMountPoint(merged: string): void {

@@ -12,13 +12,15 @@ import {
   unlinkSync,
 } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { namesIn, removeAbandoned } from '../../durable/abandoned.js'
+import { basename, dirname, join } from 'node:path'
 import { writeFileAtomic, writeNewFile } from '../../durable/atomic-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { syncTogether } from '../../durable/sync-together.js'
 import { isErrno, StoreError } from '../../errors.js'
 import { isTemporaryName, temporaryName } from '../../sys/temporary-name.js'
+import { isMountPoint, mountPointsBelow } from '../../sys/mount-table.js'
+import type { Damage } from '../driver.js'
 import { discard, emptyTrash, isTrash, trash } from '../trash.js'
 import { forgetVolatile } from './kernel.js'
 
@@ -97,20 +99,35 @@ export class Overlay2Layout {
     return this.#names()
   }
 
-  /** Clears layers under removal, abandoned temporary names, and symlinks in `l/` that lead to no layer. */
-  async tidy(): Promise<void> {
+  /**
+   * Clears layers under removal, abandoned temporary names, and symlinks in `l/` that lead to no layer. Tells what cannot be
+   * removed.
+   */
+  async tidy(): Promise<Damage[]> {
     const [names, links] = [namesIn(this.home), namesIn(this.#links)]
-    await emptyTrash(this.home, discard, names)
+    const stuck = await emptyTrash(this.home, discardLayer, names)
     await removeAbandoned(this.home, names)
     await removeAbandoned(this.#links, links)
     // Each layer has one symlink. Reading all of them takes time, and is due only where there are more.
-    if (links.length < names.length) return
+    if (links.length < names.length) return stuck
     // During `adopt` a symlink leads nowhere: either `link` of the old id names it, or the new id is there afterwards.
     const used = new Set(this.#names().map((id) => this.#readLink(id)))
     for (const link of links.filter((each) => LINK.test(each) && !used.has(each))) {
       const id = this.#layerOf(link)
       if (id !== undefined && !isThere(this.directory(id))) unlinkIfThere(join(this.#links, link))
     }
+    return stuck
+  }
+
+  /** Ids of the layers that are mounted, as this process sees it. */
+  mounted(): string[] {
+    return mountPointsBelow(this.home)
+      .filter((point) => dirname(dirname(point)) === this.home && basename(point) === 'merged')
+      .map((point) => basename(dirname(point)))
+  }
+
+  isMounted(id: string): boolean {
+    return isThere(this.merged(id)) && isMountPoint(this.merged(id))
   }
 
   isCommitted(id: string): boolean {

@@ -12,6 +12,7 @@ import type { ApplyTarget } from '../../tar/apply.js'
 import type { DiffSource } from '../../tar/diff.js'
 import type {
   CreateOptions,
+  Damage,
   DriverCapabilities,
   Engine,
   GetOptions,
@@ -23,12 +24,13 @@ import { HeldViews, type OpenedView } from '../held-views.js'
 import type { Keeping } from '../keeping.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
+import { unmountBelow } from '../mounts.js'
 import type { FastPaths } from '../naive-diff.js'
-import { mountLayer, unmountLayer } from './kernel.js'
+import { detachLayer, mountLayer, releaseLayer } from './kernel.js'
 import { Overlay2Layout } from './layout.js'
 import type { OpenedLayer } from './opened-layer.js'
 import { unionOf } from './userspace.js'
-import { isReadOnly, isThereAlready, noLayer } from '../refusals.js'
+import { isReadOnly, isStillWritten, isThereAlready, noLayer } from '../refusals.js'
 
 const ROOT = '' as ByteString
 
@@ -57,6 +59,8 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly #dType: boolean
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
+  /** Layers that were mounted when a diff of them was last asked for. */
+  readonly #readWhileWritten = new Set<string>()
 
   constructor({ root, engine, keeping, readOnly, maxDepth, dType }: Overlay2Settings) {
     this.#dType = dType
@@ -120,7 +124,8 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     checkLayerId(id)
     this.#mayWrite()
     await this.#views.whileUnused(id, this.#holds, async () => {
-      unmountLayer(this.#layout.merged(id))
+      detachLayer(this.#layout.merged(id))
+      if (this.#isHostDirectory(id)) unmountBelow(this.#layout.diff(id))
       await this.#layout.remove(id)
     })
   }
@@ -156,6 +161,10 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     }
   }
 
+  async check(): Promise<Damage[]> {
+    return this.#readOnly ? [] : this.#layout.tidy()
+  }
+
   cleanup(): Promise<void> {
     return this.#views.closeAll()
   }
@@ -163,15 +172,19 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   async applyTarget(id: string): Promise<ApplyTarget> {
     this.#mustExist(id)
     const lowers = await this.#lowerSpecs(id)
-    return { files: this.#spec(id), form: lowers.length === 0 ? 'merged' : 'overlay', lowers }
+    const files = { ...this.#spec(id), untrusted: this.#views.has(id) }
+    return { files, form: lowers.length === 0 ? 'merged' : 'overlay', lowers }
   }
 
   /** From the upper directory alone where the parent is the layer just below; else two whole trees. */
   async diffSource(id: string, parent?: string): Promise<DiffSource> {
     this.#mustExist(id)
+    await this.#releaseIfUnused(id)
+    if (this.#layout.isMounted(id)) this.#readWhileWritten.add(id)
+    else this.#readWhileWritten.delete(id)
     const below = await this.#layout.lowerIds(id)
     if (parent !== undefined && below[0] === parent) {
-      return { form: 'overlay', upper: this.#readSpec(id), lowers: await this.#lowerSpecs(id) }
+      return { form: 'overlay', upper: this.#untrustedSpec(id), lowers: await this.#lowerSpecs(id) }
     }
     if (parent === undefined) return { form: 'compare', upper: await this.#tree(id) }
     this.#mustExist(parent)
@@ -189,9 +202,38 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     this.#mustExist(id)
     if (this.#layout.exists(newId)) throw isThereAlready(newId)
     await this.#views.whileUnused(id, this.#holds, async () => {
-      unmountLayer(this.#layout.merged(id))
+      const merged = this.#layout.merged(id)
+      const isMounted = this.#layout.isMounted(id)
+      releaseLayer(merged)
+      // Its diff may lack what was written since.
+      if (isMounted || this.#readWhileWritten.delete(id)) throw isStillWritten(id, merged)
       await this.#layout.adopt(id, newId)
     })
+  }
+
+  async adoptable(id: string): Promise<boolean> {
+    checkLayerId(id)
+    return !this.#isHostDirectory(id)
+  }
+
+  /** A layer without lower ones is not mounted: its view is the upper directory itself. */
+  #isHostDirectory(id: string): boolean {
+    return this.capabilities.hostPath && this.#layout.lowerLinks(id).length === 0
+  }
+
+  /** Unmounts what is mounted though no process holds the layer, unless a program still writes to it. */
+  async #releaseIfUnused(id: string): Promise<void> {
+    if (this.#readOnly || this.#views.has(id) || !this.#layout.isMounted(id)) return
+    try {
+      const { hold } = await this.#holds.take(id, 'exclusive', async () => {
+        releaseLayer(this.#layout.merged(id))
+      })
+      await hold.release()
+    } catch (error) {
+      // Another process has the layer open, or this one may not unmount.
+      if (!isErrno(error, 'EPERM') && !(error instanceof StoreError && error.code === 'LAYER_IN_USE'))
+        throw error
+    }
   }
 
   async #lowersOfChild(parent: string): Promise<string[]> {
@@ -238,8 +280,9 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     if (this.#readOnly) return this.#openUnheld(layer, true)
     const kind = this.engine === 'userspace' && !layer.readOnly ? 'exclusive' : 'shared'
     const { hold, result: view } = await this.#holds.take(layer.id, kind, async (sole) => {
-      // What is mounted though nobody holds it was left behind by a process that died.
-      if (sole) unmountLayer(layer.merged)
+      // What is mounted though no process holds it was left behind by a process that died.
+      const isReleased = !sole || releaseLayer(layer.merged)
+      if (!isReleased && this.engine === 'userspace') throw isStillWritten(layer.id, layer.merged)
       return this.#openUnheld(layer, sole)
     })
     const close = async (): Promise<void> => {
@@ -248,13 +291,14 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
         // The kernel syncs when it unmounts, however long that takes, and the caller's thread would wait for it.
         if (isWritableMount(layer, view)) await syncFileSystemOf(layer.diff)
       } finally {
-        await hold.release(async () => unmountLayer(layer.merged))
+        await hold.release(async () => void releaseLayer(layer.merged))
       }
     }
     return { ...view, close }
   }
 
   async tidy(): Promise<void> {
+    for (const id of this.#layout.mounted()) await this.#releaseIfUnused(id)
     await this.#layout.tidy()
     await this.#holds.tidy()
   }
@@ -289,12 +333,17 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   async #tree(id: string): Promise<RawFsSpec> {
     const lowers = await this.#lowerSpecs(id)
     return lowers.length === 0
-      ? this.#readSpec(id)
-      : { kind: 'union', lowers: [this.#readSpec(id), ...lowers] }
+      ? this.#untrustedSpec(id)
+      : { kind: 'union', lowers: [this.#untrustedSpec(id), ...lowers] }
   }
 
   async #lowerSpecs(id: string): Promise<HostFsSpec[]> {
     return (await this.#layout.lowerIds(id)).map((lower) => this.#readSpec(lower))
+  }
+
+  /** Programs may be writing to the layer, through its mount or by its path. */
+  #untrustedSpec(id: string): HostFsSpec {
+    return { ...this.#readSpec(id), untrusted: true }
   }
 
   #readSpec(id: string): HostFsSpec {

@@ -5,6 +5,7 @@ import { namesIn } from '../../durable/abandoned.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno } from '../../errors.js'
 import { isTemporaryName } from '../../sys/temporary-name.js'
+import type { Damage } from '../driver.js'
 import { discard, emptyTrash, isTrash, trash } from '../trash.js'
 
 /**
@@ -65,9 +66,9 @@ export class VfsLayout {
     return [...new Set(names.map((name) => name.replace(HALF_MADE, '')))]
   }
 
-  /** Clears layers under removal. */
-  async tidy(): Promise<void> {
-    await emptyTrash(this.home)
+  /** Clears layers under removal, and tells what cannot be removed. */
+  tidy(): Promise<Damage[]> {
+    return emptyTrash(this.home)
   }
 
   async remove(id: string): Promise<void> {

@@ -8,14 +8,17 @@ import { runJob } from '../../jobs/run-job.js'
 import { fileSystemOf } from '../../sys/file-system.js'
 import type { ApplyTarget } from '../../tar/apply.js'
 import type { DiffSource } from '../../tar/diff.js'
-import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
+import { hasDescriptorPaths } from '../../sys/descriptor-path.js'
+import type { CreateOptions, Damage, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
+import { HandedOut } from '../handed-out.js'
 import { HeldViews, type OpenedView } from '../held-views.js'
 import type { Keeping } from '../keeping.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
+import { unmountBelow } from '../mounts.js'
 import type { FastPaths } from '../naive-diff.js'
 import { VfsLayout } from './layout.js'
-import { isReadOnly, isThereAlready, noLayer } from '../refusals.js'
+import { isHandedOut, isReadOnly, isThereAlready, noLayer } from '../refusals.js'
 
 const ROOT = '' as ByteString
 
@@ -38,15 +41,17 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   readonly #readOnly: boolean
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
+  readonly #handedOut: HandedOut
 
   constructor({ root, keeping, readOnly }: VfsSettings) {
     this.#layout = new VfsLayout(join(root, 'vfs'))
     this.#keeping = keeping
     this.#readOnly = readOnly
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'vfs'))
+    this.#handedOut = new HandedOut(join(root, 'layerstack', 'handed-out', 'vfs'))
     const native = keeping.attributes === 'native'
     this.capabilities = {
-      hostPath: native,
+      hostPath: native && (process.platform !== 'linux' || hasDescriptorPaths()),
       cheapSnapshots: false,
       sharesBlocks: false,
       nativeDiff: false,
@@ -84,7 +89,11 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   async remove(id: string): Promise<void> {
     checkLayerId(id)
     this.#mayWrite()
-    await this.#views.whileUnused(id, this.#holds, () => this.#layout.remove(id))
+    await this.#views.whileUnused(id, this.#holds, async () => {
+      unmountBelow(this.#layout.directory(id))
+      await this.#layout.remove(id)
+      this.#handedOut.forget(id)
+    })
   }
 
   async exists(id: string): Promise<boolean> {
@@ -113,19 +122,27 @@ export class VfsDriver implements ProtoDriver, FastPaths {
 
   async applyTarget(id: string): Promise<ApplyTarget> {
     this.#mustExist(id)
-    return { files: this.#spec(id), form: 'merged', lowers: [] }
+    return { files: { ...this.#spec(id), untrusted: this.#handedOut.has(id) }, form: 'merged', lowers: [] }
   }
 
   async diffSource(id: string, parent?: string): Promise<DiffSource> {
-    const upper = await this.contents(id)
+    const upper = await this.#tree(id)
     return parent === undefined
       ? { form: 'compare', upper }
-      : { form: 'compare', upper, lower: await this.contents(parent) }
+      : { form: 'compare', upper, lower: await this.#tree(parent) }
   }
 
   async contents(id: string): Promise<HostFsSpec> {
     this.#mustExist(id)
-    return { ...this.#spec(id), readOnly: true }
+    return { ...this.#spec(id), readOnly: true, untrusted: this.#handedOut.has(id) }
+  }
+
+  async check(): Promise<Damage[]> {
+    return this.#readOnly ? [] : this.#layout.tidy()
+  }
+
+  async adoptable(id: string): Promise<boolean> {
+    return !this.#handedOut.has(checkLayerId(id))
   }
 
   async adopt(id: string, newId: string): Promise<void> {
@@ -133,7 +150,11 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     this.#mayWrite()
     this.#mustExist(id)
     if (this.#layout.exists(newId)) throw isThereAlready(newId)
-    await this.#views.whileUnused(id, this.#holds, () => this.#layout.adopt(id, newId))
+    await this.#views.whileUnused(id, this.#holds, async () => {
+      if (this.#handedOut.has(id)) throw isHandedOut(id)
+      unmountBelow(this.#layout.directory(id))
+      await this.#layout.adopt(id, newId)
+    })
   }
 
   async tidy(): Promise<void> {
@@ -147,7 +168,7 @@ export class VfsDriver implements ProtoDriver, FastPaths {
 
   async #fill(to: HostFsSpec, parent: string | undefined): Promise<void> {
     if (parent !== undefined) {
-      await runJob({ kind: 'copyTree', from: await this.contents(parent), to })
+      await runJob({ kind: 'copyTree', from: await this.#tree(parent), to })
       return
     }
     using raw = new HostFs(to)
@@ -156,16 +177,32 @@ export class VfsDriver implements ProtoDriver, FastPaths {
 
   async #open(id: string): Promise<OpenedView> {
     this.#mustExist(id)
+    const hold = this.#readOnly
+      ? undefined
+      : (await this.#holds.take(id, 'shared', async () => undefined)).hold
     const raw = new HostFs({ ...this.#spec(id), readOnly: this.#readOnly, shared: true })
-    const hostPath = this.capabilities.hostPath ? { hostPath: this.#layout.directory(id) } : {}
-    const view = { fs: layerFs(raw), ...hostPath }
-    if (this.#readOnly) return { ...view, close: async () => raw.close() }
-    const { hold } = await this.#holds.take(id, 'shared', async () => undefined)
+    const fs = layerFs(raw)
     const close = async (): Promise<void> => {
       raw.close()
-      await hold.release()
+      await hold?.release()
     }
-    return { ...view, close }
+    if (!this.capabilities.hostPath) return { fs, close }
+    const handOut = (): string => {
+      if (!this.#readOnly) this.#handedOut.mark(id)
+      return this.#layout.directory(id)
+    }
+    return {
+      fs,
+      get hostPath() {
+        return handOut()
+      },
+      close,
+    }
+  }
+
+  /** The layer for work on all of it, whatever programs do in it. */
+  async #tree(id: string): Promise<HostFsSpec> {
+    return { ...(await this.contents(id)), untrusted: true }
   }
 
   #spec(id: string): HostFsSpec {
