@@ -105,6 +105,8 @@ class ResolvedPaths implements HostPaths {
 interface OpenDirectory {
   readonly path: ByteString
   readonly fd: number
+  /** Of the descriptor. */
+  readonly host: string
   /** Calls of `at` under way, which nest. */
   uses: number
 }
@@ -148,14 +150,16 @@ class DescriptorPaths implements HostPaths {
     this.#root = root
     this.#kept = kept
     this.refusesDevices = refusesDevices
-    this.#top = { path: ROOT, fd, uses: 0 }
+    this.#top = { path: ROOT, fd, host: descriptorPath(fd), uses: 0 }
     this.#last = this.#top
   }
 
   at<T>(syscall: string, path: ByteString, work: (hostPath: HostPath) => T): T {
     try {
-      if (path === '') return work(`${descriptorPath(this.#top.fd)}/.`)
-      return this.#using(parentOf(path), (fd) => work(hostPathOf(descriptorPath(fd), baseOf(path))))
+      if (path === '') return work(`${this.#top.host}/.`)
+      const slash = path.lastIndexOf('/')
+      const parent = (slash < 0 ? '' : path.slice(0, slash)) as ByteString
+      return this.#using(parent, (host) => work(hostPathOf(host, path.slice(slash + 1) as ByteString)))
     } catch (error) {
       throw renamed(error, syscall, this.#root, path)
     }
@@ -163,7 +167,7 @@ class DescriptorPaths implements HostPaths {
 
   inside<T>(syscall: string, path: ByteString, work: (directory: string) => T): T {
     try {
-      return this.#using(path, (fd) => work(descriptorPath(fd)))
+      return this.#using(path, work)
     } catch (error) {
       throw renamed(error, syscall, this.#root, path)
     }
@@ -186,11 +190,11 @@ class DescriptorPaths implements HostPaths {
     closeSync(this.#top.fd)
   }
 
-  #using<T>(path: ByteString, work: (fd: number) => T): T {
+  #using<T>(path: ByteString, work: (host: string) => T): T {
     const directory = this.#last.path === path ? this.#last : this.#enter(path)
     directory.uses++
     try {
-      return work(directory.fd)
+      return work(directory.host)
     } finally {
       directory.uses--
       if (this.#directories.size > this.#kept) this.#evict()
@@ -207,7 +211,7 @@ class DescriptorPaths implements HostPaths {
       above.uses++
       try {
         const fd = openDirectoryAt(above.fd, bytesToHost(path.slice(start, end) as ByteString))
-        const found = { path: path.slice(0, end) as ByteString, fd, uses: 0 }
+        const found = { path: path.slice(0, end) as ByteString, fd, host: descriptorPath(fd), uses: 0 }
         this.#directories.set(found.path, found)
         if (this.#directories.size > this.#kept + 1) this.#evict(found)
         above.uses--

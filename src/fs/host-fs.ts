@@ -3,7 +3,6 @@ import {
   closeSync,
   constants,
   fchmodSync,
-  fstatSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -104,16 +103,9 @@ export class HostFs implements RawFs {
 
   openSeen(path: ByteString, flags = O_RDONLY): RawFile {
     const { shared = false, untrusted = false } = this.spec
-    // Another program may have put a device or a FIFO in its place.
+    // Another program may have put a device in its place. A FIFO or a directory there fails to be read.
     if (shared || (untrusted && !this.#paths.refusesDevices)) return this.open(path, flags)
-    return this.#open(path, flags, (host) => {
-      const fd = openSync(host as string, flags | O_NOFOLLOW | O_NONBLOCK)
-      if (untrusted && !fstatSync(fd).isFile()) {
-        closeSync(fd)
-        throw systemError('ENXIO', 'open', host)
-      }
-      return fd
-    })
+    return this.#open(path, flags, (host) => openSync(host as string, flags | O_NOFOLLOW | O_NONBLOCK))
   }
 
   /**

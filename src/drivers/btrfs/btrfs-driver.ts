@@ -161,7 +161,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   async diffSource(id: string, parent?: string): Promise<DiffSource> {
     const upper = await this.#tree(id)
     if (parent === undefined) return { form: 'compare', upper }
-    const lower = await this.#tree(parent)
+    const lower = await this.contents(parent)
     if (!this.capabilities.nativeDiff) return { form: 'compare', upper, lower }
     const { parentUuid, madeAt } = subvolumeInfo(upper.root)
     if (parentUuid !== subvolumeInfo(lower.root).uuid) return { form: 'compare', upper, lower }

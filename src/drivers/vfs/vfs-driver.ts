@@ -129,7 +129,7 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     const upper = await this.#tree(id)
     return parent === undefined
       ? { form: 'compare', upper }
-      : { form: 'compare', upper, lower: await this.#tree(parent) }
+      : { form: 'compare', upper, lower: await this.contents(parent) }
   }
 
   async contents(id: string): Promise<HostFsSpec> {
