@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Writable } from 'node:stream'
-import fse from 'fs-extra'
 import { checkArchiveInput, openArchive, type ArchiveInput } from './archives/archive-files.js'
 import type { ArchivedImage } from './archives/archived-image.js'
 import { loadLayers } from './archives/load.js'
@@ -25,6 +23,7 @@ import type { DriverRegistry } from './drivers/registry.js'
 import { selectDriver, type Refusal } from './drivers/select.js'
 import { removeAbandoned } from './durable/abandoned.js'
 import { claimFormat } from './durable/format-file.js'
+import { makeDirectories, makeStoreDirectory } from './durable/make-directory.js'
 import { StoreError } from './errors.js'
 import { applyChanges } from './images/config-change.js'
 import {
@@ -42,6 +41,7 @@ import { LayerStore, type OnPinned } from './layers/layer-store.js'
 import type { OperationOptions } from './operation.js'
 import { parseReference, withDefaultTag, type Reference } from './references/reference.js'
 import { ReferenceStore } from './references/reference-store.js'
+import { sourceDate } from './source-date.js'
 
 /** Of what this library keeps in `<root>/layerstack`, beside Docker's own files. */
 const FORMAT = '1'
@@ -91,7 +91,7 @@ export async function openStoreWith(registry: DriverRegistry, options: OpenStore
   const { driver: wanted = 'auto', engine = 'auto', driverOptions, readOnly = false } = options
   const root = resolve(options.root)
   await claimFormat(join(root, 'layerstack', 'format'), FORMAT, true)
-  if (!readOnly) await mkdir(root, { recursive: true, mode: 0o711 })
+  if (!readOnly) makeDirectories(root, 0o711)
   const { driver, refused } =
     typeof wanted === 'string'
       ? await selectDriver(registry, { driver: wanted, root, engine, driverOptions, readOnly })
@@ -141,7 +141,7 @@ export class Store implements AsyncDisposable, ContainerHome {
     this.#mayWrite()
     checkArchiveInput(input)
     const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
-    await fse.ensureDir(this.#temporary)
+    makeStoreDirectory(this.#temporary, 0o700)
     await using files = await openArchive(input, this.#temporary, options.signal)
     const archived = await readImages(files, { platform, signal: options.signal })
     const images = archived.map(newImage)
@@ -478,6 +478,5 @@ function referencesOf({ reference }: { readonly reference?: string | undefined }
 
 /** RFC 3339; `SOURCE_DATE_EPOCH` stands for the clock where it is set. */
 function now(): string {
-  const epoch = process.env['SOURCE_DATE_EPOCH']
-  return (epoch === undefined ? new Date() : new Date(Number(epoch) * 1000)).toISOString()
+  return (sourceDate() ?? new Date()).toISOString()
 }

@@ -1,10 +1,10 @@
 import { dirname } from 'node:path'
-import fse from 'fs-extra'
 import type { ContainerStore } from '../containers/container-store.js'
 import { chainIds, isDigest, type ChainID, type ImageID } from '../digest.js'
 import { removeAbandoned } from '../durable/abandoned.js'
 import { clearLockFiles } from '../durable/lock-file.js'
 import { Lock } from '../durable/lock.js'
+import { makeStoreDirectory } from '../durable/make-directory.js'
 import { StoreError } from '../errors.js'
 import type { Image } from '../images/image.js'
 import { parseImageConfig } from '../images/image-config.js'
@@ -187,7 +187,7 @@ export class Catalog {
   }
 
   async locked<T>(work: () => Promise<T>): Promise<T> {
-    await fse.ensureDir(dirname(this.#lockFile))
+    makeStoreDirectory(dirname(this.#lockFile), 0o710)
     await using _lock = await Lock.acquire(this.#lockFile)
     return await work()
   }

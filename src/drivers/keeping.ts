@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
-import { writeFileAtomic } from '../durable/atomic-file.js'
 import { dirname, join } from 'node:path'
+import { writeFileAtomic } from '../durable/atomic-file.js'
+import { makeStoreDirectory } from '../durable/make-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import { HostFs } from '../fs/host-fs.js'
 import type { AttributeKeeping } from '../fs/spec.js'
@@ -134,7 +134,7 @@ function isAttributes(value: unknown): value is AttributeKeeping {
 
 async function writeKeeping(root: string, driver: string, keeping: Keeping): Promise<void> {
   const path = pathOf(root, driver)
-  await mkdir(dirname(path), { recursive: true, mode: 0o710 })
+  makeStoreDirectory(dirname(path), 0o710)
   await writeFileAtomic(path, `${JSON.stringify(keeping)}\n`, { mode: 0o644 })
 }
 

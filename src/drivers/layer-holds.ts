@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { namesIn, removeAbandoned } from '../durable/abandoned.js'
 import { clearLockFiles } from '../durable/lock-file.js'
 import { Lock, removeLockFiles } from '../durable/lock.js'
+import { makeDirectories } from '../durable/make-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import { openClaim, type Claim } from './layer-claim.js'
 
@@ -113,7 +113,7 @@ export class LayerHolds {
       return await Lock.acquire(this.#lockFile(id))
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error
-      mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+      makeDirectories(this.#directory, 0o700)
       return Lock.acquire(this.#lockFile(id))
     }
   }

@@ -70,6 +70,23 @@ export class TreeOwner {
   }
 }
 
+/** The largest id that chown(2) sets: the next one stands for -1. */
+export const MAX_ID = 0xffff_fffe
+/** Linux keeps twelve bits of a major number, and twenty of a minor one. */
+export const MAX_MAJOR = 0xfff
+export const MAX_MINOR = 0xf_ffff
+
+/** Whether a file can have this owner or group. */
+export function isId(id: number): boolean {
+  return Number.isInteger(id) && id >= 0 && id <= MAX_ID
+}
+
+/** Whether a device node can have this number. */
+export function isDeviceNumber({ major, minor }: DeviceNumber): boolean {
+  const [isMajor, isMinor] = [Number.isInteger(major), Number.isInteger(minor)]
+  return isMajor && isMinor && major >= 0 && major <= MAX_MAJOR && minor >= 0 && minor <= MAX_MINOR
+}
+
 /**
  * As chown(2) by root: -1 leaves that id alone, and set-ID bits go, of everything but directories; that of the group stays
  * where the group may not execute.

@@ -1,7 +1,8 @@
 import { fdatasync, fsync, read as readFd, write as writeFd } from 'node:fs'
 import { promisify } from 'node:util'
 import { namedError, systemError } from '../sys/errno.js'
-import type { FileData, LayerFileHandle, LayerStats, TimeLike } from './layer-fs.js'
+import { bytesOf, bytesOfChunk, checkOwner, integer, permissionsOf, viewOf, type Mode } from './arguments.js'
+import type { FileData, LayerFileHandle, LayerStats, PieceOptions, TimeLike } from './layer-fs.js'
 import type { RawFile } from './raw-fs.js'
 import { statsOf } from './stats.js'
 import { nanoseconds } from './times.js'
@@ -16,6 +17,10 @@ const SMALL = 64 * 1024
 /** Between two of these an abort is noticed. */
 const PIECE = 4 << 20
 const COPIED = 256 * 1024
+/** As Node allocates for a read without a buffer. */
+const READ_BY_DEFAULT = 16 * 1024
+
+type FileOptions = Parameters<LayerFileHandle['readFile']>[0]
 
 /**
  * An open file with a position of its own, as Node's `FileHandle`. Large reads and writes are done on the thread pool;
@@ -33,47 +38,58 @@ export class FileHandle implements LayerFileHandle {
     this.#append = append
   }
 
-  async read(
-    buffer: Uint8Array,
-    offset = 0,
-    length = buffer.byteLength - offset,
-    position: number | null = null,
-  ): Promise<{ bytesRead: number; buffer: Uint8Array }> {
-    const wanted = buffer.subarray(offset, offset + length)
+  async read<T extends NodeJS.ArrayBufferView>(
+    given?: T | (PieceOptions & { readonly buffer?: T }),
+    offset?: number | null | PieceOptions,
+    length?: number | null,
+    position?: number | null,
+  ): Promise<{ bytesRead: number; buffer: T }> {
+    const isBuffer = ArrayBuffer.isView(given)
+    const buffer = (isBuffer ? given : (given?.buffer ?? Buffer.alloc(READ_BY_DEFAULT))) as T
+    const piece = isBuffer ? pieceOf(offset, length, position) : (given ?? {})
+    const wanted = partOf(viewOf(buffer), piece)
+    const at = piece.position ?? null
     return this.#do('read', async () => {
-      const own = position === null || position < 0
-      const bytesRead = await this.#readAt(wanted, own ? this.#position : position)
+      const own = at === null || at < 0
+      const bytesRead = await this.#readAt(wanted, own ? this.#position : at)
       if (own) this.#position += bytesRead
       return { bytesRead, buffer }
     })
   }
 
-  /** A string is written whole, at the position that stands in place of an offset, as in Node. */
-  async write(
-    data: Uint8Array | string,
-    offset: number | null = null,
-    length: number | null = null,
-    position: number | null = null,
-  ): Promise<{ bytesWritten: number; buffer: Uint8Array | string }> {
+  /** A string is followed by a position and an encoding, as in Node. */
+  async write<T extends NodeJS.ArrayBufferView | string>(
+    data: T,
+    offset?: number | null | PieceOptions,
+    length?: number | null | BufferEncoding,
+    position?: number | null,
+  ): Promise<{ bytesWritten: number; buffer: T }> {
     const isText = typeof data === 'string'
-    const start = isText ? 0 : (offset ?? 0)
-    const bytes = isText ? Buffer.from(data) : data.subarray(start, start + (length ?? data.byteLength))
-    const at = isText ? (position ?? offset) : position
+    const piece = isText ? { position: offset as number } : pieceOf(offset, length as number, position)
+    const bytes = isText
+      ? Buffer.from(data, (length as BufferEncoding | null | undefined) ?? 'utf8')
+      : partOf(viewOf(data as NodeJS.ArrayBufferView), piece)
+    const at = piece.position ?? null
     return this.#do('write', async () => {
-      const bytesWritten = at === null ? await this.#writeOn(bytes) : await this.#writeAt(bytes, at)
+      const own = at === null || at < 0
+      const bytesWritten = own ? await this.#writeOn(bytes) : await this.#writeAt(bytes, at)
       return { bytesWritten, buffer: data }
     })
   }
 
-  async readFile(encoding?: BufferEncoding, signal?: AbortSignal): Promise<Buffer | string> {
+  async readFile(options?: FileOptions): Promise<Buffer | string> {
+    const { encoding, signal } = typeof options === 'string' ? { encoding: options } : (options ?? {})
     const all = await this.#do('read', () => this.#readRest(signal))
-    return encoding === undefined ? all : all.toString(encoding)
+    return encoding == null ? all : all.toString(encoding)
   }
 
-  async writeFile(data: FileData, signal?: AbortSignal): Promise<void> {
-    if (isBytes(data)) return this.#do('write', () => this.#writeAll(bytesOf(data), signal))
-    for await (const chunk of data) {
-      await this.#do('write', () => this.#writeAll(bytesOf(chunk), signal))
+  async writeFile(data: FileData, options?: FileOptions): Promise<void> {
+    const { encoding, signal } = typeof options === 'string' ? { encoding: options } : (options ?? {})
+    const bytes = bytesOf(data, encoding ?? 'utf8')
+    if (bytes !== undefined) return this.#do('write', () => this.#writeAll(bytes, signal))
+    for await (const chunk of data as AsyncIterable<NodeJS.ArrayBufferView | string>) {
+      const piece = bytesOfChunk(chunk, encoding ?? 'utf8')
+      await this.#do('write', () => this.#writeAll(piece, signal))
     }
   }
 
@@ -98,14 +114,17 @@ export class FileHandle implements LayerFileHandle {
   }
 
   async truncate(size = 0): Promise<void> {
-    return this.#do('ftruncate', () => this.#file.truncate(Math.max(0, size)))
+    const length = Math.max(0, integer('len', size, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
+    return this.#do('ftruncate', () => this.#file.truncate(length))
   }
 
-  async chmod(mode: number): Promise<void> {
-    return this.#do('fchmod', () => this.#file.chmod(mode & 0o7777))
+  async chmod(mode: Mode): Promise<void> {
+    const bits = permissionsOf(mode)
+    return this.#do('fchmod', () => this.#file.chmod(bits))
   }
 
   async chown(uid: number, gid: number): Promise<void> {
+    checkOwner(uid, gid)
     return this.#do('fchown', () => this.#file.chown(uid, gid))
   }
 
@@ -193,11 +212,17 @@ export class FileHandle implements LayerFileHandle {
   }
 }
 
-/** Whether data is here, and not still to come. */
-function isBytes(data: FileData): data is string | Uint8Array {
-  return typeof data === 'string' || data instanceof Uint8Array
+function pieceOf(
+  offset: number | null | PieceOptions | undefined,
+  length: number | null | undefined,
+  position: number | null | undefined,
+): PieceOptions {
+  if (typeof offset === 'object' && offset !== null) return offset
+  return { offset: offset ?? null, length: length ?? null, position: position ?? null }
 }
 
-function bytesOf(chunk: string | Uint8Array): Uint8Array {
-  return typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+function partOf(bytes: Uint8Array, { offset, length }: PieceOptions): Uint8Array {
+  const start = integer('offset', offset ?? 0, 0, bytes.length)
+  const rest = bytes.length - start
+  return bytes.subarray(start, start + integer('length', length ?? rest, 0, rest))
 }

@@ -3,6 +3,7 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  fstatSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -22,12 +23,14 @@ import {
 } from 'node:fs'
 import { promisify } from 'node:util'
 import { isErrno } from '../errors.js'
+
 import { systemError } from '../sys/errno.js'
 import { libcAvailable } from '../sys/libc.js'
 import { mknod } from '../sys/mknod.js'
 import { O_PATH } from '../sys/openat2.js'
 import { utimensat } from '../sys/times.js'
 import { keepsXattr, lgetxattr, llistxattr, lremovexattr, lsetxattr } from '../sys/xattr.js'
+import { DEFAULT_ACL } from './acl.js'
 import { dropCapability, ownedBy, xattrRefusal, type Attributes, type KeptStat } from './attributes.js'
 import { bytesToHost, joinBytes, parentOf, toBytes, type ByteString } from './bytes.js'
 import { HostFile, seconds } from './host-file.js'
@@ -45,8 +48,6 @@ const openAsync = promisify(open)
 /** A copy of so many bytes takes less than half a millisecond. */
 const LARGE = 1 << 20
 const SET_GROUP_ID = 0o2000
-/** Modes within these bits are made as asked for, whatever the umask is likely to be. */
-const SAFE_MODE = 0o700 & ~process.umask()
 
 /**
  * A directory of the host, or a mount, as a filesystem of its own. What is above its root cannot be reached.
@@ -60,6 +61,8 @@ export class HostFs implements RawFs {
   readonly lineage: string | undefined
   readonly #paths: HostPaths
   readonly #attributes: Attributes | undefined
+  /** Modes within these bits are made as asked for, also by a umask that was set since. */
+  readonly #safeMode = 0o700 & ~process.umask()
 
   constructor(spec: HostFsSpec) {
     this.spec = spec
@@ -138,7 +141,7 @@ export class HostFs implements RawFs {
     this.#at('mkdir', path, (host) => {
       const hostMode = this.#hostMode('directory', mode)
       mkdirSync(host, hostMode)
-      if ((hostMode & ~SAFE_MODE) !== 0) this.#correctMode(host, hostMode)
+      if ((hostMode & ~this.#safeMode) !== 0) this.#correctMode(host, path, hostMode)
       this.#keepCreated(host, path, 'directory', mode)
     })
   }
@@ -191,7 +194,7 @@ export class HostFs implements RawFs {
       if (this.#attributes === undefined || isWhiteoutDevice(type, device)) {
         if (!libcAvailable().works) throw systemError('ENOTSUP', 'mknod', host)
         mknod(host, type, mode, device.major, device.minor)
-        if ((mode & ~SAFE_MODE) !== 0) this.#correctMode(host, mode)
+        if ((mode & ~this.#safeMode) !== 0) this.#correctMode(host, path, mode)
       } else {
         writeFileSync(host, '', { flag: 'wx', mode: 0o600 })
         this.#keepCreated(host, path, type, mode, device)
@@ -347,7 +350,7 @@ export class HostFs implements RawFs {
     const hostMode = this.#hostMode('file', mode)
     try {
       const fd = openSync(host as string, flags | O_EXCL | O_NOFOLLOW, hostMode)
-      if ((hostMode & ~SAFE_MODE) !== 0) fchmodSync(fd, hostMode)
+      if ((hostMode & ~this.#safeMode) !== 0) this.#correctOpened(fd, path, hostMode)
       this.#keepCreated(host, path, 'file', mode)
       return fd
     } catch (error) {
@@ -367,13 +370,24 @@ export class HostFs implements RawFs {
     })
   }
 
-  /** Undoes what the umask took; a directory keeps the set-group-ID bit that it has from its parent. */
-  #correctMode(host: HostPath, mode: number): void {
+  /** Undoes what the umask took. A directory in the inodes' own keeping inherits the set-group-ID bit of its parent. */
+  #correctMode(host: HostPath, path: ByteString, mode: number): void {
     this.#paths.pin(host, (pinned, inode) => {
       const has = Number(inode.mode) & 0o7777
-      const wanted = inode.isDirectory() ? mode | (has & SET_GROUP_ID) : mode
-      if (has !== wanted && !inode.isSymbolicLink()) chmodSync(pinned, wanted)
+      const inherits = this.#attributes === undefined && inode.isDirectory()
+      const wanted = inherits ? mode | (has & SET_GROUP_ID) : mode
+      if (has === wanted || inode.isSymbolicLink() || this.#inheritsAcl(path)) return
+      chmodSync(pinned, wanted)
     })
+  }
+
+  #correctOpened(fd: number, path: ByteString, mode: number): void {
+    if ((fstatSync(fd).mode & 0o7777) !== mode && !this.#inheritsAcl(path)) fchmodSync(fd, mode)
+  }
+
+  /** A default ACL of the parent takes the place of the umask, and says itself which of the given bits stay. */
+  #inheritsAcl(path: ByteString): boolean {
+    return this.#attributes === undefined && this.getxattr(parentOf(path), DEFAULT_ACL) !== undefined
   }
 
   #keepXattr(

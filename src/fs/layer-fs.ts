@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
+import type { Mode } from './arguments.js'
 import type { PathLike } from './bytes.js'
 import type { FileType, RawFs } from './raw-fs.js'
 
@@ -10,7 +11,10 @@ import type { FileType, RawFs } from './raw-fs.js'
  * root, never outside. A path is a string (its UTF-8 bytes) or a `Uint8Array` (its bytes).
  *
  * Calls take effect in the order in which they were made. A call that changes a file of a lower layer copies it up
- * first; nobody else sees that but by the time it takes.
+ * first.
+ *
+ * Modes are set as given, whatever the umask of the process. Without one, new files are 0644 and new directories 0755. A
+ * default ACL of the directory in the layer applies, as in Linux.
  *
  * @example
  * ```ts
@@ -29,42 +33,41 @@ export interface LayerFs {
   ): Promise<string>
   writeFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void>
   appendFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void>
-  copyFile(from: PathLike, to: PathLike): Promise<void>
-  open(path: PathLike, flags?: string | number, mode?: number): Promise<LayerFileHandle>
-  createReadStream(
-    path: PathLike,
-    options?: { start?: number; end?: number; highWaterMark?: number },
-  ): Readable
-  createWriteStream(path: PathLike, options?: { flags?: string; mode?: number; start?: number }): Writable
+  /** @param mode `constants.COPYFILE_*` of `node:fs`: `COPYFILE_EXCL` refuses a target that exists, with `EEXIST` */
+  copyFile(from: PathLike, to: PathLike, mode?: number): Promise<void>
+  /** A FIFO, a socket or a device is `ENXIO`: it is never opened. */
+  open(path: PathLike, flags?: string | number, mode?: Mode): Promise<LayerFileHandle>
+  createReadStream(path: PathLike, options?: BufferEncoding | ReadStreamOptions): Readable
+  createWriteStream(path: PathLike, options?: BufferEncoding | WriteStreamOptions): Writable
 
   readdir(
     path: PathLike,
-    options?: { encoding?: BufferEncoding; withFileTypes?: false; recursive?: boolean },
+    options?:
+      | BufferEncoding
+      | { encoding?: BufferEncoding | null; withFileTypes?: false; recursive?: boolean },
   ): Promise<string[]>
   readdir(
     path: PathLike,
-    options: { encoding: 'buffer'; withFileTypes?: false; recursive?: boolean },
+    options: 'buffer' | { encoding: 'buffer'; withFileTypes?: false; recursive?: boolean },
   ): Promise<Buffer[]>
   readdir(path: PathLike, options: { withFileTypes: true; recursive?: boolean }): Promise<LayerDirent[]>
-  mkdir(
-    path: PathLike,
-    options?: number | { recursive?: boolean; mode?: number },
-  ): Promise<string | undefined>
+  mkdir(path: PathLike, options?: Mode | { recursive?: boolean; mode?: Mode }): Promise<string | undefined>
   rmdir(path: PathLike): Promise<void>
   rm(path: PathLike, options?: { recursive?: boolean; force?: boolean }): Promise<void>
   unlink(path: PathLike): Promise<void>
   rename(from: PathLike, to: PathLike): Promise<void>
   link(existing: PathLike, path: PathLike): Promise<void>
   symlink(target: PathLike, path: PathLike): Promise<void>
-  readlink(path: PathLike, options?: { encoding?: BufferEncoding }): Promise<string>
-  readlink(path: PathLike, options: { encoding: 'buffer' }): Promise<Buffer>
+  readlink(path: PathLike, options?: BufferEncoding | { encoding?: BufferEncoding | null }): Promise<string>
+  readlink(path: PathLike, options: 'buffer' | { encoding: 'buffer' }): Promise<Buffer>
   /** The path that is left when every symlink is followed, from the root. */
-  realpath(path: PathLike): Promise<string>
+  realpath(path: PathLike, options?: BufferEncoding | { encoding?: BufferEncoding | null }): Promise<string>
+  realpath(path: PathLike, options: 'buffer' | { encoding: 'buffer' }): Promise<Buffer>
   /** A character device 0:0 is a whiteout, and no file of a layer: `EPERM`. */
   mknod(
     path: PathLike,
     type: 'fifo' | 'socket' | 'char' | 'block',
-    options?: { mode?: number; major?: number; minor?: number },
+    options?: { mode?: Mode; major?: number; minor?: number },
   ): Promise<void>
 
   stat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
@@ -73,7 +76,8 @@ export interface LayerFs {
   lstat(path: PathLike, options: { bigint: true }): Promise<LayerBigIntStats>
   access(path: PathLike, mode?: number): Promise<void>
   exists(path: PathLike): Promise<boolean>
-  chmod(path: PathLike, mode: number): Promise<void>
+  chmod(path: PathLike, mode: Mode): Promise<void>
+  /** An id of -1 stays as it is. Ids go up to 2^32 - 2. */
   chown(path: PathLike, uid: number, gid: number): Promise<void>
   lchown(path: PathLike, uid: number, gid: number): Promise<void>
   /** Seconds or a `Date` as in Node; a `bigint` is nanoseconds since 1970. */
@@ -95,37 +99,86 @@ export interface LayerFs {
 
 export type FileData =
   | string
-  | Uint8Array
-  | AsyncIterable<Uint8Array | string>
-  | Iterable<Uint8Array | string>
-export type TimeLike = number | Date | bigint
+  | NodeJS.ArrayBufferView
+  | AsyncIterable<NodeJS.ArrayBufferView | string>
+  | Iterable<NodeJS.ArrayBufferView | string>
+export type TimeLike = number | string | Date | bigint
+
+export interface ReadStreamOptions {
+  /** @default chunks are Buffers */
+  readonly encoding?: BufferEncoding | null
+  /** @default 'r' */
+  readonly flags?: string
+  /** The first byte, and the last one. @default the whole file */
+  readonly start?: number
+  readonly end?: number
+  readonly highWaterMark?: number
+  readonly signal?: AbortSignal
+}
+
+export interface WriteStreamOptions {
+  /** Of strings that are written. @default 'utf8' */
+  readonly encoding?: BufferEncoding | null
+  /** @default 'w' */
+  readonly flags?: string
+  /** Of a new file, set as given: the umask has no effect. @default 0o644 */
+  readonly mode?: Mode
+  /** Where to write. @default the beginning, or the end with flags 'a' */
+  readonly start?: number
+  readonly signal?: AbortSignal
+}
 
 export interface WriteOptions {
   readonly encoding?: BufferEncoding | null
-  readonly mode?: number
+  /** Of a new file, set as given: the umask has no effect. @default 0o644 */
+  readonly mode?: Mode
   /** @default 'w' */
   readonly flag?: string
   readonly signal?: AbortSignal
 }
 
+/** Which part of a buffer to use, and where in the file: `null` stands for the handle's own position. */
+export interface PieceOptions {
+  /** @default 0 */
+  readonly offset?: number | null
+  /** @default the rest of the buffer */
+  readonly length?: number | null
+  /** @default null */
+  readonly position?: number | null
+}
+
 export interface LayerFileHandle extends AsyncDisposable {
-  read(
-    buffer: Uint8Array,
-    offset?: number,
-    length?: number,
-    position?: number | null,
-  ): Promise<{ bytesRead: number; buffer: Uint8Array }>
-  write(
-    data: Uint8Array | string,
-    offset?: number | null,
+  read<T extends NodeJS.ArrayBufferView>(
+    buffer: T,
+    offset?: number | null | PieceOptions,
     length?: number | null,
     position?: number | null,
-  ): Promise<{ bytesWritten: number; buffer: Uint8Array | string }>
-  readFile(options?: BufferEncoding): Promise<Buffer | string>
-  writeFile(data: FileData): Promise<void>
+  ): Promise<{ bytesRead: number; buffer: T }>
+  read<T extends NodeJS.ArrayBufferView = Buffer>(
+    options?: PieceOptions & { readonly buffer?: T },
+  ): Promise<{ bytesRead: number; buffer: T }>
+  write<T extends NodeJS.ArrayBufferView>(
+    data: T,
+    offset?: number | null | PieceOptions,
+    length?: number | null,
+    position?: number | null,
+  ): Promise<{ bytesWritten: number; buffer: T }>
+  /** Writes a string whole. */
+  write(
+    data: string,
+    position?: number | null,
+    encoding?: BufferEncoding | null,
+  ): Promise<{ bytesWritten: number; buffer: string }>
+  readFile(
+    options?: BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null,
+  ): Promise<Buffer | string>
+  writeFile(
+    data: FileData,
+    options?: BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null,
+  ): Promise<void>
   stat(): Promise<LayerStats>
   truncate(size?: number): Promise<void>
-  chmod(mode: number): Promise<void>
+  chmod(mode: Mode): Promise<void>
   chown(uid: number, gid: number): Promise<void>
   utimes(atime: TimeLike, mtime: TimeLike): Promise<void>
   sync(): Promise<void>

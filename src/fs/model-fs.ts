@@ -473,8 +473,8 @@ function resize(file: FileNode, size: number): void {
 }
 
 function setOwner(node: Node, uid: number, gid: number): void {
-  node.uid = uid
-  node.gid = gid
+  if (uid !== -1) node.uid = uid
+  if (gid !== -1) node.gid = gid
 }
 
 function setTimes(node: Node, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {

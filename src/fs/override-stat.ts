@@ -10,6 +10,8 @@ import {
   lsetxattr,
 } from '../sys/xattr.js'
 import {
+  isDeviceNumber,
+  isId,
   isXattrName,
   ownersMode,
   showsByItself,
@@ -125,19 +127,21 @@ function drop(subject: Subject): void {
 
 type Parsed = Omit<KeptStat, 'type'> & { readonly type: FileType | undefined }
 
-/** A value that makes no sense is taken as not there. */
+/** `undefined` for a value that is malformed, or names an id or a device that no file can have. */
 function keptOf(subject: Subject): Parsed | undefined {
   const value = get(subject, STAT)?.toString('latin1')
   const match = /^(\d+):(\d+):([0-7]+)(?::(.*))?$/s.exec(value ?? '')
   if (match === null) return undefined
   const [, uid, gid, mode, type = ''] = match as unknown as [string, string, string, string, string?]
-  const device = /^(?:char|block)-(\d+)-(\d+)/.exec(type)
+  const numbers = /^(?:char|block)-(\d+)-(\d+)/.exec(type)
+  const device = numbers === null ? NO_DEVICE : { major: Number(numbers[1]), minor: Number(numbers[2]) }
+  if (!isId(Number(uid)) || !isId(Number(gid)) || !isDeviceNumber(device)) return undefined
   return {
     uid: Number(uid),
     gid: Number(gid),
     mode: Number.parseInt(mode, 8) & 0o7777,
     type: TYPES.find(([text]) => type.startsWith(text))?.[1],
-    device: device === null ? NO_DEVICE : { major: Number(device[1]), minor: Number(device[2]) },
+    device,
   }
 }
 

@@ -1,7 +1,17 @@
 import { constants } from 'node:fs'
-import { Readable, Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { isErrno } from '../errors.js'
 import { namedError, systemError } from '../sys/errno.js'
+import {
+  bytesOf,
+  checkOwner,
+  DIRECTORY_MODE,
+  FILE_MODE,
+  integer,
+  permissionsOf,
+  type Mode,
+} from './arguments.js'
+import { MAX_MAJOR, MAX_MINOR } from './attributes.js'
 import {
   bytesToBuffer,
   bytesToHost,
@@ -19,22 +29,26 @@ import type {
   LayerFileHandle,
   LayerFs,
   LayerStats,
+  ReadStreamOptions,
   TimeLike,
   WriteOptions,
+  WriteStreamOptions,
 } from './layer-fs.js'
 import { parseFlags } from './open-flags.js'
 import type { RawDirent, RawFs, RawStat } from './raw-fs.js'
 import { removing } from './remove-tree.js'
 import { PATH_MAX, resolve, resolveEntry, type Entry, type Resolved } from './resolve.js'
 import { bigIntStatsOf, direntOf, statsOf } from './stats.js'
+import { readStream, writeStream } from './streams.js'
 import { nanoseconds } from './times.js'
 import { breath, Turn } from './turn.js'
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, O_RDWR, O_TRUNC, O_APPEND, O_DIRECTORY } = constants
-const CHUNK = 256 * 1024
 const WRITES = O_WRONLY | O_RDWR
 /** mkdir(2) sets no others. */
 const MKDIR_MODE = 0o1777
+/** Every bit of `COPYFILE_*`. */
+const COPYFILE_ALL = 7
 const XATTR_NAME_MAX = 255
 const XATTR_SIZE_MAX = 65_536
 
@@ -61,10 +75,10 @@ class RootedFs implements LayerFs {
     path: PathLike,
     options?: BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null,
   ): Promise<Buffer | string> {
-    const { encoding, signal } = typeof options === 'string' ? { encoding: options } : (options ?? {})
-    signal?.throwIfAborted()
+    const given = typeof options === 'string' ? { encoding: options } : options
+    given?.signal?.throwIfAborted()
     await using file = await this.#open(path, 'r')
-    return await file.readFile(encoding ?? undefined, signal)
+    return await file.readFile(given)
   }
 
   async writeFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void> {
@@ -75,24 +89,28 @@ class RootedFs implements LayerFs {
       signal,
     } = typeof options === 'string' ? { encoding: options } : (options ?? {})
     signal?.throwIfAborted()
+    const bytes = bytesOf(data, encoding ?? 'utf8')
     await using file = await this.#open(path, flag, mode)
-    await file.writeFile(typeof data === 'string' ? Buffer.from(data, encoding ?? 'utf8') : data, signal)
+    await file.writeFile(bytes ?? data, { encoding: encoding ?? 'utf8', ...(signal && { signal }) })
   }
 
   async appendFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void> {
     const given = typeof options === 'string' ? { encoding: options } : options
-    await this.writeFile(path, data, { ...given, flag: 'a' })
+    await this.writeFile(path, data, { flag: 'a', ...given })
   }
 
-  async copyFile(from: PathLike, to: PathLike): Promise<void> {
+  async copyFile(from: PathLike, to: PathLike, mode = 0): Promise<void> {
+    integer('mode', mode, 0, COPYFILE_ALL)
+    const exclusive = (mode & constants.COPYFILE_EXCL) === 0 ? 0 : O_EXCL
     try {
+      if ((mode & constants.COPYFILE_FICLONE_FORCE) !== 0) throw this.#error('ENOTSUP', 'copyfile', from, to)
       await using source = await this.#open(from, 'r')
       const stat = await source.stat()
       if (stat.isDirectory()) {
         if (!this.#namesDirectory(to)) this.#resolve(to, true, 'open')
         throw this.#error('EISDIR', 'copyfile', from, to)
       }
-      await using target = await this.#open(to, O_WRONLY | O_CREAT, stat.mode)
+      await using target = await this.#open(to, O_WRONLY | O_CREAT | exclusive, stat.mode)
       if (await source.isSameFile(target)) return
       await source.copyTo(target)
       await target.chmod(stat.mode & 0o7777)
@@ -101,11 +119,12 @@ class RootedFs implements LayerFs {
     }
   }
 
-  open(path: PathLike, flags: string | number = 'r', mode?: number): Promise<LayerFileHandle> {
+  open(path: PathLike, flags: string | number = 'r', mode?: Mode): Promise<LayerFileHandle> {
     return this.#open(path, flags, mode)
   }
 
-  async #open(path: PathLike, flags: string | number, mode = 0o666): Promise<FileHandle> {
+  async #open(path: PathLike, flags: string | number, mode?: Mode): Promise<FileHandle> {
+    const made = permissionsOf(mode, FILE_MODE)
     await this.#turn.next()
     const bits = parseFlags(flags)
     const created = (bits & O_CREAT) !== 0
@@ -124,65 +143,34 @@ class RootedFs implements LayerFs {
     if ((bits & O_DIRECTORY) !== 0 && stat?.type !== 'directory') throw this.#error('ENOTDIR', 'open', path)
     if ((bits & WRITES) !== 0 && (bits & O_TRUNC) === 0) await this.#prepare('open', path, found)
     const plain = bits & ~(O_NOFOLLOW | O_DIRECTORY)
-    // Asking for the umask takes two system calls.
-    const made = created ? mode & ~process.umask() & 0o7777 : mode
     const file = this.#do('open', path, () => this.raw.open(found.path, plain, made))
     return new FileHandle(file, (bits & O_APPEND) !== 0)
   }
 
-  createReadStream(
-    path: PathLike,
-    options: { start?: number; end?: number; highWaterMark?: number } = {},
-  ): Readable {
-    const { start = 0, end = Number.POSITIVE_INFINITY, highWaterMark = CHUNK } = options
-    return Readable.from(this.#chunks(path, start, end, highWaterMark), { objectMode: false, highWaterMark })
+  createReadStream(path: PathLike, options?: BufferEncoding | ReadStreamOptions): Readable {
+    return readStream((...file) => this.open(...file), path, options)
   }
 
-  createWriteStream(
-    path: PathLike,
-    options: { flags?: string; mode?: number; start?: number } = {},
-  ): Writable {
-    const { flags = 'w', mode, start } = options
-    const opened = this.open(path, flags, mode)
-    opened.catch(() => {})
-    let position = start ?? null
-    return new Writable({
-      construct: (done) => void opened.then(() => done(), done),
-      write: (chunk: Buffer, _encoding, done) => {
-        void opened
-          .then(async (file) => {
-            if (position === null) await file.writeFile(chunk)
-            else {
-              await file.write(chunk, 0, chunk.length, position)
-              position += chunk.length
-            }
-          })
-          .then(() => done(), done)
-      },
-      destroy: (error, done) => {
-        void opened
-          .then((file) => file.close())
-          .then(
-            () => done(error),
-            () => done(error),
-          )
-      },
-    })
+  createWriteStream(path: PathLike, options?: BufferEncoding | WriteStreamOptions): Writable {
+    return writeStream((...file) => this.open(...file), path, options)
   }
 
   readdir(
     path: PathLike,
-    options?: { encoding?: BufferEncoding; withFileTypes?: false; recursive?: boolean },
+    options?:
+      | BufferEncoding
+      | { encoding?: BufferEncoding | null; withFileTypes?: false; recursive?: boolean },
   ): Promise<string[]>
   readdir(
     path: PathLike,
-    options: { encoding: 'buffer'; withFileTypes?: false; recursive?: boolean },
+    options: 'buffer' | { encoding: 'buffer'; withFileTypes?: false; recursive?: boolean },
   ): Promise<Buffer[]>
   readdir(path: PathLike, options: { withFileTypes: true; recursive?: boolean }): Promise<LayerDirent[]>
   async readdir(
     path: PathLike,
-    options: { encoding?: BufferEncoding | 'buffer'; withFileTypes?: boolean; recursive?: boolean } = {},
+    given: NameEncoding | ListOptions = {},
   ): Promise<string[] | Buffer[] | LayerDirent[]> {
+    const options = typeof given === 'string' ? { encoding: given } : given
     if (options.recursive === true) return this.#turn.pausing(() => this.#listed(path, options))
     await this.#turn.next()
     return this.#listed(path, options)
@@ -190,11 +178,7 @@ class RootedFs implements LayerFs {
 
   async #listed(
     path: PathLike,
-    {
-      encoding,
-      withFileTypes = false,
-      recursive = false,
-    }: { encoding?: BufferEncoding | 'buffer'; withFileTypes?: boolean; recursive?: boolean },
+    { encoding, withFileTypes = false, recursive = false }: ListOptions,
   ): Promise<string[] | Buffer[] | LayerDirent[]> {
     const { path: top, stat } = this.#existing(path, true, 'scandir')
     if (stat.type !== 'directory') throw this.#error('ENOTDIR', 'scandir', path)
@@ -202,9 +186,7 @@ class RootedFs implements LayerFs {
     const made = withFileTypes
       ? (below: ByteString, entry: RawDirent) =>
           direntOf(entry, below === '' ? parentPath : `${parentPath}/${bytesToText(below)}`)
-      : encoding === 'buffer'
-        ? (below: ByteString, { name }: RawDirent) => bytesToBuffer(joinBytes(below, name))
-        : (below: ByteString, { name }: RawDirent) => bytesToText(joinBytes(below, name))
+      : (below: ByteString, { name }: RawDirent) => encoded(joinBytes(below, name), encoding)
     const listed: (string | Buffer | LayerDirent)[] = []
     await this.#list(top, '' as ByteString, recursive, (below, entry) => listed.push(made(below, entry)))
     return listed as string[] | Buffer[] | LayerDirent[]
@@ -212,11 +194,11 @@ class RootedFs implements LayerFs {
 
   async mkdir(
     path: PathLike,
-    options: number | { recursive?: boolean; mode?: number } = {},
+    options: Mode | { recursive?: boolean; mode?: Mode } = {},
   ): Promise<string | undefined> {
+    const { recursive = false, mode } = typeof options === 'object' ? options : { mode: options }
+    const bits = permissionsOf(mode, DIRECTORY_MODE) & MKDIR_MODE
     await this.#turn.next()
-    const { recursive = false, mode = 0o777 } = typeof options === 'number' ? { mode: options } : options
-    const bits = mode & ~process.umask() & MKDIR_MODE
     if (recursive) return this.#mkdirs(toBytes(path), bits)
     this.#mkdir(path, bits)
     return undefined
@@ -306,36 +288,44 @@ class RootedFs implements LayerFs {
     this.#do('symlink', target, () => this.raw.symlink(toBytes(target), place.path), path)
   }
 
-  readlink(path: PathLike, options?: { encoding?: BufferEncoding }): Promise<string>
-  readlink(path: PathLike, options: { encoding: 'buffer' }): Promise<Buffer>
+  readlink(path: PathLike, options?: BufferEncoding | { encoding?: BufferEncoding | null }): Promise<string>
+  readlink(path: PathLike, options: 'buffer' | { encoding: 'buffer' }): Promise<Buffer>
   async readlink(
     path: PathLike,
-    options: { encoding?: BufferEncoding | 'buffer' } = {},
+    options: NameEncoding | { encoding?: NameEncoding | null } = {},
   ): Promise<string | Buffer> {
     await this.#turn.next()
     const found = this.#existing(path, false, 'readlink')
     if (found.stat.type !== 'symlink') throw this.#error('EINVAL', 'readlink', path)
     const target = this.#do('readlink', path, () => this.raw.readlink(found.path))
-    return options.encoding === 'buffer' ? bytesToBuffer(target) : bytesToText(target)
+    return encoded(target, typeof options === 'string' ? options : options.encoding)
   }
 
-  async realpath(path: PathLike): Promise<string> {
+  realpath(path: PathLike, options?: BufferEncoding | { encoding?: BufferEncoding | null }): Promise<string>
+  realpath(path: PathLike, options: 'buffer' | { encoding: 'buffer' }): Promise<Buffer>
+  async realpath(
+    path: PathLike,
+    options: NameEncoding | { encoding?: NameEncoding | null } = {},
+  ): Promise<string | Buffer> {
     await this.#turn.next()
-    return `/${bytesToText(this.#existing(path, true, 'realpath').path)}`
+    const real = `/${this.#existing(path, true, 'realpath').path}` as ByteString
+    return encoded(real, typeof options === 'string' ? options : options.encoding)
   }
 
   async mknod(
     path: PathLike,
     type: 'fifo' | 'socket' | 'char' | 'block',
-    options: { mode?: number; major?: number; minor?: number } = {},
+    options: { mode?: Mode; major?: number; minor?: number } = {},
   ): Promise<void> {
+    const mode = permissionsOf(options.mode, FILE_MODE)
+    const major = integer('major', options.major ?? 0, 0, MAX_MAJOR)
+    const minor = integer('minor', options.minor ?? 0, 0, MAX_MINOR)
     await this.#turn.next()
-    const { mode = 0o666, major = 0, minor = 0 } = options
     const place = this.#entry(path, 'mknod')
     if (place.special !== undefined || place.stat !== undefined) throw this.#error('EEXIST', 'mknod', path)
     if (place.slash) throw this.#error('ENOENT', 'mknod', path)
     if (type === 'char' && major === 0 && minor === 0) throw this.#error('EPERM', 'mknod', path)
-    this.#do('mknod', path, () => this.raw.mknod(place.path, type, mode & ~process.umask(), { major, minor }))
+    this.#do('mknod', path, () => this.raw.mknod(place.path, type, mode, { major, minor }))
   }
 
   stat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
@@ -369,15 +359,18 @@ class RootedFs implements LayerFs {
     return this.#resolveOrNothing(path, true, true)?.stat !== undefined
   }
 
-  async chmod(path: PathLike, mode: number): Promise<void> {
-    await this.#change(path, true, 'chmod', (real) => this.raw.chmod(real, mode & 0o7777))
+  async chmod(path: PathLike, mode: Mode): Promise<void> {
+    const bits = permissionsOf(mode)
+    await this.#change(path, true, 'chmod', (real) => this.raw.chmod(real, bits))
   }
 
   async chown(path: PathLike, uid: number, gid: number): Promise<void> {
+    checkOwner(uid, gid)
     await this.#change(path, true, 'chown', (real) => this.raw.chown(real, uid, gid))
   }
 
   async lchown(path: PathLike, uid: number, gid: number): Promise<void> {
+    checkOwner(uid, gid)
     await this.#change(path, false, 'lchown', (real) => this.raw.chown(real, uid, gid))
   }
 
@@ -392,7 +385,7 @@ class RootedFs implements LayerFs {
   }
 
   async truncate(path: PathLike, length = 0): Promise<void> {
-    const size = Math.max(0, length)
+    const size = Math.max(0, integer('len', length, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
     const { stat } = this.#existing(path, true, 'open')
     if (stat.type === 'directory') throw this.#error('EISDIR', 'open', path)
     await this.#change(path, true, 'truncate', (real) => this.raw.truncate(real, size))
@@ -454,17 +447,6 @@ class RootedFs implements LayerFs {
   #checkXattrName(syscall: string, path: PathLike, name: string): void {
     const { length } = toBytes(name)
     if (length === 0 || length > XATTR_NAME_MAX) throw this.#error('ERANGE', syscall, path)
-  }
-
-  async *#chunks(path: PathLike, start: number, end: number, size: number): AsyncGenerator<Buffer> {
-    await using file = await this.open(path)
-    for (let position = start; position <= end;) {
-      const buffer = Buffer.allocUnsafe(Math.min(size, end - position + 1))
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, position)
-      if (bytesRead === 0) return
-      yield buffer.subarray(0, bytesRead)
-      position += bytesRead
-    }
   }
 
   async #list(
@@ -574,6 +556,20 @@ class RootedFs implements LayerFs {
   #error(code: string, syscall: string, path: PathLike, dest?: PathLike): NodeJS.ErrnoException {
     return systemError(code, syscall, shown(path), dest === undefined ? undefined : shown(dest))
   }
+}
+
+type NameEncoding = BufferEncoding | 'buffer'
+
+interface ListOptions {
+  readonly encoding?: NameEncoding | null
+  readonly withFileTypes?: boolean
+  readonly recursive?: boolean
+}
+
+/** A name or a path as the caller asks for it. */
+function encoded(bytes: ByteString, encoding: NameEncoding | null | undefined): string | Buffer {
+  if (encoding === 'buffer') return bytesToBuffer(bytes)
+  return encoding == null ? bytesToText(bytes) : bytesToBuffer(bytes).toString(encoding)
 }
 
 function raise(error: unknown): never {

@@ -2,6 +2,8 @@ import { realpathSync } from 'node:fs'
 import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
 import {
+  isDeviceNumber,
+  isId,
   ownersMode,
   showsByItself,
   TreeOwner,
@@ -254,8 +256,11 @@ function lineOf(path: ByteString, { stat, mtime, xattrs }: Kept): Line {
   }
 }
 
-function statOf([type, mode, uid, gid, major, minor]: StatLine): KeptStat {
-  return { type, mode, uid, gid, device: { major, minor } }
+/** `undefined` for one that no file can have: the object shows as its inode does. */
+function statOf([type, mode, uid, gid, major, minor]: StatLine): KeptStat | undefined {
+  const device = { major, minor }
+  const isPossible = isId(uid) && isId(gid) && isDeviceNumber(device) && (mode & ~0o7777) === 0
+  return isPossible ? { type, mode, uid, gid, device } : undefined
 }
 
 function saysSomething({ stat, mtime, xattrs }: Kept): boolean {

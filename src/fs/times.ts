@@ -1,9 +1,15 @@
+import { invalidType } from './arguments.js'
 import type { TimeLike } from './layer-fs.js'
 
-/** Nanoseconds since 1970 of what callers give: seconds, a `Date`, or nanoseconds already. */
+/** Nanoseconds since 1970 of what callers give: seconds, also as a string, a `Date`, or nanoseconds as a `bigint`. */
 export function nanoseconds(time: TimeLike): bigint {
   if (typeof time === 'bigint') return time
-  const milliseconds = time instanceof Date ? time.getTime() : time * 1000
-  if (!Number.isFinite(milliseconds)) throw new TypeError(`not a time: ${String(time)}`)
+  const milliseconds = time instanceof Date ? time.getTime() : secondsOf(time) * 1000
+  if (!Number.isFinite(milliseconds)) throw invalidType('time', 'a Date or a time in seconds', time)
   return BigInt(Math.round(milliseconds * 1000)) * 1000n
+}
+
+function secondsOf(time: unknown): number {
+  if (typeof time === 'string' && time.trim() !== '') return Number(time)
+  return typeof time === 'number' ? time : Number.NaN
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import fse from 'fs-extra'
 import { chainId, hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
 import { namesIn } from '../durable/abandoned.js'
+import { makeStoreDirectory } from '../durable/make-directory.js'
 import { syncDirectory } from '../durable/sync-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import { inSlices } from '../operation.js'
@@ -45,7 +46,7 @@ export class LayerDb {
   }
 
   async make(): Promise<void> {
-    for (const path of [this.#layers, this.#mounts, this.#temporary]) await fse.ensureDir(path, 0o700)
+    for (const path of [this.#layers, this.#mounts, this.#temporary]) makeStoreDirectory(path, 0o700)
   }
 
   /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */

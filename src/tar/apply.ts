@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { isErrno, StoreError, storeError } from '../errors.js'
+import { DEFAULT_ACL } from '../fs/acl.js'
+import { isDeviceNumber, isId, MAX_ID } from '../fs/attributes.js'
 import { baseOf, bytesToText, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
 import { copyContent } from '../fs/copy-content.js'
 import { ModelFs, type FileReference } from '../fs/model-fs.js'
@@ -10,7 +12,15 @@ import type { FileType, RawFile, RawFs } from '../fs/raw-fs.js'
 import type { HostFsSpec } from '../fs/spec.js'
 import { UnionFs } from '../fs/union-fs.js'
 import { cleanName } from './clean-name.js'
-import { IMPLIED, statOrNothing, type Ground, type OwnType, type Times } from './ground.js'
+import {
+  dropInheritedAcl,
+  handsOnAcl,
+  IMPLIED,
+  statOrNothing,
+  type Ground,
+  type OwnType,
+  type Times,
+} from './ground.js'
 import { MergedGround } from './merged-ground.js'
 import { OverlayGround } from './overlay-ground.js'
 import type { TarHeader, TarPart } from './part.js'
@@ -97,6 +107,10 @@ export class LayerApplier {
     ['' as ByteString, { type: 'directory', entry: IMPLIED_ENTRY, stored: false }],
   ])
   readonly #directoryTimes = new Map<ByteString, Times>()
+  /** Default ACLs of directories, which are set at the end: what is made in one would inherit them. */
+  readonly #defaultAcls = new Map<ByteString, Buffer>()
+  /** Directories with entries made before this layer, and whether they hand on a default ACL. */
+  readonly #handsOnAcl = new Map<ByteString, boolean>()
   /** Names of the inodes of a `ModelFs` that this layer linked. */
   readonly #names = new Map<bigint, ByteString[]>()
   /** What was taken from lower layers to be linked to. */
@@ -135,6 +149,9 @@ export class LayerApplier {
       this.#endFile()
       if (this.#pseudoLinks !== undefined && this.#own.has(this.#pseudoLinks))
         this.#takeAway(this.#pseudoLinks, 'directory')
+      for (const [path, acl] of this.#defaultAcls) {
+        if (this.#own.get(path)?.type === 'directory') setXattrIfTaken(this.#fs, path, DEFAULT_ACL, acl)
+      }
       for (const [path, times] of [...this.#directoryTimes].toReversed()) {
         if (this.#own.get(path)?.type === 'directory') this.#fs.utimes(path, times.atimeNs, times.mtimeNs)
       }
@@ -242,6 +259,7 @@ export class LayerApplier {
     this.#implyDirectory(directory)
     const path = joinBytes(directory, baseOf(clean))
     if (header.type === 'link') return this.#link(header, path)
+    checkNumbers(header)
     const stored = header.type === 'file' && header.sparse === undefined && path === clean
     const exists = this.#clear(path, header.type === 'directory')
     this.#own.set(path, { type: header.type, entry: this.#entry, stored: stored && header.size > 0 })
@@ -256,6 +274,7 @@ export class LayerApplier {
       if (!exists) {
         this.#fs.mkdir(path, 0o700)
         this.#ground.newDirectory(path)
+        this.#handsOnAcl.set(path, false)
       }
     } else if (type === 'symlink') {
       if (header.linkName === '') throw invalid(header.name, 'it is a symlink to nothing')
@@ -263,6 +282,7 @@ export class LayerApplier {
     } else if (type === 'char' || type === 'block' || type === 'fifo') {
       this.#fs.mknod(path, type, header.mode, type === 'fifo' ? undefined : header.device)
     }
+    if (!exists) this.#dropInheritedAcl(path, type)
     this.#setAttributes(header, path, exists)
   }
 
@@ -274,8 +294,17 @@ export class LayerApplier {
       return
     }
     const file = this.#fs.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+    this.#dropInheritedAcl(path, 'file')
     this.#writing = new Writing(header, path, file, content === undefined)
     if (content !== undefined) clone(content, file)
+  }
+
+  /** An object is as its entry says, whatever a lower layer's default ACL would make of it. */
+  #dropInheritedAcl(path: ByteString, type: FileType | TarHeader['type']): void {
+    const directory = parentOf(path)
+    let handsOn = this.#handsOnAcl.get(directory)
+    if (handsOn === undefined) this.#handsOnAcl.set(directory, (handsOn = handsOnAcl(this.#fs, directory)))
+    if (handsOn) dropInheritedAcl(this.#fs, path, type as FileType)
   }
 
   #content(bytes: Uint8Array): void {
@@ -438,6 +467,8 @@ export class LayerApplier {
     this.#own.set(path, { type: 'directory', entry: this.#entry, stored: false })
     this.#fs.chown(path, IMPLIED.uid, IMPLIED.gid)
     for (const name of this.#fs.listxattr(path)) if (!isOverlayXattr(name)) this.#fs.removexattr(path, name)
+    this.#defaultAcls.delete(path)
+    this.#handsOnAcl.set(path, false)
     this.#fs.chmod(path, IMPLIED.mode)
     this.#directoryTimes.set(path, IMPLIED)
   }
@@ -459,8 +490,13 @@ export class LayerApplier {
         }
       }
     }
+    if (header.type === 'directory') this.#defaultAcls.delete(path)
     for (const [name, value] of header.xattrs) {
       if (isOverlayXattr(name) || name === OVERRIDE_STAT) continue
+      if (name === DEFAULT_ACL && header.type === 'directory') {
+        this.#defaultAcls.set(path, value)
+        continue
+      }
       setXattrIfTaken(this.#fs, path, name, value)
     }
   }
@@ -544,6 +580,15 @@ function setXattrIfTaken(fs: RawFs, path: ByteString, name: ByteString, value: B
   } catch (error) {
     if (!['ENOTSUP', 'EOPNOTSUPP', 'EPERM', 'ENOSYS'].includes((error as NodeJS.ErrnoException).code ?? ''))
       throw error
+  }
+}
+
+/** Ids and device numbers that no file can have would become others, or root's. */
+function checkNumbers({ name, type, uid, gid, device }: TarHeader): void {
+  if (!isId(uid) || !isId(gid))
+    throw invalid(name, `its owner ${uid}:${gid} is out of range (ids go up to ${MAX_ID})`)
+  if ((type === 'char' || type === 'block') && !isDeviceNumber(device)) {
+    throw invalid(name, `its device number ${device.major}:${device.minor} is out of range`)
   }
 }
 

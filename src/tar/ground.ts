@@ -1,4 +1,5 @@
-import type { ByteString } from '../fs/bytes.js'
+import { ACCESS_ACL, DEFAULT_ACL } from '../fs/acl.js'
+import { parentOf, type ByteString } from '../fs/bytes.js'
 import type { FileType, RawFs, RawStat } from '../fs/raw-fs.js'
 
 /** Times that a directory has, or had before something was put in it. */
@@ -59,6 +60,21 @@ export function statOrNothing(fs: RawFs, path: ByteString): RawStat | undefined 
 
 export function makeImplied(fs: RawFs, path: ByteString): Times {
   fs.mkdir(path, IMPLIED.mode)
+  if (handsOnAcl(fs, parentOf(path))) dropInheritedAcl(fs, path, 'directory')
   fs.chown(path, IMPLIED.uid, IMPLIED.gid)
+  fs.chmod(path, IMPLIED.mode)
   return IMPLIED
+}
+
+/** Whether what is made in this directory inherits an ACL, which the tar knows nothing of. */
+export function handsOnAcl(fs: RawFs, directory: ByteString): boolean {
+  return fs.getxattr(directory, DEFAULT_ACL) !== undefined
+}
+
+/** Takes from a new object the ACLs that its directory handed on. Its mode is still to be set. */
+export function dropInheritedAcl(fs: RawFs, path: ByteString, type: FileType): void {
+  if (type === 'symlink') return
+  for (const name of type === 'directory' ? [DEFAULT_ACL, ACCESS_ACL] : [ACCESS_ACL]) {
+    if (fs.getxattr(path, name) !== undefined) fs.removexattr(path, name)
+  }
 }

@@ -11,7 +11,15 @@ import {
 } from '../fs/overlay-marks.js'
 import type { FileType, RawFs, RawStat } from '../fs/raw-fs.js'
 import { walk } from '../fs/walk.js'
-import { makeImplied, statOrNothing, type Ground, type OwnType, type Times } from './ground.js'
+import {
+  dropInheritedAcl,
+  handsOnAcl,
+  makeImplied,
+  statOrNothing,
+  type Ground,
+  type OwnType,
+  type Times,
+} from './ground.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 
@@ -138,6 +146,7 @@ export class OverlayGround implements Ground {
 
   #takeAttributes(path: ByteString, stat: RawStat): void {
     const below = this.#below as RawFs
+    if (handsOnAcl(this.fs, parentOf(path))) dropInheritedAcl(this.fs, path, stat.type)
     this.fs.chown(path, stat.uid, stat.gid)
     for (const name of below.listxattr(path)) {
       const value = below.getxattr(path, name)

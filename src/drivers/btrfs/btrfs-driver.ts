@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { storeError } from '../../errors.js'
-import type { ByteString } from '../../fs/bytes.js'
 import { HostFs } from '../../fs/host-fs.js'
+import { settleNewRoot } from '../../fs/new-root.js'
 import { layerFs } from '../../fs/rooted-fs.js'
 import type { HostFsSpec } from '../../fs/spec.js'
 import { limitSubvolume } from '../../sys/btrfs-quota.js'
@@ -22,8 +22,6 @@ import type { BtrfsLayout } from './layout.js'
 import type { Loopback } from './loopback.js'
 import { sizeOfQuota } from './quota.js'
 import { isHandedOut, isReadOnly, isThereAlready, noLayer } from '../refusals.js'
-
-const ROOT = '' as ByteString
 
 export interface BtrfsSettings {
   readonly root: string
@@ -212,8 +210,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
 
   #prepareRoot(directory: string): void {
     using raw = new HostFs(this.#specOf(directory))
-    raw.chown(ROOT, 0, 0)
-    raw.chmod(ROOT, 0o755)
+    settleNewRoot(raw)
   }
 
   async #open(id: string): Promise<OpenedView> {

@@ -1,8 +1,8 @@
 import { readFileSync, renameSync, rmSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { namesIn, removeAbandoned } from '../../durable/abandoned.js'
 import { writeFileAtomic } from '../../durable/atomic-file.js'
+import { makeStoreDirectory } from '../../durable/make-directory.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno } from '../../errors.js'
 import {
@@ -35,8 +35,8 @@ export class BtrfsLayout {
   }
 
   async make(): Promise<void> {
-    await mkdir(this.#root, { recursive: true, mode: 0o710 })
-    await mkdir(this.home, { recursive: true, mode: 0o710 })
+    makeStoreDirectory(this.#root, 0o710)
+    makeStoreDirectory(this.home, 0o710)
   }
 
   directory(id: string): string {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import {
+  chmodSync,
   closeSync,
   lstatSync,
   mkdirSync,
@@ -11,10 +12,10 @@ import {
   symlinkSync,
   unlinkSync,
 } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { namesIn, removeAbandoned } from '../../durable/abandoned.js'
 import { basename, dirname, join } from 'node:path'
 import { writeFileAtomic, writeNewFile } from '../../durable/atomic-file.js'
+import { makeStoreDirectory } from '../../durable/make-directory.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { syncTogether } from '../../durable/sync-together.js'
 import { isErrno, StoreError } from '../../errors.js'
@@ -62,8 +63,8 @@ export class Overlay2Layout {
   }
 
   async make(): Promise<void> {
-    await mkdir(this.home, { recursive: true, mode: 0o710 })
-    await mkdir(this.#links, { recursive: true, mode: 0o700 })
+    makeStoreDirectory(this.home, 0o710)
+    makeStoreDirectory(this.#links, 0o700)
   }
 
   directory(id: string): string {
@@ -205,7 +206,11 @@ export class Overlay2Layout {
 
   /** What a crash left half made has no link, and is in the way. */
   async #makeDirectory(id: string): Promise<void> {
-    const make = () => mkdirSync(this.directory(id), { mode: 0o710 })
+    const make = () => {
+      mkdirSync(this.directory(id), { mode: 0o710 })
+      // The umask may have taken bits, and a parent may have handed on its set-group-ID bit.
+      chmodSync(this.directory(id), 0o710)
+    }
     try {
       make()
     } catch (error) {

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { isErrno, StoreError, storeError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
 import { HostFs } from '../../fs/host-fs.js'
+import { dropInherited, settleNewRoot } from '../../fs/new-root.js'
 import { openRawFs } from '../../fs/open-raw-fs.js'
 import { isOverlayXattr } from '../../fs/overlay-marks.js'
 import { layerFs } from '../../fs/rooted-fs.js'
@@ -249,7 +250,8 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   /** The root directory of a layer shows as the parent's until the layer says otherwise. */
   #prepareRoot(id: string, parent: string | undefined): void {
     using to = new HostFs(this.#spec(id))
-    if (parent === undefined) return to.chown(ROOT, 0, 0)
+    if (parent === undefined) return settleNewRoot(to)
+    dropInherited(to)
     using from = new HostFs(this.#readSpec(parent))
     const { uid, gid, mode, atimeNs, mtimeNs } = from.lstat(ROOT)
     to.chown(ROOT, uid, gid)

@@ -2,6 +2,7 @@ import { lstatSync } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { namesIn } from '../../durable/abandoned.js'
+import { makeStoreDirectory } from '../../durable/make-directory.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno } from '../../errors.js'
 import { isTemporaryName } from '../../sys/temporary-name.js'
@@ -24,8 +25,8 @@ export class VfsLayout {
   }
 
   async make(): Promise<void> {
-    await mkdir(join(this.home, '..'), { recursive: true, mode: 0o710 })
-    await mkdir(this.home, { recursive: true, mode: 0o710 })
+    makeStoreDirectory(join(this.home, '..'), 0o710)
+    makeStoreDirectory(this.home, 0o710)
   }
 
   directory(id: string): string {

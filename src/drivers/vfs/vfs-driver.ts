@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { StoreError, storeError } from '../../errors.js'
-import type { ByteString } from '../../fs/bytes.js'
 import { HostFs } from '../../fs/host-fs.js'
+import { settleNewRoot } from '../../fs/new-root.js'
 import { layerFs } from '../../fs/rooted-fs.js'
 import type { HostFsSpec } from '../../fs/spec.js'
 import { runJob } from '../../jobs/run-job.js'
@@ -19,8 +19,6 @@ import { unmountBelow } from '../mounts.js'
 import type { FastPaths } from '../naive-diff.js'
 import { VfsLayout } from './layout.js'
 import { isHandedOut, isReadOnly, isThereAlready, noLayer } from '../refusals.js'
-
-const ROOT = '' as ByteString
 
 export interface VfsSettings {
   readonly root: string
@@ -167,12 +165,11 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   }
 
   async #fill(to: HostFsSpec, parent: string | undefined): Promise<void> {
-    if (parent !== undefined) {
-      await runJob({ kind: 'copyTree', from: await this.#tree(parent), to })
-      return
+    {
+      using raw = new HostFs(to)
+      settleNewRoot(raw)
     }
-    using raw = new HostFs(to)
-    raw.chown(ROOT, 0, 0)
+    if (parent !== undefined) await runJob({ kind: 'copyTree', from: await this.#tree(parent), to })
   }
 
   async #open(id: string): Promise<OpenedView> {
