@@ -37,6 +37,7 @@ export type { ChainID, DiffID, Digest, ImageID } from './digest.js'
 export type {
   Change,
   CreateOptions,
+  DiffOptions,
   Driver,
   DriverCapabilities,
   Engine,

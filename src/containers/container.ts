@@ -7,6 +7,7 @@ import type { LayerFs } from '../fs/layer-fs.js'
 import type { Image } from '../images/image.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
+import { sourceDateNs } from '../source-date.js'
 import type { ContainerRecord } from './container-store.js'
 
 export interface CommitContainerOptions extends OperationOptions {
@@ -89,7 +90,7 @@ export class Container implements AsyncDisposable {
     return this.#home.layers.changes(this.id, options)
   }
 
-  /** The writable layer as a tar: what a commit would add. */
+  /** The writable layer as a tar: what a commit would add, with times clamped to `SOURCE_DATE_EPOCH` where it is set. */
   diff(options?: OperationOptions): Readable {
     const { layers } = this.#home
     const { id } = this
@@ -101,9 +102,11 @@ export class Container implements AsyncDisposable {
     )
   }
 
-  /** The whole filesystem as a tar, as `docker export` gives it, without what is mounted in it. */
+  /** The whole filesystem as a tar, as `docker export` gives it, without what is mounted in it. Times are clamped as in `diff`. */
   export({ signal }: OperationOptions = {}): Readable {
-    return Readable.from(exportOf(this.fs.raw, { signal }), { objectMode: false })
+    return Readable.from(exportOf(this.fs.raw, { signal, clampMtimeNs: sourceDateNs() }), {
+      objectMode: false,
+    })
   }
 
   /** Makes an image of the container. */

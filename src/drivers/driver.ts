@@ -44,7 +44,7 @@ export interface Driver extends ProtoDriver {
    * The tar that turns `parent`'s tree (an empty one without a parent) into this layer's. Same tree, same bytes.
    * Errors reach the stream's reader.
    */
-  diff(id: string, parent?: string, options?: OperationOptions): Readable
+  diff(id: string, parent?: string, options?: DiffOptions): Readable
   /** What differs from `parent`, sorted by path; a changed child puts its directory on the list. */
   changes(id: string, parent?: string, options?: OperationOptions): AsyncIterable<Change>
   /**
@@ -102,6 +102,11 @@ export interface Driver extends ProtoDriver {
   adoptable?(id: string): Promise<boolean>
   /** What is damaged in the driver's own files, beside what shows in layers when they are read; reads all of them. */
   check?(options?: OperationOptions): Promise<Damage[]>
+}
+
+export interface DiffOptions extends OperationOptions {
+  /** Later modification times become this one in the tar. @default times stay */
+  readonly clampMtimeNs?: bigint | undefined
 }
 
 export interface DiffTrees {

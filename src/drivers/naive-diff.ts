@@ -7,6 +7,7 @@ import type { ProgressEvent } from '../progress.js'
 import type {
   Change,
   CreateOptions,
+  DiffOptions,
   DiffTrees,
   Driver,
   DriverCapabilities,
@@ -56,7 +57,7 @@ class NaiveDiffDriver implements Driver {
     if (proto.check !== undefined) this.check = proto.check.bind(proto)
   }
 
-  diff(id: string, parent?: string, options?: OperationOptions): Readable {
+  diff(id: string, parent?: string, options?: DiffOptions): Readable {
     return Readable.from(this.#tar(id, parent, options), { objectMode: false })
   }
 
@@ -103,14 +104,12 @@ class NaiveDiffDriver implements Driver {
   async *#tar(
     id: string,
     parent: string | undefined,
-    options: OperationOptions | undefined,
+    options: DiffOptions | undefined,
   ): AsyncGenerator<Uint8Array, void, void> {
     const { trees, close } = await this.diffTrees(id, parent)
     try {
-      yield* tarOf(
-        trees,
-        jobOptions(options, (done) => ({ type: 'layer:commit', id, done })),
-      )
+      const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id, done }))
+      yield* tarOf(trees, { ...progress, clampMtimeNs: options?.clampMtimeNs })
     } finally {
       await close()
     }

@@ -5,12 +5,14 @@ import type { RawFs } from '../fs/raw-fs.js'
 import type { JobOptions } from '../jobs/job.js'
 import { inPace, Slices } from '../jobs/pace.js'
 import { diffChanges, diffParts, prepareDiff, type OpenTrees } from '../tar/diff.js'
-import type { Change, DiffTrees } from './driver.js'
+import type { Change, DiffOptions, DiffTrees } from './driver.js'
 
 const CHUNK = 64 << 10
 
+type TarOptions = JobOptions & Pick<DiffOptions, 'clampMtimeNs'>
+
 /** The whole tree of a view as a tar, without what is mounted below it. */
-export async function* exportOf(raw: RawFs, options: JobOptions): AsyncGenerator<Uint8Array, void, void> {
+export async function* exportOf(raw: RawFs, options: TarOptions): AsyncGenerator<Uint8Array, void, void> {
   const trees = wholeTrees(raw)
   try {
     yield* tarOf(trees, options)
@@ -41,14 +43,14 @@ export function wholeTrees(upper: RawFs, lower?: RawFs): OpenTrees & { close(): 
 /** The tar that turns the lower tree into the upper, made on this thread in slices. */
 export async function* tarOf(
   trees: DiffTrees['trees'],
-  options: JobOptions,
+  { clampMtimeNs, ...options }: TarOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
   const pace = new Slices(options)
   let chunk = Buffer.allocUnsafeSlow(CHUNK)
   let used = 0
   let done = 0
   const prepared = await inPace(prepareDiff(trees), pace)
-  for (const { bytes } of diffParts(prepared)) {
+  for (const { bytes } of diffParts(prepared, { clampMtimeNs })) {
     // A part is good until the next one is asked for, so its bytes are copied.
     for (let at = 0; at < bytes.length;) {
       const taken = Math.min(CHUNK - used, bytes.length - at)

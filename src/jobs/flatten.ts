@@ -3,7 +3,7 @@ import { HostFs } from '../fs/host-fs.js'
 import type { HostFsSpec } from '../fs/spec.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { flattenedTree } from '../tar/flattened-tree.js'
-import { commitLayer } from './commit.js'
+import { commitLayer, type CommitTimes } from './commit.js'
 import type { LayerResult, LayerSinks } from './layer-intake.js'
 import type { Pace } from './pace.js'
 import type { RecordEnd } from './record-notes.js'
@@ -12,14 +12,14 @@ import type { RecordEnd } from './record-notes.js'
  * Merges a stack of layers, lowest first, into one that stands alone. Failure and durability are as in an unpack. Progress
  * counts bytes of the new layer's tar.
  */
-export interface FlattenJob extends LayerSinks {
+export interface FlattenJob extends LayerSinks, Pick<CommitTimes, 'clampMtimeNs'> {
   readonly kind: 'flatten'
   readonly layers: readonly { readonly splitFile: string; readonly contents: HostFsSpec }[]
   readonly target: ApplyTarget
 }
 
 /** A {@link FlattenJob} whose trees may be filesystems of this thread. */
-export interface Flattening extends LayerSinks {
+export interface Flattening extends LayerSinks, Pick<CommitTimes, 'clampMtimeNs'> {
   readonly layers: readonly { readonly splitFile: string; readonly contents: HostFsSpec | RawFs }[]
   /** Of another thread that makes the record meanwhile. */
   readonly recorder?: RecordEnd | undefined

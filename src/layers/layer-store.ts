@@ -9,12 +9,14 @@ import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
 import type { RawFs } from '../fs/raw-fs.js'
 import type { ByteSource } from '../jobs/byte-source.js'
+import type { CommitTimes } from '../jobs/commit.js'
 import { commitHere, flattenHere, unpackHere } from '../jobs/here.js'
 import type { JobOptions } from '../jobs/job.js'
 import type { LayerResult, LayerSinks } from '../jobs/layer-intake.js'
 import { runJob } from '../jobs/run-job.js'
 import { Rollback, type OperationOptions } from '../operation.js'
 import type { ProgressEvent } from '../progress.js'
+import { sourceDateNs } from '../source-date.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { assemble, tarSizeOf } from '../tar/assemble.js'
 import { Consumptions, type Consumption } from './consumption.js'
@@ -404,7 +406,8 @@ export class LayerStore {
   /** The writable layer's tar, as a commit would make it. */
   async diff(name: string, options?: OperationOptions): Promise<Readable> {
     const layer = await this.writable(name)
-    return this.#driver.diff(layer.mountId, await this.#driverParent(layer), options)
+    const clampMtimeNs = sourceDateNs()
+    return this.#driver.diff(layer.mountId, await this.#driverParent(layer), { ...options, clampMtimeNs })
   }
 
   /** Bytes of the regular files that the writable layer brings. */
@@ -494,6 +497,7 @@ export class LayerStore {
     this.#mayWrite()
     await using _pin = await this.pin([top])
     const stack = await this.#stack(top)
+    const clampMtimeNs = sourceDateNs()
     return await this.#make(undefined, options, async (writeSet, cacheId) => {
       const progress = jobOptions(options, (done) => ({ type: 'layer:flatten', id: top, done }))
       const splitFile = join(writeSet, TAR_SPLIT)
@@ -504,7 +508,7 @@ export class LayerStore {
         if (contents !== undefined) layers.push({ splitFile: this.#db.tarSplit(id), contents })
       }
       if (target !== undefined && layers.length === stack.length)
-        return runJob({ kind: 'flatten', layers, target, splitFile }, progress)
+        return runJob({ kind: 'flatten', layers, target, splitFile, clampMtimeNs }, progress)
       return this.#flattenHere(stack, target ?? cacheId, splitFile, progress)
     })
   }
@@ -516,15 +520,17 @@ export class LayerStore {
     progress: JobOptions,
   ): Promise<LayerResult> {
     const opened: LayerContents[] = []
+    const clampMtimeNs = sourceDateNs()
     try {
       for (const { cacheId } of stack) opened.push(await openContents(this.#driver, cacheId))
       const layers = stack.map(({ chainId: id }, index) => ({
         splitFile: this.#db.tarSplit(id),
         contents: (opened[index] as LayerContents).raw,
       }))
-      if (typeof target !== 'string') return await flattenHere({ layers, target, splitFile }, progress)
+      if (typeof target !== 'string')
+        return await flattenHere({ layers, target, splitFile, clampMtimeNs }, progress)
       return await this.#throughView(target, (raw) =>
-        flattenHere({ layers, target: { raw }, splitFile }, progress),
+        flattenHere({ layers, target: { raw }, splitFile, clampMtimeNs }, progress),
       )
     } finally {
       for (const contents of opened) await contents.close()
@@ -560,7 +566,7 @@ export class LayerStore {
       const source = await this.#driver.diffSource?.(layer.mountId, parent)
       const target = await this.#driver.applyTarget?.(cacheId, below?.cacheId)
       if (source !== undefined && target !== undefined) {
-        return runJob({ kind: 'commit', source, target, splitFile }, progress)
+        return runJob({ kind: 'commit', source, target, splitFile, clampMtimeNs: sourceDateNs() }, progress)
       }
       return this.#throughView(cacheId, (raw) =>
         this.#commitHere(layer.mountId, parent, { target: { raw }, splitFile }, progress),
@@ -640,8 +646,10 @@ export class LayerStore {
     progress: JobOptions,
   ): Promise<LayerResult> {
     const source = await this.#driver.diffSource?.(mountId, below)
-    if (source === undefined) return this.#commitHere(mountId, below, { splitFile }, progress)
-    const result = await runJob({ kind: 'commit', source, splitFile }, progress)
+    const clampMtimeNs = sourceDateNs()
+    const sinks = { splitFile, adopts: true }
+    if (source === undefined) return this.#commitHere(mountId, below, sinks, progress)
+    const result = await runJob({ kind: 'commit', source, ...sinks, clampMtimeNs }, progress)
     if (source.form === 'overlay') await runJob({ kind: 'settle', paths: [source.upper.root] })
     return result
   }
@@ -649,16 +657,17 @@ export class LayerStore {
   async #commitHere(
     mountId: string,
     below: string | undefined,
-    sinks: LayerSinks,
+    sinks: LayerSinks & CommitTimes,
     progress: JobOptions,
   ): Promise<LayerResult> {
+    const clampMtimeNs = sourceDateNs()
     const open = await this.#driver.diffTrees?.(mountId, below)
     if (open === undefined) {
-      const chunks = this.#driver.diff(mountId, below, { signal: progress.signal })
+      const chunks = this.#driver.diff(mountId, below, { signal: progress.signal, clampMtimeNs })
       return unpackHere({ source: { chunks }, ...sinks }, progress)
     }
     try {
-      return await commitHere({ source: open.trees, ...sinks }, progress)
+      return await commitHere({ source: open.trees, ...sinks, clampMtimeNs }, progress)
     } finally {
       await open.close()
     }

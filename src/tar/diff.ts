@@ -51,6 +51,8 @@ export interface OpenTrees {
 export interface DiffOptions {
   /** Later times become this one, as `SOURCE_DATE_EPOCH` asks for. @default times stay */
   readonly clampMtimeNs?: bigint | undefined
+  /** Told of each object whose time is a later one in the tree than in the tar. */
+  readonly onClamped?: ((path: ByteString) => void) | undefined
   /** What the next content is read to, in pieces. @default memory of its own */
   readonly contentBuffer?: (() => Buffer) | undefined
 }
@@ -211,13 +213,15 @@ function openIfReadable(fs: HostFs, path: ByteString): RawFile | undefined {
 class EntryWriter {
   readonly #fs: RawFs
   readonly #clampMtimeNs: bigint | undefined
+  readonly #onClamped: DiffOptions['onClamped']
   readonly #contentBuffer: () => Buffer
   /** The first name of each inode with more than one. */
   readonly #links = new Map<string, ByteString>()
 
-  constructor(fs: RawFs, { clampMtimeNs, contentBuffer = ownBuffer() }: DiffOptions) {
+  constructor(fs: RawFs, { clampMtimeNs, onClamped, contentBuffer = ownBuffer() }: DiffOptions) {
     this.#fs = fs
     this.#clampMtimeNs = clampMtimeNs
+    this.#onClamped = onClamped
     this.#contentBuffer = contentBuffer
   }
 
@@ -256,7 +260,6 @@ class EntryWriter {
   }
 
   #header(path: ByteString, stat: RawStat, file: RawFile | undefined): TarHeader {
-    const clamp = this.#clampMtimeNs
     return {
       name: nameOf(path, stat),
       type: stat.type as TarEntryType,
@@ -266,11 +269,18 @@ class EntryWriter {
       userName: NOTHING,
       groupName: NOTHING,
       size: stat.type === 'file' ? stat.size : 0,
-      mtimeNs: clamp !== undefined && stat.mtimeNs > clamp ? clamp : stat.mtimeNs,
+      mtimeNs: this.#clamped(path, stat.mtimeNs),
       linkName: stat.type === 'symlink' ? this.#fs.readlink(path) : NOTHING,
       device: stat.device,
       xattrs: xattrsOf(this.#fs, path, file),
     }
+  }
+
+  #clamped(path: ByteString, mtimeNs: bigint): bigint {
+    const clamp = this.#clampMtimeNs
+    if (clamp === undefined || mtimeNs <= clamp) return mtimeNs
+    this.#onClamped?.(path)
+    return clamp
   }
 
   /** A file that shrinks meanwhile is filled up with zeros, and one that grows cut off: its header is written. */
