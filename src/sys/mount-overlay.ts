@@ -12,7 +12,6 @@ const fsmountCall = bindSyscall(432, 'int fd, uint flags, uint attributes')
 const CLOEXEC = 1
 const COMMAND = { flag: 0, string: 1, create: 6 } as const
 const MOVE_MOUNT_F_EMPTY_PATH = 4
-const MOUNT_ATTR_RDONLY = 1
 const AT_FDCWD = -100
 /** What mount(2) takes as `data`: a page, with the NUL that ends it. */
 const PAGE = 4096
@@ -28,6 +27,8 @@ export interface OverlayMount {
   readonly work?: string
   /** As in mount(8): `redirect_dir=off`, `userxattr`, `volatile` … */
   readonly options?: readonly string[]
+  /** `MS_NODEV`, `MS_NOSUID`, `MS_NOEXEC`. @default 0 */
+  readonly flags?: number
 }
 
 /**
@@ -53,7 +54,8 @@ export function takesLayersOneByOne(lower: string): boolean {
 }
 
 /** False where the kernel does not know the API or the option. */
-function mountByLayers(target: string, { lowers, upper, work, options = [] }: OverlayMount): boolean {
+function mountByLayers(target: string, overlay: OverlayMount): boolean {
+  const { lowers, upper, work, options = [] } = overlay
   using names = new PathNames()
   const fd = openContext(target)
   if (fd === undefined) return false
@@ -79,7 +81,7 @@ function mountByLayers(target: string, { lowers, upper, work, options = [] }: Ov
     }
     const created = fsconfigCall(fd, COMMAND.create, null, null, 0)
     if (created < 0) throw refusal(fd, 'fsconfig create', target)
-    attach(fd, target, upper === undefined)
+    attach(fd, target, flagsOf(overlay))
     return true
   } finally {
     closeSync(fd)
@@ -145,8 +147,12 @@ function kernelWords(fd: number): string {
   }
 }
 
-function attach(fd: number, target: string, readOnly: boolean): void {
-  const made = checked(fsmountCall(fd, CLOEXEC, readOnly ? MOUNT_ATTR_RDONLY : 0), 'fsmount', target)
+function flagsOf({ upper, flags = 0 }: OverlayMount): number {
+  return upper === undefined ? flags | MS_RDONLY : flags
+}
+
+function attach(fd: number, target: string, flags: number): void {
+  const made = checked(fsmountCall(fd, CLOEXEC, flags), 'fsmount', target)
   try {
     const moved = moveMountCall(made, cString(''), AT_FDCWD, cString(target), MOVE_MOUNT_F_EMPTY_PATH)
     checked(moved, 'move_mount', target)
@@ -158,7 +164,7 @@ function attach(fd: number, target: string, readOnly: boolean): void {
 /** What `mountOverlay` does on a kernel that does not take layers one by one. */
 export function mountOverlayByOptions(target: string, overlay: OverlayMount): void {
   using names = new PathNames()
-  const flags = overlay.upper === undefined ? MS_RDONLY : 0
+  const flags = flagsOf(overlay)
   const plain = optionString(overlay, (path) => names.plain(path))
   const data = fits(plain) ? plain : optionString(overlay, (path) => names.byDescriptor(path))
   if (!fits(data)) {

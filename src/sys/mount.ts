@@ -6,7 +6,11 @@ const mountCall = bind(
 )
 const umountCall = bind('int umount2(const void *target, int flags)')
 
+/** The same numbers as `MOUNT_ATTR_*` of fsmount(2). */
 export const MS_RDONLY = 1
+export const MS_NOSUID = 2
+export const MS_NODEV = 4
+export const MS_NOEXEC = 8
 const MS_REMOUNT = 32
 const MNT_DETACH = 2
 /** A symlink at the target is not followed to some other mount. */

@@ -23,7 +23,7 @@ export const btrfs: DriverFactory = {
 
   async open(options: DriverOpenOptions): Promise<Driver> {
     const { root, readOnly, driverOptions } = options
-    const { attributes, cache, loopbackSize } = btrfsOptions(driverOptions)
+    const { attributes, cache, loopbackSize, mountFlags, namesMountFlags } = btrfsOptions(driverOptions)
     const home = join(root, 'btrfs')
     const isLoopback = loopbackSize !== undefined || Loopback.isIn(root)
     if ((await engineFor(options, isLoopback)) === 'userspace') {
@@ -32,7 +32,8 @@ export const btrfs: DriverFactory = {
       const holds = new LayerHolds(join(root, 'layerstack', 'holds', 'btrfs'))
       return naiveDiff(await VolumeDriver.open({ name: 'btrfs', volumes, holds, readOnly }))
     }
-    const loopback = isLoopback ? new Loopback({ root, readOnly, size: loopbackSize }) : undefined
+    if (namesMountFlags && !isLoopback) throw mountsNothing()
+    const loopback = isLoopback ? new Loopback({ root, readOnly, size: loopbackSize, mountFlags }) : undefined
     await loopback?.attach()
     try {
       return naiveDiff(await openKernel({ root, readOnly, attributes, loopback }))
@@ -77,6 +78,14 @@ async function openKernel({ root, readOnly, attributes, loopback }: KernelSettin
   const driver = new BtrfsDriver({ root, layout, keeping, readOnly, loopback, searches, quota })
   if (!readOnly) await driver.tidy()
   return driver
+}
+
+function mountsNothing(): StoreError {
+  return new StoreError(
+    'ENGINE_UNSUPPORTED',
+    'mountFlags has no effect here: the subvolumes are directories of the host’s btrfs, which is mounted already',
+    { hint: 'mount that file system with these flags, or use a loopback' },
+  )
 }
 
 /** The engine that made the layers of this root. */

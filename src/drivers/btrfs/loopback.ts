@@ -18,6 +18,8 @@ export interface LoopbackSettings {
   readonly readOnly: boolean
   /** Bytes; absent, the file is as large as it is. */
   readonly size: bigint | undefined
+  /** `MS_*` of its mount. */
+  readonly mountFlags: number
 }
 
 /**
@@ -108,11 +110,11 @@ export class Loopback {
   }
 
   #mount(): void {
-    const { size } = this.#settings
+    const { size, mountFlags: flags } = this.#settings
     const { file } = this
     const { fd, path } = attach(file)
     try {
-      mount(this.#target, { source: path, type: 'btrfs' })
+      mount(this.#target, { source: path, type: 'btrfs', flags })
       if (size !== undefined && statSync(file).size < size) {
         truncateSync(file, Number(size))
         growLoop(path)

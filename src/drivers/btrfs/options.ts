@@ -1,8 +1,9 @@
 import { bytesOf } from '../size.js'
 import { keepingOptions, type KeepingOptions } from '../keeping.js'
+import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 
 /** The driver's own options (`driverOptions`). */
-export interface BtrfsOptions extends KeepingOptions {
+export interface BtrfsOptions extends KeepingOptions, MountOptions {
   /**
    * Of the userspace engine: bytes of its trees that are kept in memory. Less is slower, more is faster only for trees that
    * are larger.
@@ -21,11 +22,15 @@ interface Resolved extends KeepingOptions {
   readonly cache?: number
   /** In bytes. */
   readonly loopbackSize?: bigint
+  /** `MS_*` */
+  readonly mountFlags: number
+  /** The caller said which. */
+  readonly namesMountFlags: boolean
 }
 
 /** Throws `TypeError` for what is no option. */
 export function btrfsOptions(given: Readonly<Record<string, unknown>> = {}): Resolved {
-  const { cache, loopback, ...rest } = given
+  const { cache, loopback, mountFlags, ...rest } = given
   const options = keepingOptions('btrfs', rest)
   if (options.attributes === 'sidecar') {
     throw new TypeError('btrfs: attributes can be native or override; every btrfs has xattrs')
@@ -37,6 +42,8 @@ export function btrfsOptions(given: Readonly<Record<string, unknown>> = {}): Res
     ...options,
     ...(cache !== undefined && { cache }),
     ...(loopback !== undefined && { loopbackSize: sizeOf(loopback) }),
+    mountFlags: mountFlagsOf('btrfs', mountFlags),
+    namesMountFlags: mountFlags !== undefined,
   }
 }
 

@@ -449,8 +449,8 @@ export class DeviceSet {
   }
 
   #mountAt(target: string, path: string, readOnly = this.#readOnly): Superblock {
-    const { mountOptions, xfsRetries } = this.#options
-    return mountFileSystem(path, target, { options: mountOptions, xfsRetries, readOnly })
+    const { mountOptions: options, mountFlags, xfsRetries } = this.#options
+    return mountFileSystem(path, target, { options, mountFlags, xfsRetries, readOnly })
   }
 
   async #growFileSystem(name: string, record: DeviceRecord, target: string): Promise<void> {

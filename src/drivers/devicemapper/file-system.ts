@@ -2,7 +2,7 @@ import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node
 import { basename } from 'node:path'
 import { isErrno, StoreError } from '../../errors.js'
 import { growExt4, growXfs } from '../../sys/grow-file-system.js'
-import { mount, MS_RDONLY } from '../../sys/mount.js'
+import { mount, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../../sys/mount.js'
 import { isInstalled, mkfs, runProgram } from '../system-program.js'
 import type { FileSystemType } from './options.js'
 
@@ -95,6 +95,8 @@ export async function repairFileSystem(path: string): Promise<void> {
 
 export interface MountSettings {
   readonly options: string
+  /** `MS_*`, beside those that the options name. */
+  readonly mountFlags: number
   readonly xfsRetries: string
   readonly readOnly: boolean
 }
@@ -113,8 +115,10 @@ export function mountFileSystem(path: string, target: string, settings: MountSet
   }
   const { type } = superblock
   const own = [type === 'xfs' ? 'nouuid' : 'errors=remount-ro']
-  const { flags, data } = mountFlags([...own, ...settings.options.split(',').filter((word) => word !== '')])
-  mount(target, { source: path, type, flags: settings.readOnly ? flags | MS_RDONLY : flags, data })
+  const words = settings.options.split(',').filter((word) => word !== '')
+  const { flags: named, data } = flagsIn([...own, ...words])
+  const flags = named | settings.mountFlags | (settings.readOnly ? MS_RDONLY : 0)
+  mount(target, { source: path, type, flags, data })
   if (type === 'xfs') limitRetries(path, settings.xfsRetries)
   return superblock
 }
@@ -150,9 +154,9 @@ function uuidAt(bytes: Buffer, at: number): string {
 /** Options of mount(8) that are flags of mount(2). */
 const FLAGS: Readonly<Record<string, number>> = {
   ro: MS_RDONLY,
-  nosuid: 2,
-  nodev: 4,
-  noexec: 8,
+  nosuid: MS_NOSUID,
+  nodev: MS_NODEV,
+  noexec: MS_NOEXEC,
   sync: 16,
   dirsync: 128,
   noatime: 1024,
@@ -162,7 +166,7 @@ const FLAGS: Readonly<Record<string, number>> = {
   lazytime: 1 << 25,
 }
 
-function mountFlags(options: readonly string[]): { flags: number; data: string } {
+function flagsIn(options: readonly string[]): { flags: number; data: string } {
   const flags = options.reduce((sum, option) => sum | (FLAGS[option] ?? 0), 0)
   return { flags, data: options.filter((option) => FLAGS[option] === undefined).join(',') }
 }

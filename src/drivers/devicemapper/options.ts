@@ -1,7 +1,8 @@
+import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 import { bytesOf } from '../size.js'
 
-/** The driver's own options (`driverOptions`), but for one under Docker's names (`dockerd --storage-opt`). */
-export interface DeviceMapperOptions {
+/** The driver's own options (`driverOptions`); those with a dot have Docker's names (`dockerd --storage-opt`). */
+export interface DeviceMapperOptions extends MountOptions {
   /**
    * Of the userspace engine: bytes of trees that are kept in memory, those of the pool and of all layers that are open
    * together; 64 KiB more for each layer where that is too little. Less is slower, more is faster only for trees that are
@@ -61,6 +62,8 @@ export interface Resolved {
   readonly fileSystem: FileSystemType | undefined
   readonly mkfsArguments: readonly string[]
   readonly mountOptions: string
+  /** `MS_*` */
+  readonly mountFlags: number
   readonly pool: string | undefined
   readonly device: string | undefined
   readonly deviceForce: boolean
@@ -99,6 +102,10 @@ export function deviceMapperOptions(given: Readonly<Record<string, unknown>> = {
     fileSystem: take('dm.fs', fileSystem),
     mkfsArguments: take('dm.mkfsarg', words) ?? [],
     mountOptions: take('dm.mountopt', text) ?? '',
+    mountFlags: mountFlagsOf(
+      'devicemapper',
+      take('mountFlags', (value) => value),
+    ),
     pool,
     device,
     deviceForce: take('dm.directlvm_device_force', truth) ?? false,

@@ -23,7 +23,7 @@ export const overlay2: DriverFactory = {
     const { readOnly } = options
     // The kernel's table of mounts knows no symlinks.
     const root = await realpath(options.root)
-    const { attributes } = overlay2Options(options.driverOptions)
+    const { attributes, mountFlags } = overlay2Options(options.driverOptions)
     const layout = new Overlay2Layout(join(root, 'overlay2'))
     if (!readOnly) await layout.make()
     const tried = readOnly ? undefined : probe(layout.home)
@@ -38,7 +38,7 @@ export const overlay2: DriverFactory = {
     const engine = engineFor(options.engine, keeping, tried)
     const maxDepth = engine === 'kernel' && tried?.manyLowers.works === false ? PAGE_LOWERS : MAX_LOWERS
     const dType = tried?.dType.works ?? true
-    const driver = new Overlay2Driver({ root, engine, keeping, readOnly, maxDepth, dType })
+    const driver = new Overlay2Driver({ root, engine, keeping, mountFlags, readOnly, maxDepth, dType })
     if (!readOnly) await driver.tidy()
     return naiveDiff(driver)
   },

@@ -13,11 +13,21 @@ import type { OpenedLayer } from './opened-layer.js'
 const TURNED_OFF = ['redirect_dir', 'index', 'metacopy']
 const PARAMETERS = '/sys/module/overlay/parameters'
 
+export interface OverlaySettings {
+  readonly keeping: Keeping
+  /** See `OverlayMount.flags`. */
+  readonly mountFlags: number
+}
+
 /**
  * Mounts the layer on its `merged`, as Docker does, or finds it mounted there.
  * @param sole no other process holds the layer: what is mounted was left because a program writes to it
  */
-export function mountLayer(layer: OpenedLayer, keeping: Keeping, sole: boolean): string {
+export function mountLayer(
+  layer: OpenedLayer,
+  { keeping, mountFlags: flags }: OverlaySettings,
+  sole: boolean,
+): string {
   const { id, diff, work, merged, lowerLinks, readOnly, volatile } = layer
   if (isThere(merged) && isMountPoint(merged)) {
     if (sole && readOnly) throw isStillWritten(id, merged)
@@ -36,11 +46,11 @@ export function mountLayer(layer: OpenedLayer, keeping: Keeping, sole: boolean):
   makeMountPoint(merged)
   try {
     if (readOnly) {
-      mountOverlay(merged, { lowers: [diff, ...lowerLinks], options })
+      mountOverlay(merged, { lowers: [diff, ...lowerLinks], options, flags })
     } else {
       forgetVolatile(work)
       if (volatile) options.push('volatile')
-      mountOverlay(merged, { lowers: lowerLinks, upper: diff, work, options })
+      mountOverlay(merged, { lowers: lowerLinks, upper: diff, work, options, flags })
     }
     return merged
   } catch (error) {

@@ -1,9 +1,16 @@
 import { keepingOptions, type KeepingOptions } from '../keeping.js'
+import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 
 /** The driver's own options (`driverOptions`). */
-export type Overlay2Options = KeepingOptions
+export interface Overlay2Options extends KeepingOptions, MountOptions {}
+
+interface Resolved extends KeepingOptions {
+  /** `MS_*` */
+  readonly mountFlags: number
+}
 
 /** Throws `TypeError` for what is no option. */
-export function overlay2Options(given?: Readonly<Record<string, unknown>>): Overlay2Options {
-  return keepingOptions('overlay2', given)
+export function overlay2Options(given: Readonly<Record<string, unknown>> = {}): Resolved {
+  const { mountFlags, ...rest } = given
+  return { ...keepingOptions('overlay2', rest), mountFlags: mountFlagsOf('overlay2', mountFlags) }
 }

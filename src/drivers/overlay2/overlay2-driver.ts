@@ -39,6 +39,7 @@ export interface Overlay2Settings {
   readonly root: string
   readonly engine: Engine
   readonly keeping: Keeping
+  readonly mountFlags: number
   readonly readOnly: boolean
   /** The most layers that may be below another one. */
   readonly maxDepth: number
@@ -56,6 +57,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly capabilities: DriverCapabilities
   readonly #layout: Overlay2Layout
   readonly #keeping: Keeping
+  readonly #mountFlags: number
   readonly #readOnly: boolean
   readonly #dType: boolean
   readonly #views = new HeldViews()
@@ -63,10 +65,11 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   /** Layers that were mounted when a diff of them was last asked for. */
   readonly #readWhileWritten = new Set<string>()
 
-  constructor({ root, engine, keeping, readOnly, maxDepth, dType }: Overlay2Settings) {
+  constructor({ root, engine, keeping, mountFlags, readOnly, maxDepth, dType }: Overlay2Settings) {
     this.#dType = dType
     this.engine = engine
     this.#keeping = keeping
+    this.#mountFlags = mountFlags
     this.#readOnly = readOnly
     this.#layout = new Overlay2Layout(join(root, 'overlay2'))
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'overlay2'))
@@ -322,12 +325,13 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
 
   /** Links that lead nowhere are seen when they are mounted. */
   async #mount(layer: OpenedLayer, sole: boolean): Promise<string> {
+    const settings = { keeping: this.#keeping, mountFlags: this.#mountFlags }
     try {
-      return mountLayer(layer, this.#keeping, sole)
+      return mountLayer(layer, settings, sole)
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error
       await this.#layout.lowerIds(layer.id)
-      return mountLayer(layer, this.#keeping, sole)
+      return mountLayer(layer, settings, sole)
     }
   }
 
