@@ -28,7 +28,8 @@ export interface KeepingOptions {
   /**
    * Where owners, modes and devices are kept, for a root that has no layers yet; one that keeps them otherwise is
    * refused. A root with `override` may pass from an ordinary user to root; only userspace engines serve it.
-   * @default 'native' where this process may give files away and make devices, else 'override', else 'sidecar'
+   * @default 'native' where this process may give files away and make devices, and the file system has xattrs; else
+   *   'override', else 'sidecar'
    */
   readonly attributes?: AttributeKeeping
 }
@@ -67,7 +68,7 @@ export async function keepingOf(question: KeepingQuestion): Promise<Keeping> {
   if (wanted !== undefined && wanted !== keeping.attributes) {
     throw refused(`the layers of this root keep attributes as '${keeping.attributes}', not as '${wanted}'`)
   }
-  const reason = whyNot(keeping, question)
+  const reason = (kept === undefined ? whyNotNew(keeping, probe) : undefined) ?? whyNot(keeping, question)
   if (reason !== undefined) throw refused(reason)
   if (kept === undefined && probe !== undefined) await writeKeeping(root, driver, keeping)
   return keeping
@@ -82,9 +83,32 @@ function bestKeeping(probe: Probe | undefined, wanted: AttributeKeeping | undefi
 }
 
 function bestAttributes(probe: Probe): AttributeKeeping {
-  if (probe.chown.works && probe.deviceNodes.works) return 'native'
+  if (probe.chown.works && probe.deviceNodes.works && probe.fileCapabilities.works) return 'native'
   return probe.userXattrs.works ? 'override' : 'sidecar'
 }
+
+/** A root that was made so before keeps what it can. */
+function whyNotNew({ attributes }: Keeping, probe: Probe | undefined): string | undefined {
+  const xattrs = attributes === 'native' ? probe?.fileCapabilities : probe?.userXattrs
+  if (attributes === 'sidecar' || xattrs?.works !== false) return undefined
+  return `attributes cannot be kept as '${attributes}' here: the file system has no xattrs (${xattrs.reason})`
+}
+
+/** What `status()` tells of it. */
+export function keepingRows({ attributes }: Keeping, probe: Probe | undefined): [string, string][] {
+  const rows: [string, string][] = [['Attributes', attributes]]
+  if (probe === undefined || attributes === 'sidecar') return rows
+  const { unitNs, latest } = probe.times
+  const limit =
+    latest === undefined ? '' : `, none after ${new Date(latest * 1000).toISOString().slice(0, 10)}`
+  rows.push(['Timestamps', `to ${unitNs < BILLION ? `${unitNs} ns` : `${unitNs / BILLION} s`}${limit}`])
+  if (attributes === 'native' && !probe.fileCapabilities.works) {
+    rows.push(['File capabilities', `lost: ${probe.fileCapabilities.reason}`])
+  }
+  return rows
+}
+
+const BILLION = 1_000_000_000
 
 function whyNot(keeping: Keeping, { root, probe, overlay }: KeepingQuestion): string | undefined {
   if (keeping.attributes === 'native') {

@@ -20,6 +20,7 @@ import {
   truncateSync,
   unlinkSync,
   writeFileSync,
+  type BigIntStats,
 } from 'node:fs'
 import { promisify } from 'node:util'
 import { isErrno } from '../errors.js'
@@ -95,7 +96,7 @@ export class HostFs implements RawFs {
       } catch (error) {
         if (!isErrno(error, 'EINVAL') || this.#attributes === undefined) throw error
         if (this.#stat(host, path).type !== 'symlink') throw error
-        return toBytes(this.#paths.pin(host, (pinned) => readFileSync(pinned)))
+        return toBytes(this.#paths.pin(host, (pinned, inode) => readRegular(pinned, inode)))
       }
     })
   }
@@ -124,11 +125,11 @@ export class HostFs implements RawFs {
   async #openOnce(path: ByteString): Promise<void> {
     let fd: number | undefined
     try {
-      fd = this.#at('open', path, (host) => {
-        const stat = lstatSync(host)
-        return stat.isFile() && stat.size > LARGE ? openSync(host, O_PATH | O_NOFOLLOW) : undefined
-      })
-      if (fd !== undefined) closeSync(await openAsync(`/proc/self/fd/${fd}`, O_WRONLY))
+      fd = this.#at('open', path, (host) => openSync(host as string, O_PATH | O_NOFOLLOW))
+      // Asked of the descriptor: another program may have put a device or a FIFO at the path.
+      const stat = fstatSync(fd)
+      if (!stat.isFile() || stat.size <= LARGE) return
+      closeSync(await openAsync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK))
     } catch {
       // See above.
     } finally {
@@ -282,6 +283,11 @@ export class HostFs implements RawFs {
     return this.#at('getxattr', '' as ByteString, (host) => keepsXattr(host, bytesToHost(name)))
   }
 
+  /** Gives `work` a path on the host for `path`, which is good only during the call; see `forget`. */
+  onHost<T>(path: ByteString, work: (host: HostPath) => T): T {
+    return this.#at('rename', path, work)
+  }
+
   /** Must be called after something else was put at `path` by its host path. */
   forget(path: ByteString): void {
     this.#paths.forget(path)
@@ -427,6 +433,11 @@ export class HostFs implements RawFs {
     if (inode.type !== 'symlink' || attributes.marksSymlinks) attributes.keep({ path, host }, kept)
     else if (kept.uid !== stat.uid || kept.gid !== stat.gid) replaceSymlink(attributes, host, path, kept)
   }
+}
+
+function readRegular(host: HostPath, inode: BigIntStats): Buffer {
+  if (!inode.isFile()) throw systemError('EINVAL', 'readlink', host)
+  return readFileSync(host)
 }
 
 function attributesOf(spec: HostFsSpec): Attributes | undefined {

@@ -1,11 +1,14 @@
 import { closeSync, constants, lstatSync, openSync, type BigIntStats } from 'node:fs'
 import { systemError } from '../sys/errno.js'
+import { O_PATH } from '../sys/openat2.js'
 import { bytesToBuffer, parentOf, type ByteString } from './bytes.js'
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants
 // oxlint-disable-next-line no-control-regex
 const ASCII = /^[\x00-\x7f]*$/
 const MANY = 50_000
+/** Below `PATH_MAX`, with room for a longer name beside the last one. */
+const LONG = 3900
 
 export type HostPath = string | Buffer
 
@@ -36,11 +39,14 @@ export interface HostPaths {
 export class OwnPaths implements HostPaths {
   readonly refusesDevices = false
   readonly #root: string
+  /** In bytes, with a slash. */
+  readonly #rootLength: number
   readonly #remembers: boolean
   readonly #directories = new Set<ByteString>()
 
   constructor(root: string, options: { readonly remembers: boolean }) {
     this.#root = root
+    this.#rootLength = Buffer.byteLength(root) + 1
     this.#remembers = options.remembers
   }
 
@@ -50,7 +56,7 @@ export class OwnPaths implements HostPaths {
       if (this.#directories.size > MANY) this.#directories.clear()
       this.#checkDirectory(syscall, parent)
     }
-    return work(hostPathOf(this.#root, path))
+    return this.#reach(syscall, path, work)
   }
 
   inside<T>(syscall: string, path: ByteString, work: (directory: string) => T): T {
@@ -77,9 +83,34 @@ export class OwnPaths implements HostPaths {
   #checkDirectory(syscall: string, path: ByteString): void {
     if (this.#isKnown(path)) return
     this.#checkDirectory(syscall, parentOf(path))
-    const hostPath = hostPathOf(this.#root, path)
-    if (!lstatSync(hostPath).isDirectory()) throw systemError('ENOTDIR', syscall, hostPath)
+    const isDirectory = this.#reach(syscall, path, (host) => lstatSync(host).isDirectory())
+    if (!isDirectory) throw systemError('ENOTDIR', syscall, hostPathOf(this.#root, path))
     if (this.#remembers) this.#directories.add(path)
+  }
+
+  /** The kernel takes paths below `PATH_MAX`, which a layer's path and the root's may exceed together. */
+  #reach<T>(syscall: string, path: ByteString, work: (hostPath: HostPath) => T): T {
+    const length = path.length + this.#rootLength
+    return length < LONG ? work(hostPathOf(this.#root, path)) : this.#reachFar(syscall, path, work)
+  }
+
+  /** By the descriptor of a directory in the middle, none of whose components is a symlink. */
+  #reachFar<T>(syscall: string, path: ByteString, work: (hostPath: HostPath) => T): T {
+    const slash = path.lastIndexOf('/', LONG - this.#rootLength)
+    const whole = hostPathOf(this.#root, path)
+    if (process.platform !== 'linux' || slash < 0) return work(whole)
+    const middle = hostPathOf(this.#root, path.slice(0, slash) as ByteString)
+    try {
+      const fd = openSync(middle as string, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+      try {
+        return work(hostPathOf(`/proc/self/fd/${fd}`, path.slice(slash + 1) as ByteString))
+      } finally {
+        closeSync(fd)
+      }
+    } catch (error) {
+      const { code, errno } = error as NodeJS.ErrnoException
+      throw code === undefined || errno === undefined ? error : systemError(code, syscall, whole)
+    }
   }
 }
 

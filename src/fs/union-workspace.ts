@@ -2,8 +2,9 @@ import { chmodSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 
 import { join } from 'node:path'
 import { isErrno } from '../errors.js'
 import { renameExchange, renameLeavingWhiteout } from '../sys/rename.js'
-import { bytesToBuffer, bytesToHost, joinBytes, type ByteString } from './bytes.js'
+import { joinBytes, type ByteString } from './bytes.js'
 import { HostFs } from './host-fs.js'
+import type { HostPath } from './host-path.js'
 import { makeWhiteoutDevice } from './overlay-marks.js'
 import { removeTree } from './remove-tree.js'
 
@@ -57,7 +58,7 @@ export class Workspace {
     if (this.fs === this.#upper) this.#upper.rename(name, path)
     else {
       this.#upper.forget(path)
-      renameSync(hostPath(this.fs, name), hostPath(this.#upper, path))
+      onHost(this.fs, name, this.#upper, path, renameSync)
     }
   }
 
@@ -65,7 +66,7 @@ export class Workspace {
   exchange(name: ByteString, path: ByteString): boolean {
     if (this.fs === this.#upper) return false
     this.#upper.forget(path)
-    return renameExchange(hostPath(this.fs, name), hostPath(this.#upper, path))
+    return onHost(this.fs, name, this.#upper, path, renameExchange)
   }
 
   /**
@@ -74,13 +75,13 @@ export class Workspace {
    */
   makeWhiteout(name: ByteString): boolean {
     if (this.fs === this.#upper) return makeWhiteoutDevice(this.fs, name)
-    return this.#linkWhiteout(hostPath(this.fs, name))
+    return this.#linkWhiteout(this.fs, name)
   }
 
   /** As `makeWhiteout`, at a path of the upper directory where nothing is. */
   placeWhiteout(path: ByteString): boolean {
     if (this.fs === this.#upper) return makeWhiteoutDevice(this.#upper, path)
-    return this.#linkWhiteout(hostPath(this.#upper, path))
+    return this.#linkWhiteout(this.#upper, path)
   }
 
   /** Takes away what is at `path`, to be discarded. */
@@ -89,7 +90,7 @@ export class Workspace {
     if (this.fs === this.#upper) this.#upper.rename(path, name)
     else {
       this.#upper.forget(path)
-      renameSync(hostPath(this.#upper, path), hostPath(this.fs, name))
+      onHost(this.#upper, path, this.fs, name, renameSync)
     }
     return name
   }
@@ -97,7 +98,7 @@ export class Workspace {
   /** Makes a further link to the upper directory's `path`. */
   link(path: ByteString, name: ByteString): void {
     if (this.fs === this.#upper) this.#upper.link(path, name)
-    else linkSync(hostPath(this.#upper, path), hostPath(this.fs, name))
+    else onHost(this.#upper, path, this.fs, name, linkSync)
   }
 
   /** Removes something made here, or a directory that has nothing but whiteouts; harmless when it is gone. */
@@ -115,7 +116,7 @@ export class Workspace {
     if (this.#fs !== this.#upper) this.#fs?.close()
   }
 
-  #linkWhiteout(target: string | Buffer): boolean {
+  #linkWhiteout(fs: HostFs, path: ByteString): boolean {
     for (const isSecondTry of [false, true]) {
       if (this.#whiteout === undefined) {
         const made = this.next()
@@ -123,7 +124,7 @@ export class Workspace {
         this.#whiteout = made
       }
       try {
-        linkSync(hostPath(this.fs, this.#whiteout), target)
+        onHost(this.fs, this.#whiteout, fs, path, linkSync)
         return true
       } catch (error) {
         if (isSecondTry || !isErrno(error, 'EMLINK', 'ENOENT')) throw error
@@ -154,14 +155,14 @@ export function exchangeWithin(fs: HostFs, from: ByteString, to: ByteString): bo
   if (keepsByPath(fs)) return false
   fs.forget(from)
   fs.forget(to)
-  return renameExchange(hostPath(fs, from), hostPath(fs, to))
+  return onHost(fs, from, fs, to, renameExchange)
 }
 
 export function renameLeavingWhiteoutWithin(fs: HostFs, from: ByteString, to: ByteString): boolean {
   if (keepsByPath(fs)) return false
   fs.forget(from)
   fs.forget(to)
-  return renameLeavingWhiteout(hostPath(fs, from), hostPath(fs, to))
+  return onHost(fs, from, fs, to, renameLeavingWhiteout)
 }
 
 /** What such a tree keeps of a path would stay behind when its host path is moved. */
@@ -169,8 +170,13 @@ function keepsByPath(fs: HostFs): boolean {
   return fs.spec.attributes === 'sidecar'
 }
 
-function hostPath(fs: HostFs, path: ByteString): string | Buffer {
-  const below = bytesToHost(path)
-  if (typeof below === 'string') return `${fs.hostPath}/${below}`
-  return Buffer.concat([Buffer.from(`${fs.hostPath}/`), bytesToBuffer(path)])
+/** Makes a call on two objects by their paths on the host. */
+function onHost<T>(
+  from: HostFs,
+  path: ByteString,
+  to: HostFs,
+  newPath: ByteString,
+  call: (source: HostPath, target: HostPath) => T,
+): T {
+  return from.onHost(path, (source) => to.onHost(newPath, (target) => call(source, target)))
 }

@@ -24,6 +24,7 @@ import { mountOverlay, takesLayersOneByOne } from './mount-overlay.js'
 import { unmountIfMounted } from './mount.js'
 import { openat2, RESOLVE_IN_ROOT } from './openat2.js'
 import { isAbandonedName, temporaryName } from './temporary-name.js'
+import { timePrecisionAt, type TimePrecision } from './time-precision.js'
 import { lgetxattr, lsetxattr } from './xattr.js'
 
 /** What works below a directory, here and now. Each answer is a trial, not a guess from a version. */
@@ -40,6 +41,8 @@ export interface Probe {
   readonly whiteouts: Availability
   readonly trustedXattrs: Availability
   readonly userXattrs: Availability
+  /** `security.capability` is kept, which not every file system does. */
+  readonly fileCapabilities: Availability
   readonly reflink: Availability
   /** The file system tells types of entries in directories, which overlayfs needs. */
   readonly dType: Availability
@@ -51,6 +54,7 @@ export interface Probe {
   /** An overlay takes up to 500 lower layers however long their paths (`lowerdir+`, Linux 6.7). */
   readonly manyLowers: Availability
   readonly backingFileSystem: string
+  readonly times: TimePrecision
 }
 
 /** Tries everything in a directory of its own below `directory`, which must be writable, and removes it. */
@@ -82,6 +86,7 @@ function trials(place: string): Probe {
   const sysAdmin = capability('CAP_SYS_ADMIN')
   const dType = withLibc(() => tryTypes(place))
   const trustedXattrs = withLibc(() => tryXattr(file, 'trusted.layerstack'))
+  const userXattrs = withLibc(() => tryXattr(file, 'user.layerstack'))
   const obstacle = [libc, sysAdmin, overlayKnown(), dType].find(({ works }) => !works)
   const kind = trustedXattrs.works ? 'trusted' : 'user'
   return {
@@ -92,12 +97,14 @@ function trials(place: string): Probe {
     deviceNodes: withLibc(() => mknod(join(place, 'null'), 'char', 0o600, 1, 3)),
     whiteouts: withLibc(() => mknod(join(place, 'whiteout'), 'char', 0o600, 0, 0)),
     trustedXattrs,
-    userXattrs: withLibc(() => tryXattr(file, 'user.layerstack')),
+    userXattrs,
+    fileCapabilities: withLibc(() => tryCapability(file, trustedXattrs.works || userXattrs.works)),
     reflink: withLibc(() => tryReflink(place, file)),
     dType,
     overlay: obstacle ?? attempt(() => tryOverlay(place, kind)),
     manyLowers: obstacle ?? attempt(() => tryLayersOneByOne(place)),
     backingFileSystem: fileSystemOf(place).name,
+    times: timePrecisionAt(file),
   }
 }
 
@@ -132,6 +139,18 @@ function tryXattr(file: string, name: string): void {
   lsetxattr(file, name, Buffer.from('y'))
   if (lgetxattr(file, name)?.toString() !== 'y') throw new Error(`${name} did not keep its value`)
 }
+
+/** Without the right to set one, another kind of xattr tells. */
+function tryCapability(file: string, othersWork: boolean): void {
+  try {
+    lsetxattr(file, 'security.capability', NO_CAPABILITY)
+  } catch (error) {
+    if (!isErrno(error, 'EPERM') || !othersWork) throw error
+  }
+}
+
+/** `VFS_CAP_REVISION_2` with no capability set. */
+const NO_CAPABILITY = Buffer.from('0000000200000000000000000000000000000000', 'hex')
 
 function tryReflink(place: string, file: string): void {
   const [from, to] = [openSync(file, 'r'), openSync(join(place, 'clone'), 'wx')]

@@ -210,6 +210,7 @@ describe('btrfs', unless(noBtrfs), () => {
       ['Native Diff', 'true'],
       ['Quota', 'false'],
       ['Attributes', 'native'],
+      ['Timestamps', 'to 1 ns'],
     ])
     await driver.create('base')
     expect(await driver.metadata('base')).toEqual({ SourceDir: join(root, 'btrfs/subvolumes/base') })

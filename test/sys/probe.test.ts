@@ -72,8 +72,9 @@ describe('a probe', () => {
 })
 
 function answers(found: Probe) {
-  const { backingFileSystem, ...rest } = found
+  const { backingFileSystem, times, ...rest } = found
   expect(backingFileSystem).not.toBe('')
+  expect(times.unitNs).toBeGreaterThan(0)
   return Object.entries(rest)
 }
 

@@ -27,6 +27,8 @@ export interface BtrfsSettings {
   readonly root: string
   readonly layout: BtrfsLayout
   readonly keeping: Keeping
+  /** Rows of `status()` on how attributes are kept. */
+  readonly keepingRows: readonly [string, string][]
   readonly readOnly: boolean
   /** What the layout is mounted from, if it is the driver's own. */
   readonly loopback: Loopback | undefined
@@ -46,6 +48,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   readonly capabilities: DriverCapabilities
   readonly #layout: BtrfsLayout
   readonly #keeping: Keeping
+  readonly #keepingRows: readonly [string, string][]
   readonly #readOnly: boolean
   readonly #loopback: Loopback | undefined
   readonly #views = new HeldViews()
@@ -54,9 +57,11 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   /** Layers in which something may wait to be written to disk, since they were opened here. */
   readonly #unsynced = new Set<string>()
 
-  constructor({ root, layout, keeping, readOnly, loopback, searches, quota }: BtrfsSettings) {
+  constructor(settings: BtrfsSettings) {
+    const { root, layout, keeping, keepingRows, readOnly, loopback, searches, quota } = settings
     this.#layout = layout
     this.#keeping = keeping
+    this.#keepingRows = keepingRows
     this.#readOnly = readOnly
     this.#loopback = loopback
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'btrfs'))
@@ -134,7 +139,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
       ...(this.#loopback === undefined ? [] : [['Loop file', this.#loopback.file] as [string, string]]),
       ['Native Diff', String(this.capabilities.nativeDiff)],
       ['Quota', String(this.capabilities.quota)],
-      ['Attributes', this.#keeping.attributes],
+      ...this.#keepingRows,
     ]
   }
 

@@ -7,7 +7,7 @@ import { libcAvailable } from '../../sys/libc.js'
 import { probe } from '../../sys/probe.js'
 import type { Driver, Engine } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
-import { keepingOf, type KeepingOptions } from '../keeping.js'
+import { keepingOf, keepingRows, type KeepingOptions } from '../keeping.js'
 import { LayerHolds } from '../layer-holds.js'
 import { naiveDiff } from '../naive-diff.js'
 import { VolumeDriver } from '../volume-driver.js'
@@ -65,17 +65,28 @@ interface KernelSettings extends Pick<BtrfsSettings, 'root' | 'readOnly' | 'loop
 async function openKernel({ root, readOnly, attributes, loopback }: KernelSettings): Promise<BtrfsDriver> {
   const layout = new BtrfsLayout(join(root, 'btrfs'))
   if (!readOnly) await layout.make()
+  const tried = readOnly ? undefined : probe(layout.home)
   const keeping = await keepingOf({
     root,
     driver: 'btrfs',
     holdsLayers: layout.holdsLayers(),
-    probe: readOnly ? undefined : probe(layout.home),
+    probe: tried,
     wanted: attributes,
     overlay: false,
   })
   const searches = hasCapability('CAP_SYS_ADMIN')
   const quota = searches && quotaEnabled(loopback === undefined ? root : layout.home)
-  const driver = new BtrfsDriver({ root, layout, keeping, readOnly, loopback, searches, quota })
+  const rows = keepingRows(keeping, tried)
+  const driver = new BtrfsDriver({
+    root,
+    layout,
+    keeping,
+    keepingRows: rows,
+    readOnly,
+    loopback,
+    searches,
+    quota,
+  })
   if (!readOnly) await driver.tidy()
   return driver
 }

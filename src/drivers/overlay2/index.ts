@@ -4,7 +4,7 @@ import { StoreError } from '../../errors.js'
 import { probe, type Probe } from '../../sys/probe.js'
 import type { Driver, Engine } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
-import { keepingOf, type Keeping } from '../keeping.js'
+import { keepingOf, keepingRows, type Keeping } from '../keeping.js'
 import { naiveDiff } from '../naive-diff.js'
 import { Overlay2Layout } from './layout.js'
 import { Overlay2Driver } from './overlay2-driver.js'
@@ -38,7 +38,16 @@ export const overlay2: DriverFactory = {
     const engine = engineFor(options.engine, keeping, tried)
     const maxDepth = engine === 'kernel' && tried?.manyLowers.works === false ? PAGE_LOWERS : MAX_LOWERS
     const dType = tried?.dType.works ?? true
-    const driver = new Overlay2Driver({ root, engine, keeping, mountFlags, readOnly, maxDepth, dType })
+    const driver = new Overlay2Driver({
+      root,
+      engine,
+      keeping,
+      keepingRows: keepingRows(keeping, tried),
+      mountFlags,
+      readOnly,
+      maxDepth,
+      dType,
+    })
     if (!readOnly) await driver.tidy()
     return naiveDiff(driver)
   },

@@ -39,6 +39,8 @@ export interface Overlay2Settings {
   readonly root: string
   readonly engine: Engine
   readonly keeping: Keeping
+  /** Rows of `status()` on how attributes are kept. */
+  readonly keepingRows: readonly [string, string][]
   readonly mountFlags: number
   readonly readOnly: boolean
   /** The most layers that may be below another one. */
@@ -57,6 +59,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly capabilities: DriverCapabilities
   readonly #layout: Overlay2Layout
   readonly #keeping: Keeping
+  readonly #keepingRows: readonly [string, string][]
   readonly #mountFlags: number
   readonly #readOnly: boolean
   readonly #dType: boolean
@@ -65,10 +68,12 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   /** Layers that were mounted when a diff of them was last asked for. */
   readonly #readWhileWritten = new Set<string>()
 
-  constructor({ root, engine, keeping, mountFlags, readOnly, maxDepth, dType }: Overlay2Settings) {
+  constructor(settings: Overlay2Settings) {
+    const { root, engine, keeping, keepingRows, mountFlags, readOnly, maxDepth, dType } = settings
     this.#dType = dType
     this.engine = engine
     this.#keeping = keeping
+    this.#keepingRows = keepingRows
     this.#mountFlags = mountFlags
     this.#readOnly = readOnly
     this.#layout = new Overlay2Layout(join(root, 'overlay2'))
@@ -150,7 +155,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       ['Native Overlay Diff', 'true'],
       ['userxattr', String(this.#keeping.overlayXattrs === 'user')],
       ['Engine', this.engine],
-      ['Attributes', this.#keeping.attributes],
+      ...this.#keepingRows,
     ]
   }
 

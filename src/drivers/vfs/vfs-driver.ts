@@ -23,6 +23,8 @@ import { isHandedOut, isReadOnly, isThereAlready, noLayer } from '../refusals.js
 export interface VfsSettings {
   readonly root: string
   readonly keeping: Keeping
+  /** Rows of `status()` on how attributes are kept. */
+  readonly keepingRows: readonly [string, string][]
   readonly readOnly: boolean
 }
 
@@ -36,14 +38,16 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   readonly capabilities: DriverCapabilities
   readonly #layout: VfsLayout
   readonly #keeping: Keeping
+  readonly #keepingRows: readonly [string, string][]
   readonly #readOnly: boolean
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
   readonly #handedOut: HandedOut
 
-  constructor({ root, keeping, readOnly }: VfsSettings) {
+  constructor({ root, keeping, keepingRows, readOnly }: VfsSettings) {
     this.#layout = new VfsLayout(join(root, 'vfs'))
     this.#keeping = keeping
+    this.#keepingRows = keepingRows
     this.#readOnly = readOnly
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'vfs'))
     this.#handedOut = new HandedOut(join(root, 'layerstack', 'handed-out', 'vfs'))
@@ -103,10 +107,7 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   }
 
   async status(): Promise<[key: string, value: string][]> {
-    return [
-      ['Backing Filesystem', fileSystemOf(this.#layout.home).name],
-      ['Attributes', this.#keeping.attributes],
-    ]
+    return [['Backing Filesystem', fileSystemOf(this.#layout.home).name], ...this.#keepingRows]
   }
 
   async metadata(id: string): Promise<Record<string, string>> {
