@@ -229,7 +229,7 @@ describe('a mount', unless(noMounts), () => {
       })
       await expect(native).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' })
     } finally {
-      execFileSync('umount', [place])
+      execFileSync('umount', ['-l', place])
     }
   })
 
