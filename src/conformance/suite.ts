@@ -13,6 +13,7 @@ import { knownBugs } from './cases/known-bugs.js'
 import { lifecycle } from './cases/lifecycle.js'
 import { oddities } from './cases/oddities.js'
 import { quota } from './cases/quota.js'
+import { silentWrites } from './cases/silent-writes.js'
 import { views } from './cases/views.js'
 import { Subject, type SubjectOptions } from './subject.js'
 
@@ -69,6 +70,7 @@ function sorted(
     ...views,
     ...editing,
     ...diffing,
+    ...silentWrites,
     ...applying,
     ...quota,
     ...depth(deepest),

@@ -1,6 +1,7 @@
 import { compareBytes, joinBytes, type ByteString } from './bytes.js'
-import { added, attributesDiffer, compareObjects, withContents, type Comparison } from './compare.js'
-import type { RawFs } from './raw-fs.js'
+import { added, attributesDiffer, TreeComparison, withContents, type Comparison } from './compare.js'
+import { LinkGroups, type NamesOfTree } from './link-groups.js'
+import type { RawFs, RawStat } from './raw-fs.js'
 
 /** The inodes that two trees with shared parts do not have in common, and the way to them. */
 export interface WrittenInodes {
@@ -11,43 +12,73 @@ export interface WrittenInodes {
 
 /**
  * As `compareTrees`, where it is known which inodes may differ: only what is on the way to them is compared.
- * @param root the inode of the root, and of what is not of these trees
+ * @param root the inode number of the root, and of directories that belong to other trees
  */
 export function compareWritten(written: WrittenInodes, upper: RawFs, lower: RawFs, root: bigint): Comparison {
-  return within(written, upper, lower, '' as ByteString, root, root)
+  return new WrittenComparison(written, upper, lower, root).within('' as ByteString, root)
 }
 
-function* within(
-  written: WrittenInodes,
-  upper: RawFs,
-  lower: RawFs,
-  directory: ByteString,
-  inode: bigint,
-  root: bigint,
-): Comparison {
-  const names = new Set(written.namesIn(inode))
-  if (written.has(inode)) {
-    const [here, there] = [namesOf(upper, directory), namesOf(lower, directory)]
-    for (const name of here) if (!there.has(name)) names.add(name)
-    for (const name of there) if (!here.has(name)) names.add(name)
+class WrittenComparison {
+  readonly #written: WrittenInodes
+  readonly #upper: RawFs
+  readonly #lower: RawFs
+  readonly #root: bigint
+  /** Compares written objects. Evidence would be wrong here: a write may keep the change time within a step of the clock. */
+  readonly #objects: TreeComparison
+  /** Compares directories that are not snapshots of one another. */
+  readonly #directories: TreeComparison
+
+  constructor(written: WrittenInodes, upper: RawFs, lower: RawFs, root: bigint) {
+    this.#written = written
+    this.#upper = upper
+    this.#lower = lower
+    this.#root = root
+    const names: NamesOfTree = (fs) => this.#writtenNames(fs, '' as ByteString, root)
+    this.#objects = new TreeComparison(upper, lower, new LinkGroups(upper, lower, names))
+    this.#directories = new TreeComparison(upper, lower)
   }
-  for (const name of [...names].toSorted(compareBytes)) {
-    yield
-    const path = joinBytes(directory, name)
-    const [stat, below] = [upper.find(path), lower.find(path)]
+
+  *within(directory: ByteString, inode: bigint): Comparison {
+    const names = new Set(this.#written.namesIn(inode))
+    if (this.#written.has(inode)) {
+      const [here, there] = [namesOf(this.#upper, directory), namesOf(this.#lower, directory)]
+      for (const name of here) if (!there.has(name)) names.add(name)
+      for (const name of there) if (!here.has(name)) names.add(name)
+    }
+    for (const name of [...names].toSorted(compareBytes)) {
+      yield
+      yield* this.#object(joinBytes(directory, name))
+    }
+  }
+
+  *#object(path: ByteString): Comparison {
+    const [stat, below] = [this.#upper.find(path), this.#lower.find(path)]
     if (stat === undefined) {
       if (below !== undefined) yield { kind: 'delete', path }
-    } else if (below === undefined) yield* added(upper, path, 'add')
-    else if (stat.type !== 'directory' || below.type !== 'directory' || stat.ino !== below.ino)
-      yield* compareObjects(upper, lower, path)
-    else if (stat.ino === root) yield* compareObjects(upper, lower, path)
-    else {
-      const differs = attributesDiffer(upper, lower, path, stat, below)
-      const contents = within(written, upper, lower, path, stat.ino, root)
-      yield* withContents({ kind: 'modify', path, stat }, differs, contents)
+    } else if (below === undefined) yield* added(this.#upper, path, 'add')
+    else if (stat.type !== 'directory') yield* this.#objects.object(path)
+    else if (below.type !== 'directory' || stat.ino !== below.ino || stat.ino === this.#root) {
+      yield* this.#directories.object(path)
+    } else {
+      const differs = attributesDiffer(this.#upper, this.#lower, path, stat, below)
+      yield* withContents({ kind: 'modify', path, stat }, differs, this.within(path, stat.ino))
+    }
+  }
+
+  /** All names that lead to written inodes in one of the trees. */
+  *#writtenNames(fs: RawFs, directory: ByteString, inode: bigint): Generator<Named, void, void> {
+    for (const name of [...this.#written.namesIn(inode)].toSorted(compareBytes)) {
+      yield undefined
+      const path = joinBytes(directory, name)
+      const stat = fs.find(path)
+      if (stat === undefined) continue
+      yield { path, stat }
+      if (stat.type === 'directory' && stat.ino !== this.#root) yield* this.#writtenNames(fs, path, stat.ino)
     }
   }
 }
+
+type Named = { readonly path: ByteString; readonly stat: RawStat } | undefined
 
 function namesOf(fs: RawFs, directory: ByteString): Set<ByteString> {
   return new Set(fs.readdir(directory).map(({ name }) => name))

@@ -1,6 +1,8 @@
 import { constants } from 'node:fs'
 import { isErrno } from '../errors.js'
 import { compareBytes, joinBytes, type ByteString } from './bytes.js'
+import type { Evidence } from './evidence.js'
+import { LinkGroups, namesOfTree } from './link-groups.js'
 import { isOverlayXattr } from './overlay-marks.js'
 import type { RawFile, RawFs, RawStat } from './raw-fs.js'
 
@@ -28,87 +30,116 @@ export type Comparison = Generator<TreeChange | undefined, void, void>
 /**
  * What turns `lower` into `upper`; without a `lower`, everything. Sorted by path, component by component, in byte order.
  *
- * A directory is on the list if it is new, if its attributes changed, or if anything in it did. What was deleted stands
- * without what was in it. An object counts as unchanged if it is the same inode, or if type, mode, owner, device, xattrs
- * and, but for directories, size and time of the last change are the same. Where two times differ only in that one has
- * no fraction of a second, they cannot tell, and the contents are compared; so they are in trees of one lineage where
- * the times are equal, but for what is the same there without a look at it. A file that has more names than in the lower
- * tree is on the list, so that its new names can be links to it. The root itself is not compared: no layer can hold it.
+ * A directory is listed if it is new, if its attributes changed, or if anything in it did. A deleted directory is listed
+ * without its contents. Any other object is unchanged if all of these hold:
+ *
+ * - Type, mode, owner, device, xattrs, size, symlink target and modification time are equal. If one of two times lacks a
+ *   fraction of a second, whole seconds are compared.
+ * - The content is equal. It is read, unless `evidence` proves that the file was not written.
+ * - It has the same names: a hard link that was made or broken is a change of the names that it concerns.
+ *
+ * The root itself is not compared, because no layer can hold it.
  */
-export function* compareTrees(upper: RawFs, lower: RawFs | undefined): Comparison {
-  yield* compareDirectories(upper, lower, '' as ByteString)
+export function* compareTrees(upper: RawFs, lower: RawFs | undefined, evidence?: Evidence): Comparison {
+  const root = '' as ByteString
+  if (lower === undefined) yield* addedBelow(upper, root)
+  else yield* new TreeComparison(upper, lower).within(root, evidence)
 }
 
-function* compareDirectories(upper: RawFs, lower: RawFs | undefined, directory: ByteString): Comparison {
-  const here = namesOf(upper, directory)
-  const there = lower === undefined ? new Set<ByteString>() : namesOf(lower, directory)
-  const names = [...new Set([...here, ...there])].toSorted(compareBytes)
-  for (const [index, name] of names.entries()) {
-    if (index % STRIDE === 0) yield
-    const path = joinBytes(directory, name)
-    if (!here.has(name)) yield { kind: 'delete', path }
-    else if (lower === undefined || !there.has(name)) yield* added(upper, path, 'add')
-    else yield* compareObjects(upper, lower, path)
+/** Compares objects that both of two trees have, as {@link compareTrees} does. */
+export class TreeComparison {
+  readonly #upper: RawFs
+  readonly #lower: RawFs
+  readonly #links: LinkGroups
+
+  /** @param links the hard links of the objects that are compared. @default those of both whole trees */
+  constructor(upper: RawFs, lower: RawFs, links = new LinkGroups(upper, lower, namesOfTree)) {
+    this.#upper = upper
+    this.#lower = lower
+    this.#links = links
+  }
+
+  *within(directory: ByteString, evidence: Evidence | undefined): Comparison {
+    const [here, there] = [namesOf(this.#upper, directory), namesOf(this.#lower, directory)]
+    const names = [...new Set([...here, ...there])].toSorted(compareBytes)
+    for (const [index, name] of names.entries()) {
+      if (index % STRIDE === 0) yield
+      const path = joinBytes(directory, name)
+      if (!here.has(name)) yield { kind: 'delete', path }
+      else if (!there.has(name)) yield* added(this.#upper, path, 'add')
+      else yield* this.object(path, evidence)
+    }
+  }
+
+  *object(path: ByteString, evidence?: Evidence): Comparison {
+    const [stat, below] = [this.#upper.lstat(path), this.#lower.lstat(path)]
+    if (stat.type !== 'directory') {
+      if (yield* this.#differs(path, stat, below, evidence)) yield { kind: 'modify', path, stat }
+    } else if (below.type !== 'directory') yield* added(this.#upper, path, 'modify')
+    else {
+      const differs = attributesDiffer(this.#upper, this.#lower, path, stat, below)
+      const contents = this.within(path, evidence?.within(path, stat))
+      yield* withContents({ kind: 'modify', path, stat }, differs, contents)
+    }
+  }
+
+  *#differs(
+    path: ByteString,
+    stat: RawStat,
+    below: RawStat,
+    evidence: Evidence | undefined,
+  ): Generator<undefined, boolean, void> {
+    if (stat.dev === below.dev && stat.ino === below.ino) return false
+    if (stat.nlink > below.nlink || this.#looksDiffer(path, stat, below)) return true
+    if (evidence?.isUntouched(stat, below) === true) return false
+    if (stat.type === 'file' && (yield* contentsDiffer(this.#upper, this.#lower, path))) return true
+    if (stat.nlink === 1 && below.nlink === 1) return false
+    return yield* this.#links.differ(path, stat, below, (other, ours, theirs) =>
+      this.#differs(other, ours, theirs, undefined),
+    )
+  }
+
+  /** Whether objects differ in what can be seen without reading a file. */
+  #looksDiffer(path: ByteString, stat: RawStat, below: RawStat): boolean {
+    if (stat.type !== below.type || stat.size !== below.size) return true
+    if (timesDiffer(stat.mtimeNs, below.mtimeNs)) return true
+    if (attributesDiffer(this.#upper, this.#lower, path, stat, below)) return true
+    return stat.type === 'symlink' && this.#upper.readlink(path) !== this.#lower.readlink(path)
   }
 }
 
-/** All of a path that the lower tree has not, or not as this. */
+/** All of a path that the lower tree lacks, or has as another kind of object. */
 export function* added(fs: RawFs, path: ByteString, kind: 'add' | 'modify'): Comparison {
   const stat = fs.lstat(path)
   yield { kind, path, stat }
-  if (stat.type === 'directory') yield* compareDirectories(fs, undefined, path)
+  if (stat.type === 'directory') yield* addedBelow(fs, path)
 }
 
-/** As {@link compareTrees}, of a path that both trees have. */
-export function* compareObjects(upper: RawFs, lower: RawFs, path: ByteString): Comparison {
-  const [stat, below] = [upper.lstat(path), lower.lstat(path)]
-  if (stat.type !== 'directory') {
-    const differ =
-      objectsDiffer(upper, lower, path, stat, below) ?? (yield* contentsDiffer(upper, lower, path))
-    if (differ) yield { kind: 'modify', path, stat }
-    return
+function* addedBelow(fs: RawFs, directory: ByteString): Comparison {
+  const names = [...namesOf(fs, directory)].toSorted(compareBytes)
+  for (const [index, name] of names.entries()) {
+    if (index % STRIDE === 0) yield
+    yield* added(fs, joinBytes(directory, name), 'add')
   }
-  if (below.type !== 'directory') {
-    yield* added(upper, path, 'modify')
-    return
-  }
-  const differs = attributesDiffer(upper, lower, path, stat, below)
-  yield* withContents({ kind: 'modify', path, stat }, differs, compareDirectories(upper, lower, path))
 }
 
-/** A directory that both trees have: it is told of before the first change in it, and where it `differs` itself. */
+/** A directory that both trees have: it is listed before the first change in it, and where it `differs` itself. */
 export function* withContents(directory: TreeChange, differs: boolean, contents: Comparison): Comparison {
-  let told = differs
-  if (told) yield directory
+  let listed = differs
+  if (listed) yield directory
   for (const found of contents) {
-    if (found !== undefined && !told) {
-      told = true
+    if (found !== undefined && !listed) {
+      listed = true
       yield directory
     }
     yield found
   }
 }
 
-/** `undefined` where only the contents tell. */
-function objectsDiffer(
-  upper: RawFs,
-  lower: RawFs,
-  path: ByteString,
-  stat: RawStat,
-  below: RawStat,
-): boolean | undefined {
-  if (stat.dev === below.dev && stat.ino === below.ino) return false
-  const related = upper.lineage !== undefined && upper.lineage === lower.lineage
-  if (related && stat.ino === below.ino && stat.ctimeNs === below.ctimeNs) return false
-  if (stat.type !== below.type || stat.size !== below.size || stat.nlink > below.nlink) return true
-  if (attributesDiffer(upper, lower, path, stat, below)) return true
-  if (stat.type === 'symlink' && upper.readlink(path) !== lower.readlink(path)) return true
-  if (stat.mtimeNs === below.mtimeNs) {
-    return related && stat.type === 'file' ? undefined : false
-  }
-  const coarse = stat.mtimeNs % SECOND === 0n || below.mtimeNs % SECOND === 0n
-  if (!coarse || stat.mtimeNs / SECOND !== below.mtimeNs / SECOND) return true
-  return stat.type === 'file' ? undefined : false
+function timesDiffer(ours: bigint, theirs: bigint): boolean {
+  if (ours === theirs) return false
+  const coarse = ours % SECOND === 0n || theirs % SECOND === 0n
+  return !coarse || ours / SECOND !== theirs / SECOND
 }
 
 export function attributesDiffer(
@@ -151,21 +182,28 @@ export function xattrsOf(fs: RawFs, path: ByteString, file?: RawFile): ReadonlyM
 }
 
 function* contentsDiffer(upper: RawFs, lower: RawFs, path: ByteString): Generator<undefined, boolean, void> {
-  const [a, b] = [upper.open(path, constants.O_RDONLY), lower.open(path, constants.O_RDONLY)]
+  const a = openFile(upper, path)
+  const b = openFile(lower, path)
   try {
-    const [ours, theirs] = [Buffer.allocUnsafe(CHUNK), Buffer.allocUnsafe(CHUNK)]
     for (let position = 0; ;) {
-      const [count, other] = [a.read(ours, position), b.read(theirs, position)]
-      if (count !== other || !ours.subarray(0, count).equals(theirs.subarray(0, count))) return true
+      const [count, other] = [a.read(OURS, position), b.read(THEIRS, position)]
+      if (count !== other || OURS.compare(THEIRS, 0, count, 0, count) !== 0) return true
       if (count === 0) return false
-      yield
       position += count
+      yield
     }
   } finally {
     a.close()
     b.close()
   }
 }
+
+function openFile(fs: RawFs, path: ByteString): RawFile {
+  return fs.openSeen?.(path) ?? fs.open(path, constants.O_RDONLY)
+}
+
+/** Shared by all comparisons of a thread: no bytes are kept across a pause. */
+const [OURS, THEIRS] = [Buffer.allocUnsafeSlow(CHUNK), Buffer.allocUnsafeSlow(CHUNK)] as const
 
 function namesOf(fs: RawFs, directory: ByteString): Set<ByteString> {
   try {

@@ -11,8 +11,14 @@ const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
  * Copies a whole tree into an empty directory: contents by the cheapest way there is, hard links, holes, owners, xattrs,
  * modes and times. The root's own attributes are copied, too.
  * @param onFile called with the size of each regular file that was copied
+ * @returns the inode number of each directory that was made
  */
-export function copyTree(from: RawFs, to: HostFs, onFile?: (bytes: number) => void): void {
+export function copyTree(
+  from: RawFs,
+  to: HostFs,
+  onFile?: (bytes: number) => void,
+): ReadonlyMap<ByteString, bigint> {
+  const made = new Map<ByteString, bigint>()
   const links = new Map<string, ByteString>()
   const directories: { path: ByteString; stat: RawStat }[] = [
     { path: '' as ByteString, stat: from.lstat('' as ByteString) },
@@ -25,11 +31,14 @@ export function copyTree(from: RawFs, to: HostFs, onFile?: (bytes: number) => vo
     }
     if (stat.nlink > 1) links.set(inodeOf(stat), path)
     copyNode(from, to, path, stat)
-    if (stat.type === 'directory') directories.push({ path, stat })
-    else setAttributes(from, to, path, stat)
+    if (stat.type === 'directory') {
+      directories.push({ path, stat })
+      made.set(path, to.lstat(path).ino)
+    } else setAttributes(from, to, path, stat)
     if (stat.type === 'file') onFile?.(stat.size)
   }
   for (const { path, stat } of directories.toReversed()) setAttributes(from, to, path, stat)
+  return made
 }
 
 function copyNode(from: RawFs, to: HostFs, path: ByteString, stat: RawStat): void {

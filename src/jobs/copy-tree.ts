@@ -1,5 +1,8 @@
+import { closeSync, fstatSync, lstatSync, openSync, writeSync } from 'node:fs'
 import { storeError } from '../errors.js'
+import type { ByteString } from '../fs/bytes.js'
 import { copyTree } from '../fs/copy-tree.js'
+import { encodeCopyRecord } from '../fs/evidence.js'
 import { HostFs } from '../fs/host-fs.js'
 import type { HostFsSpec } from '../fs/spec.js'
 import type { Pace } from './pace.js'
@@ -11,7 +14,10 @@ import type { Pace } from './pace.js'
 export interface CopyTreeJob {
   readonly kind: 'copyTree'
   readonly from: HostFsSpec
+  /** Its root has just been made. */
   readonly to: HostFsSpec
+  /** Writes a `CopyRecord` to this new file, which is on the file system of the copy. */
+  readonly record?: { readonly file: string; readonly parent: string }
 }
 
 export interface CopyTreeResult {
@@ -24,12 +30,29 @@ export function copyTreeOf(job: CopyTreeJob, pace: Pace): CopyTreeResult {
   using from = new HostFs({ ...job.from, readOnly: true })
   using to = new HostFs(job.to)
   try {
-    copyTree(from, to, (bytes) => {
+    const fromNs = lstatSync(job.to.root, { bigint: true }).ctimeNs
+    const directories = copyTree(from, to, (bytes) => {
       pace.check()
       pace.progress((size += bytes))
     })
+    if (job.record !== undefined) writeRecord(job.record, fromNs, directories)
     return { size }
   } catch (error) {
     throw storeError(error, 'SYSTEM', `could not copy ${job.from.root}`)
+  }
+}
+
+/** The new file's change time says when the copy ended, by the clock that sets the times of later changes. */
+function writeRecord(
+  { file, parent }: NonNullable<CopyTreeJob['record']>,
+  fromNs: bigint,
+  directories: ReadonlyMap<ByteString, bigint>,
+): void {
+  const fd = openSync(file, 'wx', 0o600)
+  try {
+    const untilNs = fstatSync(fd, { bigint: true }).ctimeNs
+    writeSync(fd, encodeCopyRecord({ parent, fromNs, untilNs, directories }))
+  } finally {
+    closeSync(fd)
   }
 }

@@ -19,7 +19,10 @@ export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]
     case 'flatten':
       return settled(await flattenLayers(job, pace), writtenPaths(job))
     case 'copyTree':
-      return settled(copyTreeOf(job, pace), [job.to.root])
+      return settled(copyTreeOf(job, pace), [
+        job.to.root,
+        ...(job.record === undefined ? [] : [job.record.file]),
+      ])
     case 'record':
       return recordLayer(job)
     case 'removeTree':

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { joinBytes, compareBytes, type ByteString } from '../fs/bytes.js'
 import { compareTrees, xattrsOf, type Comparison, type TreeChange } from '../fs/compare.js'
+import { copyEvidence, readCopyRecord, snapshotEvidence, type Evidence } from '../fs/evidence.js'
 import { HostFs } from '../fs/host-fs.js'
 import { compareSnapshot, writtenSince } from '../fs/compare-snapshot.js'
 import type { WrittenInodes } from '../fs/compare-written.js'
@@ -24,9 +25,19 @@ const EMPTY: TarPart = { type: 'filler', bytes: new Uint8Array(0) }
 export type DiffSource =
   /** An overlayfs upper directory says itself what changed; `lowers` (uppermost first) tell adding from modifying. */
   | { readonly form: 'overlay'; readonly upper: HostFsSpec; readonly lowers: readonly HostFsSpec[] }
-  /** Two whole trees, compared; without a `lower`, everything is new. */
-  | { readonly form: 'compare'; readonly upper: RawFsSpec; readonly lower?: RawFsSpec }
+  | CompareSource
   | SnapshotSource
+
+/** Two whole trees, compared; without a `lower`, everything is new. */
+export interface CompareSource {
+  readonly form: 'compare'
+  readonly upper: RawFsSpec
+  readonly lower?: RawFsSpec
+  /** The upper tree began as a copy of the layer `of`, and `record` is the file that the copy left. */
+  readonly copy?: { readonly record: string; readonly of: string }
+  /** Where both trees are of one lineage: when the upper one was made, by the file system's clock. */
+  readonly madeAtNs?: bigint
+}
 
 /**
  * A btrfs snapshot, made of `lower` by the transaction `madeAt`: only what was written since is compared. Whoever says so
@@ -128,15 +139,23 @@ function open(source: PreparedDiff): Trees {
     upper.close()
     lower?.close()
   }
-  const compare = () =>
-    source.form === 'snapshot'
-      ? compareSnapshot(source, upper, lower as RawFs, 'written' in source ? source.written : undefined)
-      : compareTrees(upper, lower)
+  const compare = () => {
+    if (source.form !== 'snapshot') return compareTrees(upper, lower, evidenceOf(source, upper, lower))
+    return compareSnapshot(source, upper, lower as RawFs, 'written' in source ? source.written : undefined)
+  }
   return { upper, lower, overlay: source.form === 'overlay', compare, close }
 }
 
 function compareOpen({ upper, lower }: OpenTrees): Comparison {
-  return (lower && upper.compare?.(lower)) ?? compareTrees(upper, lower)
+  if (lower === undefined) return compareTrees(upper, lower)
+  return upper.compare?.(lower) ?? compareTrees(upper, lower, snapshotEvidence(upper, lower))
+}
+
+function evidenceOf(source: DiffSource, upper: RawFs, lower: RawFs | undefined): Evidence | undefined {
+  if (source.form !== 'compare' || lower === undefined) return undefined
+  const { copy, madeAtNs } = source
+  const record = copy && readCopyRecord(copy.record, copy.of)
+  return record === undefined ? snapshotEvidence(upper, lower, madeAtNs) : copyEvidence(record)
 }
 
 function openLower(source: DiffSource): RawFs | undefined {

@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { ByteString } from '#layerstack/fs/bytes.js'
 import { compareTrees } from '#layerstack/fs/compare.js'
+import { copyEvidence, encodeCopyRecord, readCopyRecord, type Evidence } from '#layerstack/fs/evidence.js'
 import { ModelFs } from '#layerstack/fs/model-fs.js'
 import type { RawFile, RawStat } from '#layerstack/fs/raw-fs.js'
 import { changeLines } from '../support/change-lines.js'
@@ -97,6 +101,38 @@ describe('comparing two trees', () => {
     expect(changes(fine, finer)).toEqual(['modify d', 'modify d/a'])
   })
 
+  it('reads files whose sizes and times are equal', () => {
+    expect(changes(tree((fs) => put(fs, 'd/a', 'CONTENT')))).toEqual(['modify d', 'modify d/a'])
+  })
+
+  it('lists a name that left a group of hard links', () => {
+    const lower = tree((fs) => fs.link(bytes('d/a'), bytes('linked')))
+    expect(
+      changes(
+        tree((fs) => put(fs, 'linked', 'content')),
+        lower,
+      ),
+    ).toEqual(['modify linked'])
+    const written = tree((fs) => (put(fs, 'linked', 'content'), put(fs, 'd/a', 'CONTENT')))
+    expect(changes(written, lower)).toEqual(['modify d', 'modify d/a'])
+  })
+
+  it('lists all names of hard links that were regrouped', () => {
+    const paired = (a: string, b: string) =>
+      tree((fs) => {
+        for (const name of ['1', '2']) put(fs, name, 'same')
+        fs.link(bytes('1'), bytes(a))
+        fs.link(bytes('2'), bytes(b))
+      })
+    expect(changes(paired('3', '4'), paired('3', '4'))).toEqual([])
+    expect(changes(paired('4', '3'), paired('3', '4'))).toEqual([
+      'modify 1',
+      'modify 2',
+      'modify 3',
+      'modify 4',
+    ])
+  })
+
   it('has a deleted directory once, and what replaced one once', () => {
     const clear = (fs: ModelFs) => {
       fs.unlink(bytes('d/sub/b'))
@@ -155,6 +191,60 @@ describe('comparing two trees', () => {
     looks.push(upper.looks + lower.looks)
     expect(looks.at(-1)).toBeGreaterThan(150)
     expect(Math.max(...looks.slice(1).map((count, at) => count - (looks[at] as number)))).toBeLessThan(70)
+  })
+})
+
+describe('evidence that a file was not written', () => {
+  const opened = (change: (fs: ModelFs) => void, evidence: (upper: ModelFs) => Evidence | undefined) => {
+    const [upper, lower] = [new CountedFs(), new ModelFs()]
+    for (const fs of [upper, lower]) {
+      fs.mkdir(bytes('d'), 0o755)
+      put(fs, 'd/a', 'content')
+    }
+    change(upper)
+    const given = evidence(upper)
+    upper.looks = 0
+    return { lines: changeLines(compareTrees(upper, lower, given)), reads: upper.looks }
+  }
+  const record = (upper: ModelFs, untilNs: bigint, fromNs = 0n) => ({
+    parent: 'p',
+    fromNs,
+    untilNs,
+    directories: new Map([[bytes('d'), upper.lstat(bytes('d')).ino]]),
+  })
+  const ctime = (upper: ModelFs) => upper.lstat(bytes('d/a')).ctimeNs
+
+  it('saves reading a copy that nothing touched since', () => {
+    const { lines, reads } = opened(
+      () => {},
+      (upper) => copyEvidence(record(upper, ctime(upper) + 1n)),
+    )
+    expect(lines).toEqual([])
+    expect(reads).toBe(2)
+  })
+
+  it.each<[string, (upper: ModelFs) => Evidence | undefined]>([
+    ['was touched in the last step of the clock', (fs) => copyEvidence(record(fs, ctime(fs)))],
+    ['was touched before the copy began', (fs) => copyEvidence(record(fs, ctime(fs) + 2n, ctime(fs) + 1n))],
+    ['is in another directory', (fs) => copyEvidence({ ...record(fs, 1n << 60n), directories: new Map() })],
+    ['was copied in the future', (fs) => copyEvidence(record(fs, 1n << 70n))],
+  ])('is not there for a file that %s', (_, evidence) => {
+    expect(opened((fs) => put(fs, 'd/a', 'CONTENT'), evidence).lines).toEqual(['modify d', 'modify d/a'])
+  })
+
+  it('is read back from its record, for the same parent alone', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'layerstack-record-')), 'record')
+    const directories = new Map([[bytes('\u00ff/__proto__'), 1n << 63n]])
+    const written = { parent: 'p', fromNs: -1n, untilNs: 1n << 62n, directories }
+    writeFileSync(file, encodeCopyRecord(written))
+    expect(readCopyRecord(file, 'p')).toEqual(written)
+    expect(readCopyRecord(file, 'other')).toBeUndefined()
+    for (const damaged of ['', '{}', 'null', encodeCopyRecord(written).slice(0, -1)]) {
+      writeFileSync(file, damaged)
+      expect(readCopyRecord(file, 'p')).toBeUndefined()
+    }
+    rmSync(dirname(file), { recursive: true })
+    expect(readCopyRecord(file, 'p')).toBeUndefined()
   })
 })
 

@@ -10,12 +10,15 @@ import type { Damage } from '../driver.js'
 import { discard, emptyTrash, isTrash, trash } from '../trash.js'
 
 /**
- * The directories of Docker's vfs: `dir/<id>` is the whole tree of a layer. Beside it, `dir/<id>.attributes` where
- * attributes are kept in a file.
+ * The directories of Docker's vfs: `dir/<id>` is the whole tree of a layer. Beside it are files that belong to it:
+ * `dir/<id>.attributes` where attributes are kept in a file, and `dir/<id>.copied`, the `CopyRecord` of a layer with a
+ * parent.
  *
  * 1. A layer exists when its directory does. The directory is filled and synced under another name (`<id>-making`) and
  *    renamed. `remove` clears both names.
  * 2. A layer is renamed (`<id>-removing`) before its content is removed.
+ * 3. The files beside it are renamed before the directory, so a directory never waits for its attributes. A layer whose
+ *    record is missing is compared by content.
  */
 export class VfsLayout {
   readonly home: string
@@ -33,6 +36,10 @@ export class VfsLayout {
     return join(this.home, id)
   }
 
+  copyRecord(id: string): string {
+    return `${this.directory(id)}${COPIED}`
+  }
+
   exists(id: string): boolean {
     return lstatSync(this.directory(id), { throwIfNoEntry: false })?.isDirectory() === true
   }
@@ -42,15 +49,13 @@ export class VfsLayout {
   }
 
   /** Makes a layer of what `fill` puts in an empty directory, durably. */
-  async create(id: string, fill: (directory: string) => Promise<void>): Promise<void> {
-    const making = this.directory(`${id}${MAKING}`)
+  async create(id: string, fill: (directory: string, copyRecord: string) => Promise<void>): Promise<void> {
+    const making = `${id}${MAKING}`
     try {
       await this.#discard(making)
-      await mkdir(making, { mode: 0o755 })
-      await fill(making)
-      await renameIfThere(`${making}${ATTRIBUTES}`, `${this.directory(id)}${ATTRIBUTES}`)
-      await rename(making, this.directory(id))
-      await syncDirectory(this.home)
+      await mkdir(this.directory(making), { mode: 0o755 })
+      await fill(this.directory(making), this.copyRecord(making))
+      await this.#rename(making, id)
     } catch (error) {
       await this.#discard(making).catch(() => undefined)
       throw error
@@ -75,25 +80,35 @@ export class VfsLayout {
   async remove(id: string): Promise<void> {
     await this.#discard(this.directory(`${id}${MAKING}`))
     await trash(this.home, id)
-    await rm(`${this.directory(id)}${ATTRIBUTES}`, { force: true })
+    await this.#removeBeside(id)
   }
 
-  async adopt(id: string, newId: string): Promise<void> {
-    await renameIfThere(`${this.directory(id)}${ATTRIBUTES}`, `${this.directory(newId)}${ATTRIBUTES}`)
+  adopt(id: string, newId: string): Promise<void> {
+    return this.#rename(id, newId)
+  }
+
+  async #rename(id: string, newId: string): Promise<void> {
+    for (const suffix of BESIDE)
+      await renameIfThere(`${this.directory(id)}${suffix}`, `${this.directory(newId)}${suffix}`)
     await rename(this.directory(id), this.directory(newId))
     await syncDirectory(this.home)
   }
 
   async #discard(making: string): Promise<void> {
-    await discard(making)
-    await rm(`${making}${ATTRIBUTES}`, { force: true })
+    await discard(this.directory(making))
+    await this.#removeBeside(making)
+  }
+
+  async #removeBeside(id: string): Promise<void> {
+    for (const suffix of BESIDE) await rm(`${this.directory(id)}${suffix}`, { force: true })
   }
 }
 
 const MAKING = '-making'
-const ATTRIBUTES = '.attributes'
+const COPIED = '.copied'
+const BESIDE = ['.attributes', COPIED]
 /** What follows the id in names beside a layer's own. */
-const HALF_MADE = /(?:-making)?(?:\.attributes(?:\.new)?)?$/
+const HALF_MADE = /(?:-making)?(?:\.copied|\.attributes(?:\.new)?)?$/
 
 function isLayer(name: string): boolean {
   return !isTrash(name) && !name.endsWith(MAKING)

@@ -70,7 +70,9 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     if (this.#layout.exists(id)) throw isThereAlready(id)
     if (parent !== undefined) this.#mustExist(parent)
     try {
-      await this.#layout.create(id, (directory) => this.#fill(this.#specOf(directory), parent))
+      await this.#layout.create(id, (directory, copyRecord) =>
+        this.#fill(this.#specOf(directory), parent, copyRecord),
+      )
     } catch (error) {
       throw storeError(error, 'SYSTEM', `could not create layer ${id}`)
     }
@@ -126,9 +128,9 @@ export class VfsDriver implements ProtoDriver, FastPaths {
 
   async diffSource(id: string, parent?: string): Promise<DiffSource> {
     const upper = await this.#tree(id)
-    return parent === undefined
-      ? { form: 'compare', upper }
-      : { form: 'compare', upper, lower: await this.contents(parent) }
+    if (parent === undefined) return { form: 'compare', upper }
+    const copy = { record: this.#layout.copyRecord(id), of: parent }
+    return { form: 'compare', upper, lower: await this.contents(parent), copy }
   }
 
   async contents(id: string): Promise<HostFsSpec> {
@@ -165,12 +167,14 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     return this.#layout.idsOnDisk()
   }
 
-  async #fill(to: HostFsSpec, parent: string | undefined): Promise<void> {
+  async #fill(to: HostFsSpec, parent: string | undefined, copyRecord: string): Promise<void> {
     {
       using raw = new HostFs(to)
       settleNewRoot(raw)
     }
-    if (parent !== undefined) await runJob({ kind: 'copyTree', from: await this.#tree(parent), to })
+    if (parent === undefined) return
+    const record = { file: copyRecord, parent }
+    await runJob({ kind: 'copyTree', from: await this.#tree(parent), to, record })
   }
 
   async #open(id: string): Promise<OpenedView> {

@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict'
+import type { ConformanceCase } from '../case.js'
+import type { Edit } from '../edit.js'
+import { mustComeBack } from './editing.js'
+
+const TIME = 1_500_000_000_123_456_789n
+
+function file(path: string, content: string): readonly Edit[] {
+  return [{ do: 'create', path, content }, pinned(path)]
+}
+
+function pinned(path: string, ns = TIME): Edit {
+  return { do: 'mtime', path, ns }
+}
+
+/**
+ * Changes that leave type, mode, owner, size and modification time as they were. Archivers, `rsync -t` and reproducible
+ * builds make them. A commit that misses one loses the only copy of the data.
+ */
+export const silentWrites: readonly ConformanceCase[] = [
+  {
+    name: 'sees a write of as many bytes after which the time was set back',
+    async run(subject) {
+      await subject.layer('base', undefined, [...file('/file', 'old'), ...file('/other', 'old')])
+      await subject.container('container', 'base', [
+        { do: 'patch', path: '/file', at: 0, content: 'new' },
+        pinned('/file'),
+      ])
+      assert.deepEqual(await subject.changes('container', 'base'), ['modify /file'])
+      await mustComeBack(subject, 'container', 'base')
+    },
+  },
+  {
+    name: 'sees such a write in a layer that was adopted, and in a child of that layer',
+    unless: ({ adopt }) => (adopt === undefined ? 'the driver cannot adopt a writable layer' : undefined),
+    async run(subject) {
+      await subject.layer('base', undefined, [...file('/first', 'old'), ...file('/second', 'old')])
+      await subject.container('container', 'base', [
+        { do: 'patch', path: '/first', at: 0, content: 'new' },
+        pinned('/first'),
+      ])
+      await subject.driver.adopt?.('container', 'adopted')
+      assert.deepEqual(await subject.changes('adopted', 'base'), ['modify /first'])
+      await subject.reopen()
+      assert.deepEqual(await subject.changes('adopted', 'base'), ['modify /first'])
+      await subject.container('child', 'adopted', [
+        { do: 'patch', path: '/second', at: 0, content: 'new' },
+        pinned('/second'),
+      ])
+      assert.deepEqual(await subject.changes('child', 'adopted'), ['modify /second'])
+      assert.deepEqual(await subject.changes('child', 'base'), ['modify /first', 'modify /second'])
+    },
+  },
+  {
+    name: 'sees such a write when whole seconds are all that a time has',
+    async run(subject) {
+      const second = 1_500_000_000_000_000_000n
+      await subject.layer('base', undefined, [...file('/file', 'old'), pinned('/file', second)])
+      await subject.container('container', 'base', [
+        { do: 'patch', path: '/file', at: 0, content: 'new' },
+        pinned('/file', second),
+      ])
+      assert.deepEqual(await subject.changes('container', 'base'), ['modify /file'])
+    },
+  },
+  {
+    name: 'sees two files of one size and time that changed places',
+    async run(subject) {
+      await subject.layer('base', undefined, [...file('/one', 'ONE'), ...file('/two', 'TWO')])
+      await subject.container('container', 'base', [
+        { do: 'rename', path: '/one', to: '/aside' },
+        { do: 'rename', path: '/two', to: '/one' },
+        { do: 'rename', path: '/aside', to: '/two' },
+      ])
+      assert.deepEqual(await subject.changes('container', 'base'), ['modify /one', 'modify /two'])
+      await mustComeBack(subject, 'container', 'base')
+    },
+  },
+  {
+    name: 'sees files of one size and time in directories that changed places',
+    async run(subject) {
+      await subject.layer('base', undefined, [
+        { do: 'mkdir', path: '/one' },
+        { do: 'mkdir', path: '/two' },
+        ...file('/one/file', 'ONE'),
+        ...file('/two/file', 'TWO'),
+      ])
+      await subject.container('container', 'base')
+      const moved = await subject.inView('container', async (fs) => {
+        try {
+          await fs.rename('/one', '/aside')
+        } catch (error) {
+          // The driver may refuse to rename a directory of a lower layer.
+          assert.equal((error as NodeJS.ErrnoException).code, 'EXDEV')
+          return false
+        }
+        await fs.rename('/two', '/one')
+        await fs.rename('/aside', '/two')
+        return true
+      })
+      if (!moved) return
+      assert.deepEqual(await subject.changes('container', 'base'), [
+        ...['modify /one', 'modify /one/file', 'modify /two', 'modify /two/file'],
+      ])
+      await mustComeBack(subject, 'container', 'base')
+    },
+  },
+  {
+    name: 'sees a symlink that got another target of the same length',
+    async run(subject) {
+      await subject.layer('base', undefined, [
+        { do: 'symlink', path: '/link', target: 'one' },
+        pinned('/link'),
+      ])
+      await subject.container('container', 'base', [
+        { do: 'remove', path: '/link' },
+        { do: 'symlink', path: '/link', target: 'two' },
+        pinned('/link'),
+      ])
+      assert.deepEqual(await subject.changes('container', 'base'), ['modify /link'])
+    },
+  },
+  {
+    name: 'sees that two names of one file became two equal files',
+    async run(subject) {
+      await subject.layer('base', undefined, [
+        ...file('/one', 'same'),
+        { do: 'link', path: '/one', to: '/two' },
+      ])
+      await subject.container('container', 'base', [{ do: 'remove', path: '/two' }, ...file('/two', 'same')])
+      assert.deepEqual(await subject.changes('container', 'base'), ['modify /two'])
+      await mustComeBack(subject, 'container', 'base')
+    },
+  },
+  {
+    name: 'sees that two equal files became two names of one file',
+    async run(subject) {
+      await subject.layer('base', undefined, [...file('/one', 'same'), ...file('/two', 'same')])
+      await subject.container('container', 'base', [
+        { do: 'remove', path: '/two' },
+        { do: 'link', path: '/one', to: '/two' },
+      ])
+      assert.deepEqual(await subject.changes('container', 'base'), ['modify /one', 'modify /two'])
+      await mustComeBack(subject, 'container', 'base')
+    },
+  },
+  {
+    name: 'sees that two pairs of hard links exchanged their names',
+    async run(subject) {
+      await subject.layer('base', undefined, [
+        ...file('/a', 'same'),
+        { do: 'link', path: '/a', to: '/b' },
+        ...file('/c', 'same'),
+        { do: 'link', path: '/c', to: '/d' },
+      ])
+      await subject.container('container', 'base', [
+        { do: 'remove', path: '/b' },
+        { do: 'remove', path: '/c' },
+        { do: 'link', path: '/a', to: '/c' },
+        { do: 'link', path: '/d', to: '/b' },
+      ])
+      await mustComeBack(subject, 'container', 'base')
+    },
+  },
+]
