@@ -9,12 +9,16 @@ const VOLUME_ARGS = 4096
 const SUBVOL_CREATE = request('write', MAGIC, 14, VOLUME_ARGS)
 const SNAP_DESTROY = request('write', MAGIC, 15, VOLUME_ARGS)
 const SNAP_CREATE_V2 = request('write', MAGIC, 23, VOLUME_ARGS)
+const SUBVOL_GETFLAGS = request('read', MAGIC, 25, 8)
+const SUBVOL_SETFLAGS = request('write', MAGIC, 26, 8)
 const GET_SUBVOL_INFO = request('read', MAGIC, 60, 504)
 const GET_SUBVOL_ROOTREF = request('both', MAGIC, 61, 4096)
 const INO_LOOKUP_USER = request('both', MAGIC, 62, 4096)
 
 /** The inode of every subvolume's root. */
 const SUBVOLUME_ROOT = 256
+
+const READ_ONLY = 2n
 
 /** What the file system says of a subvolume. */
 export interface SubvolumeInfo {
@@ -26,6 +30,8 @@ export interface SubvolumeInfo {
   readonly madeAt: bigint
   /** The transaction that last changed it; one before `madeAt` if nothing has since. */
   readonly changedAt: bigint
+  /** When it was made, by the file system's clock. */
+  readonly madeAtNs: bigint
 }
 
 /** Of calls that wait until what was written to a subvolume is on disk, or forgotten. */
@@ -89,13 +95,49 @@ export function subvolumeInfo(path: HostPath): SubvolumeInfo {
     parentUuid: info.toString('hex', 312, 328),
     madeAt: info.readBigUInt64LE(352),
     changedAt: info.readBigUInt64LE(344),
+    madeAtNs: info.readBigUInt64LE(392) * 1_000_000_000n + BigInt(info.readUInt32LE(400)),
   }
+}
+
+/** Takes the read-only flag from a subvolume, if it has one. Only its owner and root may. */
+export function makeWritable(path: HostPath): void {
+  const flags = Buffer.alloc(8)
+  withDirectory(path, (fd) => {
+    ioctl(fd, SUBVOL_GETFLAGS, flags, 'BTRFS_IOC_SUBVOL_GETFLAGS', path)
+    if ((flags.readBigUInt64LE() & READ_ONLY) === 0n) return
+    flags.writeBigUInt64LE(flags.readBigUInt64LE() & ~READ_ONLY)
+    ioctl(fd, SUBVOL_SETFLAGS, flags, 'BTRFS_IOC_SUBVOL_SETFLAGS', path)
+  })
 }
 
 const ROOTREFS = 255
 
+export interface NestedSubvolume {
+  /** The directory that holds it, relative to the subvolume around it; empty or with a slash at its end. */
+  readonly directory: Buffer
+  readonly name: Buffer
+}
+
+/** The subvolumes whose nearest subvolume above is this one. */
+export function nestedSubvolumes(path: HostPath): NestedSubvolume[] {
+  return withDirectory(path, (fd) => nestedIn(fd, path))
+}
+
+function nestedIn(fd: number, path: HostPath): NestedSubvolume[] {
+  return [...childRoots(fd, path)].map(({ treeId, directory }) => {
+    const place = Buffer.alloc(4096)
+    place.writeBigUInt64LE(directory, 0)
+    place.writeBigUInt64LE(treeId, 8)
+    ioctl(fd, INO_LOOKUP_USER, place, 'BTRFS_IOC_INO_LOOKUP_USER', path)
+    return {
+      directory: Buffer.from(cText(place.subarray(272))),
+      name: Buffer.from(cText(place.subarray(16, 272))),
+    }
+  })
+}
+
 /**
- * Does `work` on each subvolume that stands directly in this one, wherever in it.
+ * Does `work` on each of the `nestedSubvolumes`.
  * @param work is given a path of the directory that holds it, good while `work` runs, which no symlink in the subvolume
  *   leads elsewhere
  */
@@ -104,13 +146,8 @@ export async function withNestedSubvolumes(
   work: (directory: string, name: Buffer) => Promise<void>,
 ): Promise<void> {
   await holdingDirectory(path, async (fd) => {
-    for (const { treeId, directory } of childRoots(fd, path)) {
-      const place = Buffer.alloc(4096)
-      place.writeBigUInt64LE(directory, 0)
-      place.writeBigUInt64LE(treeId, 8)
-      ioctl(fd, INO_LOOKUP_USER, place, 'BTRFS_IOC_INO_LOOKUP_USER', path)
-      const name = Buffer.from(cText(place.subarray(16, 272)))
-      const holder = openDirectoryBelow(fd, cText(place.subarray(272)))
+    for (const { directory, name } of nestedIn(fd, path)) {
+      const holder = openDirectoryBelow(fd, directory)
       try {
         await work(`${descriptorPath(holder)}/.`, name)
       } finally {

@@ -35,7 +35,7 @@ export interface CompareSource {
   readonly lower?: RawFsSpec
   /** The upper tree began as a copy of the layer `of`, and `record` is the file that the copy left. */
   readonly copy?: { readonly record: string; readonly of: string }
-  /** Where both trees are of one lineage: when the upper one was made, by the file system's clock. */
+  /** The upper tree began as a snapshot of the lower one, at this time by the file system's clock. */
   readonly madeAtNs?: bigint
 }
 
@@ -154,8 +154,9 @@ function compareOpen({ upper, lower }: OpenTrees): Comparison {
 function evidenceOf(source: DiffSource, upper: RawFs, lower: RawFs | undefined): Evidence | undefined {
   if (source.form !== 'compare' || lower === undefined) return undefined
   const { copy, madeAtNs } = source
+  if (madeAtNs !== undefined) return snapshotEvidence(upper, lower, madeAtNs)
   const record = copy && readCopyRecord(copy.record, copy.of)
-  return record === undefined ? snapshotEvidence(upper, lower, madeAtNs) : copyEvidence(record)
+  return record && copyEvidence(record)
 }
 
 function openLower(source: DiffSource): RawFs | undefined {

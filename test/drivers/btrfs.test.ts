@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { treeOf, treesDiffer } from '#layerstack/conformance/tree.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
@@ -177,6 +178,85 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await subvolumes()).toEqual([])
   })
 
+  /** Subvolumes of every sort in a container's layer: in one another, read-only, with a name that is not UTF-8. */
+  async function withSubvolumes(id: string): Promise<string> {
+    const path = await inView(id, (_, at) => at)
+    const script = `set -e; cd "$1"
+      btrfs subvolume create deep/one; echo 1 > deep/one/file; chown 5:6 deep/one; chmod 2750 deep/one
+      btrfs subvolume create deep/one/two; echo 2 > deep/one/two/file; ln deep/one/two/file deep/one/two/link
+      btrfs subvolume create locked; echo 3 > locked/file; btrfs property set locked ro true
+      btrfs subvolume create $'odd\\xff'; echo 4 > $'odd\\xff/file'
+      rmdir replaced; btrfs subvolume create replaced; echo 5 > replaced/file
+      touch -d @1000000000 deep/one deep .`
+    await run('bash', ['-c', script, 'bash', path])
+    return path
+  }
+
+  async function base(): Promise<void> {
+    await driver.create('base')
+    await inView('base', (_, path) => {
+      for (const name of ['deep', 'replaced']) mkdirSync(join(path, name))
+    })
+  }
+
+  const treeIn = (id: string) => inView(id, (raw) => treeOf(raw, { times: (path) => path !== '/' }))
+
+  it('has in its diff what is in subvolumes, and finds it on the list of changes', async () => {
+    await base()
+    await driver.createReadWrite('container', 'base')
+    await withSubvolumes('container')
+    const changes: string[] = []
+    for await (const { kind, path } of driver.changes('container', 'base')) changes.push(`${kind} ${path}`)
+    expect(changes).toEqual(expect.arrayContaining(['add /deep/one/two/file', 'add /replaced/file']))
+    expect(changes).toContain('add /locked/file')
+    expect(await driver.diffSize('container', 'base')).toBe(10)
+    await driver.create('copy', 'base')
+    await driver.applyDiff('copy', 'base', driver.diff('container', 'base'))
+    expect((await treeIn('copy')).get('/deep/one/two/link')).toBe(
+      (await treeIn('container')).get('/deep/one/two/link'),
+    )
+    await driver.remove('container')
+    expect(await subvolumes()).toHaveLength(2)
+  })
+
+  it('shows a child of a layer with subvolumes what is in them', async () => {
+    await base()
+    await driver.createReadWrite('container', 'base')
+    await withSubvolumes('container')
+    await driver.createReadWrite('child', 'container')
+    expect(treesDiffer(await treeIn('child'), await treeIn('container'))).toBeUndefined()
+  })
+
+  it('adopts a layer with subvolumes as plain directories, which its children have', async () => {
+    await base()
+    await driver.createReadWrite('container', 'base')
+    await withSubvolumes('container')
+    const before = await treeIn('container')
+    await driver.adopt?.('container', 'adopted')
+    expect(treesDiffer(await treeIn('adopted'), before)).toBeUndefined()
+    await driver.createReadWrite('child', 'adopted')
+    expect(treesDiffer(await treeIn('child'), before)).toBeUndefined()
+    expect(await subvolumes()).toHaveLength(3)
+    expect(readdirSync(join(root, 'btrfs/subvolumes')).toSorted()).toEqual(['adopted', 'base', 'child'])
+  })
+
+  it.each(['before', 'after'])('clears what a crash left %s a subvolume was replaced', async (when) => {
+    await base()
+    await driver.createReadWrite('container', 'base')
+    const path = await withSubvolumes('container')
+    const before = await treeIn('container')
+    writeFileSync(`${path}-replacing`, '')
+    const aside = join(path, '.wh..wh.layerstack.nested')
+    if (when === 'before') await run('cp', ['-a', join(path, 'deep'), aside])
+    else await run('btrfs', ['subvolume', 'snapshot', join(path, 'deep/one'), aside])
+    await run('touch', ['-d', '@1000000000', path])
+    await reopen()
+    for await (const { path: changed } of driver.changes('container', 'base'))
+      expect(changed).not.toContain('.wh.')
+    expect(treesDiffer(await treeIn('container'), before)).toBeUndefined()
+    expect(existsSync(`${path}-replacing`)).toBe(false)
+  })
+
   it('clears at its open what a crash left of a removal, and at the removal what it left of a creation', async () => {
     await driver.create('base')
     const path = join(root, 'btrfs', 'subvolumes')
@@ -273,7 +353,7 @@ describe('btrfs of an ordinary user', () => {
     noCalls ?? notInstalled('btrfs') ?? (given === undefined ? 'there is no directory on btrfs' : undefined)
 
   it(
-    'removes a layer with subvolumes that were made in it, and tells that it sets no limits',
+    'adopts and removes a layer with subvolumes, read-only ones too, and tells that it sets no limits',
     unless(reason),
     async () => {
       const root = mkdtempSync(join(given ?? '', 'layerstack-own-'))
@@ -287,7 +367,13 @@ describe('btrfs of an ordinary user', () => {
       await run('btrfs', ['subvolume', 'create', join(SourceDir, 'one')])
       await run('btrfs', ['subvolume', 'create', join(SourceDir, 'one', 'two')])
       await run('touch', [join(SourceDir, 'one', 'two', 'file')])
-      await driver.remove('base')
+      await run('btrfs', ['property', 'set', join(SourceDir, 'one', 'two'), 'ro', 'true'])
+      await driver.adopt?.('base', 'adopted')
+      await driver.create('child', 'adopted')
+      const view = await driver.get('child')
+      expect(await view.fs.readdir('/one/two')).toEqual(['file'])
+      await driver.put('child')
+      for (const id of ['child', 'adopted']) await driver.remove(id)
       expect(readdirSync(join(root, 'btrfs/subvolumes'))).toEqual([])
       await driver.cleanup()
       rmSync(root, { recursive: true })

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { storeError } from '../../errors.js'
+import { StoreError, storeError } from '../../errors.js'
 import { HostFs } from '../../fs/host-fs.js'
 import { settleNewRoot } from '../../fs/new-root.js'
 import { layerFs } from '../../fs/rooted-fs.js'
@@ -20,6 +20,7 @@ import { unmountBelow } from '../mounts.js'
 import type { FastPaths } from '../naive-diff.js'
 import type { BtrfsLayout } from './layout.js'
 import type { Loopback } from './loopback.js'
+import { clearReplacing, fillNested, hasNested, isReplacing, replaceNested } from './nested.js'
 import { sizeOfQuota } from './quota.js'
 import { isHandedOut, isReadOnly, isThereAlready, noLayer } from '../refusals.js'
 
@@ -85,8 +86,9 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     const quota = sizeOfQuota(options, this.capabilities.quota)
     if (this.#layout.exists(id)) throw isThereAlready(id)
     if (parent !== undefined) this.#mustExist(parent)
-    const prepare = (directory: string): void => {
+    const prepare = async (directory: string): Promise<void> => {
       if (parent === undefined) this.#prepareRoot(directory)
+      else await fillNested(this.#layout.directory(parent), this.#specOf(directory))
       if (quota !== undefined) limitSubvolume(directory, quota)
     }
     try {
@@ -160,14 +162,19 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     return { files: { ...this.#spec(id), untrusted: this.#handedOut.has(id) }, form: 'merged', lowers: [] }
   }
 
-  /** By generation where this layer is a snapshot of the other one; else two whole trees. */
+  /**
+   * By generation where this layer is a snapshot of the other one; else two whole trees. Generations do not tell what is in
+   * nested subvolumes.
+   */
   async diffSource(id: string, parent?: string): Promise<DiffSource> {
     const upper = await this.#tree(id)
+    if (!this.#readOnly) await this.#finishReplacing(id)
     if (parent === undefined) return { form: 'compare', upper }
     const lower = await this.contents(parent)
-    if (!this.capabilities.nativeDiff) return { form: 'compare', upper, lower }
-    const { parentUuid, madeAt } = subvolumeInfo(upper.root)
+    const { parentUuid, madeAt, madeAtNs } = subvolumeInfo(upper.root)
     if (parentUuid !== subvolumeInfo(lower.root).uuid) return { form: 'compare', upper, lower }
+    if (!this.capabilities.nativeDiff || hasNested(upper.root))
+      return { form: 'compare', upper, lower, madeAtNs }
     await syncFileSystemOf(upper.root)
     return { form: 'snapshot', upper, lower, madeAt }
   }
@@ -197,6 +204,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     await this.#views.whileUnused(id, this.#holds, async () => {
       if (this.#handedOut.has(id)) throw isHandedOut(id)
       unmountBelow(this.#layout.directory(id))
+      await replaceNested(this.#spec(id))
       await this.#layout.adopt(id, newId)
     })
     if (this.#unsynced.delete(id)) this.#unsynced.add(newId)
@@ -213,6 +221,17 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     return this.#layout.idsOnDisk()
   }
 
+  /** A layer that is in use was cleared when it was opened, or is being adopted. */
+  async #finishReplacing(id: string): Promise<void> {
+    const root = this.#layout.directory(id)
+    if (!isReplacing(root)) return
+    try {
+      await this.#views.whileUnused(id, this.#holds, () => clearReplacing(root))
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
+    }
+  }
+
   #prepareRoot(directory: string): void {
     using raw = new HostFs(this.#specOf(directory))
     settleNewRoot(raw)
@@ -224,7 +243,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     if (!this.#readOnly) this.#unsynced.add(id)
     const hold = this.#readOnly
       ? undefined
-      : (await this.#holds.take(id, 'shared', async () => undefined)).hold
+      : (await this.#holds.take(id, 'shared', () => clearReplacing(this.#layout.directory(id)))).hold
     const raw = new HostFs({ ...this.#spec(id), readOnly: this.#readOnly, shared: true })
     const fs = layerFs(raw)
     const close = async (): Promise<void> => {

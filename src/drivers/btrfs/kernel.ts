@@ -4,6 +4,7 @@ import { removeQgroup } from '../../sys/btrfs-quota.js'
 import {
   destroySubvolume,
   isSubvolume,
+  makeWritable,
   subvolumeInfo,
   withNestedSubvolumes,
 } from '../../sys/btrfs-subvolume.js'
@@ -32,6 +33,7 @@ export async function removeSubvolume(path: string): Promise<void> {
 }
 
 async function empty(path: string): Promise<void> {
+  makeWritable(path)
   await withNestedSubvolumes(path, (parent, name) => removeSubvolume(`${parent}/${name.toString()}`))
   await discard(path)
 }

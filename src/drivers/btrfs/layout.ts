@@ -15,6 +15,7 @@ import { isTemporaryName } from '../../sys/temporary-name.js'
 import type { Damage } from '../driver.js'
 import { emptyTrash, isTrash, trash } from '../trash.js'
 import { removeSubvolume } from './kernel.js'
+import { clearReplacing, hasNested } from './nested.js'
 
 /**
  * The directories of Docker's btrfs: `subvolumes/<id>` is a subvolume with the whole tree of a layer, `quotas/<id>` the
@@ -53,17 +54,18 @@ export class BtrfsLayout {
 
   /**
    * Makes a layer, a snapshot of its parent if it has one, durably.
-   * @param prepare is given what is more than a snapshot
+   * @param prepare is given a directory that needs more than a snapshot: one without a parent, with a limit, or whose
+   *   parent has nested subvolumes
    * @param options of the snapshot
    */
   async create(
     id: string,
     parent: string | undefined,
     quota: bigint | undefined,
-    prepare: (directory: string) => void,
+    prepare: (directory: string) => void | Promise<void>,
     options: SubvolumeCallOptions,
   ): Promise<void> {
-    if (parent !== undefined && quota === undefined) {
+    if (parent !== undefined && quota === undefined && !hasNested(this.directory(parent))) {
       return snapshotSubvolume(this.directory(parent), this.home, id, options)
     }
     const making = `${id}${MAKING}`
@@ -71,7 +73,7 @@ export class BtrfsLayout {
       await removeSubvolume(this.directory(making))
       if (parent === undefined) createSubvolume(this.home, making)
       else await snapshotSubvolume(this.directory(parent), this.home, making, options)
-      prepare(this.directory(making))
+      await prepare(this.directory(making))
       if (quota !== undefined) await writeFileAtomic(this.#quota(id), String(quota), { mode: 0o644 })
       renameSync(this.directory(making), this.directory(id))
       await syncDirectory(this.home)
@@ -95,6 +97,7 @@ export class BtrfsLayout {
 
   async remove(id: string): Promise<void> {
     await removeSubvolume(this.directory(`${id}${MAKING}`))
+    await clearReplacing(this.directory(id))
     await trash(this.home, id, removeSubvolume)
     rmSync(this.#quota(id), { force: true })
   }
