@@ -13,6 +13,7 @@ import { knownBugs } from './cases/known-bugs.js'
 import { lifecycle } from './cases/lifecycle.js'
 import { oddities } from './cases/oddities.js'
 import { quota } from './cases/quota.js'
+import { reserved } from './cases/reserved.js'
 import { silentWrites } from './cases/silent-writes.js'
 import { views } from './cases/views.js'
 import { Subject, type SubjectOptions } from './subject.js'
@@ -72,6 +73,7 @@ function sorted(
     ...diffing,
     ...silentWrites,
     ...applying,
+    ...reserved,
     ...quota,
     ...depth(deepest),
     ...knownBugs,

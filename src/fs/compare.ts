@@ -155,9 +155,12 @@ export function attributesDiffer(
     stat.gid !== below.gid ||
     stat.device.major !== below.device.major ||
     stat.device.minor !== below.device.minor ||
-    xattrsDiffer(xattrsOf(upper, path), xattrsOf(lower, path))
+    // Those of overlayfs, too: in a whole tree a program has set them.
+    xattrsDiffer(xattrsOf(upper, path, undefined, none), xattrsOf(lower, path, undefined, none))
   )
 }
+
+const none = (): boolean => false
 
 function xattrsDiffer(a: ReadonlyMap<ByteString, Buffer>, b: ReadonlyMap<ByteString, Buffer>): boolean {
   if (a.size !== b.size) return true
@@ -166,15 +169,21 @@ function xattrsDiffer(a: ReadonlyMap<ByteString, Buffer>, b: ReadonlyMap<ByteStr
 }
 
 /**
- * What belongs to the object and not to the place where it is kept.
+ * The xattrs of an object that a layer can hold, without those that belong to the place where it is kept.
  * @param file the object, where it is open: then it need not be looked for
+ * @param isLeftOut tells which others are not read
  */
-export function xattrsOf(fs: RawFs, path: ByteString, file?: RawFile): ReadonlyMap<ByteString, Buffer> {
+export function xattrsOf(
+  fs: RawFs,
+  path: ByteString,
+  file?: RawFile,
+  isLeftOut: (name: ByteString) => boolean = isOverlayXattr,
+): ReadonlyMap<ByteString, Buffer> {
   const names = file?.listxattr?.() ?? fs.listxattr(path)
   if (names.length === 0) return NO_XATTRS
   const xattrs = new Map<ByteString, Buffer>()
   for (const name of names.toSorted(compareBytes)) {
-    if (isOverlayXattr(name) || name === 'security.selinux' || name.startsWith(XFS_ACL)) continue
+    if (isLeftOut(name) || name === 'security.selinux' || name.startsWith(XFS_ACL)) continue
     const value = file?.getxattr === undefined ? fs.getxattr(path, name) : file.getxattr(name)
     if (value !== undefined) xattrs.set(name, value)
   }

@@ -59,12 +59,16 @@ export function isMarkName(name: ByteString): boolean {
   return name.startsWith(MARK)
 }
 
-export function readOverlayDir(fs: MarkedFs, dir: ByteString): OverlayDir {
+/**
+ * @param mount the xattrs that a kernel's mount marks the directory with, if programs wrote to it through one. Other marks
+ *   are then theirs: names are entries, and xattrs mean nothing
+ */
+export function readOverlayDir(fs: MarkedFs, dir: ByteString, mount?: 'trusted' | 'user'): OverlayDir {
   const entries: RawDirent[] = []
   const whiteouts = new Set<ByteString>()
   let opaque = false
   for (const entry of fs.readdir(dir)) {
-    if (entry.name.startsWith(MARK)) {
+    if (mount === undefined && entry.name.startsWith(MARK)) {
       if (entry.name === OPAQUE_FILE) opaque = true
       else if (!entry.name.startsWith(META)) whiteouts.add(entry.name.slice(MARK.length) as ByteString)
     } else if (entry.type === 'char' && isWhiteoutAt(fs, joinBytes(dir, entry.name))) {
@@ -73,13 +77,19 @@ export function readOverlayDir(fs: MarkedFs, dir: ByteString): OverlayDir {
       entries.push(entry)
     }
   }
-  const marks = overlayDirMarks(fs, dir)
+  const marks = overlayDirMarks(fs, dir, mount)
   return { entries, whiteouts, opaque: opaque || marks.opaque, redirected: marks.redirected }
 }
 
 /** Reads the xattrs of a directory; the `.wh..wh..opq` file is not looked for. */
-function overlayDirMarks(fs: MarkedFs, dir: ByteString): OverlayDirMarks {
-  const names = xattrsOf(fs, dir)
+function overlayDirMarks(
+  fs: MarkedFs,
+  dir: ByteString,
+  mount: 'trusted' | 'user' | undefined,
+): OverlayDirMarks {
+  const names = xattrsOf(fs, dir).filter(
+    (name) => mount === undefined || name.startsWith(`${mount}.overlay.`),
+  )
   return {
     opaque: OPAQUE_XATTRS.some((name) => names.includes(name) && fs.getxattr(dir, name)?.equals(YES)),
     redirected: REDIRECT_XATTRS.some((name) => names.includes(name)),

@@ -1,32 +1,33 @@
-import { constants } from 'node:fs'
-import { joinBytes, compareBytes, type ByteString } from '../fs/bytes.js'
-import { compareTrees, xattrsOf, type Comparison, type TreeChange } from '../fs/compare.js'
-import { copyEvidence, readCopyRecord, snapshotEvidence, type Evidence } from '../fs/evidence.js'
-import { HostFs } from '../fs/host-fs.js'
+import { compareBytes, joinBytes, type ByteString } from '../fs/bytes.js'
+import { compareTrees, type Comparison, type TreeChange } from '../fs/compare.js'
 import { compareSnapshot, writtenSince } from '../fs/compare-snapshot.js'
 import type { WrittenInodes } from '../fs/compare-written.js'
+import { copyEvidence, readCopyRecord, snapshotEvidence, type Evidence } from '../fs/evidence.js'
+import { HostFs } from '../fs/host-fs.js'
 import { openRawFs } from '../fs/open-raw-fs.js'
 import { readOverlayDir } from '../fs/overlay-marks.js'
-import type { RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
+import type { RawFile, RawFs } from '../fs/raw-fs.js'
 import type { HostFsSpec, RawFsSpec } from '../fs/spec.js'
 import { UnionFs } from '../fs/union-fs.js'
-import { encodeHeader, END_OF_TAR, paddingOf } from './encode.js'
-import type { TarEntryType, TarHeader, TarPart } from './part.js'
-import { OPAQUE_NAME, whiteoutName } from './whiteout.js'
+import { EntryWriter, type DiffOptions, type TarChange } from './diff-entry.js'
+import { END_OF_TAR } from './encode.js'
+import type { TarPart } from './part.js'
 
-const CHUNK = 1 << 18
 const NOTHING = '' as ByteString
-const NO_XATTRS: ReadonlyMap<ByteString, Buffer> = new Map()
-const NO_DEVICE = { major: 0, minor: 0 }
 /** Tells of nothing but the time that a comparison takes. */
 const EMPTY: TarPart = { type: 'filler', bytes: new Uint8Array(0) }
 
 /** What to compare for a diff, as plain data. */
-export type DiffSource =
-  /** An overlayfs upper directory says itself what changed; `lowers` (uppermost first) tell adding from modifying. */
-  | { readonly form: 'overlay'; readonly upper: HostFsSpec; readonly lowers: readonly HostFsSpec[] }
-  | CompareSource
-  | SnapshotSource
+export type DiffSource = OverlaySource | CompareSource | SnapshotSource
+
+/** An overlayfs upper directory says itself what changed; `lowers` (uppermost first) tell adding from modifying. */
+export interface OverlaySource {
+  readonly form: 'overlay'
+  readonly upper: HostFsSpec
+  readonly lowers: readonly HostFsSpec[]
+  /** The xattrs of the kernel's mount through which programs may have written to the upper directory. */
+  readonly mount?: 'trusted' | 'user'
+}
 
 /** Two whole trees, compared; without a `lower`, everything is new. */
 export interface CompareSource {
@@ -59,26 +60,17 @@ export interface OpenTrees {
   readonly lower?: RawFs
 }
 
-export interface DiffOptions {
-  /** Later times become this one, as `SOURCE_DATE_EPOCH` asks for. @default times stay */
-  readonly clampMtimeNs?: bigint | undefined
-  /** Told of each object whose time is a later one in the tree than in the tar. */
-  readonly onClamped?: ((path: ByteString) => void) | undefined
-  /** What the next content is read to, in pieces. @default memory of its own */
-  readonly contentBuffer?: (() => Buffer) | undefined
-}
-
 /**
  * The tar that turns the lower tree into the upper one. The same trees give the same bytes: entries are sorted by path,
  * component by component; whiteouts are of 1970 and root's; nothing tells of this machine.
  *
  * A content part's bytes are good until the next part is asked for. Empty filler comes while there is no change to tell of,
- * so that nobody waits long for a part.
+ * so that the wait for a part is short. Throws `LAYER_INVALID` for an object that a layer cannot hold.
  */
 export function* diffParts(source: PreparedDiff, options: DiffOptions = {}): Generator<TarPart, void, void> {
   const trees = open(source)
   try {
-    const writer = new EntryWriter(trees.upper, options)
+    const writer = new EntryWriter(trees, options)
     for (const change of changesForTar(trees)) {
       if (change === undefined) yield EMPTY
       else yield* writer.entry(change)
@@ -99,7 +91,7 @@ export function* diffChanges(
   const trees = open(source)
   try {
     if (!trees.overlay) yield* trees.compare()
-    else yield* overlayEntries(trees.upper as HostFs, trees.lower, NOTHING, false)
+    else yield* overlayEntries(trees as Trees & OverlayTrees, trees.lower, NOTHING, false)
   } finally {
     trees.close()
   }
@@ -114,11 +106,18 @@ export function* prepareDiff(source: DiffSource | OpenTrees): Generator<void, Pr
   return source
 }
 
+interface OverlayTrees {
+  readonly upper: HostFs
+  readonly mount?: 'trusted' | 'user' | undefined
+}
+
 interface Trees {
   readonly upper: RawFs
   readonly lower: RawFs | undefined
   /** Whether the upper tree is an upper directory, and not the merged one. */
   readonly overlay: boolean
+  /** See {@link OverlaySource}. */
+  readonly mount?: 'trusted' | 'user' | undefined
   /** What differs, if the upper tree is the merged one. */
   compare(): Comparison
   close(): void
@@ -143,7 +142,8 @@ function open(source: PreparedDiff): Trees {
     if (source.form !== 'snapshot') return compareTrees(upper, lower, evidenceOf(source, upper, lower))
     return compareSnapshot(source, upper, lower as RawFs, 'written' in source ? source.written : undefined)
   }
-  return { upper, lower, overlay: source.form === 'overlay', compare, close }
+  const mount = source.form === 'overlay' ? source.mount : undefined
+  return { upper, lower, overlay: source.form === 'overlay', mount, compare, close }
 }
 
 function compareOpen({ upper, lower }: OpenTrees): Comparison {
@@ -164,15 +164,8 @@ function openLower(source: DiffSource): RawFs | undefined {
   return source.lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers: source.lowers })
 }
 
-interface TarChange extends TreeChange {
-  /** A regular file's, open until the next change is asked for. */
-  readonly file?: RawFile | undefined
-  /** The directory hides what is in the lower one. */
-  readonly opaque?: boolean
-}
-
-function changesForTar({ upper, lower, overlay, compare }: Trees): Generator<TarChange | undefined> {
-  return overlay ? overlayEntries(upper as HostFs, lower, NOTHING) : compare()
+function changesForTar(trees: Trees): Generator<TarChange | undefined> {
+  return trees.overlay ? overlayEntries(trees as Trees & OverlayTrees, trees.lower, NOTHING) : trees.compare()
 }
 
 /**
@@ -181,12 +174,13 @@ function changesForTar({ upper, lower, overlay, compare }: Trees): Generator<Tar
  *   instead of what they hide, name by name
  */
 function* overlayEntries(
-  upper: HostFs,
+  trees: OverlayTrees,
   lower: RawFs | undefined,
   directory: ByteString,
   hidden?: boolean,
 ): Generator<TarChange> {
-  const { entries, whiteouts } = readOverlayDir(upper, directory)
+  const { upper, mount } = trees
+  const { entries, whiteouts } = readOverlayDir(upper, directory, mount)
   const types = new Map(entries.map(({ name, type }) => [name, type]))
   const below = new Map(lower?.readdir(directory).map(({ name, type }) => [name, type]))
   const lost = hidden === true ? below.keys() : []
@@ -213,10 +207,10 @@ function* overlayEntries(
       continue
     }
     const merges = below.get(name) === 'directory'
-    const hides = merges && (whiteouts.has(name) || readOverlayDir(upper, path).opaque)
+    const hides = merges && (whiteouts.has(name) || readOverlayDir(upper, path, mount).opaque)
     yield { kind, path, stat: upper.lstat(path), opaque: hides }
-    if (hidden === undefined) yield* overlayEntries(upper, merges && !hides ? lower : undefined, path)
-    else yield* overlayEntries(upper, merges ? lower : undefined, path, hidden || hides)
+    if (hidden === undefined) yield* overlayEntries(trees, merges && !hides ? lower : undefined, path)
+    else yield* overlayEntries(trees, merges ? lower : undefined, path, hidden || hides)
   }
 }
 
@@ -226,129 +220,5 @@ function openIfReadable(fs: HostFs, path: ByteString): RawFile | undefined {
     return fs.openSeen(path)
   } catch {
     return undefined
-  }
-}
-
-/** Makes entries of changes. */
-class EntryWriter {
-  readonly #fs: RawFs
-  readonly #clampMtimeNs: bigint | undefined
-  readonly #onClamped: DiffOptions['onClamped']
-  readonly #contentBuffer: () => Buffer
-  /** The first name of each inode with more than one. */
-  readonly #links = new Map<string, ByteString>()
-
-  constructor(fs: RawFs, { clampMtimeNs, onClamped, contentBuffer = ownBuffer() }: DiffOptions) {
-    this.#fs = fs
-    this.#clampMtimeNs = clampMtimeNs
-    this.#onClamped = onClamped
-    this.#contentBuffer = contentBuffer
-  }
-
-  /** A tar cannot hold sockets; what one replaced is gone all the same. */
-  *entry({ kind, path, stat, opaque, file }: TarChange): Generator<TarPart> {
-    if (stat === undefined || stat.type === 'socket') {
-      if (kind !== 'add') yield header(emptyFile(whiteoutName(path)))
-    } else {
-      yield* this.#object(path, stat, file)
-      if (opaque === true) yield header(emptyFile(`${path}/${OPAQUE_NAME}` as ByteString))
-    }
-  }
-
-  *#object(path: ByteString, stat: RawStat, file: RawFile | undefined): Generator<TarPart> {
-    const first = this.#firstName(path, stat)
-    if (first !== undefined) {
-      yield header({
-        ...this.#header(path, stat, file),
-        type: 'link',
-        linkName: first,
-        size: 0,
-        xattrs: NO_XATTRS,
-      })
-      return
-    }
-    yield header(this.#header(path, stat, file))
-    if (stat.type === 'file' && stat.size > 0) yield* this.#content(path, stat.size, file)
-  }
-
-  #firstName(path: ByteString, { type, nlink, dev, ino }: RawStat): ByteString | undefined {
-    if (nlink < 2 || type === 'directory') return undefined
-    const inode = `${dev}:${ino}`
-    const first = this.#links.get(inode)
-    if (first === undefined) this.#links.set(inode, path)
-    return first
-  }
-
-  #header(path: ByteString, stat: RawStat, file: RawFile | undefined): TarHeader {
-    return {
-      name: nameOf(path, stat),
-      type: stat.type as TarEntryType,
-      mode: stat.mode,
-      uid: stat.uid,
-      gid: stat.gid,
-      userName: NOTHING,
-      groupName: NOTHING,
-      size: stat.type === 'file' ? stat.size : 0,
-      mtimeNs: this.#clamped(path, stat.mtimeNs),
-      linkName: stat.type === 'symlink' ? this.#fs.readlink(path) : NOTHING,
-      device: stat.device,
-      xattrs: xattrsOf(this.#fs, path, file),
-    }
-  }
-
-  #clamped(path: ByteString, mtimeNs: bigint): bigint {
-    const clamp = this.#clampMtimeNs
-    if (clamp === undefined || mtimeNs <= clamp) return mtimeNs
-    this.#onClamped?.(path)
-    return clamp
-  }
-
-  /** A file that shrinks meanwhile is filled up with zeros, and one that grows cut off: its header is written. */
-  *#content(path: ByteString, size: number, opened: RawFile | undefined): Generator<TarPart> {
-    const file = opened ?? this.#fs.openSeen?.(path) ?? this.#fs.open(path, constants.O_RDONLY)
-    try {
-      for (let position = 0; position < size;) {
-        const wanted = this.#contentBuffer().subarray(0, size - position)
-        const count = file.read(wanted, position)
-        if (count === 0) wanted.fill(0)
-        const bytes = count === 0 ? wanted : wanted.subarray(0, count)
-        yield { type: 'content', bytes }
-        position += bytes.length
-      }
-    } finally {
-      if (file !== opened) file.close()
-    }
-    if (paddingOf(size).length > 0) yield { type: 'filler', bytes: paddingOf(size) }
-  }
-}
-
-function ownBuffer(): () => Buffer {
-  let buffer: Buffer | undefined
-  return () => (buffer ??= Buffer.allocUnsafeSlow(CHUNK))
-}
-
-/** As Docker writes it: relative, a directory with a slash behind. */
-function nameOf(path: ByteString, { type }: RawStat): ByteString {
-  return type === 'directory' ? (`${path}/` as ByteString) : path
-}
-
-function header(entry: TarHeader): TarPart {
-  return { type: 'header', header: entry, bytes: encodeHeader(entry) }
-}
-
-function emptyFile(name: ByteString): TarHeader {
-  return {
-    name,
-    type: 'file',
-    mode: 0o600,
-    uid: 0,
-    gid: 0,
-    userName: NOTHING,
-    groupName: NOTHING,
-    size: 0,
-    mtimeNs: 0n,
-    linkName: NOTHING,
-    device: NO_DEVICE,
-    xattrs: NO_XATTRS,
   }
 }

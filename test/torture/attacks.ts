@@ -2,7 +2,14 @@ import type { Attack } from './attack.js'
 import { crashImages } from './crash-images.js'
 import { crowd } from './crowd.js'
 import { fullDisk } from './full-disk.js'
+import { missedWrites } from './missed-writes.js'
 import { swappers } from './swapper.js'
 
 /** All attacks, in the order in which they run. */
-export const attacks: readonly Attack[] = [...crashImages, ...crowd, ...fullDisk, ...swappers]
+export const attacks: readonly Attack[] = [
+  ...crashImages,
+  ...crowd,
+  ...fullDisk,
+  ...missedWrites,
+  ...swappers,
+]

@@ -193,7 +193,8 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     else this.#readWhileWritten.delete(id)
     const below = await this.#layout.lowerIds(id)
     if (parent !== undefined && below[0] === parent) {
-      return { form: 'overlay', upper: this.#untrustedSpec(id), lowers: await this.#lowerSpecs(id) }
+      const mount = this.engine === 'kernel' ? { mount: this.#keeping.overlayXattrs } : {}
+      return { form: 'overlay', upper: this.#untrustedSpec(id), lowers: await this.#lowerSpecs(id), ...mount }
     }
     if (parent === undefined) return { form: 'compare', upper: await this.#tree(id) }
     this.#mustExist(parent)

@@ -1,0 +1,200 @@
+import { constants } from 'node:fs'
+import { StoreError } from '../errors.js'
+import { baseOf, bytesToText, type ByteString } from '../fs/bytes.js'
+import { xattrsOf, type TreeChange } from '../fs/compare.js'
+import { isMarkName, isOverlayXattr } from '../fs/overlay-marks.js'
+import { shownXattr } from '../fs/overlay-xattr.js'
+import type { RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
+import { encodeHeader, paddingOf } from './encode.js'
+import type { TarEntryType, TarHeader, TarPart } from './part.js'
+import { OPAQUE_NAME, whiteoutName } from './whiteout.js'
+
+const CHUNK = 1 << 18
+const NOTHING = '' as ByteString
+const NO_XATTRS: ReadonlyMap<ByteString, Buffer> = new Map()
+const NO_DEVICE = { major: 0, minor: 0 }
+
+export interface DiffOptions {
+  /** Later times become this one, as `SOURCE_DATE_EPOCH` asks for. @default times stay */
+  readonly clampMtimeNs?: bigint | undefined
+  /** Told of each object whose time is a later one in the tree than in the tar. */
+  readonly onClamped?: ((path: ByteString) => void) | undefined
+  /** What the next content is read to, in pieces. @default memory of its own */
+  readonly contentBuffer?: (() => Buffer) | undefined
+}
+
+export interface TarChange extends TreeChange {
+  /** A regular file's, open until the next change is asked for. */
+  readonly file?: RawFile | undefined
+  /** The directory hides what is in the lower one. */
+  readonly opaque?: boolean
+}
+
+/** What a tree under an {@link EntryWriter} is. */
+export interface WrittenTree {
+  readonly upper: RawFs
+  /** The tree is an upper directory of overlayfs, and not a merged one. */
+  readonly overlay: boolean
+  /** See `OverlaySource`. */
+  readonly mount?: 'trusted' | 'user' | undefined
+}
+
+/**
+ * Makes tar entries of changes. Throws `LAYER_INVALID` for an object that a layer cannot hold, because its name, device
+ * number or xattrs mark there what is removed.
+ */
+export class EntryWriter {
+  readonly #fs: RawFs
+  readonly #tree: WrittenTree
+  readonly #clampMtimeNs: bigint | undefined
+  readonly #onClamped: DiffOptions['onClamped']
+  readonly #contentBuffer: () => Buffer
+  /** The first name of each inode with more than one. */
+  readonly #links = new Map<string, ByteString>()
+
+  constructor(tree: WrittenTree, { clampMtimeNs, onClamped, contentBuffer = ownBuffer() }: DiffOptions) {
+    this.#fs = tree.upper
+    this.#tree = tree
+    this.#clampMtimeNs = clampMtimeNs
+    this.#onClamped = onClamped
+    this.#contentBuffer = contentBuffer
+  }
+
+  /** A tar cannot hold sockets; what one replaced is gone all the same. */
+  *entry({ kind, path, stat, opaque, file }: TarChange): Generator<TarPart> {
+    if (isMarkName(baseOf(path)))
+      throw unstorable(path, 'its name begins with .wh., which marks what a layer removes')
+    if (stat === undefined || stat.type === 'socket') {
+      if (kind !== 'add') yield header(emptyFile(whiteoutName(path)))
+    } else {
+      if (isWhiteoutDevice(stat)) throw unstorable(path, 'a character device 0:0 marks what a layer removes')
+      yield* this.#object(path, stat, file)
+      if (opaque === true) yield header(emptyFile(`${path}/${OPAQUE_NAME}` as ByteString))
+    }
+  }
+
+  *#object(path: ByteString, stat: RawStat, file: RawFile | undefined): Generator<TarPart> {
+    const first = this.#firstName(path, stat)
+    if (first !== undefined) {
+      yield header({
+        ...this.#header(path, stat, file),
+        type: 'link',
+        linkName: first,
+        size: 0,
+        xattrs: NO_XATTRS,
+      })
+      return
+    }
+    yield header(this.#header(path, stat, file))
+    if (stat.type === 'file' && stat.size > 0) yield* this.#content(path, stat.size, file)
+  }
+
+  #firstName(path: ByteString, { type, nlink, dev, ino }: RawStat): ByteString | undefined {
+    if (nlink < 2 || type === 'directory') return undefined
+    const inode = `${dev}:${ino}`
+    const first = this.#links.get(inode)
+    if (first === undefined) this.#links.set(inode, path)
+    return first
+  }
+
+  /** Leaves out what overlayfs itself has set. */
+  #xattrs(path: ByteString, file: RawFile | undefined): TarHeader['xattrs'] {
+    return xattrsOf(this.#fs, path, file, (name) => {
+      if (!isOverlayXattr(name)) return false
+      const { overlay, mount } = this.#tree
+      if (
+        overlay &&
+        shownXattr(name) === undefined &&
+        (mount === undefined || name.startsWith(`${mount}.overlay.`))
+      )
+        return true
+      throw unstorable(path, `its xattr ${bytesToText(name)} is reserved for overlayfs`)
+    })
+  }
+
+  #header(path: ByteString, stat: RawStat, file: RawFile | undefined): TarHeader {
+    return {
+      name: nameOf(path, stat),
+      type: stat.type as TarEntryType,
+      mode: stat.mode,
+      uid: stat.uid,
+      gid: stat.gid,
+      userName: NOTHING,
+      groupName: NOTHING,
+      size: stat.type === 'file' ? stat.size : 0,
+      mtimeNs: this.#clamped(path, stat.mtimeNs),
+      linkName: stat.type === 'symlink' ? this.#fs.readlink(path) : NOTHING,
+      device: stat.device,
+      xattrs: this.#xattrs(path, file),
+    }
+  }
+
+  #clamped(path: ByteString, mtimeNs: bigint): bigint {
+    const clamp = this.#clampMtimeNs
+    if (clamp === undefined || mtimeNs <= clamp) return mtimeNs
+    this.#onClamped?.(path)
+    return clamp
+  }
+
+  /** A file that shrinks meanwhile is filled up with zeros, and one that grows cut off: its header is written. */
+  *#content(path: ByteString, size: number, opened: RawFile | undefined): Generator<TarPart> {
+    const file = opened ?? this.#fs.openSeen?.(path) ?? this.#fs.open(path, constants.O_RDONLY)
+    try {
+      for (let position = 0; position < size;) {
+        const wanted = this.#contentBuffer().subarray(0, size - position)
+        const count = file.read(wanted, position)
+        if (count === 0) wanted.fill(0)
+        const bytes = count === 0 ? wanted : wanted.subarray(0, count)
+        yield { type: 'content', bytes }
+        position += bytes.length
+      }
+    } finally {
+      if (file !== opened) file.close()
+    }
+    if (paddingOf(size).length > 0) yield { type: 'filler', bytes: paddingOf(size) }
+  }
+}
+
+function ownBuffer(): () => Buffer {
+  let buffer: Buffer | undefined
+  return () => (buffer ??= Buffer.allocUnsafeSlow(CHUNK))
+}
+
+/** As Docker writes it: relative, a directory with a slash behind. */
+function nameOf(path: ByteString, { type }: RawStat): ByteString {
+  return type === 'directory' ? (`${path}/` as ByteString) : path
+}
+
+function header(entry: TarHeader): TarPart {
+  return { type: 'header', header: entry, bytes: encodeHeader(entry) }
+}
+
+function emptyFile(name: ByteString): TarHeader {
+  return {
+    name,
+    type: 'file',
+    mode: 0o600,
+    uid: 0,
+    gid: 0,
+    userName: NOTHING,
+    groupName: NOTHING,
+    size: 0,
+    mtimeNs: 0n,
+    linkName: NOTHING,
+    device: NO_DEVICE,
+    xattrs: NO_XATTRS,
+  }
+}
+
+function isWhiteoutDevice({ type, device }: RawStat): boolean {
+  return type === 'char' && device.major === 0 && device.minor === 0
+}
+
+/** A program in a container can make what no layer can hold. */
+function unstorable(path: ByteString, why: string): StoreError {
+  const shown = `/${bytesToText(path)}`
+  return new StoreError('LAYER_INVALID', `no layer can hold ${shown}: ${why}`, {
+    path: shown,
+    hint: 'rename or remove it in the container',
+  })
+}
