@@ -87,12 +87,12 @@ function overlayDirMarks(
   dir: ByteString,
   mount: 'trusted' | 'user' | undefined,
 ): OverlayDirMarks {
-  const names = xattrsOf(fs, dir).filter(
-    (name) => mount === undefined || name.startsWith(`${mount}.overlay.`),
-  )
+  const all = xattrsOf(fs, dir)
+  const has = (name: ByteString): boolean =>
+    all.includes(name) && (mount === undefined || name.startsWith(`${mount}.overlay.`))
   return {
-    opaque: OPAQUE_XATTRS.some((name) => names.includes(name) && fs.getxattr(dir, name)?.equals(YES)),
-    redirected: REDIRECT_XATTRS.some((name) => names.includes(name)),
+    opaque: OPAQUE_XATTRS.some((name) => has(name) && fs.getxattr(dir, name)?.equals(YES)),
+    redirected: REDIRECT_XATTRS.some(has),
   }
 }
 
