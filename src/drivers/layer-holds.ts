@@ -1,19 +1,18 @@
 import { join } from 'node:path'
 import { namesIn, removeAbandoned } from '../durable/abandoned.js'
 import { clearLockFiles } from '../durable/lock-file.js'
-import { Lock, removeLockFiles } from '../durable/lock.js'
+import { KeyedLocks, type Release } from '../durable/keyed-lock.js'
 import { makeDirectories } from '../durable/make-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import { openClaim, type Claim } from './layer-claim.js'
 
-const LOCK = '.lock-'
-/** The layer's id in the name of a claim or of a lock. */
-const ID = /^(?:\.lock-(.+?)(?:\.queue)?|([^.].*?)(?:\.[a-f0-9]{12})?)$/
+/** The layer's id in the name of a claim. */
+const ID = /^([^.].*?)(?:\.[a-f0-9]{12})?$/
 
 /**
  * Tells other processes which layers are open here. A hold ends with its process, however that ends.
  *
- * 1. A layer's hold is taken, changed and given up under the layer's own lock, `.lock-<id>`. So a change from one kind to
+ * 1. A layer's hold is taken, changed and given up under the layer's own lock. So a change from one kind to
  *    another, which takes several steps, is seen whole.
  * 2. Mounting, unmounting and syncing a layer happen under that lock too. They delay callers that want the same layer, and
  *    no others.
@@ -21,9 +20,11 @@ const ID = /^(?:\.lock-(.+?)(?:\.queue)?|([^.].*?)(?:\.[a-f0-9]{12})?)$/
  */
 export class LayerHolds {
   readonly #directory: string
+  readonly #locks: KeyedLocks
 
   constructor(directory: string) {
     this.#directory = directory
+    this.#locks = new KeyedLocks(join(directory, '.lock'))
   }
 
   /**
@@ -46,7 +47,7 @@ export class LayerHolds {
         if (sole && kind === 'shared') await claim.take('shared')
         return { hold: this.#hold(id, claim), result }
       } catch (error) {
-        if (sole) await this.#clear(id, claim)
+        if (sole) await claim.clear()
         await claim.leave()
         throw error
       }
@@ -57,31 +58,24 @@ export class LayerHolds {
   async tidy(): Promise<void> {
     await removeAbandoned(this.#directory)
     await clearLockFiles(this.#directory)
-    const ids = namesIn(this.#directory)
-      .map((name) => ID.exec(name))
-      .map((match) => match?.[1] ?? match?.[2])
+    const ids = namesIn(this.#directory).map((name) => ID.exec(name)?.[1])
     for (const id of new Set(ids)) if (id !== undefined) await this.#tidyLayer(id)
   }
 
   async #tidyLayer(id: string): Promise<void> {
-    const lock = await Lock.tryAcquire(this.#lockFile(id))
-    if (lock === undefined) return
+    const release = await this.#locks.tryAcquire(id)
+    if (release === undefined) return
     try {
       const claim = openClaim(this.#directory, id)
       try {
         if (!(await claim.take('exclusive'))) return
-        await this.#clear(id, claim)
+        await claim.clear()
       } finally {
         await claim.leave()
       }
     } finally {
-      await lock.release()
+      await release()
     }
-  }
-
-  async #clear(id: string, claim: Claim): Promise<void> {
-    await claim.clear()
-    removeLockFiles(this.#lockFile(id))
   }
 
   #hold(id: string, claim: Claim): LayerHold {
@@ -91,7 +85,7 @@ export class LayerHolds {
           try {
             if (!(await claim.take('exclusive'))) return
             await last?.()
-            await this.#clear(id, claim)
+            await claim.clear()
           } finally {
             await claim.leave()
           }
@@ -100,26 +94,22 @@ export class LayerHolds {
   }
 
   async #locked<T>(id: string, work: () => Promise<T>): Promise<T> {
-    const lock = await this.#lock(id)
+    const release = await this.#lock(id)
     try {
       return await work()
     } finally {
-      await lock.release()
+      await release()
     }
   }
 
-  async #lock(id: string): Promise<Lock> {
+  async #lock(id: string): Promise<Release> {
     try {
-      return await Lock.acquire(this.#lockFile(id))
+      return await this.#locks.acquire(id)
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error
       makeDirectories(this.#directory, 0o700)
-      return Lock.acquire(this.#lockFile(id))
+      return this.#locks.acquire(id)
     }
-  }
-
-  #lockFile(id: string): string {
-    return join(this.#directory, `${LOCK}${id}`)
   }
 }
 

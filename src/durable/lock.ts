@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, rmSync, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrno, StoreError } from '../errors.js'
@@ -83,11 +83,6 @@ export class Lock implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release()
   }
-}
-
-/** Removes the files of a lock that the caller holds. Callers that wait for it go on with new files. */
-export function removeLockFiles(path: string): void {
-  for (const file of [path, `${path}${LINE_SUFFIX}`]) rmSync(file, { force: true })
 }
 
 type Release = () => Promise<void> | void

@@ -7,7 +7,7 @@ import { openStore, type Driver } from '#layerstack/index.js'
 import { temporaryName } from '#layerstack/sys/temporary-name.js'
 import { nameOfDead } from '../support/dead-name.js'
 import { unmountBelow } from '../support/mounts.js'
-import { unless } from '../support/needs.js'
+import { noCalls, unless } from '../support/needs.js'
 import { leftoversOf } from '../torture/leftovers.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
 import { optionsOf, storeSettings } from './settings.js'
@@ -80,7 +80,7 @@ function plant(driver: string): [left: string[], used: string[]] {
     used.push(plantFile(directory, temporaryName('file')))
   }
   left.push(plantFile(join(own, 'tmp', nameOfDead('archive')), 'archive.tar'))
-  left.push(plantFile(join(own, 'holds', driver), id))
+  left.push(plantFile(join(own, 'holds', driver), nameOfHold(id)))
   left.push(plantFile(join(image, 'layerdb/tmp', `write-set-${id}`), 'diff'))
   left.push(plantFile(join(image, 'imagedb/metadata/sha256', id), 'parent'))
   used.push(plantFile(join(image, 'layerdb/tmp'), 'write-set-123456789'))
@@ -95,6 +95,11 @@ function plant(driver: string): [left: string[], used: string[]] {
     left.push(link, plantFile(join(root, 'overlay2', id), 'lower'))
   }
   return [left, used]
+}
+
+/** As of a process that sees locks as this one does. */
+function nameOfHold(id: string): string {
+  return noCalls === undefined ? id : `${id}.0123456789ab`
 }
 
 function plantFile(directory: string, name: string): string {

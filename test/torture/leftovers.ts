@@ -1,6 +1,7 @@
-import { existsSync, lstatSync, readdirSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import type { Store } from '#layerstack/index.js'
+import { isAlive } from '#layerstack/sys/process-mark.js'
 
 /**
  * What interrupted calls left in a root and what no living process can own: temporary names, and layers of the driver
@@ -38,7 +39,9 @@ function temporaryNames(store: Store): string[] {
   }
   const image = join(root, 'image', name)
   const own = join(root, 'layerstack')
-  const isAside = (entry: string): boolean => /^\.tmp-|\.(held|stale)(\.|$)|\.making$|\.new$/.test(entry)
+  const isAside = (entry: string, path: string): boolean =>
+    /^\.tmp-|\.stale$|\.making$|\.new$/.test(entry) ||
+    (entry.endsWith('.held') && !isAlive(readFileSync(path, 'utf8')))
   look(join(image, 'layerdb', 'tmp'), () => true)
   look(join(image, 'layerdb', 'sha256'), (entry) => entry.includes('-'))
   look(join(image, 'layerdb', 'mounts'), isAside)
@@ -55,7 +58,7 @@ function temporaryNames(store: Store): string[] {
   look(join(own, 'leases', name), (entry) => entry !== 'spare')
   look(join(own, 'holds', name), (entry) => entry !== '.lock')
   look(join(root, 'overlay2', 'l'), (entry, path) => entry.includes('.') || !existsSync(path))
-  look(join(root, 'overlay2'), (entry) => isHalfMade(entry) || isAside(entry))
+  look(join(root, 'overlay2'), (entry, path) => isHalfMade(entry) || isAside(entry, path))
   look(join(root, 'vfs', 'dir'), isHalfMade)
   look(join(root, 'btrfs'), isAside)
   look(join(root, 'btrfs', 'subvolumes'), isHalfMade)

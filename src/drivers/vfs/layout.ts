@@ -1,5 +1,5 @@
-import { lstatSync } from 'node:fs'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { lstatSync, rmSync } from 'node:fs'
+import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { namesIn } from '../../durable/abandoned.js'
 import { makeStoreDirectory } from '../../durable/make-directory.js'
@@ -80,7 +80,7 @@ export class VfsLayout {
   async remove(id: string): Promise<void> {
     await this.#discard(this.directory(`${id}${MAKING}`))
     await trash(this.home, id)
-    await this.#removeBeside(id)
+    this.#removeBeside(id)
   }
 
   adopt(id: string, newId: string): Promise<void> {
@@ -96,11 +96,11 @@ export class VfsLayout {
 
   async #discard(making: string): Promise<void> {
     await discard(this.directory(making))
-    await this.#removeBeside(making)
+    this.#removeBeside(making)
   }
 
-  async #removeBeside(id: string): Promise<void> {
-    for (const suffix of BESIDE) await rm(`${this.directory(id)}${suffix}`, { force: true })
+  #removeBeside(id: string): void {
+    for (const suffix of BESIDE) rmSync(`${this.directory(id)}${suffix}`, { force: true })
   }
 }
 
