@@ -57,14 +57,19 @@ export class HeldViews {
     }
   }
 
-  /** Closes every view, however often it was got. Rejects with the first error, after trying all. */
+  /**
+   * Closes every view, however often it was got, and waits for those that are being closed. Rejects with the first error,
+   * after trying all.
+   */
   async closeAll(): Promise<void> {
-    const results = await Promise.allSettled(
-      [...this.#held].map(([id, held]) => {
+    const closing = [...this.#closing.values()]
+    const results = await Promise.allSettled([
+      ...closing,
+      ...[...this.#held].map(([id, held]) => {
         held.count = 1
         return this.put(id)
       }),
-    )
+    ])
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
   }
