@@ -134,7 +134,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     this.#mayWrite()
     await this.#views.whileUnused(id, this.#holds, async () => {
       detachLayer(this.#layout.merged(id))
-      if (this.#isHostDirectory(id)) unmountBelow(this.#layout.diff(id))
+      if (this.#mayBeHostDirectory(id)) unmountBelow(this.#layout.diff(id))
       await this.#layout.remove(id)
     })
   }
@@ -229,6 +229,16 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   /** A layer without lower ones is not mounted: its view is the upper directory itself. */
   #isHostDirectory(id: string): boolean {
     return this.capabilities.hostPath && this.#layout.lowerLinks(id).length === 0
+  }
+
+  /** True for a layer whose `lower` is damaged or was never written: such a layer can be removed. */
+  #mayBeHostDirectory(id: string): boolean {
+    try {
+      return this.#isHostDirectory(id)
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'STORE_CORRUPT') return true
+      throw error
+    }
   }
 
   /** Unmounts what is mounted though no process holds the layer, unless a program still writes to it. */
