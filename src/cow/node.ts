@@ -198,8 +198,10 @@ export function decodeNode(block: Buffer, place: Pointer, checksum: Checksum): N
   const children: Pointer[] = []
   let at = HEADER
   for (let count = block.readUInt16LE(22); count > 0; count--) {
+    if (at + ITEM > BLOCK) return 'its items do not fit'
     const valueAt = at + ITEM + block.readUInt16LE(at)
     const end = valueAt + block.readUInt16LE(at + 2)
+    if (end > BLOCK || (level > 0 && end - valueAt !== POINTER_SIZE)) return 'its items do not fit'
     keys.push(block.toString('latin1', at + ITEM, valueAt) as ByteString)
     if (level > 0) children.push(readPointer(block, valueAt))
     else values.push(valueAt * PLACE + end - valueAt)

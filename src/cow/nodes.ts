@@ -57,12 +57,16 @@ export class Nodes {
     return kept
   }
 
+  damaged({ address }: Pointer, what: string): DamagedBlock {
+    return new DamagedBlock(this.#device.name, address, what)
+  }
+
   /** As it is on the device. */
   read(pointer: Pointer): Node {
     const block = scratch.subarray(0, BLOCK)
     this.#device.read(block, pointer.address * BLOCK)
     const node = decodeNode(block, pointer, this.#checksum)
-    if (typeof node === 'string') throw new DamagedBlock(this.#device.name, pointer.address, node)
+    if (typeof node === 'string') throw this.damaged(pointer, node)
     return node
   }
 

@@ -47,7 +47,7 @@ export class Tree {
   get(key: ByteString): Buffer | undefined {
     if (this.#root.address === 0) return undefined
     let node = this.#load(this.#root)
-    while (node.level > 0) node = this.#load(node.children[node.childAt(key)] as Pointer)
+    while (node.level > 0) node = this.#child(node, node.childAt(key))
     const at = node.seek(key)
     return node.keys[at] === key ? node.value(at) : undefined
   }
@@ -146,7 +146,7 @@ export class Tree {
       return at < 0 ? undefined : [node.keys[at] as ByteString, node.value(at)]
     }
     for (let at = node.childAt(key); at >= 0; at--) {
-      const found = this.#before(this.#load(node.children[at] as Pointer), key)
+      const found = this.#before(this.#child(node, at), key)
       if (found !== undefined) return found
     }
     return undefined
@@ -156,7 +156,7 @@ export class Tree {
   #leafWith(node: Node, key: ByteString): Node | undefined {
     if (node.level === 0) return node.seek(key) < node.keys.length ? node : undefined
     for (let at = node.childAt(key); at < node.children.length; at++) {
-      const found = this.#leafWith(this.#load(node.children[at] as Pointer), key)
+      const found = this.#leafWith(this.#child(node, at), key)
       if (found !== undefined) return found
     }
     return undefined
@@ -260,6 +260,7 @@ export class Tree {
   }
 
   #writableChild(parent: Node, at: number): Node {
+    this.#child(parent, at)
     const child = this.#writable(parent.children[at] as Pointer)
     parent.children[at] = pointerTo(child)
     return child
@@ -312,6 +313,15 @@ export class Tree {
   #discard(node: Node): void {
     this.#ground.nodes.forget(node)
     this.#ground.space.giveBack(node.address)
+  }
+
+  /** One level below its parent, so every way down ends. */
+  #child(parent: Node, at: number): Node {
+    const pointer = parent.children[at]
+    if (pointer === undefined) throw this.#ground.nodes.damaged(parent, 'it has no children')
+    const child = this.#load(pointer)
+    if (child.level === parent.level - 1) return child
+    throw this.#ground.nodes.damaged(pointer, 'it is of another level')
   }
 
   #load(pointer: Pointer): Node {

@@ -69,6 +69,13 @@ export interface SpaceRoot {
   readonly counts: number
 }
 
+/** In sectors: 64 KiB to 1 GiB. */
+const SMALLEST_BLOCK = 128
+const LARGEST_BLOCK = 2_097_152
+/** 16 TiB in blocks of 64 KiB. */
+const MOST_DATA_BLOCKS = 2 ** 28
+/** 255 bitmaps. */
+const MOST_METADATA_BLOCKS = 255 * (BLOCK - 16) * 4
 const GENERATION_AT = 16
 /** Bytes of a superblock that are others after each commit. */
 export const STAMP = 32
@@ -105,7 +112,7 @@ export function decodeSuperblock(
   const version = block.readUInt32LE(40)
   if (version < 1 || version > VERSION) return foreign(`it is of version ${version}`)
   if (block.readUInt32LE(360) !== 0) return foreign('it has features that are not known here')
-  return {
+  const found = {
     flags: block.readUInt32LE(4),
     generation: number(block, GENERATION_AT),
     time: block.readUInt32LE(44),
@@ -117,6 +124,19 @@ export function decodeSuperblock(
     dataBlockSize: block.readUInt32LE(336),
     metadataBlocks: number(block, 344),
   }
+  return isPossible(found) ? found : { why: 'its sizes are impossible', isDamaged: true }
+}
+
+/** The limits of the kernel, and for data blocks one that keeps their counts in memory. */
+function isPossible({ dataBlockSize, dataSpace, metadataSpace, metadataBlocks }: ThinSuperblock): boolean {
+  return (
+    dataBlockSize >= SMALLEST_BLOCK &&
+    dataBlockSize <= LARGEST_BLOCK &&
+    dataBlockSize % SMALLEST_BLOCK === 0 &&
+    dataSpace.blocks <= MOST_DATA_BLOCKS &&
+    metadataBlocks <= MOST_METADATA_BLOCKS &&
+    metadataSpace.blocks <= metadataBlocks
+  )
 }
 
 function writeSpaceRoot(block: Buffer, at: number, root: SpaceRoot): void {

@@ -33,7 +33,11 @@ export class SpaceMap {
   readonly #freed = new Set<number>()
   #cursor = 0
 
-  constructor(blocks: number) {
+  readonly #wrong: (what: string) => Error
+
+  /** @param wrong makes the error for counts that contradict the trees */
+  constructor(blocks: number, wrong: (what: string) => Error) {
+    this.#wrong = wrong
     this.blocks = blocks
     this.counts = new Uint32Array(blocks)
     this.bitmaps = Array.from({ length: Math.ceil(blocks / PER_BITMAP) }, () => 0)
@@ -115,6 +119,7 @@ export class SpaceMap {
   }
 
   setCount(block: number, count: number): void {
+    if (block >= this.blocks) throw this.#wrong(`block ${block} is counted, past the end`)
     this.counts[block] = count
   }
 
@@ -135,8 +140,7 @@ export class SpaceMap {
 
   #set(block: number, count: number): void {
     const before = this.counts[block] as number
-    if (count < 0 || block >= this.blocks)
-      throw new RangeError(`block ${block} cannot be used ${count} times`)
+    if (!(count >= 0) || block >= this.blocks) throw this.#wrong(`block ${block} is not counted as in use`)
     this.counts[block] = count
     if (before === 0) this.allocated++
     if (count === 0) {

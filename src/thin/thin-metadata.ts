@@ -305,6 +305,10 @@ export class ThinMetadata implements ThinNodes {
     return this.#data.settle()
   }
 
+  damaged(address: number, what: string): Error {
+    return new DamagedBlock(this.#device.name, address, what)
+  }
+
   load(address: number, valueSize: number): ThinNode {
     const kept = this.#dirty.get(address)?.node ?? this.#nodes.get(address)
     if (kept !== undefined) return kept
@@ -501,8 +505,9 @@ export class ThinMetadata implements ThinNodes {
 
   /** They are large, and only who changes the pool needs them. */
   #loadMaps() {
-    const space = new SpaceMap(this.#geometry.metadataBlocks)
-    const data = new SpaceMap(this.#geometry.dataBlocks)
+    const wrong = (what: string) => new DamagedBlock(this.#device.name, 0, what)
+    const space = new SpaceMap(this.#geometry.metadataBlocks, wrong)
+    const data = new SpaceMap(this.#geometry.dataBlocks, wrong)
     if (this.#found !== undefined) this.#readMaps(this.#found, space, data)
     for (const [at, bitmap] of data.bitmaps.entries()) if (bitmap === 0) data.changedBitmaps.add(at)
     if (data.changedBitmaps.size > 0) this.#changed = true
@@ -522,11 +527,17 @@ export class ThinMetadata implements ThinNodes {
   }
 
   #loadBitmap(space: SpaceMap, index: number, address: number): void {
+    if (index >= space.bitmaps.length) {
+      throw new DamagedBlock(this.#device.name, 0, `it has a bitmap ${index}, past the end`)
+    }
     space.decodeBitmap(index, address, this.#read(address, 'bitmap'))
   }
 
   #read(address: number, kind: BlockKind): Buffer {
     const block = Buffer.allocUnsafeSlow(BLOCK)
+    if (address >= this.#geometry.metadataBlocks) {
+      throw new DamagedBlock(this.#device.name, 0, `a pointer leads to block ${address}, past the end`)
+    }
     this.#device.read(block, address * BLOCK)
     const damage = complaint(block, address, kind)
     if (damage !== undefined) throw new DamagedBlock(this.#device.name, address, damage)

@@ -53,6 +53,8 @@ export function decodeThinNode(block: Buffer, address: number, valueSize: number
   const node: ThinNode = { address, leaf, keys: [], values: new FixedValues(valueSize, values), children: [] }
   for (let at = 0; at < count; at++) {
     node.keys.push(number(block, HEADER + 8 * at))
+    if (at > 0 && !((node.keys[at - 1] as number) < (node.keys[at] as number)))
+      return 'its keys are in disorder'
     if (!leaf) node.children.push(number(block, valuesAt + size * at))
   }
   return node

@@ -1,7 +1,12 @@
 import { roomIn, type ThinNode } from './thin-node.js'
 
+/** Levels of a tree; five are enough for all keys of a device. */
+const MOST_LEVELS = 16
+
 /** Where the nodes of trees are kept. */
 export interface ThinNodes {
+  /** The error for a node that cannot be where it is. */
+  damaged(address: number, what: string): Error
   load(address: number, valueSize: number): ThinNode
   /** A new node, which may be changed until the commit. */
   add(leaf: boolean, valueSize: number): ThinNode
@@ -36,13 +41,13 @@ export class ThinTree {
 
   get(key: number): Buffer | undefined {
     let node = this.#load(this.root)
-    while (!node.leaf) node = this.#load(node.children[childAt(node, key)] as number)
+    for (let depth = 1; !node.leaf; depth++) node = this.#child(node, childAt(node, key), depth)
     const at = lowerBound(node, key)
     return node.keys[at] === key ? node.values.at(at) : undefined
   }
 
   *items(): Generator<readonly [key: number, value: Buffer]> {
-    yield* this.#items(this.root)
+    yield* this.#items(this.#load(this.root), 1)
   }
 
   set(key: number, value: Buffer): void {
@@ -71,7 +76,7 @@ export class ThinTree {
 
   /** Reads every node that `drop` would, so that damage shows before anything is released. */
   loadOwn(isOwn: (address: number) => boolean): void {
-    this.#loadOwn(this.root, isOwn)
+    this.#loadOwn(this.#load(this.root), 1, isOwn)
   }
 
   /** Releases the whole tree, but for what others have too. */
@@ -79,18 +84,16 @@ export class ThinTree {
     this.#drop(this.root)
   }
 
-  *#items(address: number): Generator<readonly [number, Buffer]> {
-    const node = this.#load(address)
+  *#items(node: ThinNode, depth: number): Generator<readonly [number, Buffer]> {
     for (const [at, key] of node.keys.entries()) {
       if (node.leaf) yield [key, node.values.at(at)]
-      else yield* this.#items(node.children[at] as number)
+      else yield* this.#items(this.#child(node, at, depth), depth + 1)
     }
   }
 
-  #loadOwn(address: number, isOwn: (address: number) => boolean): void {
-    const node = this.#load(address)
-    if (!isOwn(address)) return
-    for (const child of node.children) this.#loadOwn(child, isOwn)
+  #loadOwn(node: ThinNode, depth: number, isOwn: (address: number) => boolean): void {
+    if (!isOwn(node.address)) return
+    for (const at of node.children.keys()) this.#loadOwn(this.#child(node, at, depth), depth + 1, isOwn)
   }
 
   #drop(address: number): void {
@@ -162,6 +165,18 @@ export class ThinTree {
       for (const child of node.children) this.#nodes.increment(child)
       for (const value of node.values) this.#values.increment?.(value)
     })
+  }
+
+  /** The keys of a node lie between its own in the parent and the next, so a walk meets each key once and ends. */
+  #child(parent: ThinNode, at: number, depth: number): ThinNode {
+    const address = parent.children[at]
+    if (address === undefined) throw this.#nodes.damaged(parent.address, 'it has no children')
+    const child = this.#load(address)
+    const [first, last] = [child.keys[0], child.keys.at(-1)]
+    const [low, high] = [parent.keys[at] as number, parent.keys[at + 1] ?? Infinity]
+    const fits = first !== undefined && last !== undefined && first >= low && last < high
+    if (depth < MOST_LEVELS && fits) return child
+    throw this.#nodes.damaged(address, 'it does not belong below its parent')
   }
 
   #load(address: number): ThinNode {

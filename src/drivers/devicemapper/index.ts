@@ -28,7 +28,7 @@ export const devicemapper: DriverFactory = {
     const { root, readOnly, driverOptions } = settings
     const options = deviceMapperOptions(driverOptions)
     const layout = new DeviceMapperLayout(join(root, 'devicemapper'))
-    if (engineFor(settings, layout) === 'userspace') return openUserspace(settings, layout, options)
+    if (engineFor(settings, layout) === 'userspace') return openUserspace(settings, options)
     if (!readOnly) await layout.make()
     const pool = await openPool({ root, layout, options, readOnly })
     const lockFile = join(root, 'layerstack', 'devicemapper.lock')
@@ -85,11 +85,8 @@ function madeBy(layout: DeviceMapperLayout): Engine | undefined {
   return baseFileSystem === '' && isPoolOfOurs(layout.metadataFile) ? 'userspace' : 'kernel'
 }
 
-async function openUserspace(
-  { root, readOnly }: DriverOpenOptions,
-  layout: DeviceMapperLayout,
-  options: Resolved,
-): Promise<Driver> {
+async function openUserspace({ root, readOnly }: DriverOpenOptions, options: Resolved): Promise<Driver> {
+  const layout = new DeviceMapperLayout(join(root, 'devicemapper'), true)
   if (options.pool !== undefined || options.device !== undefined) {
     throw new StoreError('ENGINE_UNSUPPORTED', 'the userspace engine keeps its pool in files of the root', {
       hint: 'leave dm.thinpooldev and dm.directlvm_device out',

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { removeAbandoned } from '../../durable/abandoned.js'
@@ -8,6 +8,7 @@ import { writeSectorFile } from '../../durable/sector-file.js'
 import { syncDirectory } from '../../durable/sync-directory.js'
 import { isErrno, StoreError } from '../../errors.js'
 import { deviceMajor, deviceMinor } from '../../sys/mknod.js'
+import { crc32c } from '../../thin/crc32c.js'
 
 /** What is written of each thin device. */
 export interface DeviceRecord {
@@ -53,6 +54,8 @@ export const BASE = 'base'
 const SET_FILE = 'deviceset-metadata'
 const TRANSACTION_FILE = 'transaction-metadata'
 const MIGRATED = '.migrated'
+/** Bytes of a file of `metadata/`; dockerd writes a few hundred. */
+const LARGEST_FILE = 64 << 10
 /** Is in no layer's id. */
 const ESCAPE = '='
 
@@ -73,9 +76,12 @@ function idOf(name: string): string {
  */
 export class DeviceMapperLayout {
   readonly home: string
+  readonly #sealed: boolean
 
-  constructor(home: string) {
+  /** @param sealed new files hold a checksum of themselves, which dockerd's do not; every checksum met is compared */
+  constructor(home: string, sealed = false) {
     this.home = home
+    this.#sealed = sealed
   }
 
   async make(): Promise<void> {
@@ -188,7 +194,7 @@ export class DeviceMapperLayout {
   }
 
   async dropDevice(name: string): Promise<void> {
-    await rm(this.#file(name), { force: true })
+    await rm(this.#file(name), { force: true, recursive: true })
     await syncDirectory(join(this.home, 'metadata'))
   }
 
@@ -234,7 +240,9 @@ export class DeviceMapperLayout {
   async saveTransaction({ id, name, deviceId }: OpenTransaction): Promise<void> {
     const hash = name === BASE ? '' : name
     const fields = { open_transaction_id: id, device_hash: hash, device_id: deviceId }
-    await writeSectorFile(this.#file(TRANSACTION_FILE), JSON.stringify(fields))
+    const path = this.#file(TRANSACTION_FILE)
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) await rm(path, { recursive: true })
+    await writeSectorFile(path, this.#encode(fields))
   }
 
   async dropTransaction(): Promise<void> {
@@ -245,17 +253,25 @@ export class DeviceMapperLayout {
     return join(this.home, 'metadata', name)
   }
 
-  #write(name: string, fields: Record<string, unknown>): Promise<void> {
-    return writeFileAtomic(this.#file(name), JSON.stringify(fields))
+  async #write(name: string, fields: Record<string, unknown>): Promise<void> {
+    const path = this.#file(name)
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) await rm(path, { recursive: true })
+    await writeFileAtomic(path, this.#encode(fields))
   }
 
+  #encode(fields: Record<string, unknown>): string {
+    return JSON.stringify(this.#sealed ? { ...fields, checksum: checksumOf(fields) } : fields)
+  }
+
+  /** `undefined` without a file. */
   #read(name: string): Readonly<Record<string, unknown>> | undefined {
+    const text = readSmallFile(this.#file(name))
+    if (text === undefined) return undefined
     try {
-      const fields: unknown = JSON.parse(readFileSync(this.#file(name), 'utf8'))
-      if (typeof fields === 'object' && fields !== null) return fields as Record<string, unknown>
+      const { checksum, ...fields } = JSON.parse(text)
+      if (checksum === undefined || checksum === checksumOf(fields)) return fields
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return undefined
-      if (!(error instanceof SyntaxError)) throw error
+      if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error
     }
     throw this.#corrupt(name)
   }
@@ -286,6 +302,28 @@ function originOf(fields: Readonly<Record<string, unknown>>): OriginRecord | und
   } = fields
   if (!isCount(deviceId) || !isCount(transactionId) || !isCount(generation)) return undefined
   return { deviceId, transactionId, generation }
+}
+
+/** The text of a regular file, empty for anything else; `undefined` without a file. */
+function readSmallFile(path: string): string | undefined {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    if (isErrno(error, 'ELOOP', 'ENXIO', 'EISDIR')) return ''
+    throw error
+  }
+  try {
+    const stat = fstatSync(fd)
+    return stat.isFile() && stat.size <= LARGEST_FILE ? readFileSync(fd, 'utf8') : ''
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function checksumOf(fields: Readonly<Record<string, unknown>>): string {
+  return crc32c(Buffer.from(JSON.stringify(fields)), 0).toString(16)
 }
 
 function isNoDevice(name: string): boolean {
