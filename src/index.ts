@@ -27,7 +27,8 @@ export function openStore(options: OpenStoreOptions): Promise<Store> {
 
 export type { ArchiveFormat } from './archives/save.js'
 export type { Compression } from './compression/compression.js'
-export type { CheckOptions, CheckReport, Problem } from './catalog/check.js'
+export type { CheckReport } from './catalog/check.js'
+export type { Problem } from './catalog/repair.js'
 export type { ContainerUsage, DiskUsage, ImageUsage } from './catalog/disk-usage.js'
 export type { Pruned, PruneOptions } from './catalog/prune.js'
 export type { Removed } from './catalog/removal.js'
@@ -59,6 +60,7 @@ export type { Layer, WritableLayer } from './layers/layer.js'
 export type { OperationOptions } from './operation.js'
 export type { ProgressEvent } from './progress.js'
 export type {
+  CheckOptions,
   FlattenOptions,
   ImportOptions,
   LoadOptions,

@@ -4,16 +4,18 @@ import type { Writable } from 'node:stream'
 import { checkArchiveInput, openArchive, type ArchiveInput } from './archives/archive-files.js'
 import type { ArchivedImage } from './archives/archived-image.js'
 import { loadLayers } from './archives/load.js'
+import { repairSource } from './archives/repair-source.js'
 import { readImages } from './archives/manifest.js'
 import { machinePlatform, parsePlatform } from './archives/platform.js'
 import { saveImages, type ArchiveFormat } from './archives/save.js'
 import type { SavedImage } from './archives/saved-image.js'
 import { Catalog, type NewImage } from './catalog/catalog.js'
-import { check, type CheckOptions, type CheckReport } from './catalog/check.js'
+import { check, type CheckReport } from './catalog/check.js'
 import { consumeContainer, finishConsumptions } from './catalog/consume.js'
 import { diskUsage, type DiskUsage } from './catalog/disk-usage.js'
 import { prune, type Pruned, type PruneOptions } from './catalog/prune.js'
 import { removeImage, removeUnusedLayers, type Removed } from './catalog/removal.js'
+import type { CheckOptions as CatalogCheckOptions } from './catalog/repair.js'
 import type { Compression } from './compression/compression.js'
 import { Container, type CommitContainerOptions, type ContainerHome } from './containers/container.js'
 import { ContainerStore, type ContainerRecord } from './containers/container-store.js'
@@ -80,6 +82,14 @@ export interface ImportOptions extends OperationOptions {
   readonly reference?: string | undefined
   readonly changes?: readonly string[] | undefined
   readonly message?: string | undefined
+}
+
+export interface CheckOptions extends CatalogCheckOptions {
+  /**
+   * With `repair`: an archive as `load` takes it. Damaged and missing layers and configs are unpacked from it again, and
+   * put in the place of the damaged ones; containers on them stay. @default nothing is replaced
+   */
+  readonly from?: ArchiveInput | undefined
 }
 
 export interface FlattenOptions extends OperationOptions {
@@ -337,11 +347,23 @@ export class Store implements AsyncDisposable, ContainerHome {
     return prune(this.#catalog, options)
   }
 
-  /** Looks for damage, everywhere; `repair` takes away what is damaged. */
+  /**
+   * Looks for damage everywhere. `repair` mends what it can without losing anything, `from` gives it an archive to take
+   * damaged layers from, and `discard` lets it remove what cannot be mended.
+   */
   async check(options: CheckOptions = {}): Promise<CheckReport> {
-    if (options.repair === true) this.#mayWrite()
+    const { from, repair = false, discard = false } = options
+    if (!repair && (from !== undefined || discard)) {
+      throw new TypeError('check() takes `from` and `discard` together with `repair: true`')
+    }
+    if (repair) this.#mayWrite()
     this.#open()
-    return check(this.#catalog, options)
+    if (from === undefined) return check(this.#catalog, options)
+    checkArchiveInput(from)
+    makeStoreDirectory(this.#temporary, 0o700)
+    await using files = await openArchive(from, this.#temporary, options.signal)
+    const source = await repairSource(files, options.signal)
+    return check(this.#catalog, options, source)
   }
 
   /** Gives back all views. May be called twice. */

@@ -58,7 +58,8 @@ export class Catalog {
   async list(): Promise<Image[]> {
     const references = await this.references.all()
     const ids = await this.images.list()
-    return fewAtATime(ids, (id) => this.#describe(id, references.get(id) ?? []))
+    const images = await fewAtATime(ids, (id) => this.#describeIfThere(id, references.get(id) ?? []))
+    return images.filter((image) => image !== undefined)
   }
 
   /** By reference, by ID, or by the beginning of one. Throws `IMAGE_NOT_FOUND`, `REFERENCE_AMBIGUOUS`. */
@@ -208,6 +209,16 @@ export class Catalog {
     )
     await this.references.set(names)
     return ids
+  }
+
+  /** `undefined` for an image that another process removed since it was listed. */
+  async #describeIfThere(id: ImageID, references: readonly string[]): Promise<Image | undefined> {
+    try {
+      return await this.#describe(id, references)
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'IMAGE_NOT_FOUND') return undefined
+      throw error
+    }
   }
 
   async #describe(id: ImageID, references: readonly string[]): Promise<Image> {

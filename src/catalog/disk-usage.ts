@@ -1,4 +1,5 @@
 import { chainIds, type ChainID, type ImageID } from '../digest.js'
+import { isAbort } from '../errors.js'
 import type { OperationOptions } from '../operation.js'
 import type { Catalog } from './catalog.js'
 
@@ -29,8 +30,9 @@ export interface ContainerUsage {
   readonly size: number
 }
 
+/** What another process removes meanwhile is left out, and so are entries that are damaged: `check` tells of them. */
 export async function diskUsage(catalog: Catalog, options: OperationOptions): Promise<DiskUsage> {
-  const sizes = new Map((await catalog.layers.list()).map(({ chainId, size }) => [chainId, size]))
+  const sizes = new Map((await catalog.layers.soundLayers()).map(({ chainId, size }) => [chainId, size]))
   const images = await catalog.list()
   const records = await catalog.containers.list()
   const users = new Map<ChainID, number>()
@@ -45,10 +47,27 @@ export async function diskUsage(catalog: Catalog, options: OperationOptions): Pr
   })
   const containers: ContainerUsage[] = []
   for (const { id, name } of records) {
-    containers.push({ id, name, size: await catalog.layers.writableSize(id, options) })
+    const size = await sizeIfThere(catalog, id, options)
+    if (size !== undefined) containers.push({ id, name, size })
   }
   const layersSize = sumOf(sizes.keys(), sizes)
   return { layersSize, images: usages, containers, reclaimable: layersSize - sumOf(active, sizes) }
+}
+
+/** `undefined` for a container that goes, or went, while its layer is read. */
+async function sizeIfThere(
+  { containers, layers }: Catalog,
+  id: string,
+  options: OperationOptions,
+): Promise<number | undefined> {
+  try {
+    return await layers.writableSize(id, options)
+  } catch (error) {
+    if (isAbort(error)) throw error
+    const isHere = (await containers.has(id)) && (await layers.hasWritable(id))
+    if (!isHere || (await layers.isUnderWay(id))) return undefined
+    throw error
+  }
 }
 
 function sumOf(ids: Iterable<ChainID>, sizes: ReadonlyMap<ChainID, number>): number {

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { access, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDigest, type ImageID } from '../digest.js'
 import { namesIn, removeAbandoned } from '../durable/abandoned.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
-import { isErrno, StoreError } from '../errors.js'
+import { readFileIfThere } from '../durable/read-file.js'
+import { StoreError } from '../errors.js'
 import { inSlices } from '../operation.js'
 
 /** What the store knows of a container; its content is the writable layer of the same id. */
@@ -90,7 +90,7 @@ export class ContainerStore {
   }
 
   async remove(id: string): Promise<void> {
-    await rm(join(this.#directory, `${id}.json`), { force: true })
+    await rm(join(this.#directory, `${id}.json`), { recursive: true, force: true })
     this.#known.delete(id)
   }
 
@@ -111,13 +111,14 @@ export class ContainerStore {
   #read(id: string): ContainerRecord | typeof DAMAGED | undefined {
     this.#known.delete(id)
     try {
-      const record = JSON.parse(readFileSync(join(this.#directory, `${id}.json`), 'utf8')) as unknown
+      const text = readFileIfThere(join(this.#directory, `${id}.json`))
+      if (text === undefined) return undefined
+      const record = JSON.parse(text.toString('utf8')) as unknown
       if (!isRecord(record) || record.id !== id) return DAMAGED
       this.#known.set(id, record)
       return record
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return undefined
-      if (error instanceof SyntaxError) return DAMAGED
+      if (error instanceof SyntaxError || error instanceof StoreError) return DAMAGED
       throw error
     }
   }

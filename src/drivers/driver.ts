@@ -100,6 +100,17 @@ export interface Driver extends ProtoDriver {
    * host, which no unmount takes back: it must be copied. Absent, `adopt` can take every layer.
    */
   adoptable?(id: string): Promise<boolean>
+  /**
+   * Exchanges two read-only layers of the same parent: each gets the other's files. Layers above `id` stay, and see what
+   * `newId` held. `id` may be damaged or half gone. For drivers whose layers read their parents where they lie; without
+   * it a layer is replaced by one with another id.
+   */
+  replace?(id: string, newId: string): Promise<void>
+  /**
+   * Writes what the driver keeps beside a layer's content again, for a layer whose bookkeeping is damaged. The content and
+   * the layers above stay.
+   */
+  mend?(id: string, parent?: string): Promise<void>
   /** What is damaged in the driver's own files, beside what shows in layers when they are read; reads all of them. */
   check?(options?: OperationOptions): Promise<Damage[]>
 }

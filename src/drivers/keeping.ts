@@ -147,7 +147,7 @@ function readKeeping(root: string, driver: string): Keeping | undefined {
     }
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined
-    if (!(error instanceof SyntaxError)) throw error
+    if (!(error instanceof SyntaxError) && !isErrno(error, 'EISDIR')) throw error
   }
   throw new StoreError('STORE_CORRUPT', `${path} does not say how the layers keep attributes`, { path })
 }

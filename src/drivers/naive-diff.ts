@@ -22,7 +22,16 @@ import { changesOf, sizeOf, tarOf, wholeTrees } from './tree-diff.js'
 /** The fast paths of a driver, each of which it may have. */
 export type FastPaths = Pick<
   Driver,
-  'applyTarget' | 'diffSource' | 'contents' | 'adopt' | 'adoptable' | 'tidy' | 'idsOnDisk' | 'check'
+  | 'applyTarget'
+  | 'diffSource'
+  | 'contents'
+  | 'adopt'
+  | 'adoptable'
+  | 'replace'
+  | 'mend'
+  | 'tidy'
+  | 'idsOnDisk'
+  | 'check'
 >
 
 /**
@@ -43,6 +52,8 @@ class NaiveDiffDriver implements Driver {
   readonly tidy?: NonNullable<Driver['tidy']>
   readonly idsOnDisk?: NonNullable<Driver['idsOnDisk']>
   readonly adoptable?: NonNullable<Driver['adoptable']>
+  readonly replace?: NonNullable<Driver['replace']>
+  readonly mend?: NonNullable<Driver['mend']>
   readonly check?: NonNullable<Driver['check']>
 
   constructor(proto: ProtoDriver & FastPaths) {
@@ -54,6 +65,8 @@ class NaiveDiffDriver implements Driver {
     if (proto.tidy !== undefined) this.tidy = proto.tidy.bind(proto)
     if (proto.idsOnDisk !== undefined) this.idsOnDisk = proto.idsOnDisk.bind(proto)
     if (proto.adoptable !== undefined) this.adoptable = proto.adoptable.bind(proto)
+    if (proto.replace !== undefined) this.replace = proto.replace.bind(proto)
+    if (proto.mend !== undefined) this.mend = proto.mend.bind(proto)
     if (proto.check !== undefined) this.check = proto.check.bind(proto)
   }
 

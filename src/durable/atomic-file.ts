@@ -1,6 +1,7 @@
 import { closeSync, fchmodSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { isNoSpace, storeError } from '../errors.js'
+import { isErrno, isNoSpace, storeError } from '../errors.js'
+import { clearDirectory } from './read-file.js'
 import { temporaryName } from '../sys/temporary-name.js'
 import { makeDirectory } from './make-directory.js'
 import { syncDirectory } from './sync-directory.js'
@@ -32,12 +33,23 @@ export async function writeFileAtomic(
   try {
     await makeDirectory(directory)
     await writeFileSynced(temporary, data, mode)
-    renameSync(temporary, path)
+    rename(temporary, path)
   } catch (error) {
     rmSync(temporary, { force: true })
     throw isNoSpace(error) ? storeError(error, 'NO_SPACE', `could not write ${path}`) : error
   }
   await syncDirectory(directory)
+}
+
+/** Over an empty directory, too, that a fault put in the place of the file. */
+function rename(from: string, to: string): void {
+  try {
+    renameSync(from, to)
+  } catch (error) {
+    if (!isErrno(error, 'EISDIR')) throw error
+    clearDirectory(to)
+    renameSync(from, to)
+  }
 }
 
 /** Writes a new file, which is on disk when it and its directory are synced. */

@@ -1,16 +1,13 @@
-import { readFile } from 'node:fs/promises'
-import { isErrno, StoreError } from '../errors.js'
+import { StoreError } from '../errors.js'
 import { writeFileAtomic } from './atomic-file.js'
+import { readFileIfThere } from './read-file.js'
 
 /**
  * Makes sure that what lies beside the file is of this format: writes the file where there is none. Throws
  * `STORE_FOREIGN` for another format, before anything is changed.
  */
 export async function claimFormat(file: string, format: string, readOnly: boolean): Promise<void> {
-  const found = await readFile(file, 'utf8').catch((error: unknown) => {
-    if (isErrno(error, 'ENOENT')) return undefined
-    throw error
-  })
+  const found = readFileIfThere(file)?.toString('utf8')
   if (found === undefined) {
     if (!readOnly) await writeFileAtomic(file, `${format}\n`)
   } else if (found.trim() !== format) {

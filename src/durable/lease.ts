@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { renameSync, rmSync, statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isErrno, isNoSpace, storeError, StoreError } from '../errors.js'
@@ -7,6 +7,7 @@ import { namesIn } from './abandoned.js'
 import { writeFileAtomic, writeNewFile } from './atomic-file.js'
 import { Lock } from './lock.js'
 import { makeDirectory } from './make-directory.js'
+import { readFileIfThere } from './read-file.js'
 import { overwriteFile } from './overwrite-file.js'
 import { syncDirectory } from './sync-directory.js'
 
@@ -173,9 +174,9 @@ async function removeTraces(directory: string, id: string): Promise<void> {
 /** `undefined` for a lease that is not there, or no longer. */
 function readNames(path: string): string[] | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as string[]
+    const text = readFileIfThere(path)?.toString('utf8')
+    return text === undefined ? undefined : (JSON.parse(text) as string[])
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined
     if (!(error instanceof SyntaxError)) throw error
     throw new StoreError('STORE_CORRUPT', `${path} is not the list of names that was written there`, {
       path,

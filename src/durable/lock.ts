@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrno, StoreError } from '../errors.js'
 import { tryFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
+import { clearDirectory } from './read-file.js'
 import { tryLockFile } from './lock-file.js'
 import { Turns } from './turns.js'
 import { WaitingLine } from './waiting-line.js'
@@ -129,7 +130,7 @@ async function attempt(path: string): Promise<Release | undefined> {
 }
 
 function flockOnce(path: string): Release | undefined {
-  const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
+  const fd = openLockFile(path)
   try {
     if (tryFlock(fd, 'exclusive') && isStillThere(fd, path)) return () => closeSync(fd)
   } catch (error) {
@@ -138,6 +139,18 @@ function flockOnce(path: string): Release | undefined {
   }
   closeSync(fd)
   return undefined
+}
+
+/** An empty directory stands there where somebody's editor or a fault of the disk put it. */
+function openLockFile(path: string): number {
+  const open = () => openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
+  try {
+    return open()
+  } catch (error) {
+    if (!isErrno(error, 'EISDIR')) throw error
+    clearDirectory(path)
+    return open()
+  }
 }
 
 function isStillThere(fd: number, path: string): boolean {

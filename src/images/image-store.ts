@@ -1,11 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { readFile, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hexOf, isDigest, sha256, type ImageID } from '../digest.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { namesIn, removeAbandoned } from '../durable/abandoned.js'
 import { syncDirectory } from '../durable/sync-directory.js'
-import { isErrno, StoreError } from '../errors.js'
+import { readFileIfThere } from '../durable/read-file.js'
+import { StoreError } from '../errors.js'
 import { parseImageConfig, type ImageConfig } from './image-config.js'
 
 const HEX = /^[a-f0-9]{64}$/
@@ -35,10 +36,8 @@ export class ImageStore {
   /** The config's raw bytes. Throws `IMAGE_NOT_FOUND`, and `STORE_CORRUPT` if they are not what the ID says. */
   async bytes(id: ImageID): Promise<Buffer> {
     const path = join(this.#content, hexOf(id))
-    const bytes = await readFile(path).catch((error: unknown) => {
-      if (isErrno(error, 'ENOENT')) throw new StoreError('IMAGE_NOT_FOUND', `there is no image ${id}`)
-      throw error
-    })
+    const bytes = readFileIfThere(path)
+    if (bytes === undefined) throw new StoreError('IMAGE_NOT_FOUND', `there is no image ${id}`)
     if (sha256(bytes) === id) return bytes
     throw new StoreError('STORE_CORRUPT', `the config of image ${id} has changed on disk`, {
       path,
@@ -63,7 +62,7 @@ export class ImageStore {
    */
   async remove(id: ImageID): Promise<void> {
     await rm(join(this.#metadata, hexOf(id)), { recursive: true, force: true })
-    await rm(join(this.#content, hexOf(id)), { force: true })
+    await rm(join(this.#content, hexOf(id)), { recursive: true, force: true })
     await syncDirectory(this.#content)
   }
 
@@ -103,9 +102,11 @@ export class ImageStore {
 
   #note(id: ImageID, name: string): string | undefined {
     try {
-      return readFileSync(join(this.#metadata, hexOf(id), name), 'latin1').trim()
+      return readFileIfThere(join(this.#metadata, hexOf(id), name))
+        ?.toString('latin1')
+        .trim()
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return undefined
+      if (error instanceof StoreError) return undefined
       throw error
     }
   }

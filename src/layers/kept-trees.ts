@@ -1,5 +1,7 @@
 import type { Driver } from '../drivers/driver.js'
+import { StoreError } from '../errors.js'
 import { HostFs } from '../fs/host-fs.js'
+import type { HostFsSpec } from '../fs/spec.js'
 import { UnionFs } from '../fs/union-fs.js'
 import { diffChanges } from '../tar/diff.js'
 import type { KeptLayer } from '../tar/layer-differences.js'
@@ -16,6 +18,7 @@ export async function openKeptTrees(
   const target = await driver.applyTarget?.(cacheId, parentCacheId)
   if (target?.form !== 'overlay') return openMerged(driver, cacheId, parentCacheId)
   const { files, lowers } = target
+  await refuseOtherStack(driver, lowers, parentCacheId)
   const tree = new HostFs({ ...files, readOnly: true })
   try {
     const lower = lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers })
@@ -28,6 +31,19 @@ export async function openKeptTrees(
     tree.close()
     throw error
   }
+}
+
+/** A layer that stands on other layers than its parent does shows a wrong tree, whatever is in it. */
+async function refuseOtherStack(
+  driver: Driver,
+  lowers: readonly HostFsSpec[],
+  parent: string | undefined,
+): Promise<void> {
+  const below = parent === undefined ? undefined : await driver.applyTarget?.(parent)
+  const wanted = below === undefined ? [] : [below.files, ...below.lowers]
+  const [is, shouldBe] = [lowers, wanted].map((specs) => specs.map(({ root }) => root).join(':'))
+  if (is === shouldBe) return
+  throw new StoreError('STORE_CORRUPT', `the driver stacks it on ${is}, not on ${shouldBe}`)
 }
 
 async function openMerged(driver: Driver, id: string, parent: string | undefined): Promise<KeptTrees> {

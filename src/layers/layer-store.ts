@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { chainId, type ChainID, type Digest, type DiffID } from '../digest.js'
-import type { Damage, Change, Driver, LayerView } from '../drivers/driver.js'
+import type { Change, Driver, LayerView } from '../drivers/driver.js'
 import { Lease } from '../durable/lease.js'
 import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
@@ -19,13 +19,14 @@ import type { ProgressEvent } from '../progress.js'
 import { sourceDateNs } from '../source-date.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { assemble, tarSizeOf } from '../tar/assemble.js'
+import { restoreRoot } from './adopted-root.js'
 import { Consumptions, type Consumption } from './consumption.js'
 import type { Layer, WritableLayer } from './layer.js'
 import { openContents, type LayerContents } from './layer-contents.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
-import { clearLeftovers, leasedIds, type LeftoverPlaces } from './leftovers.js'
+import { clearLeftovers, type LeftoverPlaces } from './leftovers.js'
 import { recover, WRITABLE } from './recovery.js'
-import { verifyLayer } from './verify-layer.js'
+import { LayerUpkeep, type Swap } from './layer-upkeep.js'
 
 export interface LayerStoreOptions {
   /** The data root. */
@@ -39,6 +40,8 @@ export type OnPinned = (pin: AsyncDisposable) => void
 
 export interface MakeOptions extends OperationOptions {
   readonly onPinned?: OnPinned | undefined
+  /** @internal Publishes the layer instead of the store, under the lock. */
+  readonly swap?: Swap | undefined
 }
 
 export interface RegisterOptions extends MakeOptions {
@@ -86,6 +89,8 @@ export class LayerStore {
   readonly #leases: string
   readonly #lockFile: string
   readonly #readOnly: boolean
+  /** Finds damage and mends it. */
+  readonly upkeep: LayerUpkeep
   /** Layers that this process is making, by the chain they are claimed to be. */
   readonly #underWay = new Map<ChainID, Promise<Layer>>()
 
@@ -97,6 +102,16 @@ export class LayerStore {
     this.#leases = join(root, 'layerstack', 'leases', driver.name)
     this.#lockFile = join(root, 'layerstack', 'lock')
     this.#readOnly = readOnly
+    this.upkeep = new LayerUpkeep({
+      driver,
+      db: this.#db,
+      leases: this.#leases,
+      lockFile: this.#lockFile,
+      refuseInUse: (id) => this.#refuseInUse(id),
+      unpack: async ({ parent, diffId }, { source, blob }, swap) => {
+        await this.#unpack(source, { parent, expected: diffId, blob, swap })
+      },
+    })
   }
 
   /**
@@ -154,55 +169,14 @@ export class LayerStore {
     return this.#db.layers()
   }
 
+  /** All layers but those whose entries are damaged. */
+  soundLayers(): Promise<Layer[]> {
+    return this.#db.soundLayers()
+  }
+
   /** Of all layers, damaged ones too. */
   chainIds(): Promise<ChainID[]> {
     return this.#db.chainIds()
-  }
-
-  /**
-   * What is wrong with a layer: its entry, the driver's part, or, unless `content` is false, the bytes that it gives back
-   * and the tree that it shows. Empty for a layer that is whole.
-   */
-  async faults(
-    id: ChainID,
-    { content = true, signal }: OperationOptions & { readonly content?: boolean | undefined } = {},
-  ): Promise<string[]> {
-    try {
-      const layer = await this.require(id)
-      await this.#driver.metadata(layer.cacheId)
-      if (!content) return []
-      const parentCacheId =
-        layer.parent === undefined ? undefined : (await this.require(layer.parent)).cacheId
-      const tarSplit = this.#db.tarSplit(id)
-      return await verifyLayer({ driver: this.#driver, layer, parentCacheId, tarSplit }, { signal })
-    } catch (error) {
-      signal?.throwIfAborted()
-      return [error instanceof Error ? error.message : String(error)]
-    }
-  }
-
-  /**
-   * Ids of layers that the driver keeps and that no layer, no container and no work under way has. None while an entry of
-   * the layerdb is damaged: it may be the one that has them.
-   */
-  async driverOrphans(): Promise<string[]> {
-    const kept = await this.#driver.list()
-    // Leases before the layerdb: a layer that was published in between is in one of both.
-    const leased = await leasedIds(this.#leases)
-    const named = await this.#db.driverIds()
-    if (named === undefined) return []
-    return kept.filter((id) => !named.has(id) && !leased.has(id))
-  }
-
-  /** What the driver finds damaged in its own files. */
-  async driverDamage(options: OperationOptions): Promise<Damage[]> {
-    return (await this.#driver.check?.(options)) ?? []
-  }
-
-  /** Removes one of `driverOrphans`. */
-  async removeOrphan(id: string): Promise<void> {
-    this.#mayWrite()
-    await this.#driver.remove(id)
   }
 
   /** Removes a layer that may be damaged. `LAYER_IN_USE` if one or a container stands on it. */
@@ -480,6 +454,7 @@ export class LayerStore {
     const here = await this.#db.layer(id)
     const isTwin = here !== undefined && here.cacheId !== cacheId
     if (!isTwin && !(await this.#driver.exists(cacheId))) await this.#driver.adopt?.(mountId, cacheId)
+    if (here === undefined) await restoreRoot(this.#driver, cacheId, await this.#cacheIdOf(layer.parent))
     await this.#publishConsumed(layer)
     const writable = await this.#db.writable(container)
     for (const driverId of [mountId, writable?.initId])
@@ -692,6 +667,10 @@ export class LayerStore {
       await this.#db.seal(writeSet, made)
       const twin = await this.#locked(async () => {
         await this.#pinMade(made, options)
+        if (options.swap !== undefined) {
+          await options.swap(writeSet, made)
+          return undefined
+        }
         const there = await this.#db.layer(made.chainId)
         if (there === undefined) await this.#db.publish(cacheId, made.chainId)
         return there
@@ -747,8 +726,11 @@ export class LayerStore {
   }
 
   async #driverParent({ initId, parent }: WritableLayer): Promise<string | undefined> {
-    if (initId !== undefined) return initId
-    return parent === undefined ? undefined : (await this.require(parent)).cacheId
+    return initId ?? this.#cacheIdOf(parent)
+  }
+
+  async #cacheIdOf(id: ChainID | undefined): Promise<string | undefined> {
+    return id === undefined ? undefined : (await this.require(id)).cacheId
   }
 
   /**

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, statSync } from 'node:fs'
-import { open, rename, rm } from 'node:fs/promises'
+import { lstat, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import fse from 'fs-extra'
 import { chainId, hexOf, isDigest, type ChainID, type DiffID } from '../digest.js'
 import { namesIn } from '../durable/abandoned.js'
 import { makeStoreDirectory } from '../durable/make-directory.js'
+import { writeFileAtomic } from '../durable/atomic-file.js'
 import { syncDirectory } from '../durable/sync-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import { inSlices } from '../operation.js'
@@ -84,9 +85,31 @@ export class LayerDb {
     return names.filter((name) => HEX.test(name)).map((hex) => `sha256:${hex}` as ChainID)
   }
 
+  /** All layers but those whose entries are damaged. */
+  async soundLayers(): Promise<Layer[]> {
+    const layers: Layer[] = []
+    for (const id of await this.chainIds()) {
+      const layer = await this.layer(id).catch(() => undefined)
+      if (layer !== undefined) layers.push(layer)
+    }
+    return layers
+  }
+
   /** Whether there is a directory of the layer, damaged or not. */
   async has(id: ChainID): Promise<boolean> {
     return identity(this.#layerDirectory(id)) !== undefined
+  }
+
+  /** What `cache-id` says, also where the rest of the entry is damaged. */
+  writtenCacheId(id: ChainID): string | undefined {
+    const text = readText(join(this.#layerDirectory(id), 'cache-id'))
+    return text !== undefined && CACHE_ID.test(text) ? text : undefined
+  }
+
+  /** What `mount-id` says, also where the rest of the entry is damaged. */
+  writtenMountId(name: string): string | undefined {
+    const text = readText(join(this.#mountDirectory(name), 'mount-id'))
+    return text !== undefined && CACHE_ID.test(text) ? text : undefined
   }
 
   tarSplit(id: ChainID): string {
@@ -128,6 +151,25 @@ export class LayerDb {
   async publish(driverId: string, id: ChainID): Promise<void> {
     renameSync(this.#writeSetDirectory(driverId), this.#layerDirectory(id))
     await syncDirectory(this.#layers)
+  }
+
+  /**
+   * Writes the files of a layer's entry again, where it is. `cache-id` comes last: until then a crash leaves the entry
+   * damaged, or as it was.
+   * @param tarSplit replaces the one of the entry
+   */
+  async rewrite(layer: Layer, tarSplit?: string): Promise<void> {
+    const directory = this.#layerDirectory(layer.chainId)
+    const files = { diff: layer.diffId, size: String(layer.size), parent: layer.parent }
+    if (tarSplit !== undefined) {
+      await clear(join(directory, TAR_SPLIT))
+      await rename(tarSplit, join(directory, TAR_SPLIT))
+    }
+    for (const [name, text] of Object.entries({ ...files, 'cache-id': layer.cacheId })) {
+      await clear(join(directory, name), text === undefined)
+      if (text !== undefined) await writeFileAtomic(join(directory, name), text, { mode: 0o644 })
+    }
+    await syncDirectory(directory)
   }
 
   /** Takes a layer out of sight; returns where its files are now. */
@@ -260,6 +302,12 @@ function removed(path: string): { path: string; cacheId: string | undefined } {
   return { path, cacheId: cacheId !== undefined && CACHE_ID.test(cacheId) ? cacheId : undefined }
 }
 
+/** Removes what no file can be renamed over; with `always`, a file too. */
+async function clear(path: string, always = false): Promise<void> {
+  const isFile = (await lstat(path).catch(() => undefined))?.isFile() === true
+  if (always || !isFile) await rm(path, { recursive: true, force: true })
+}
+
 async function writeFiles(
   directory: string,
   files: Readonly<Record<string, string | undefined>>,
@@ -311,6 +359,8 @@ function readText(path: string): string | undefined {
     return readFileSync(path, 'latin1').trim()
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+    // A directory in the place of the file has no text that its readers take.
+    if (isErrno(error, 'EISDIR')) return ''
     throw error
   }
 }

@@ -17,17 +17,27 @@ const MOST_TOLD = 10
 
 export interface LayerUnderTest {
   readonly driver: Driver
-  readonly layer: Layer
+  readonly layer: Pick<Layer, 'diffId' | 'cacheId'> & {
+    /** `undefined`: not known, and so not compared. */
+    readonly size: number | undefined
+  }
   /** The driver's id of the layer below. */
   readonly parentCacheId: string | undefined
   readonly tarSplit: string
 }
 
+export interface LayerFindings {
+  /** What is wrong, one sentence each. */
+  readonly faults: readonly string[]
+  /** Bytes of the regular files that the layer's tar brings; known once the tar has the right digest. */
+  readonly size?: number
+}
+
 /**
- * What is wrong with a layer. Empty when its files give the bytes of its DiffID and its tree is the one that its tar
+ * What is wrong with a layer. There are no faults when its files give the bytes of its DiffID and its tree is the one that its tar
  * describes. One pass reads each file of the layer once. Ten differences are told at most, then how many more there are.
  */
-export async function verifyLayer(test: LayerUnderTest, options: OperationOptions): Promise<string[]> {
+export async function verifyLayer(test: LayerUnderTest, options: OperationOptions): Promise<LayerFindings> {
   const { driver, layer, parentCacheId, tarSplit } = test
   const pace = new Slices({ signal: options.signal })
   await using trees = await openKeptTrees(driver, layer.cacheId, parentCacheId)
@@ -40,9 +50,11 @@ export async function verifyLayer(test: LayerUnderTest, options: OperationOption
     await pace.breathe()
   }
   const found = hash.digest('hex')
-  if (found !== hexOf(layer.diffId)) return [`its files give a tar of sha256:${found}, not ${layer.diffId}`]
+  if (found !== hexOf(layer.diffId))
+    return { faults: [`its files give a tar of sha256:${found}, not ${layer.diffId}`] }
   const { size } = model.finish()
-  return [...(await toldOf({ ...trees, model, crc }, pace)), ...sizeFault(layer, size, model)]
+  const faults = await toldOf({ ...trees, model, crc }, pace)
+  return { faults: [...faults, ...sizeFault(layer, size, model)], size }
 }
 
 async function toldOf(kept: KeptLayer, pace: Slices): Promise<string[]> {
@@ -57,8 +69,8 @@ async function toldOf(kept: KeptLayer, pace: Slices): Promise<string[]> {
 }
 
 /** Docker counts each inode once, and symlinks by the length of their targets. */
-function sizeFault({ size }: Layer, found: number, { tree }: LayerModel): string[] {
-  if (size === found) return []
+function sizeFault({ size }: LayerUnderTest['layer'], found: number, { tree }: LayerModel): string[] {
+  if (size === undefined || size === found) return []
   const inodes = new Map<bigint, number>()
   for (const { stat } of walk(tree)) if (stat.type !== 'directory') inodes.set(stat.ino, stat.size)
   const dockers = [...inodes.values()].reduce((sum, each) => sum + each, 0)

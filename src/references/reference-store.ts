@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { isDigest, parseDigest, type ImageID } from '../digest.js'
 import { removeAbandoned } from '../durable/abandoned.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
-import { isErrno, StoreError } from '../errors.js'
+import { readFileIfThere } from '../durable/read-file.js'
+import { StoreError } from '../errors.js'
 import { familiarName, familiarText, isReference, storedForm, type Reference } from './reference.js'
 
 export interface NamedImage {
@@ -98,7 +98,8 @@ export class ReferenceStore {
   }
 
   async #read(): Promise<Repositories> {
-    return parseRepositories(readOr(this.#file, '{}'), this.#file)
+    const text = readFileIfThere(this.#file)?.toString('utf8') ?? '{}'
+    return parseRepositories(text, this.#file)
   }
 
   async #write(repositories: Repositories): Promise<void> {
@@ -113,15 +114,6 @@ function refuseConflict(repositories: Repositories, stored: Reference, id: Image
   const named = stored.digest === undefined ? undefined : repositories[familiarName(stored)]?.[text]
   if (named === undefined || named === id) return
   throw new StoreError('REFERENCE_CONFLICT', `${text} already names another image: a digest cannot be moved`)
-}
-
-function readOr(path: string, otherwise: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return otherwise
-    throw error
-  }
 }
 
 function refuseReserved(reference: Reference): void {

@@ -126,18 +126,18 @@ describe('checking', () => {
     expect(await store.check()).toEqual({ clean: true, problems: [], layers: 2, images: 1 })
   })
 
-  it('finds a changed file; repairs by taking its layer and those on it away; a load brings them again', async () => {
+  it('finds a changed file, and keeps its layer until it may discard it', async () => {
     const image = await load([base, upper], 'app:1')
     const [low, high] = chainIds(image.layers)
     writeFileSync(join(await directoryOf(low), 'base'), 'lies')
-    const report = await store.check()
-    expect(report.clean).toBe(false)
-    expect(report.problems).toMatchObject([
+    const told = [
       { kind: 'layer-unfounded', id: high, repaired: false },
       { kind: 'layer-damaged', id: low, repaired: false },
-    ])
+    ]
+    expect(await store.check()).toMatchObject({ clean: false, problems: told })
     expect((await store.check({ content: false })).clean).toBe(true)
-    const repaired = await store.check({ repair: true })
+    expect(await store.check({ repair: true })).toMatchObject({ clean: false, problems: told })
+    const repaired = await store.check({ repair: true, discard: true })
     expect(repaired.problems.map(({ kind }) => kind)).toEqual([
       'layer-unfounded',
       'layer-damaged',
@@ -149,16 +149,53 @@ describe('checking', () => {
     expect(await container.fs.readFile('/base', 'utf8')).toBe('base')
   })
 
+  it('rebuilds a damaged layer from an archive, under the layers and containers that stand on it', async () => {
+    const image = await load([base, upper], 'app:1')
+    const container = await store.createContainer('app:1', { name: 'above' })
+    await container.fs.writeFile('/mine', 'mine')
+    await container.unmount()
+    const [low] = chainIds(image.layers)
+    writeFileSync(join(await directoryOf(low), 'base'), 'lies')
+    const { clean, problems } = await store.check({ repair: true, from: join(scratch, 'image.tar') })
+    expect({ clean, problems }).toMatchObject({
+      clean: true,
+      problems: [{ kind: 'layer-damaged', id: low, repaired: true }],
+    })
+    expect(await store.check()).toMatchObject({ clean: true, problems: [] })
+    await using again = await store.container('above')
+    expect(await again.fs.readFile('/base', 'utf8')).toBe('base')
+    expect(await again.fs.readFile('/mine', 'utf8')).toBe('mine')
+  })
+
+  it('brings missing layers and configs back from an archive', async () => {
+    const image = await load([base, upper], 'app:1')
+    const [, high] = chainIds(image.layers)
+    await store.layers.remove(high as never)
+    const content = join(store.root, 'image', store.driver.name, 'imagedb/content/sha256')
+    writeFileSync(join(content, image.id.slice('sha256:'.length)), '{}')
+    const { clean, problems } = await store.check({ repair: true, from: join(scratch, 'image.tar') })
+    expect({ clean, kinds: problems.map(({ kind }) => kind) }).toEqual({
+      clean: true,
+      kinds: ['image-damaged', 'image-incomplete'],
+    })
+    expect(await store.check()).toMatchObject({ clean: true, problems: [] })
+  })
+
   it('does not take a damaged layer from under a container', async () => {
     const image = await load([base], 'app:1')
     await using container = await store.createContainer('app:1')
     writeFileSync(join(await directoryOf(image.chainId), 'base'), 'lies')
-    const { clean, problems } = await store.check({ repair: true })
+    const { clean, problems } = await store.check({ repair: true, discard: true })
     expect({ clean, problems }).toMatchObject({
       clean: false,
       problems: [{ kind: 'layer-damaged', repaired: false }],
     })
     expect(await container.fs.readFile('/base', 'utf8')).toBe('lies')
+  })
+
+  it('takes `from` and `discard` only together with `repair`', async () => {
+    await expect(store.check({ discard: true })).rejects.toThrow(TypeError)
+    await expect(store.check({ from: 'image.tar' })).rejects.toThrow(TypeError)
   })
 
   it('finds layers of the driver that nothing names, and takes them away', async () => {
@@ -175,7 +212,7 @@ describe('checking', () => {
     await store.driver.remove((await store.layers.require(chainIds(image.layers)[0] as never)).cacheId)
     const content = join(store.root, 'image', store.driver.name, 'imagedb/content/sha256')
     writeFileSync(join(content, second.id.slice('sha256:'.length)), '{}')
-    const first = await store.check({ repair: true })
+    const first = await store.check({ repair: true, discard: true })
     expect(first.problems.map(({ kind, repaired }) => `${kind} ${repaired}`).toSorted()).toEqual([
       'image-damaged true',
       'image-incomplete false',

@@ -90,7 +90,7 @@ export class BtrfsLayout {
       const text = readFileSync(this.#quota(id), 'utf8')
       return /^\d+$/.test(text) ? BigInt(text) : undefined
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return undefined
+      if (isErrno(error, 'ENOENT', 'EISDIR')) return undefined
       throw error
     }
   }

@@ -9,6 +9,7 @@ import {
   readlinkSync,
   renameSync,
   rmdirSync,
+  rmSync,
   symlinkSync,
   unlinkSync,
 } from 'node:fs'
@@ -175,9 +176,41 @@ export class Overlay2Layout {
     await syncDirectory(this.home)
   }
 
+  /** Exchanges the `diff` of two layers. The one of `id` may be damaged or missing. */
+  async replace(id: string, newId: string): Promise<void> {
+    this.#makeLayerDirectory(id)
+    const aside = join(this.directory(newId), 'replaced')
+    orIfAbsent(() => renameSync(this.diff(id), aside), undefined)
+    renameSync(this.diff(newId), this.diff(id))
+    orIfAbsent(() => renameSync(aside, this.diff(newId)), undefined)
+    await syncTogether({ directories: [this.directory(id), this.directory(newId)] })
+  }
+
+  /**
+   * Writes `link`, `lower` and what else stands beside a layer's `diff` again. The layer keeps its name in `l/`, by which
+   * the layers above know it.
+   */
+  async mend(id: string, lowers: readonly string[]): Promise<void> {
+    this.#makeLayerDirectory(id)
+    const link = this.#linkTo(id) ?? this.#readLink(id) ?? newLink()
+    await this.#rewrite(join(this.directory(id), 'lower'), lowers.length === 0 ? undefined : lowers.join(':'))
+    if (lowers.length > 0 && !isDirectory(this.work(id))) {
+      await discard(this.work(id))
+      mkdirSync(this.work(id), { mode: 0o700 })
+    }
+    await this.#pointLink(link, id)
+    await this.#rewrite(join(this.directory(id), 'link'), link)
+  }
+
+  /** Replaces whatever is at `path`; without a text there is nothing afterwards. */
+  async #rewrite(path: string, text: string | undefined): Promise<void> {
+    if (text === undefined || isDirectory(path)) await discard(path)
+    if (text !== undefined) await writeFileAtomic(path, text, { mode: 0o644, aside: this.home })
+  }
+
   /** The layer's own name in `l/`, which points at it. */
   async link(id: string): Promise<string> {
-    const link = this.#readLink(id) || (await this.#recoverLink(id))
+    const link = this.#readLink(id) ?? (await this.#recoverLink(id))
     if (this.#targetOf(link) !== join('..', id, 'diff')) {
       await this.#pointLink(link, id)
     }
@@ -191,10 +224,20 @@ export class Overlay2Layout {
     // Only a layer without a parent has no work directory.
     if (text === undefined && !isThere(this.work(id))) return []
     if (text !== undefined && LOWER.test(text)) return text.split(':')
-    throw new StoreError('STORE_CORRUPT', `${path} does not name the layers below ${id}`, {
-      path,
-      hint: 'a crash may have left it empty: check({ repair: true }) removes the layer, and its image can be loaded again',
-    })
+    throw corruptLower(path, id)
+  }
+
+  /**
+   * As in `lower` of the layer, whose tail is compared with `lower` of its parent. Rejects with `STORE_CORRUPT` where the
+   * layer would show other layers than its parent does.
+   */
+  async stack(id: string): Promise<string[]> {
+    const lowers = this.lowerLinks(id)
+    const [parent, ...rest] = lowers
+    if (parent === undefined) return lowers
+    const below = this.lowerLinks(await this.#idOf(id, parent.slice('l/'.length)))
+    if (below.join(':') === rest.join(':')) return lowers
+    throw corruptLower(join(this.home, id, 'lower'), id)
   }
 
   /** Ids of the layers below, uppermost first. */
@@ -235,20 +278,35 @@ export class Overlay2Layout {
   }
 
   async #recoverLink(id: string): Promise<string> {
-    for (const link of this.#linksInto(id)) {
-      await writeFileAtomic(join(this.home, id, 'link'), link, { mode: 0o644, aside: this.home })
-      return link
-    }
     const path = join(this.home, id, 'link')
-    throw new StoreError('STORE_CORRUPT', `${path} is empty, and no symlink in l/ leads to the layer`, {
-      path,
-    })
+    const link = this.#linkTo(id)
+    if (link === undefined) {
+      throw new StoreError('STORE_CORRUPT', `${path} is damaged, and no symlink in l/ leads to the layer`, {
+        path,
+      })
+    }
+    await writeFileAtomic(path, link, { mode: 0o644, aside: this.home })
+    return link
+  }
+
+  #linkTo(id: string): string | undefined {
+    return this.#linksInto(id)[0]
+  }
+
+  #makeLayerDirectory(id: string): void {
+    const path = this.directory(id)
+    if (isDirectory(path)) return
+    rmSync(path, { force: true })
+    mkdirSync(path, { mode: 0o710 })
   }
 
   async #pointLink(link: string, id: string): Promise<void> {
+    mkdirSync(this.#links, { recursive: true, mode: 0o700 })
     const aside = join(this.#links, temporaryName(link))
     symlinkSync(join('..', id, 'diff'), aside)
-    renameSync(aside, join(this.#links, link))
+    const path = join(this.#links, link)
+    if (isDirectory(path)) await discard(path)
+    renameSync(aside, path)
     await syncDirectory(this.#links)
   }
 
@@ -259,8 +317,10 @@ export class Overlay2Layout {
     return true
   }
 
+  /** `undefined` where the file is gone or damaged. */
   #readLink(id: string): string | undefined {
-    return orIfAbsent(() => readFileSync(join(this.home, id, 'link'), 'latin1'), undefined)
+    const link = orIfAbsent(() => readFileSync(join(this.home, id, 'link'), 'latin1'), undefined)
+    return link !== undefined && LINK.test(link) ? link : undefined
   }
 
   /** What `link` says. Without it, as a crash in `create` leaves a layer, what is found in `l/`. */
@@ -292,10 +352,18 @@ export class Overlay2Layout {
   }
 }
 
+function corruptLower(path: string, id: string): StoreError {
+  return new StoreError('STORE_CORRUPT', `${path} does not name the layers below ${id}`, {
+    path,
+    hint: 'check({ repair: true }) writes it again',
+  })
+}
+
 /** What `lower` says. */
 const LOWER = /^l\/[A-Za-z0-9]+(?::l\/[A-Za-z0-9]+)*$/
 
 const LINK_LENGTH = 26
+/** What `link` says. */
 const LINK = /^[A-Z2-7]{26}$/
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
@@ -335,6 +403,10 @@ function unlinkIfThere(path: string): void {
   orIfAbsent(() => unlinkSync(path), undefined)
 }
 
+function isDirectory(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+}
+
 function isThere(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined
 }
@@ -343,7 +415,8 @@ function orIfAbsent<T, U>(read: () => T, otherwise: U): T | U {
   try {
     return read()
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return otherwise
+    // EISDIR and EINVAL: something else stands in the place of a file or of a symlink.
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EISDIR', 'EINVAL')) return otherwise
     throw error
   }
 }

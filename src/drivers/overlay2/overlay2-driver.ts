@@ -256,9 +256,20 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     }
   }
 
+  async replace(id: string, newId: string): Promise<void> {
+    this.#mayWrite()
+    this.#mustExist(newId)
+    await this.#layout.replace(checkLayerId(id), newId)
+  }
+
+  async mend(id: string, parent?: string): Promise<void> {
+    this.#mayWrite()
+    await this.#layout.mend(checkLayerId(id), parent === undefined ? [] : await this.#lowersOfChild(parent))
+  }
+
   async #lowersOfChild(parent: string): Promise<string[]> {
     this.#mustExist(parent)
-    const lowers = [`l/${await this.#layout.link(parent)}`, ...this.#layout.lowerLinks(parent)]
+    const lowers = [`l/${await this.#layout.link(parent)}`, ...(await this.#layout.stack(parent))]
     const { maxDepth } = this.capabilities
     if (lowers.length <= maxDepth) return lowers
     throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 stacks ${maxDepth} layers at most here`, {
@@ -284,6 +295,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
 
   async #layerToOpen(id: string, volatile: boolean): Promise<OpenedLayer> {
     this.#mustExist(id)
+    const lowers = await this.#layout.stack(id)
     const lowerIds = this.engine === 'userspace' ? await this.#layout.lowerIds(id) : []
     return {
       id,
@@ -291,7 +303,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       work: this.#layout.work(id),
       merged: this.#layout.merged(id),
       lowers: lowerIds.map((lower) => this.#layout.diff(lower)),
-      lowerLinks: this.#layout.lowerLinks(id).map((link) => `${this.#layout.home}/${link}`),
+      lowerLinks: lowers.map((link) => `${this.#layout.home}/${link}`),
       readOnly: this.#readOnly || this.#layout.isCommitted(id),
       volatile,
     }

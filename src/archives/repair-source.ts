@@ -1,0 +1,34 @@
+import type { RepairSource } from '../catalog/repair.js'
+import type { DiffID } from '../digest.js'
+import type { LayerSource } from '../layers/layer-upkeep.js'
+import type { ArchiveFiles } from './archive-files.js'
+import { readImages } from './manifest.js'
+
+/**
+ * The layers and configs of an archive, as a repair takes them. The layers of a packed archive are put aside first, since
+ * they can be had in their order alone.
+ */
+export async function repairSource(
+  files: ArchiveFiles,
+  signal: AbortSignal | undefined,
+): Promise<RepairSource> {
+  const images = await readImages(files, { platform: undefined, signal })
+  const names = new Set(images.flatMap(({ layers }) => layers.map(({ name }) => name)))
+  for await (const file of files.inOrder?.() ?? []) {
+    signal?.throwIfAborted()
+    if ([...names].some((name) => file.is(name))) await file.keep()
+  }
+  const sources = new Map<DiffID, LayerSource>()
+  for (const { config, layers } of images) {
+    for (const [index, diffId] of config.rootfs.diff_ids.entries()) {
+      const { name = '', blob } = layers[index] ?? {}
+      const source = files.range(name)
+      if (source !== undefined) sources.set(diffId, { source, blob })
+    }
+  }
+  return {
+    layer: (diffId) => sources.get(diffId),
+    chains: images.map(({ config }) => config.rootfs.diff_ids),
+    config: (id) => images.find((image) => image.id === id)?.configBytes,
+  }
+}

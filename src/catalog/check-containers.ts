@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { StoreError } from '../errors.js'
+import { fewAtATime } from '../operation.js'
+import type { Catalog } from './catalog.js'
+import type { Findings, Remedy } from './repair.js'
+
+/** What is wrong with one container, and what can be done about it. */
+interface ContainerFault {
+  readonly detail: string
+  readonly remedies: readonly Remedy[]
+  readonly discard?: Remedy
+  /** The last step of a removal leaves this state for a moment. */
+  readonly mayPass?: true
+}
+
+/** A state that may pass is looked at so often, and so far apart in ms; another one twice. */
+const TRIES = 6
+const PAUSE = 80
+
+export async function checkContainers(findings: Findings): Promise<void> {
+  const { containers, layers } = findings.catalog
+  const records = [...(await containers.list()).map(({ id }) => id), ...(await containers.damaged())]
+  const ids = new Set([...records, ...(await layers.writableNames())])
+  const faults = await fewAtATime(ids, (id) => lastingFault(findings.catalog, id))
+  for (const [index, id] of [...ids].entries()) {
+    const fault = faults[index]
+    if (fault === undefined) continue
+    findings.options.signal?.throwIfAborted()
+    await findings.report({ kind: 'container-damaged', id }, fault.detail, fault.remedies, fault.discard)
+  }
+}
+
+/** A fault that stays: another process may be in the middle of making or removing the container. */
+async function lastingFault(catalog: Catalog, id: string): Promise<ContainerFault | undefined> {
+  let last: string | undefined
+  for (let tries = 1; ; tries++) {
+    const fault = await faultOf(catalog, id)
+    if (fault === undefined || (await catalog.layers.isUnderWay(id))) return undefined
+    if (fault.detail === last && (fault.mayPass !== true || tries >= TRIES)) return fault
+    last = fault.detail
+    if (fault.mayPass === true) await sleep(PAUSE)
+  }
+}
+
+async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | undefined> {
+  const { containers, layers } = catalog
+  // A decided consumption turns the container into an image.
+  if (layers.consumptions.has(id)) return undefined
+  const hasEntry = (await layers.writableNames()).includes(id)
+  const record = (await containers.list()).find((each) => each.id === id)
+  const isDamaged = record === undefined && (await containers.damaged()).includes(id)
+  if (!hasEntry) {
+    if (record === undefined && !isDamaged) return undefined
+    const detail = `container ${record?.name ?? id} has no writable layer`
+    return { detail, remedies: [() => forget(catalog, id)], mayPass: true }
+  }
+  const image = record?.image
+  const mend: Remedy = async () => {
+    if (image === undefined) throw new StoreError('CONTAINER_NOT_FOUND', `container ${id} has no record`)
+    await layers.upkeep.mendWritable(id, await catalog.topLayer(image))
+    const left = await layers.writableFault(id)
+    if (left !== undefined) throw new StoreError('STORE_CORRUPT', left)
+  }
+  const discard = () => discardContainer(catalog, id)
+  if (!(await layers.hasWritable(id))) {
+    const detail = `container ${record?.name ?? id} has no writable layer`
+    return { detail, remedies: [mend], discard }
+  }
+  if (record === undefined && !(await containers.isDockers(id))) {
+    const detail = isDamaged ? 'its record is damaged' : 'it has no record'
+    return { detail, remedies: [() => recordAnew(catalog, id)] }
+  }
+  const fault = await layers.writableFault(id)
+  if (fault === undefined) return undefined
+  return { detail: `container ${record?.name ?? id}: ${fault}`, remedies: [mend] }
+}
+
+/** The container's layer is gone, and its record with it. */
+function forget(catalog: Catalog, id: string): Promise<void> {
+  return catalog.locked(async () => {
+    if (!(await catalog.layers.isGone(id))) throw notGone(id)
+    await catalog.containers.remove(id)
+  })
+}
+
+async function discardContainer(catalog: Catalog, id: string): Promise<void> {
+  if ((await catalog.layers.isUnderWay(id)) || (await catalog.layers.hasWritable(id))) throw notGone(id)
+  await catalog.layers.discardWritable(id)
+  await catalog.locked(() => catalog.containers.remove(id))
+}
+
+/** From what the layerdb has of it. */
+async function recordAnew(catalog: Catalog, id: string): Promise<void> {
+  const { parent } = await catalog.layers.writable(id)
+  for (const image of await catalog.images.list()) {
+    const top = await catalog.topLayer(image).catch(() => null)
+    if (top !== parent) continue
+    const record = { id, name: id.slice(0, 12), image, created: new Date().toISOString() }
+    return catalog.locked(async () => {
+      if (!(await catalog.containers.has(id)) || (await catalog.containers.damaged()).includes(id)) {
+        await catalog.containers.write(record)
+      }
+    })
+  }
+  throw new StoreError('IMAGE_NOT_FOUND', `no image has the layers that container ${id} stands on`)
+}
+
+function notGone(id: string): StoreError {
+  return new StoreError('LAYER_IN_USE', `container ${id} is in use`)
+}

@@ -1,0 +1,124 @@
+import type { ChainID } from '../digest.js'
+import { StoreError } from '../errors.js'
+import type { Examination, LayerPlace } from '../layers/layer-upkeep.js'
+import { knownPlaces, type Findings } from './repair.js'
+
+type Places = ReadonlyMap<ChainID, LayerPlace>
+
+/** Examines all layers, the lowest first, so that a layer is compared with a parent that is whole or mended. */
+export async function checkLayers(findings: Findings): Promise<number> {
+  const { catalog, options } = findings
+  const { upkeep } = catalog.layers
+  const places = await placesOf(findings)
+  const ids = lowestFirst(await catalog.layers.chainIds(), places)
+  const lost = new Map<ChainID, Loss>()
+  for (const id of ids) {
+    options.signal?.throwIfAborted()
+    const loss = await examined(findings, id, places, lost)
+    if (loss !== undefined) lost.set(id, loss)
+  }
+  // The uppermost first, since a layer is kept while another one stands on it.
+  for (const [id, { detail, unfounded, examination }] of [...lost].toReversed()) {
+    const kind = unfounded ? 'layer-unfounded' : 'layer-damaged'
+    await findings.report({ kind, id }, detail, [], () => upkeep.discard(examination))
+  }
+  for (const id of await upkeep.orphans()) {
+    const remove = (): Promise<void> => upkeep.removeOrphan(id)
+    await findings.report({ kind: 'driver-orphan', id }, 'no layer and no container has it', [remove])
+  }
+  if (options.content !== false) {
+    for (const { path, layer, detail } of await upkeep.driverDamage(options)) {
+      await findings.report({ kind: 'driver-damaged', id: layer ?? path }, `${path}: ${detail}`)
+    }
+  }
+  return ids.length
+}
+
+/** A layer that is damaged, or stands on one, and could not be mended. */
+interface Loss {
+  readonly detail: string
+  readonly unfounded: boolean
+  readonly examination: Examination
+}
+
+async function examined(
+  findings: Findings,
+  id: ChainID,
+  places: Places,
+  lost: ReadonlyMap<ChainID, Loss>,
+): Promise<Loss | undefined> {
+  const { catalog, options } = findings
+  const place = places.get(id)
+  const parent = place?.parent
+  const isFounded = parent === undefined || (!lost.has(parent) && (await isHere(findings, parent, places)))
+  // The content says nothing of a layer whose parent cannot be compared with.
+  const content = isFounded && options.content !== false
+  const examination = await catalog.layers.upkeep.examine(id, { ...options, content })
+  if (examination === undefined) return undefined
+  if (!isFounded) return { detail: `it stands on ${parent}`, unfounded: true, examination }
+  if (examination.faults.length === 0) return undefined
+  const detail = examination.faults.join('; ')
+  if (place === undefined || !(await findings.mended(remedies(findings, examination, place)))) {
+    return { detail, unfounded: false, examination }
+  }
+  findings.problems.push({ kind: 'layer-damaged', id, detail, repaired: true })
+  return undefined
+}
+
+function remedies(findings: Findings, examination: Examination, place: LayerPlace) {
+  const { catalog, options, source } = findings
+  const { upkeep } = catalog.layers
+  return [
+    () => upkeep.mend(examination, place, options),
+    async () => {
+      const layer = source?.layer(place.diffId)
+      if (layer === undefined) throw missing(place)
+      await upkeep.rebuild(examination, place, layer)
+    },
+  ]
+}
+
+/** Brings a missing layer from the source where the check repairs. */
+async function isHere(findings: Findings, id: ChainID, places: Places): Promise<boolean> {
+  const { layers } = findings.catalog
+  if ((await layers.chainIds()).includes(id)) return true
+  return findings.mended([
+    async () => {
+      const place = places.get(id)
+      const layer = place && findings.source?.layer(place.diffId)
+      if (place === undefined || layer === undefined) throw missing(place)
+      const { parent, diffId } = place
+      if (parent !== undefined && !(await isHere(findings, parent, places))) throw missing(places.get(parent))
+      const { signal } = findings.options
+      await layers.register(layer.source, { parent, expected: diffId, blob: layer.blob, signal })
+    },
+  ])
+}
+
+/** By the entries of the layers, and by what images say where an entry is damaged. */
+async function placesOf(findings: Findings): Promise<Map<ChainID, LayerPlace>> {
+  const { layers } = findings.catalog
+  const places = await knownPlaces(findings)
+  for (const id of await layers.chainIds()) {
+    const layer = await layers.get(id).catch(() => undefined)
+    if (layer !== undefined) places.set(id, layer)
+  }
+  return places
+}
+
+function lowestFirst(ids: readonly ChainID[], places: Places): ChainID[] {
+  const depths = new Map<ChainID, number>()
+  const depthOf = (id: ChainID | undefined): number => {
+    if (id === undefined) return 0
+    const known = depths.get(id)
+    if (known !== undefined) return known
+    const depth = 1 + depthOf(places.get(id)?.parent)
+    depths.set(id, depth)
+    return depth
+  }
+  return ids.toSorted((one, other) => depthOf(one) - depthOf(other))
+}
+
+function missing(place: LayerPlace | undefined): StoreError {
+  return new StoreError('LAYER_MISSING', `the source has no layer ${place?.diffId}`)
+}

@@ -1,0 +1,314 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ChainID, Digest, DiffID } from '../digest.js'
+import type { Damage, Driver } from '../drivers/driver.js'
+import { Lease } from '../durable/lease.js'
+import { Lock } from '../durable/lock.js'
+import { StoreError } from '../errors.js'
+import type { ByteSource } from '../jobs/byte-source.js'
+import type { OperationOptions } from '../operation.js'
+import type { Layer } from './layer.js'
+import { TAR_SPLIT, type LayerDb } from './layerdb.js'
+import { leasedIds } from './leftovers.js'
+import { verifyLayer, type LayerFindings } from './verify-layer.js'
+
+export interface UpkeepParts {
+  readonly driver: Driver
+  readonly db: LayerDb
+  /** The directory of the leases. */
+  readonly leases: string
+  /** The lock of the layers. */
+  readonly lockFile: string
+  /** Rejects with `LAYER_IN_USE` where a layer or a container stands on a layer, or work under way needs it. */
+  readonly refuseInUse: (id: ChainID) => Promise<void>
+  /** Unpacks a tar into a new driver layer over `parent`, with its tar-split in a write set. */
+  readonly unpack: (place: LayerPlace, source: LayerSource, swap: Swap) => Promise<void>
+}
+
+/** What a ChainID says, in the words of the images that have it. */
+export interface LayerPlace {
+  readonly chainId: ChainID
+  readonly diffId: DiffID
+  readonly parent: ChainID | undefined
+}
+
+/** Where a layer's tar can be read again. */
+export interface LayerSource {
+  readonly source: ByteSource
+  /** The digest of the source's bytes, where the archive claims one. */
+  readonly blob: Digest | undefined
+}
+
+/** Puts a layer that was unpacked where it belongs. Runs under the lock. */
+export type Swap = (writeSet: string, made: Layer) => Promise<void>
+
+/** A layer as an examination found it. `cacheId` is `undefined` where the entry in the layerdb is damaged. */
+export interface Examination {
+  readonly id: ChainID
+  readonly cacheId: string | undefined
+  readonly faults: readonly string[]
+}
+
+export interface ExamineOptions extends OperationOptions {
+  /** Whether to read the layer. @default true */
+  readonly content?: boolean | undefined
+}
+
+/** So often, and so far apart in ms, a layer that another process works on is examined again. */
+const TRIES = 20
+const PAUSE = 100
+
+/**
+ * Finds layers that are damaged and mends them, beside other processes.
+ *
+ * 1. What another process makes or removes meanwhile is no damage: a fault counts if the same entry is there afterwards.
+ * 2. A repair looks again under the lock, and does nothing if what it found before has changed.
+ * 3. A damaged layer stays until another one is complete, except where `discard` is called.
+ */
+export class LayerUpkeep {
+  readonly #driver: Driver
+  readonly #db: LayerDb
+  readonly #leases: string
+  readonly #lockFile: string
+  readonly #refuseInUse: UpkeepParts['refuseInUse']
+  readonly #unpack: UpkeepParts['unpack']
+
+  constructor({ driver, db, leases, lockFile, refuseInUse, unpack }: UpkeepParts) {
+    this.#driver = driver
+    this.#db = db
+    this.#leases = leases
+    this.#lockFile = lockFile
+    this.#refuseInUse = refuseInUse
+    this.#unpack = unpack
+  }
+
+  /** `undefined` where the layer is gone. */
+  async examine(id: ChainID, options: ExamineOptions = {}): Promise<Examination | undefined> {
+    for (let tries = 1; ; tries++) {
+      const before = await this.#entry(id)
+      if (before === undefined) return undefined
+      const faults = before instanceof Error ? [before.message] : await this.#faults(before, options)
+      const cacheId = before instanceof Error ? undefined : before.cacheId
+      if (faults.length === 0) return { id, cacheId, faults }
+      const isSettled = await this.#isSettled(id, cacheId)
+      if (isSettled || tries === TRIES) return (await this.#entry(id)) && { id, cacheId, faults }
+      options.signal?.throwIfAborted()
+      await sleep(PAUSE)
+    }
+  }
+
+  /**
+   * Mends a layer whose content is whole: writes its entry in the layerdb and the driver's bookkeeping again. Rejects with
+   * `STORE_CORRUPT` where no layer of the driver gives the tree and the bytes of the layer.
+   */
+  async mend(examined: Examination, place: LayerPlace, { signal }: OperationOptions): Promise<void> {
+    const below = place.parent === undefined ? undefined : await this.#db.layer(place.parent)
+    for (const cacheId of await this.#candidates(place.chainId)) {
+      if (cacheId === examined.cacheId) await this.#driver.mend?.(cacheId, below?.cacheId)
+      const findings = await this.#tryVerify(place, cacheId, signal)
+      if (findings?.size === undefined || findings.faults.length > 0) continue
+      const layer = { ...place, cacheId, size: findings.size }
+      return this.#locked(async () => {
+        await this.#requireUnchanged(examined)
+        await this.#db.rewrite(layer)
+      })
+    }
+    throw new StoreError('STORE_CORRUPT', `no layer of the driver is the one of ${place.chainId}`)
+  }
+
+  /**
+   * Mends a container's writable layer: writes its entry in the layerdb and the driver's bookkeeping again. Rejects with
+   * `STORE_CORRUPT` where it cannot be told which of the driver's layers it is.
+   */
+  async mendWritable(name: string, parent: ChainID | undefined): Promise<void> {
+    const below = parent === undefined ? undefined : await this.#db.layer(parent)
+    const known = await this.#db.writable(name).catch(() => undefined)
+    const mountId = known?.mountId ?? (await this.#onlyCandidate(name))
+    await this.#driver.mend?.(mountId, known?.initId ?? below?.cacheId)
+    if (known !== undefined) return
+    await using _lease = await Lease.take(this.#leases, [mountId])
+    await this.#locked(async () => {
+      if ((await this.#db.writable(name).catch(() => undefined)) !== undefined) throw changed(name)
+      await this.#db.prepareWritable({ name, mountId, initId: undefined, parent })
+      await this.#db.discardWritable(name)
+      await this.#db.addWritable({ name, mountId, initId: undefined, parent })
+    })
+  }
+
+  /**
+   * Unpacks a layer again and puts it in the place of the examined one. Layers and containers that stand on it stay.
+   * Rejects with `LAYER_NOT_FOUND` where another process changed the layer meanwhile.
+   */
+  async rebuild(examined: Examination, place: LayerPlace, source: LayerSource): Promise<void> {
+    const { replace } = this.#driver
+    const old = examined.cacheId ?? this.#db.writtenCacheId(place.chainId)
+    const inPlace = old !== undefined && replace !== undefined
+    if (!inPlace && replace !== undefined) await this.#refuseDependents(place.chainId)
+    const below = place.parent === undefined ? undefined : await this.#db.layer(place.parent)
+    let rest = old
+    await this.#unpack(place, source, async (writeSet, made) => {
+      await this.#requireUnchanged(examined)
+      if (inPlace) {
+        await replace.call(this.#driver, old, made.cacheId)
+        await this.#driver.mend?.(old, below?.cacheId)
+        rest = made.cacheId
+      }
+      await this.#db.rewrite(inPlace ? { ...made, cacheId: old } : made, join(writeSet, TAR_SPLIT))
+      await this.#db.removeWriteSet(made.cacheId)
+    })
+    // A view may hold it; then it is an orphan, which a later repair removes.
+    if (rest !== undefined) await this.#driver.remove(rest).catch(() => undefined)
+  }
+
+  /** Removes an examined layer. Rejects with `LAYER_IN_USE` if a layer or a container stands on it. */
+  async discard(examined: Examination): Promise<void> {
+    const { id, cacheId } = examined
+    await using _lease = await Lease.take(this.#leases, cacheId === undefined ? [] : [cacheId])
+    const removing = await this.#locked(async () => {
+      await this.#refuseInUse(id)
+      await this.#requireUnchanged(examined)
+      return this.#db.unpublish(id)
+    })
+    if (cacheId !== undefined) await this.#driver.remove(cacheId)
+    await rm(removing, { recursive: true, force: true })
+  }
+
+  /**
+   * Ids of layers that the driver keeps and that no layer, no container and no work under way has. Empty while an entry of
+   * the layerdb is damaged, since that entry may name any of them.
+   */
+  async orphans(): Promise<string[]> {
+    const kept = await this.#driver.list()
+    // A lease ends after its layer is published, and begins before one is unpublished.
+    const leased = await leasedIds(this.#leases)
+    const named = await this.#db.driverIds()
+    if (named === undefined) return []
+    for (const word of [...leased, ...(await leasedIds(this.#leases))]) named.add(word)
+    const orphans: string[] = []
+    for (const id of kept) if (!named.has(id) && (await this.#exists(id))) orphans.push(id)
+    return orphans
+  }
+
+  /** Removes one of `orphans`, if it still is one. */
+  async removeOrphan(id: string): Promise<void> {
+    await using _lease = await this.#locked(async () => {
+      if (!(await this.orphans()).includes(id)) throw changed(id)
+      return Lease.take(this.#leases, [id])
+    })
+    await this.#driver.remove(id)
+  }
+
+  /** What the driver finds damaged in its own files. */
+  async driverDamage(options: OperationOptions): Promise<Damage[]> {
+    return (await this.#driver.check?.(options)) ?? []
+  }
+
+  async #faults(layer: Layer, { content = true, signal }: ExamineOptions): Promise<readonly string[]> {
+    try {
+      await this.#driver.metadata(layer.cacheId)
+      return content ? (await this.#verify(layer, layer.cacheId, layer.size, signal)).faults : []
+    } catch (error) {
+      signal?.throwIfAborted()
+      return [error instanceof Error ? error.message : String(error)]
+    }
+  }
+
+  async #verify(
+    { chainId, diffId, parent }: LayerPlace,
+    cacheId: string,
+    size: number | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<LayerFindings> {
+    const below = parent === undefined ? undefined : await this.#db.layer(parent)
+    if (parent !== undefined && below === undefined) return { faults: [`its parent ${parent} is not here`] }
+    const layer = { diffId, cacheId, size }
+    const tarSplit = this.#db.tarSplit(chainId)
+    return verifyLayer({ driver: this.#driver, layer, parentCacheId: below?.cacheId, tarSplit }, { signal })
+  }
+
+  async #tryVerify(
+    place: LayerPlace,
+    cacheId: string,
+    signal: AbortSignal | undefined,
+  ): Promise<LayerFindings | undefined> {
+    try {
+      return await this.#verify(place, cacheId, undefined, signal)
+    } catch {
+      signal?.throwIfAborted()
+      return undefined
+    }
+  }
+
+  /** Layers of the driver that a damaged entry may have named: the one that it still names, or those that are free. */
+  async #candidates(id: ChainID): Promise<string[]> {
+    const taken = await this.#takenIds(id)
+    const written = this.#db.writtenCacheId(id)
+    if (written !== undefined && !taken.has(written)) return [written]
+    return (await this.#driver.list()).filter((each) => !taken.has(each))
+  }
+
+  async #onlyCandidate(writable: string): Promise<string> {
+    const taken = await this.#takenIds(writable)
+    const written = this.#db.writtenMountId(writable)
+    if (written !== undefined && !taken.has(written)) return written
+    const free = (await this.#driver.list()).filter((id) => !taken.has(id))
+    if (free[0] !== undefined && free.length === 1) return free[0]
+    throw new StoreError('STORE_CORRUPT', `it is not known which of ${free.length} layers is ${writable}`)
+  }
+
+  /** Ids of the driver's layers that sound entries other than `of`, and work under way, name. */
+  async #takenIds(of: string): Promise<Set<string>> {
+    const taken = await leasedIds(this.#leases)
+    for (const { chainId, cacheId } of await this.#db.soundLayers()) if (chainId !== of) taken.add(cacheId)
+    for (const name of await this.#db.writableNames()) {
+      const { mountId, initId } = (await this.#db.writable(name).catch(() => undefined)) ?? {}
+      for (const id of name === of ? [] : [mountId, initId]) if (id !== undefined) taken.add(id)
+    }
+    return taken
+  }
+
+  async #refuseDependents(id: ChainID): Promise<void> {
+    const child = (await this.#db.soundLayers()).find(({ parent }) => parent === id)
+    const writable = (await this.#db.writables()).find(({ parent }) => parent === id)
+    const user = child?.chainId ?? writable?.name
+    if (user !== undefined)
+      throw new StoreError('LAYER_IN_USE', `${user} stands on layer ${id}, whose place is lost`)
+  }
+
+  /** Call under the lock. */
+  async #requireUnchanged({ id, cacheId }: Examination): Promise<void> {
+    const now = await this.#entry(id)
+    if (now === undefined) throw changed(id)
+    if ((now instanceof Error ? undefined : now.cacheId) !== cacheId) throw changed(id)
+  }
+
+  async #isSettled(id: ChainID, cacheId: string | undefined): Promise<boolean> {
+    const underWay = await Lease.namedByLiving(this.#leases)
+    if (cacheId !== undefined && underWay.has(cacheId)) return false
+    const now = await this.#entry(id)
+    return now !== undefined && (now instanceof Error ? undefined : now.cacheId) === cacheId
+  }
+
+  async #entry(id: ChainID): Promise<Layer | Error | undefined> {
+    try {
+      return await this.#db.layer(id)
+    } catch (error) {
+      if (error instanceof StoreError) return error
+      throw error
+    }
+  }
+
+  async #exists(cacheId: string): Promise<boolean> {
+    return this.#driver.exists(cacheId).catch(() => false)
+  }
+
+  async #locked<T>(work: () => Promise<T>): Promise<T> {
+    await using _lock = await Lock.acquire(this.#lockFile)
+    return await work()
+  }
+}
+
+function changed(id: string): StoreError {
+  return new StoreError('LAYER_NOT_FOUND', `layer ${id} was changed by another process meanwhile`)
+}
