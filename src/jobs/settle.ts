@@ -1,8 +1,10 @@
-import { closeSync, fsyncSync, lstatSync, openSync, readdirSync } from 'node:fs'
+import { closeSync, constants, fsyncSync, lstatSync, openSync, readdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { storeError } from '../errors.js'
 import { libcAvailable } from '../sys/libc.js'
 import { syncfs } from '../sys/syncfs.js'
+
+const { O_NONBLOCK, O_RDONLY } = constants
 
 /**
  * Puts on disk what is at the paths, trees or files, and the entries that name them: with one call for the whole file
@@ -48,7 +50,8 @@ function syncPath(path: string | Buffer): void {
 }
 
 function withDescriptor(path: string | Buffer, sync: (fd: number) => void): void {
-  const fd = openSync(path, 'r')
+  // A FIFO that a program put there would be waited for.
+  const fd = openSync(path as string, O_RDONLY | O_NONBLOCK)
   try {
     sync(fd)
   } finally {

@@ -17,7 +17,7 @@ const FILES = 30
 const SECRET = 'the secret of the host'
 const SCRIPT = join(process.cwd(), 'test/torture/swapping.mjs')
 const RENAME_MODULE = pathToFileURL(join(process.cwd(), 'dist/sys/rename.js')).href
-const ATTEMPTS = 30
+const ATTEMPTS = 12
 
 let scratch: string
 let host: string
