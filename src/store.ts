@@ -390,7 +390,8 @@ export class Store implements AsyncDisposable, ContainerHome {
   /** @internal for `Container` */
   async commit(record: ContainerRecord, options: CommitContainerOptions): Promise<Image> {
     this.#mayWrite()
-    await this.#settle(record.id)
+    const finished = await this.#settle(record.id)
+    if (finished !== undefined && options.consume === true) return finished
     const parent = await this.#catalog.images.config(record.image)
     const edited = applyChanges(parent.config ?? {}, options.changes ?? [])
     const references = referencesOf(options)
@@ -420,9 +421,10 @@ export class Store implements AsyncDisposable, ContainerHome {
     await this.#forget(record)
   }
 
-  /** Finishes the consumption of a container that another process decided before it died. */
-  async #settle(id: string): Promise<void> {
-    if (this.layers.consumptions.has(id)) await finishConsumptions(this.#catalog)
+  /** Finishes a commit that consumes the container, if one was decided and cut short. */
+  async #settle(id: string): Promise<Image | undefined> {
+    if (!this.layers.consumptions.has(id)) return undefined
+    return (await finishConsumptions(this.#catalog)).get(id)
   }
 
   async #forget({ id }: ContainerRecord): Promise<void> {

@@ -202,7 +202,9 @@ export class Catalog {
       const id = await this.images.add(config)
       ids.push(id)
       if (!before.has(id)) rollback.onFailure(() => this.images.remove(id))
-      if (parent !== undefined && !before.has(id)) await this.images.setParent(id, parent)
+      // A kill may have left the image without its parent.
+      if (parent !== undefined && (await this.images.parent(id)) === undefined)
+        await this.images.setParent(id, parent)
     }
     const names = entries.flatMap(({ references }, index) =>
       references.map((reference) => ({ reference, id: ids[index] as ImageID })),

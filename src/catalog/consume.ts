@@ -46,26 +46,34 @@ export async function consumeContainer(
 }
 
 /**
- * Finishes what processes decided before they died. A consumption that cannot be finished does not stop the others: it
- * stays for a later call, or, where the driver refuses to adopt the layer, its container stays as it was.
+ * Finishes commits that were decided and cut short, by a kill or an error. A consumption that cannot be finished does not
+ * stop the others: it stays for a later call, or, where the driver refuses to adopt the layer, its container stays as it
+ * was.
+ * @returns the images that it finished, by container
  */
-export async function finishConsumptions(catalog: Catalog): Promise<void> {
+export async function finishConsumptions(catalog: Catalog): Promise<ReadonlyMap<string, Image>> {
   const { layers } = catalog
+  const images = new Map<string, Image>()
   await layers.consumptions.exclusively(async () => {
+    await layers.consumptions.setAsideDamaged()
     for (const consumption of await layers.consumptions.list()) {
-      if (!(await layers.isBeingConsumed(consumption))) await finish(catalog, consumption)
+      if (await layers.isBeingConsumed(consumption)) continue
+      const image = await finish(catalog, consumption)
+      if (image !== undefined) images.set(consumption.container, image)
     }
   })
+  return images
 }
 
-async function finish(catalog: Catalog, consumption: Consumption): Promise<void> {
+async function finish(catalog: Catalog, consumption: Consumption): Promise<Image | undefined> {
   const { layers } = catalog
   try {
     await layers.takeOver(consumption)
-    await complete(catalog, consumption, {})
+    return await complete(catalog, consumption, {})
   } catch {
     const isRevocable = await layers.isRevocable(consumption).catch(() => false)
     if (isRevocable) await layers.consumptions.remove(consumption.container)
+    return undefined
   }
 }
 

@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs'
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isDigest, sha256, type ImageID } from '../digest.js'
+import { chainId, isDigest, sha256, type ChainID, type ImageID } from '../digest.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { Lock } from '../durable/lock.js'
 import { syncDirectory } from '../durable/sync-directory.js'
@@ -40,6 +40,8 @@ export interface NewConsumedImage {
  * 5. If the driver refuses to adopt the layer, because another process has the container open, the file is removed and
  *    the container is as it was.
  * 6. While the file exists, the container cannot be opened: its content is already hashed.
+ * 7. While the file exists, no process removes the layer, although no image names it yet.
+ * 8. A damaged file is set aside. Recovery then gives an adopted layer back to its container.
  */
 export class Consumptions {
   readonly directory: string
@@ -63,16 +65,24 @@ export class Consumptions {
     await syncDirectory(this.directory)
   }
 
-  /** All decided consumptions. A file that no decision can have written is removed: nothing can be finished from it. */
+  /** All decided consumptions, without those whose files are damaged or cannot be read. */
   async list(): Promise<Consumption[]> {
-    const consumptions: Consumption[] = []
+    const read = await Promise.all((await this.#files()).map((file) => this.#read(file)))
+    return read.filter((consumption) => consumption instanceof Object)
+  }
+
+  /** Whether a consumption makes an image of the layer. */
+  async nameLayer(id: ChainID): Promise<boolean> {
+    return (await this.list()).some(({ layer }) => layer.chainId === id)
+  }
+
+  /** Renames damaged files to `<file>.damaged`. Nothing can be finished from them. */
+  async setAsideDamaged(): Promise<void> {
     for (const file of await this.#files()) {
-      const consumption = parse(await readFile(join(this.directory, file), 'utf8').catch(() => ''))
-      if (consumption !== undefined && file === `${consumption.container}.json`)
-        consumptions.push(consumption)
-      else await rm(join(this.directory, file), { recursive: true, force: true })
+      if ((await this.#read(file)) !== 'damaged') continue
+      const path = join(this.directory, file)
+      await rename(path, `${path}.damaged`).catch(() => undefined)
     }
-    return consumptions
   }
 
   /** Lets one process at a time finish what others left. Does not run `work` when there is nothing to finish. */
@@ -80,6 +90,16 @@ export class Consumptions {
     if ((await this.#files()).length === 0) return
     await using _lock = await Lock.acquire(join(this.directory, 'lock'))
     await work()
+  }
+
+  /** `undefined` for a file that is gone, or that cannot be read now. */
+  async #read(file: string): Promise<Consumption | 'damaged' | undefined> {
+    try {
+      const consumption = parse(await readFile(join(this.directory, file), 'utf8'))
+      return consumption !== undefined && file === `${consumption.container}.json` ? consumption : 'damaged'
+    } catch (error) {
+      return isErrno(error, 'EISDIR', 'ELOOP') ? 'damaged' : undefined
+    }
   }
 
   async #files(): Promise<string[]> {
@@ -114,6 +134,7 @@ function isConsumption({ container, mountId, layer, image }: Consumption): boole
   if (!ids.every((id) => typeof id === 'string' && ID.test(id))) return false
   if (!isDigest(layer.chainId) || !isDigest(layer.diffId) || !Number.isSafeInteger(layer.size)) return false
   if (layer.parent !== undefined && !isDigest(layer.parent)) return false
+  if (chainId(layer.parent, layer.diffId) !== layer.chainId) return false
   if (!Array.isArray(image.references) || !image.references.every((text) => typeof text === 'string'))
     return false
   return typeof image.config === 'string' && isDigest(image.parent) && sha256(image.config) === image.id

@@ -341,9 +341,9 @@ export class LayerStore {
     return this.#db.writableNames()
   }
 
-  /** Whether a living process makes or removes the writable layer: it may come, and it may come back. */
+  /** Whether a living process makes or removes the writable layer, or a commit is decided that consumes it. */
   async isUnderWay(name: string): Promise<boolean> {
-    return (await Lease.namedByLiving(this.#leases)).has(`${WRITABLE}${name}`)
+    return this.consumptions.has(name) || (await Lease.namedByLiving(this.#leases)).has(`${WRITABLE}${name}`)
   }
 
   /** Whether the writable layer is away for good: whoever was removing it cannot bring it back any more. */
@@ -457,7 +457,8 @@ export class LayerStore {
     if (here === undefined) await restoreRoot(this.#driver, cacheId, await this.#cacheIdOf(layer.parent))
     await this.#publishConsumed(layer)
     const writable = await this.#db.writable(container)
-    for (const driverId of [mountId, writable?.initId])
+    if (writable?.mountId !== mountId) return
+    for (const driverId of [mountId, writable.initId])
       if (driverId !== undefined) await this.#driver.remove(driverId)
     await this.#locked(() => this.#db.removeWritable({ name: container, mountId }))
   }
@@ -556,7 +557,7 @@ export class LayerStore {
     return this.#leased([adoption, ...(parent === undefined ? [] : [parent])], async (rollback) => {
       await this.#claim(writable, adoption)
       const writeSet = await this.#db.writeSet(cacheId)
-      rollback.onFailure(() => rm(writeSet, { recursive: true, force: true }))
+      rollback.onFailure(() => this.#dropUndecided(name, cacheId))
       const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id: name, done }))
       const below = await this.#driverParent(writable)
       const result = await this.#readForConsume(mountId, below, join(writeSet, TAR_SPLIT), progress)
@@ -564,6 +565,13 @@ export class LayerStore {
       await this.#db.seal(writeSet, layer)
       return this.#decideAndTakeOver({ container: name, mountId, layer }, steps, options, rollback)
     })
+  }
+
+  /** A decision that could not be taken back needs its write set. */
+  async #dropUndecided(name: string, cacheId: string): Promise<void> {
+    if (this.consumptions.has(name))
+      throw new StoreError('LAYER_IN_USE', `container layer ${name} is becoming an image`)
+    await this.#db.removeWriteSet(cacheId)
   }
 
   /** For a driver that cannot adopt, or a container of dockerd's, which stands on an init layer. */
@@ -759,6 +767,7 @@ export class LayerStore {
     const writable = (await this.#db.writables()).find(({ parent }) => parent === id)
     if (writable !== undefined) throw inUse(id, `container layer ${writable.name} stands on it`)
     if ((await Lease.named(this.#leases)).has(id)) throw inUse(id, 'it is pinned by work under way')
+    if (await this.consumptions.nameLayer(id)) throw inUse(id, 'a container is becoming an image of it')
   }
 
   /**

@@ -13,6 +13,11 @@ import { inSlices } from '../operation.js'
 import type { Layer, WritableLayer } from './layer.js'
 
 const CACHE_ID = /^[a-f0-9]{64}(-init)?$/
+
+export function isDriverId(text: string): boolean {
+  return CACHE_ID.test(text)
+}
+
 const HEX = /^[a-f0-9]{64}$/
 const REMOVING = /^[a-f0-9]{64}-.*-removing$/
 const WRITABLE = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import type { Driver } from '../drivers/driver.js'
 import { Lease } from '../durable/lease.js'
 import { StoreError } from '../errors.js'
-import type { LayerDb } from './layerdb.js'
+import { isDriverId, type LayerDb } from './layerdb.js'
 
 export interface Recovery {
   readonly driver: Driver
@@ -66,14 +66,21 @@ async function recoverNames(
     }
   }
   for (const name of names) {
-    const [kind, , cacheId = '', writable = ''] = name.split(' ')
-    if (kind === 'adopt') {
+    const [kind, mountId = '', cacheId = '', writable = ''] = name.split(' ')
+    if (kind === 'adopt' && [mountId, cacheId].every(isDriverId)) {
       if (recovery.isDecided(writable)) return false
       db.removeWriteSet(cacheId)
-    } else if (kind === name && !name.startsWith('sha256:')) {
+      if (!named.has(cacheId) && named.has(mountId)) await giveBack(driver, mountId, cacheId)
+    } else if (isDriverId(name)) {
       db.removeWriteSet(name)
       if (!named.has(name)) await driver.remove(name)
     }
   }
   return true
+}
+
+/** Where the file of a decision was lost, the container gets back the layer that the driver adopted. */
+async function giveBack(driver: Driver, mountId: string, cacheId: string): Promise<void> {
+  if ((await driver.exists(cacheId)) && !(await driver.exists(mountId)))
+    await driver.adopt?.(cacheId, mountId)
 }
