@@ -309,7 +309,8 @@ export class Store implements AsyncDisposable, ContainerHome {
     try {
       return await Container.open(this, record)
     } catch (error) {
-      await this.removeContainer(record)
+      // Where it cannot be removed, it is a container without a mount.
+      await this.removeContainer(record).catch(() => undefined)
       throw error
     }
   }
@@ -366,11 +367,16 @@ export class Store implements AsyncDisposable, ContainerHome {
     return check(this.#catalog, options, source)
   }
 
-  /** Gives back all views. May be called twice. */
+  /** Gives back all views. May be called twice, also where it failed. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    await this.driver.cleanup()
+    try {
+      await this.driver.cleanup()
+    } catch (error) {
+      this.#closed = false
+      throw error
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

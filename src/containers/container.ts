@@ -1,11 +1,11 @@
 import { Readable } from 'node:stream'
 import type { ImageID } from '../digest.js'
-import type { Change, LayerView } from '../drivers/driver.js'
+import type { Change } from '../drivers/driver.js'
 import { exportOf } from '../drivers/tree-diff.js'
 import { StoreError } from '../errors.js'
 import type { LayerFs } from '../fs/layer-fs.js'
 import type { Image } from '../images/image.js'
-import type { LayerStore } from '../layers/layer-store.js'
+import type { LayerStore, WritableView } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
 import { sourceDateNs } from '../source-date.js'
 import type { ContainerRecord } from './container-store.js'
@@ -41,16 +41,16 @@ export class Container implements AsyncDisposable {
   readonly created: Date
   readonly #home: ContainerHome
   readonly #record: ContainerRecord
-  #view: LayerView | undefined
+  #opened: WritableView | undefined
 
-  private constructor(home: ContainerHome, record: ContainerRecord, view: LayerView) {
+  private constructor(home: ContainerHome, record: ContainerRecord, opened: WritableView) {
     this.id = record.id
     this.name = record.name
     this.image = record.image
     this.created = new Date(record.created)
     this.#home = home
     this.#record = record
-    this.#view = view
+    this.#opened = opened
   }
 
   static async open(home: ContainerHome, record: ContainerRecord): Promise<Container> {
@@ -59,7 +59,7 @@ export class Container implements AsyncDisposable {
 
   /** The container's filesystem. Throws `CONTAINER_UNMOUNTED` after `unmount`. */
   get fs(): LayerFs {
-    if (this.#view !== undefined) return this.#view.fs
+    if (this.#opened !== undefined) return this.#opened.view.fs
     throw new StoreError('CONTAINER_UNMOUNTED', `container ${this.name} is not mounted`, {
       hint: 'mount() it, or open it again with store.container()',
     })
@@ -70,8 +70,8 @@ export class Container implements AsyncDisposable {
    * what was unmounted. Drivers whose views have no path on the host reject with `HOST_PATH_UNAVAILABLE`.
    */
   async mount(): Promise<string> {
-    this.#view ??= await this.#home.layers.view(this.id)
-    const { hostPath } = this.#view
+    this.#opened ??= await this.#home.layers.view(this.id)
+    const { hostPath } = this.#opened.view
     if (hostPath !== undefined) return hostPath
     throw new StoreError('HOST_PATH_UNAVAILABLE', 'this container has no path on the host', {
       hint: "use container.fs, or a store with engine: 'kernel'",
@@ -80,9 +80,14 @@ export class Container implements AsyncDisposable {
 
   /** Gives back the view, and the mount if there is one. May be called twice; `mount` takes it again. */
   async unmount(): Promise<void> {
-    if (this.#view === undefined) return
-    this.#view = undefined
-    await this.#home.layers.releaseView(this.id)
+    const opened = this.#opened
+    this.#opened = undefined
+    try {
+      await opened?.release()
+    } catch (error) {
+      this.#opened = opened
+      throw error
+    }
   }
 
   /** What differs from the image. */

@@ -1,16 +1,40 @@
 import { StoreError, storeError } from '../errors.js'
 import type { LayerView } from './driver.js'
-import type { LayerHolds } from './layer-holds.js'
+import type { LayerHold, LayerHolds } from './layer-holds.js'
 
 export interface OpenedView extends LayerView {
-  /** Undoes what opening did. */
+  /** Undoes what opening did. Called again after a failure, it does the rest. */
   close(): Promise<void>
 }
 
-/** Counts `get` and `put`: the first opens a view, the last closes it, and those between share it. */
+/** A close of several steps. Called again after a failure, it goes on with the step that failed. */
+export function inSteps(...steps: readonly (() => unknown)[]): () => Promise<void> {
+  let done = 0
+  return async () => {
+    for (; done < steps.length; done++) await steps[done]?.()
+  }
+}
+
+/** Opens what a hold was taken for; gives the hold up if that fails. */
+export async function orRelease<T>(hold: LayerHold | undefined, open: () => T): Promise<T> {
+  try {
+    return open()
+  } catch (error) {
+    await hold?.release()
+    throw error
+  }
+}
+
+/**
+ * Counts `get` and `put`: the first opens a view, the last closes it, and those between share it.
+ *
+ * A view whose close failed, for want of descriptors for instance, is closed again by the next call on its layer.
+ */
 export class HeldViews {
   readonly #held = new Map<string, { count: number; readonly opened: Promise<OpenedView> }>()
   readonly #closing = new Map<string, Promise<void>>()
+  /** Views whose close failed. */
+  readonly #unclosed = new Map<string, OpenedView>()
 
   async get(id: string, open: () => Promise<OpenedView>): Promise<LayerView> {
     const held = this.#held.get(id) ?? this.#open(id, open)
@@ -25,15 +49,10 @@ export class HeldViews {
 
   async put(id: string): Promise<void> {
     const held = this.#held.get(id)
-    if (held === undefined || --held.count > 0) return
+    if (held === undefined) return this.#closeAgain(id)
+    if (--held.count > 0) return
     this.#held.delete(id)
-    const closing = held.opened
-      .then((view) => view.close())
-      .finally(() => {
-        if (this.#closing.get(id) === closing) this.#closing.delete(id)
-      })
-    this.#closing.set(id, closing)
-    await closing
+    await this.#close(id, held.opened)
   }
 
   has(id: string): boolean {
@@ -45,6 +64,7 @@ export class HeldViews {
     if (this.#held.has(id) || this.#closing.has(id)) {
       throw new StoreError('LAYER_IN_USE', `a view of layer ${id} is open`, { hint: 'put it first' })
     }
+    await this.#closeAgain(id)
     try {
       const { hold } = await holds.take(id, 'exclusive', async () => undefined)
       try {
@@ -63,13 +83,9 @@ export class HeldViews {
    */
   async closeAll(): Promise<void> {
     const closing = [...this.#closing.values()]
-    const results = await Promise.allSettled([
-      ...closing,
-      ...[...this.#held].map(([id, held]) => {
-        held.count = 1
-        return this.put(id)
-      }),
-    ])
+    for (const held of this.#held.values()) held.count = 1
+    const ids = new Set([...this.#held.keys(), ...this.#unclosed.keys()])
+    const results = await Promise.allSettled([...closing, ...[...ids].map((id) => this.put(id))])
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
   }
@@ -79,8 +95,28 @@ export class HeldViews {
     open: () => Promise<OpenedView>,
   ): { count: number; readonly opened: Promise<OpenedView> } {
     const closing = this.#closing.get(id) ?? Promise.resolve()
-    const held = { count: 0, opened: closing.catch(() => undefined).then(open) }
+    const closed = closing.catch(() => undefined).then(() => this.#closeAgain(id))
+    const held = { count: 0, opened: closed.then(open) }
     this.#held.set(id, held)
     return held
+  }
+
+  async #closeAgain(id: string): Promise<void> {
+    const view = this.#unclosed.get(id)
+    if (view !== undefined) await this.#close(id, Promise.resolve(view))
+  }
+
+  async #close(id: string, opened: Promise<OpenedView>): Promise<void> {
+    const closing = opened
+      .then(async (view) => {
+        this.#unclosed.set(id, view)
+        await view.close()
+        this.#unclosed.delete(id)
+      })
+      .finally(() => {
+        if (this.#closing.get(id) === closing) this.#closing.delete(id)
+      })
+    this.#closing.set(id, closing)
+    await closing
   }
 }

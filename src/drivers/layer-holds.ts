@@ -79,14 +79,17 @@ export class LayerHolds {
   }
 
   #hold(id: string, claim: Claim): LayerHold {
+    let isHeld = true
     return {
       release: (last) =>
         this.#locked(id, async () => {
+          if (!isHeld) return
           try {
             if (!(await claim.take('exclusive'))) return
             await last?.()
             await claim.clear()
           } finally {
+            isHeld = false
             await claim.leave()
           }
         }),
@@ -114,7 +117,7 @@ export class LayerHolds {
 }
 
 export interface LayerHold {
-  /** Gives the hold up. `last` is done first if there is no other holder. */
+  /** Gives the hold up. `last` is done first if there is no other holder. If the lock cannot be had, the hold stays. */
   release(last?: () => Promise<void>): Promise<void>
 }
 

@@ -11,7 +11,7 @@ import type {
   LayerView,
   ProtoDriver,
 } from './driver.js'
-import { HeldViews, type OpenedView } from './held-views.js'
+import { HeldViews, inSteps, type OpenedView } from './held-views.js'
 import type { LayerHolds } from './layer-holds.js'
 import { checkLayerId } from './layer-id.js'
 import type { FastPaths } from './naive-diff.js'
@@ -190,9 +190,11 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
     const { hold } = await this.#holds.take(id, 'shared', async () => undefined)
     try {
       const { raw, close } = await this.#volumes.open(id, { readOnly: false, volatile })
+      // A volume that cannot write all of its content does not keep the hold.
+      const closed = inSteps(close)
       const closeAll = async (): Promise<void> => {
         try {
-          await close()
+          await closed()
         } finally {
           await hold.release()
         }

@@ -108,10 +108,13 @@ export class Lease implements AsyncDisposable {
     for (const id of leaseIds(directory)) {
       const path = join(directory, id)
       const lock = await Lock.tryAcquire(path + LOCK_SUFFIX)
-      const names = readNames(path + SUFFIX)
-      if (lock === undefined) for (const name of names ?? []) living.add(name)
-      else if (names === undefined) await removeTraces(directory, id)
-      await lock?.release()
+      try {
+        const names = readNames(path + SUFFIX)
+        if (lock === undefined) for (const name of names ?? []) living.add(name)
+        else if (names === undefined) await removeTraces(directory, id)
+      } finally {
+        await lock?.release()
+      }
     }
     return living
   }

@@ -52,6 +52,12 @@ export interface RegisterOptions extends MakeOptions {
   readonly blob?: Digest | undefined
 }
 
+export interface WritableView {
+  readonly view: LayerView
+  /** Gives the view back. May be called again where it failed. */
+  release(): Promise<void>
+}
+
 /** The layer that a writable one becomes, before it is there. */
 export type Consumed = Omit<Consumption, 'image'>
 
@@ -321,8 +327,7 @@ export class LayerStore {
   /** Why the writable layer cannot be opened. */
   async writableFault(name: string): Promise<string | undefined> {
     try {
-      await this.view(name)
-      await this.releaseView(name)
+      await (await this.view(name)).release()
       return undefined
     } catch (error) {
       // Somebody has it open.
@@ -359,17 +364,14 @@ export class LayerStore {
     await this.#locked(() => this.#db.discardWritable(name))
   }
 
-  /** A view of the writable layer; give it back with `releaseView`. `LAYER_IN_USE` once its consumption is decided. */
-  async view(name: string): Promise<LayerView> {
+  /** A view of the writable layer. `LAYER_IN_USE` once its consumption is decided. */
+  async view(name: string): Promise<WritableView> {
     const { mountId } = await this.writable(name)
     const view = await this.#driver.get(mountId)
-    if (!this.consumptions.has(name)) return view
-    await this.#driver.put(mountId)
+    const release = (): Promise<void> => this.#driver.put(mountId)
+    if (!this.consumptions.has(name)) return { view, release }
+    await release()
     throw new StoreError('LAYER_IN_USE', `container layer ${name} is becoming an image`)
-  }
-
-  async releaseView(name: string): Promise<void> {
-    await this.#driver.put((await this.writable(name)).mountId)
   }
 
   async *changes(name: string, options?: OperationOptions): AsyncGenerator<Change, void, void> {
@@ -407,15 +409,19 @@ export class LayerStore {
         return true
       })
       if (!isFirst) return false
-      rollback.onFailure(async () => {
-        await this.#db.prepareWritable(layer)
-        await this.#db.addWritable(layer)
-      })
+      rollback.onFailure(() => this.#restoreWritable(layer))
       for (const id of ids) await this.#driver.remove(id)
       return true
     })
     // Somebody else was first: it may be gone by now.
     if (!isOurs) await this.removeWritable(name)
+  }
+
+  /** After a removal that failed. One that the driver has begun cannot be undone: the lease stays, and it is finished. */
+  async #restoreWritable(layer: WritableLayer): Promise<void> {
+    if (!(await this.#driver.exists(layer.mountId))) throw noWritable(layer.name)
+    await this.#db.prepareWritable(layer)
+    await this.#db.addWritable(layer)
   }
 
   /** Makes a layer of what the writable one holds, on the same parent. Each changed byte is read once. */

@@ -5,7 +5,7 @@ import { HostFs } from '../../fs/host-fs.js'
 import { layerFs } from '../../fs/rooted-fs.js'
 import { syncFileSystemOf } from '../../sys/syncfs.js'
 import type { CreateOptions, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
-import { HeldViews, type OpenedView } from '../held-views.js'
+import { HeldViews, inSteps, type OpenedView } from '../held-views.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
 import type { FastPaths } from '../naive-diff.js'
@@ -184,8 +184,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
       this.#prepare(id)
       return this.#view(id)
     })
-    const close = async (): Promise<void> => {
-      view.fs.raw.close()
+    const giveBack = async (): Promise<void> => {
       try {
         // Not here, where a system call holds everything up: to unmount means to write what is not yet written.
         await syncFileSystemOf(this.#rootOf(id))
@@ -195,7 +194,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
         await hold.release(() => this.#devices.unmount(id))
       }
     }
-    return { ...view, close }
+    return { ...view, close: inSteps(() => view.fs.raw.close(), giveBack) }
   }
 
   async #unwritten(id: string, cause: unknown): Promise<unknown> {

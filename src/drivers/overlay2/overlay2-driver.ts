@@ -21,7 +21,7 @@ import type {
   ProtoDriver,
   ReadWriteOptions,
 } from '../driver.js'
-import { HeldViews, type OpenedView } from '../held-views.js'
+import { HeldViews, inSteps, type OpenedView } from '../held-views.js'
 import type { Keeping } from '../keeping.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
@@ -318,8 +318,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       if (!isReleased && this.engine === 'userspace') throw isStillWritten(layer.id, layer.merged)
       return this.#openUnheld(layer, sole)
     })
-    const close = async (): Promise<void> => {
-      await view.close()
+    const giveBack = async (): Promise<void> => {
       try {
         // The kernel syncs when it unmounts, however long that takes, and the caller's thread would wait for it.
         if (isWritableMount(layer, view)) await syncFileSystemOf(layer.diff)
@@ -327,7 +326,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
         await hold.release(async () => void releaseLayer(layer.merged))
       }
     }
-    return { ...view, close }
+    return { ...view, close: inSteps(() => view.close(), giveBack) }
   }
 
   async tidy(): Promise<void> {

@@ -11,7 +11,7 @@ import type { DiffSource } from '../../tar/diff.js'
 import { hasDescriptorPaths } from '../../sys/descriptor-path.js'
 import type { CreateOptions, Damage, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
 import { HandedOut } from '../handed-out.js'
-import { HeldViews, type OpenedView } from '../held-views.js'
+import { HeldViews, inSteps, orRelease, type OpenedView } from '../held-views.js'
 import type { Keeping } from '../keeping.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
@@ -182,12 +182,13 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     const hold = this.#readOnly
       ? undefined
       : (await this.#holds.take(id, 'shared', async () => undefined)).hold
-    const raw = new HostFs({ ...this.#spec(id), readOnly: this.#readOnly, shared: true })
+    const spec = { ...this.#spec(id), readOnly: this.#readOnly, shared: true }
+    const raw = await orRelease(hold, () => new HostFs(spec))
     const fs = layerFs(raw)
-    const close = async (): Promise<void> => {
-      raw.close()
-      await hold?.release()
-    }
+    const close = inSteps(
+      () => raw.close(),
+      () => hold?.release(),
+    )
     if (!this.capabilities.hostPath) return { fs, close }
     const handOut = (): string => {
       if (!this.#readOnly) this.#handedOut.mark(id)
