@@ -3,6 +3,7 @@ import { crashImages } from './crash-images.js'
 import { crowd } from './crowd.js'
 import { damage } from './damage.js'
 import { fullDisk } from './full-disk.js'
+import { kills } from './kill.js'
 import { missedWrites } from './missed-writes.js'
 import { neighbours } from './neighbours.js'
 import { swappers } from './swapper.js'
@@ -13,6 +14,7 @@ export const attacks: readonly Attack[] = [
   ...crowd,
   ...damage,
   ...fullDisk,
+  ...kills,
   ...missedWrites,
   ...neighbours,
   ...swappers,

@@ -1,0 +1,125 @@
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openStore, type Container, type Image, type Store } from '#layerstack/index.js'
+import { removeTree } from '../support/mounts.js'
+import { unless } from '../support/needs.js'
+import { imageOf, layerTar, writeArchive } from './archive.js'
+import { optionsOf, storeSettings } from './settings.js'
+
+let scratch: string
+let store: Store
+
+beforeEach(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'layerstack-consume-'))
+})
+
+afterEach(async () => {
+  await store.close()
+  await removeTree(scratch)
+})
+
+for (const settings of storeSettings) {
+  describe(`a commit with consume on ${settings.name}`, unless(settings.reason), () => {
+    const open = (): Promise<Store> => openStore({ root: join(scratch, 'root'), ...optionsOf(settings) })
+
+    beforeEach(async () => {
+      store = await open()
+      const archive = join(scratch, 'image.tar')
+      await writeArchive(archive, imageOf([await layerTar([{ name: 'base', content: 'base' }])], 'base:1'))
+      await store.load(archive)
+    })
+
+    it('that fails after its layer is in place keeps the layer from prune, and is finished when repeated', async () => {
+      const container = await working()
+      const mend = breakMetadata()
+      await expect(container.commit({ reference: 'work:1', consume: true })).rejects.toThrow()
+      mend()
+      await store.prune()
+      expect((await store.check()).problems).toEqual([])
+      const image = await container.commit({ reference: 'work:1', consume: true })
+      await expectWork(image)
+      expect((await store.inspect('work:1')).parent).toBe(container.image)
+      expect(await store.containers()).toEqual([])
+      expect((await store.check()).problems).toEqual([])
+    })
+
+    it('that fails after its layer is in place is finished by the next open', async () => {
+      const container = await working()
+      const mend = breakMetadata()
+      await expect(container.commit({ reference: 'work:1', consume: true })).rejects.toThrow()
+      // The first open cannot finish it, and clears the leases.
+      await reopen()
+      mend()
+      await store.prune()
+      await reopen()
+      await expectWork(await store.image('work:1'))
+      expect(await store.containers()).toEqual([])
+      expect(readdirSync(join(store.root, 'layerstack/leases', store.driver.name))).toEqual(['spare'])
+    })
+
+    it('whose decision is damaged gives the layer back to its container', async () => {
+      const container = await working()
+      await container.unmount()
+      const [{ mountId } = { mountId: '' }] = await store.layers.writables()
+      const cacheId = 'c'.repeat(64)
+      await store.driver.adopt?.(mountId, cacheId)
+      const [leases, decisions] = ['leases', 'consuming'].map((name) =>
+        join(store.root, 'layerstack', name, store.driver.name),
+      ) as [string, string]
+      mkdirSync(decisions, { recursive: true })
+      writeFileSync(join(decisions, `${container.id}.json`), '{"container": "half')
+      writeFileSync(
+        join(leases, `${'1'.repeat(24)}.json`),
+        JSON.stringify([`adopt ${mountId} ${cacheId} ${container.id}`]),
+      )
+      await reopen()
+      const again = await store.container(container.id)
+      expect(await again.fs.readFile('/work', 'utf8')).toBe('work')
+      await again.unmount()
+      expect((await store.check()).problems).toEqual([])
+      expect(readdirSync(decisions).toSorted()).toEqual([`${container.id}.json.damaged`, 'lock'])
+    })
+
+    it('does not follow names in a lease out of the layerdb', async () => {
+      mkdirSync(join(scratch, 'kept'))
+      writeFileSync(
+        join(store.root, 'layerstack/leases', store.driver.name, `${'1'.repeat(24)}.json`),
+        JSON.stringify(['x/../../../../../../kept', 'adopt x x/../../../../../../kept y']),
+      )
+      await reopen()
+      expect(readdirSync(scratch)).toContain('kept')
+    })
+
+    async function working(): Promise<Container> {
+      const container = await store.createContainer('base:1', { name: 'working' })
+      await container.fs.writeFile('/work', 'work')
+      return container
+    }
+
+    /** Puts a file where the metadata of images belongs. @returns what takes it away again */
+    function breakMetadata(): () => void {
+      const metadata = join(store.root, 'image', store.driver.name, 'imagedb/metadata')
+      const aside = `${metadata}-aside`
+      mkdirSync(metadata, { recursive: true })
+      renameSync(metadata, aside)
+      writeFileSync(metadata, '')
+      return () => {
+        rmSync(metadata)
+        renameSync(aside, metadata)
+      }
+    }
+
+    async function expectWork(image: Image): Promise<void> {
+      const container = await store.createContainer(image.id)
+      expect(await container.fs.readFile('/work', 'utf8')).toBe('work')
+      await container.remove()
+    }
+
+    async function reopen(): Promise<void> {
+      await store.close()
+      store = await open()
+    }
+  })
+}
