@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -11,6 +11,7 @@ import { removeTree } from '../support/mounts.js'
 import { noLinux, notInstalled } from '../support/needs.js'
 import { run } from '../support/program.js'
 import type { Attack, AttackReport, Budget } from './attack.js'
+import { leftoversOf } from './leftovers.js'
 import type { Inputs, Operation, operations, prepare } from './kill-operations.mjs'
 
 /** So many calls of one operation are tried in a round. */
@@ -179,7 +180,7 @@ class KillAttack {
     const wrongs = [
       ...this.#wrongState(operation, state, after),
       ...problems.map((problem) => `check() finds ${JSON.stringify(problem)}`),
-      ...(await leftovers(store)),
+      ...(await leftoversOf(store)),
     ]
     if (equal(state, after)) return wrongs
     try {
@@ -248,30 +249,6 @@ async function stateOf(store: Store): Promise<State> {
     facts.add(`container ${name} on ${image}: ${work}`)
   }
   return facts
-}
-
-/** What the store's own work in progress leaves, where none is in progress. */
-async function leftovers(store: Store): Promise<string[]> {
-  const { root, driver } = store
-  const layers = await store.layers.list()
-  const writables = await store.layers.writables()
-  const named = new Set([...layers.map(({ cacheId }) => cacheId), ...writables.map(({ mountId }) => mountId)])
-  const orphans = (await driver.list()).filter((id) => !named.has(id))
-  const image = join(root, 'image', driver.name)
-  return [
-    ...orphans.map((id) => `the driver keeps ${id}, which nothing names`),
-    ...leftIn(join(image, 'layerdb/tmp'), () => true),
-    ...leftIn(join(image, 'layerdb/sha256'), (name) => name.includes('-')),
-    ...leftIn(join(root, 'layerstack/leases', driver.name), (name) => name !== 'spare'),
-    ...leftIn(join(root, 'layerstack/consuming', driver.name), (name) => name !== 'lock'),
-  ]
-}
-
-function leftIn(directory: string, isLeft: (name: string) => boolean): string[] {
-  if (!existsSync(directory)) return []
-  return readdirSync(directory)
-    .filter(isLeft)
-    .map((name) => `left behind: ${join(directory, name)}`)
 }
 
 function triedShare({ calls, total }: Plan): number {
