@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import {
   constants,
   existsSync,
@@ -54,9 +55,10 @@ describe('btrfs', unless(noBtrfs), () => {
   })
 
   async function inView<T>(id: string, work: (raw: RawFs, path: string) => T): Promise<T> {
-    const { fs, hostPath = '' } = await driver.get(id)
+    const { fs } = await driver.get(id)
     try {
-      return await work(fs.raw, hostPath)
+      // `hostPath` of a view would record that programs may write to the layer.
+      return await work(fs.raw, join(root, 'btrfs/subvolumes', id))
     } finally {
       await driver.put(id)
     }
@@ -94,7 +96,7 @@ describe('btrfs', unless(noBtrfs), () => {
         const naive: DiffSource = { form: 'compare', upper, lower }
         expect(changesOf(source)).toEqual(changesOf(naive))
         expect(changesOf(source)).toContain('modify deep/down/below/file')
-        expect(tarOf(source).equals(tarOf(naive))).toBe(true)
+        expect(tarOrRefusal(source)).toBe(tarOrRefusal(naive))
       }
     },
   )
@@ -437,6 +439,15 @@ function tarOf(source: DiffSource): Buffer {
   const chunks: Buffer[] = []
   for (const { bytes } of diffParts(source)) chunks.push(Buffer.from(bytes))
   return Buffer.concat(chunks)
+}
+
+/** Random steps make objects that no layer can hold, which a tar refuses. */
+function tarOrRefusal(source: DiffSource): string {
+  try {
+    return createHash('sha256').update(tarOf(source)).digest('hex')
+  } catch (error) {
+    return (error as Error).message
+  }
 }
 
 function attempt(work: () => unknown): void {
