@@ -23,7 +23,7 @@ export async function writeLegacyArchive(
   const written = new Map<DiffID, string>()
   const directories = new Set<string>()
   const manifest: object[] = []
-  const repositories: Record<string, Record<string, string>> = {}
+  const repositories = new Map<string, Map<string, string>>()
   for (const { config, configBytes, references } of images) {
     const diffIds = config.rootfs.diff_ids
     const chain = chainIds(diffIds)
@@ -47,7 +47,10 @@ export async function writeLegacyArchive(
     directories.add(name)
     const top = v1.at(-1)?.id
     for (const reference of references) {
-      if (top !== undefined) (repositories[familiarName(reference)] ??= {})[reference.tag ?? ''] = top
+      if (top === undefined) continue
+      const repository = familiarName(reference)
+      const tags = repositories.get(repository) ?? new Map<string, string>()
+      repositories.set(repository, tags.set(reference.tag ?? '', top))
     }
     manifest.push({
       Config: name,
@@ -56,7 +59,9 @@ export async function writeLegacyArchive(
     })
   }
   await writeJson(sink, 'manifest.json', manifest)
-  if (Object.keys(repositories).length > 0) await writeJson(sink, 'repositories', repositories)
+  if (repositories.size === 0) return
+  const byName = [...repositories].map(([name, tags]) => [name, Object.fromEntries(tags)])
+  await writeJson(sink, 'repositories', Object.fromEntries(byName))
 }
 
 async function writeLayer(

@@ -1,6 +1,5 @@
 import { chainIds, type ChainID, type ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
-import { parseReference } from '../references/reference.js'
 import type { Catalog } from './catalog.js'
 import { checkContainers } from './check-containers.js'
 import { checkLayers } from './check-layers.js'
@@ -146,6 +145,6 @@ async function restoreNamed(findings: Findings, id: ImageID): Promise<void> {
 
 function forgetDangling(catalog: Catalog, name: string, id: ImageID): Promise<void> {
   return catalog.locked(async () => {
-    if (await isDangling(catalog, name, id)) await catalog.references.delete([parseReference(name)])
+    if (await isDangling(catalog, name, id)) await catalog.references.delete([name])
   })
 }

@@ -2,7 +2,6 @@ import type { ChainID, ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { DetachedLayer } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
-import { parseReference } from '../references/reference.js'
 import type { Catalog } from './catalog.js'
 import { finishConsumptions } from './consume.js'
 import { usedLayers } from './removal.js'
@@ -66,7 +65,7 @@ async function untagUnused(catalog: Catalog): Promise<string[]> {
   for (const [id, names] of await catalog.references.all()) {
     if (here.has(id) && usage.containersOn(id).length === 0) untagged.push(...names)
   }
-  await catalog.references.delete(untagged.map(parseReference))
+  await catalog.references.delete(untagged)
   return untagged
 }
 

@@ -1,6 +1,5 @@
 import { chainIds, type ChainID, type ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
-import { parseReference } from '../references/reference.js'
 import type { DetachedLayer } from '../layers/layer-store.js'
 import type { Catalog } from './catalog.js'
 import { Usage } from './usage.js'
@@ -77,13 +76,13 @@ async function deleteImage(
   detached: DetachedLayer[],
 ): Promise<void> {
   const { rootfs } = await catalog.images.config(id)
-  await catalog.references.delete(names.map(parseReference))
+  await catalog.references.delete(names)
   await catalog.images.remove(id)
   await removeUnusedLayers(catalog, chainIds(rootfs.diff_ids), detached)
 }
 
 async function untag(catalog: Catalog, names: readonly string[]): Promise<Removed> {
-  await catalog.references.delete(names.map(parseReference))
+  await catalog.references.delete(names)
   return { untagged: names, deleted: [] }
 }
 

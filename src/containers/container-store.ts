@@ -17,6 +17,7 @@ export interface ContainerRecord {
   readonly created: string
 }
 
+const MAX_RECORD = 1 << 20
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
 
 /** Records of containers: `layerstack/containers/<driver>/<id>.json`. Changed under the store's lock. */
@@ -111,9 +112,9 @@ export class ContainerStore {
   #read(id: string): ContainerRecord | typeof DAMAGED | undefined {
     this.#known.delete(id)
     try {
-      const text = readFileIfThere(join(this.#directory, `${id}.json`))
-      if (text === undefined) return undefined
-      const record = JSON.parse(text.toString('utf8')) as unknown
+      const bytes = readFileIfThere(join(this.#directory, `${id}.json`), MAX_RECORD)
+      if (bytes === undefined) return undefined
+      const record: unknown = JSON.parse(bytes.toString('utf8'))
       if (!isRecord(record) || record.id !== id) return DAMAGED
       this.#known.set(id, record)
       return record
@@ -138,6 +139,7 @@ function isRecord(value: unknown): value is ContainerRecord {
   return (
     typeof record?.id === 'string' &&
     typeof record.name === 'string' &&
+    NAME.test(record.name) &&
     isDigest(record.image) &&
     typeof record.created === 'string'
   )

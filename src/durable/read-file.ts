@@ -1,16 +1,38 @@
-import { readFileSync, rmdirSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync, rmdirSync } from 'node:fs'
 import { isErrno, StoreError } from '../errors.js'
 
+const { O_NONBLOCK = 0, O_RDONLY } = constants
+/** More than any file that is read whole. */
+const MAX_BYTES = 256 << 20
+
 /**
- * The content of a file of the store; `undefined` where there is no such file. A directory in its place is
- * `STORE_CORRUPT`.
+ * Reads a file of the store whole. The root may come from a stranger, so the type and the size are checked before any
+ * content is read, and opening a FIFO does not block.
+ *
+ * @param maxBytes the largest size that the file can have
+ * @returns `undefined` where there is no such file
+ * @throws StoreError `STORE_CORRUPT` for a larger file, and for anything but a regular file
  */
-export function readFileIfThere(path: string): Buffer | undefined {
+export function readFileIfThere(path: string, maxBytes = MAX_BYTES): Buffer | undefined {
+  const fd = openIfThere(path)
+  if (fd === undefined) return undefined
   try {
-    return readFileSync(path)
+    const stat = fstatSync(fd)
+    if (!stat.isFile()) throw notAFile(path)
+    if (stat.size > maxBytes) throw tooLarge(path, stat.size, maxBytes)
+    return readFileSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function openIfThere(path: string): number | undefined {
+  try {
+    return openSync(path, O_RDONLY | O_NONBLOCK)
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
-    throw isErrno(error, 'EISDIR') ? notAFile(path, error) : error
+    // A socket, or a device without a driver.
+    throw isErrno(error, 'ENXIO', 'ENODEV') ? notAFile(path, error) : error
   }
 }
 
@@ -23,10 +45,17 @@ export function clearDirectory(path: string): void {
   }
 }
 
-function notAFile(path: string, cause: unknown): StoreError {
-  return new StoreError('STORE_CORRUPT', `${path} is a directory, where the store keeps a file`, {
+function notAFile(path: string, cause?: unknown): StoreError {
+  return new StoreError('STORE_CORRUPT', `${path} is not a regular file`, {
     path,
     cause,
-    hint: 'remove the directory, or restore the file from a backup',
+    hint: 'remove it, or restore the file from a backup',
+  })
+}
+
+function tooLarge(path: string, size: number, maxBytes: number): StoreError {
+  return new StoreError('STORE_CORRUPT', `${path} has ${size} bytes; such a file has at most ${maxBytes}`, {
+    path,
+    hint: 'move it away, or restore it from a backup',
   })
 }

@@ -9,6 +9,7 @@ import { readFileIfThere } from '../durable/read-file.js'
 import { StoreError } from '../errors.js'
 import { parseImageConfig, type ImageConfig } from './image-config.js'
 
+const MAX_NOTE = 4096
 const HEX = /^[a-f0-9]{64}$/
 
 /**
@@ -102,7 +103,7 @@ export class ImageStore {
 
   #note(id: ImageID, name: string): string | undefined {
     try {
-      return readFileIfThere(join(this.#metadata, hexOf(id), name))
+      return readFileIfThere(join(this.#metadata, hexOf(id), name), MAX_NOTE)
         ?.toString('latin1')
         .trim()
     } catch (error) {

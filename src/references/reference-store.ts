@@ -1,23 +1,39 @@
 import { rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { isDigest, parseDigest, type ImageID } from '../digest.js'
+import { isDigest, type ImageID } from '../digest.js'
 import { removeAbandoned } from '../durable/abandoned.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { readFileIfThere } from '../durable/read-file.js'
 import { StoreError } from '../errors.js'
-import { familiarName, familiarText, isReference, storedForm, type Reference } from './reference.js'
+import {
+  familiarName,
+  familiarText,
+  isReference,
+  parseReference,
+  storedForm,
+  type Reference,
+} from './reference.js'
 
 export interface NamedImage {
   readonly reference: Reference
   readonly id: ImageID
 }
 
-/** `{"<familiar name>": {"<familiar reference>": "sha256:<image id>"}}`, as Docker writes it. */
-type Repositories = Record<string, Record<string, string>>
+/**
+ * Image IDs by familiar name (`debian`) and familiar reference (`debian:12`). Docker writes more than this library
+ * understands: digests of other algorithms, hosts with an underscore. Such entries stay as they are.
+ */
+type Repositories = Map<string, Map<string, unknown>>
+
+/** Some 400,000 references. */
+const MAX_BYTES = 64 << 20
 
 /**
- * Names of images: `image/<driver>/repositories.json`. The file is read at each call, since other processes may change
- * it; calls that change it are made under the store's lock, and replace the file whole.
+ * Names of images: `image/<driver>/repositories.json`, in Docker's form
+ * `{"Repositories": {"<familiar name>": {"<familiar reference>": "sha256:<image id>"}}}`.
+ *
+ * Each call reads the file, since other processes may change it. Calls that change it run under the store's lock and
+ * replace the file atomically. A file that is not JSON of this shape is `STORE_CORRUPT`.
  */
 export class ReferenceStore {
   readonly #file: string
@@ -28,53 +44,60 @@ export class ReferenceStore {
 
   async get(reference: Reference): Promise<ImageID | undefined> {
     const stored = storedForm(reference)
-    const id = (await this.#read())[familiarName(stored)]?.[familiarText(stored)]
-    return id === undefined ? undefined : parseDigest<ImageID>(id)
+    const id = (await this.#read()).repositories.get(familiarName(stored))?.get(familiarText(stored))
+    return isDigest(id) ? (id as ImageID) : undefined
   }
 
-  /** Familiar texts of all references, by image, sorted. */
+  /** Familiar texts of all references, by image, sorted. Entries whose image ID is not a sha256 digest are left out. */
   async all(): Promise<Map<ImageID, string[]>> {
     const all = new Map<ImageID, string[]>()
-    for (const references of Object.values(await this.#read())) {
-      for (const [text, id] of Object.entries(references)) {
-        const imageId = parseDigest<ImageID>(id)
-        all.set(imageId, [...(all.get(imageId) ?? []), text].toSorted())
+    for (const references of (await this.#read()).repositories.values()) {
+      for (const [text, id] of references) {
+        if (!isDigest(id)) continue
+        const texts = all.get(id as ImageID)
+        if (texts === undefined) all.set(id as ImageID, [text])
+        else texts.push(text)
       }
     }
-    return all
+    return new Map([...all].map(([id, texts]) => [id, texts.toSorted()]))
   }
 
   /** Points references at images, all in one write. Throws as {@link refuse}. */
   async set(entries: readonly NamedImage[]): Promise<void> {
     if (entries.length === 0) return
-    const repositories = await this.#read()
+    const content = await this.#read()
     for (const { reference, id } of entries) {
       const stored = storedForm(reference)
-      refuseConflict(repositories, stored, id)
-      const references = (repositories[familiarName(stored)] ??= {})
-      references[familiarText(stored)] = id
+      refuseConflict(content.repositories, stored, id)
+      const name = familiarName(stored)
+      const references = content.repositories.get(name) ?? new Map<string, unknown>()
+      content.repositories.set(name, references.set(familiarText(stored), id))
     }
-    await this.#write(repositories)
+    await this.#write(content)
   }
 
   /** Throws `REFERENCE_CONFLICT` for a digest that names another image, and `REFERENCE_INVALID` for a reserved name. */
   async refuse(entries: readonly NamedImage[]): Promise<void> {
-    const repositories = entries.length === 0 ? {} : await this.#read()
+    if (entries.length === 0) return
+    const { repositories } = await this.#read()
     for (const { reference, id } of entries) refuseConflict(repositories, storedForm(reference), id)
   }
 
-  /** Takes references away, all in one write. Those that are not there are no error. */
-  async delete(references: readonly Reference[]): Promise<void> {
-    const repositories = await this.#read()
-    for (const reference of references) {
-      const stored = storedForm(reference)
-      const name = familiarName(stored)
-      const inRepository = repositories[name]
-      if (inRepository === undefined) continue
-      delete inRepository[familiarText(stored)]
-      if (Object.keys(inRepository).length === 0) delete repositories[name]
+  /**
+   * Removes references, all in one write; absent ones are ignored.
+   * @param texts references in any form, or texts that `all` gave
+   */
+  async delete(texts: readonly string[]): Promise<void> {
+    const content = await this.#read()
+    for (const typed of texts) {
+      const stored = isReference(typed) ? storedForm(parseReference(typed)) : undefined
+      const text = stored === undefined ? typed : familiarText(stored)
+      for (const name of stored === undefined ? content.repositories.keys() : [familiarName(stored)]) {
+        const references = content.repositories.get(name)
+        if (references?.delete(text) === true && references.size === 0) content.repositories.delete(name)
+      }
     }
-    await this.#write(repositories)
+    await this.#write(content)
   }
 
   /** Clears temporary files of processes that have ended. */
@@ -90,48 +113,56 @@ export class ReferenceStore {
   /** Begins anew without names. The damaged file is set aside until `prune`. */
   async reset(): Promise<void> {
     await rename(this.#file, this.#damaged)
-    await this.#write({})
+    await this.#write({ repositories: new Map(), others: {} })
   }
 
   get #damaged(): string {
     return `${this.#file}.damaged`
   }
 
-  async #read(): Promise<Repositories> {
-    const text = readFileIfThere(this.#file)?.toString('utf8') ?? '{}'
-    return parseRepositories(text, this.#file)
+  async #read(): Promise<FileContent> {
+    return parseContent(readFileIfThere(this.#file, MAX_BYTES)?.toString('utf8') ?? '', this.#file)
   }
 
-  async #write(repositories: Repositories): Promise<void> {
-    await writeFileAtomic(this.#file, JSON.stringify({ Repositories: repositories }), { mode: 0o600 })
+  async #write({ repositories, others }: FileContent): Promise<void> {
+    const byName = [...repositories].map(([name, references]) => [name, Object.fromEntries(references)])
+    const document = { ...others, Repositories: Object.fromEntries(byName) as object }
+    await writeFileAtomic(this.#file, JSON.stringify(document), { mode: 0o600 })
   }
+}
+
+interface FileContent {
+  readonly repositories: Repositories
+  /** Other fields of the document. */
+  readonly others: object
 }
 
 /** A tag moves; a digest never does. */
 function refuseConflict(repositories: Repositories, stored: Reference, id: ImageID): void {
-  refuseReserved(stored)
+  const name = familiarName(stored)
+  if (name === 'sha256') {
+    throw new StoreError('REFERENCE_INVALID', 'the name "sha256" is reserved: it would be taken for a digest')
+  }
   const text = familiarText(stored)
-  const named = stored.digest === undefined ? undefined : repositories[familiarName(stored)]?.[text]
-  if (named === undefined || named === id) return
+  if (stored.digest === undefined || (repositories.get(name)?.get(text) ?? id) === id) return
   throw new StoreError('REFERENCE_CONFLICT', `${text} already names another image: a digest cannot be moved`)
 }
 
-function refuseReserved(reference: Reference): void {
-  if (familiarName(reference) === 'sha256') {
-    throw new StoreError('REFERENCE_INVALID', 'the name "sha256" is reserved: it would be taken for a digest')
+/** An empty file is what a crash of an old Docker leaves; it stands for no references. */
+function parseContent(text: string, file: string): FileContent {
+  const { Repositories: all, ...others } = objectOf(text === '' ? {} : parseJson(text, file), file)
+  const repositories: Repositories = new Map()
+  for (const [name, references] of Object.entries(objectOf(all ?? {}, file))) {
+    repositories.set(name, new Map(Object.entries(objectOf(references ?? {}, file))))
   }
+  return { repositories, others }
 }
 
-/** An empty file is what a crash of an old Docker leaves; it stands for no references. */
-function parseRepositories(text: string, file: string): Repositories {
-  const parsed = parseJson(text === '' ? '{}' : text, file)
-  const repositories = (parsed as { Repositories?: unknown } | null)?.Repositories ?? {}
-  for (const references of Object.values(repositories)) {
-    for (const [reference, id] of Object.entries((references ?? {}) as Record<string, unknown>)) {
-      if (!isReference(reference) || !isDigest(id)) throw corrupt(file)
-    }
+function objectOf(value: unknown, file: string): Readonly<Record<string, unknown>> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>
   }
-  return repositories as Repositories
+  throw corrupt(file)
 }
 
 function parseJson(text: string, file: string): unknown {
@@ -143,7 +174,7 @@ function parseJson(text: string, file: string): unknown {
 }
 
 function corrupt(file: string, cause?: unknown): StoreError {
-  return new StoreError('STORE_CORRUPT', `${file} is not what Docker or this library writes`, {
+  return new StoreError('STORE_CORRUPT', `${file} does not hold references as Docker writes them`, {
     path: file,
     cause,
     hint: 'restore it from a backup, or check({ repair: true }) begins anew: images stay, their names are lost',
