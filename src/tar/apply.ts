@@ -521,7 +521,8 @@ class Writing {
     this.path = path
     this.file = file
     this.#takesParts = takesParts
-    if (header.sparse !== undefined && takesParts) this.#sparse = new SparseContent(header.sparse, file)
+    if (header.sparse !== undefined && takesParts)
+      this.#sparse = new SparseContent(header, header.sparse, file)
   }
 
   /** Its content is what its parts are. */

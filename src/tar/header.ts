@@ -23,8 +23,8 @@ export interface ExtensionBlock {
   readonly header?: undefined
 }
 
-/** PAX records of one entry, or of all; a long name; a long link name. */
-export type ExtensionFlag = 'x' | 'g' | 'L' | 'K'
+/** PAX records of one entry (`X` as Solaris writes it), or of all; a long name; a long link name. */
+export type ExtensionFlag = 'x' | 'X' | 'g' | 'L' | 'K'
 
 type Format = 'v7' | 'ustar' | 'star' | 'gnu'
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
@@ -73,10 +73,13 @@ export function parseBlock(block: Buffer): HeaderBlock {
 }
 
 function isExtension(flag: string): flag is ExtensionFlag {
-  return flag === 'x' || flag === 'g' || flag === 'L' || flag === 'K'
+  return flag === 'x' || flag === 'g' || flag === 'L' || flag === 'K' || flag === 'X'
 }
 
-/** By GNU's documentation a file of type 7 is a plain one to those who know no other; `S` is sparse. */
+/**
+ * `7` is a contiguous file, which GNU's documentation lets readers take for a plain one; `S` is a sparse file. `D` is a
+ * directory of an incremental GNU archive, whose content lists the names in it.
+ */
 const TYPES: Readonly<Record<string, TarEntryType>> = {
   '\0': 'file',
   '0': 'file',
@@ -88,6 +91,7 @@ const TYPES: Readonly<Record<string, TarEntryType>> = {
   '6': 'fifo',
   '7': 'file',
   S: 'file',
+  D: 'directory',
 }
 
 /**
@@ -99,7 +103,7 @@ export function overridden({ header, flag }: EntryBlock, { pax, longName, longLi
   if (longName !== undefined && longName !== '') header.name = longName
   if (longLink !== undefined && longLink !== '') header.linkName = longLink
   if (flag === '\0' && header.name.endsWith('/')) header.type = 'directory'
-  if (header.type !== 'file' && header.type !== 'unknown') header.size = 0
+  if (header.type !== 'file' && header.type !== 'unknown' && flag !== 'D') header.size = 0
   if (header.size < 0) throw corrupt('a size is negative')
   if (pax !== undefined && flag !== 'S') applyPaxSparse(header, pax)
   return header
@@ -149,11 +153,12 @@ function applyPax(header: Writable<TarHeader>, pax: PaxRecords): void {
 }
 
 function applyPaxSparse(header: Writable<TarHeader>, pax: PaxRecords): void {
-  const sparse = paxSparse(pax, header.size)
+  const name = pax.get('GNU.sparse.name') ?? header.name
+  const sparse = paxSparse(name, pax, header.size)
   if (sparse === undefined) return
-  if (header.type !== 'file') throw corrupt('a sparse file is no file')
+  if (header.type !== 'file') throw corrupt(`a sparse entry has the type ${header.type}`)
   header.sparse = sparse
-  header.name = pax.get('GNU.sparse.name') ?? header.name
+  header.name = name
 }
 
 function isDevice(type: TarEntryType): boolean {

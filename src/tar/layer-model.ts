@@ -75,7 +75,7 @@ export class LayerModel implements AssemblyObserver {
 
   #content(header: TarHeader, path: ByteString): ModelContent {
     const { size, sparse } = header
-    this.#record = new ContentRecord(sparse, this.#crc)
+    this.#record = new ContentRecord(header, this.#crc)
     return { fs: this.#contents, path, size: sparse?.size ?? size, record: this.#record }
   }
 }
@@ -89,10 +89,10 @@ export class ContentRecord {
   readonly #sparse: SparseContent | undefined
   #position = 0
 
-  constructor(sparse: TarHeader['sparse'], crc: Crc64) {
+  constructor(header: TarHeader, crc: Crc64) {
     this.#crc = crc
-    if (sparse === undefined) return
-    this.#sparse = new SparseContent(sparse, {
+    if (header.sparse === undefined) return
+    this.#sparse = new SparseContent(header, header.sparse, {
       write: (bytes, offset) => this.#add(bytes, offset),
       truncate: () => undefined,
     })

@@ -48,16 +48,17 @@ export function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39
 }
 
-/** A number of a PAX record. */
+/** A number of a PAX record: decimal digits, with a `-` if it is negative. As GNU tar, refuses a `+`, which Go takes. */
 export function parseDecimal(text: string): number {
-  const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN
+  const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
   if (!Number.isSafeInteger(value)) throw corrupt(`a number is malformed: ${quoted(text)}`)
-  return value
+  // Not -0.
+  return value + 0
 }
 
 /** A PAX time, `[-]seconds[.fraction]`, in nanoseconds; digits past the ninth are cut off. */
 export function parsePaxTime(text: string): bigint {
-  const match = /^([+-]?\d+)(?:\.(\d*))?$/.exec(text)
+  const match = /^(-?\d+)(?:\.(\d*))?$/.exec(text)
   if (match === null) throw corrupt(`a time is malformed: ${quoted(text)}`)
   const [, seconds = '', fraction = ''] = match
   const whole = BigInt(parseDecimal(seconds)) * BILLION

@@ -146,6 +146,7 @@ export class TarReader {
     const body = unit.subarray(0, unit.length - this.#padding)
     switch (this.#extensionFlag) {
       case 'x':
+      case 'X':
         this.#extensions.pax = parsePax(body)
         break
       case 'L':
@@ -169,7 +170,7 @@ export class TarReader {
       return undefined
     }
     const header = overridden(this.#block as EntryBlock, this.#extensions)
-    const sparse = this.#sparse?.finish(header.size)
+    const sparse = this.#sparse?.finish(header.name, header.size)
     this.#extensions = {}
     this.#sparse = undefined
     this.#padding = paddingLength(header.size)

@@ -1,5 +1,7 @@
+import { StoreError } from '../errors.js'
+import { bytesToText, type ByteString } from '../fs/bytes.js'
 import { BLOCK } from './block.js'
-import { corrupt, parseDecimal, parseNumber } from './numbers.js'
+import { parseNumber } from './numbers.js'
 import type { TarHeader } from './part.js'
 import type { PaxRecords } from './pax.js'
 
@@ -10,6 +12,8 @@ const PIECE = 24
 const IN_HEADER = { at: 386, count: 4, continues: 482 }
 const IN_BLOCK = { at: 0, count: 21, continues: 504 }
 const REAL_SIZE = 483
+/** Bytes of a map at the head of the content. Go stops there, too. */
+const MAX_MAP = 1 << 20
 
 /** The map of an old GNU sparse file: in its header block, and in the blocks after it as long as each says so. */
 export class GnuSparseMap {
@@ -27,8 +31,9 @@ export class GnuSparseMap {
   }
 
   /** @param stored bytes of content in the archive */
-  finish(stored: number): Sparse {
-    return checked({ size: this.#size, pieces: this.#pieces, mapInContent: false }, stored)
+  finish(name: ByteString, stored: number): Sparse {
+    const pieces = checkedPieces(name, this.#pieces, this.#size, stored)
+    return { size: this.#size, pieces, mapInContent: false }
   }
 
   #read(block: Buffer, { at, count, continues }: typeof IN_HEADER): void {
@@ -43,27 +48,26 @@ export class GnuSparseMap {
 }
 
 /**
- * What PAX records say of a sparse file; `undefined` where it is none, or of a version that nobody knows. In version 1.0
- * the map is at the head of the content.
+ * Reads the PAX records of a sparse file. In version 1.0 the map is at the head of the content: see {@link readSparseMap}.
  * @param stored bytes of content in the archive
+ * @returns `undefined` for a plain file and for an unknown version
  */
-export function paxSparse(records: PaxRecords, stored: number): Sparse | undefined {
+export function paxSparse(name: ByteString, records: PaxRecords, stored: number): Sparse | undefined {
   const version = versionOf(records)
   if (version === undefined) return undefined
-  const size = parseDecimal(
-    records.get('GNU.sparse.size') ?? records.get('GNU.sparse.realsize') ?? `${stored}`,
-  )
-  if (version === '1') return checked({ size, pieces: [], mapInContent: true }, stored)
+  const wanted = records.get('GNU.sparse.size') ?? records.get('GNU.sparse.realsize')
+  const size = wanted === undefined ? stored : numberOf(name, wanted)
+  if (version === '1') {
+    if (stored < BLOCK) throw invalidSparse(name, 'the content is too short for a map')
+    return { size, pieces: [], mapInContent: true }
+  }
   const map = records.get('GNU.sparse.map') ?? ''
-  const numbers = map === '' ? [] : map.split(',').map(parseDecimal)
-  if (numbers.length !== 2 * parseDecimal(records.get('GNU.sparse.numblocks') ?? '')) {
-    throw corrupt('a sparse map has not as many pieces as it says')
+  const numbers = map === '' ? [] : map.split(',').map((text) => numberOf(name, text))
+  const count = numberOf(name, records.get('GNU.sparse.numblocks') ?? '')
+  if (numbers.length !== 2 * count) {
+    throw invalidSparse(name, `the map has ${numbers.length} numbers, not two for each of ${count} pieces`)
   }
-  const pieces: Piece[] = []
-  for (let at = 0; at < numbers.length; at += 2) {
-    pieces.push({ offset: numbers[at] as number, length: numbers[at + 1] as number })
-  }
-  return checked({ size, pieces, mapInContent: false }, stored)
+  return { size, pieces: checkedPieces(name, piecesOf(numbers), size, stored), mapInContent: false }
 }
 
 /** Versions 0.0 and 0.1 need not say which they are. */
@@ -74,17 +78,102 @@ function versionOf(records: PaxRecords): '0' | '1' | undefined {
   return version === '.' && records.get('GNU.sparse.map') !== undefined ? '0' : undefined
 }
 
-/** Pieces stand in order, do not overlap, end inside the file, and are what the archive holds. */
-function checked(sparse: Sparse, stored: number): Sparse {
+/**
+ * Reads the map of a PAX 1.0 sparse file: decimal numbers, one a line, padded to a block. The first counts the pieces, the
+ * others are the offset and length of each. Throws `LAYER_INVALID`.
+ * @param head the content as far as it is known
+ * @param stored bytes of content in the archive, with the map
+ * @returns the pieces and the bytes that the map takes; `undefined` where `head` ends inside the map
+ */
+export function readSparseMap(
+  name: ByteString,
+  head: Buffer,
+  size: number,
+  stored: number,
+): { readonly pieces: readonly Piece[]; readonly length: number } | undefined {
+  const lines = new MapLines(name, head)
+  const count = lines.next()
+  if (count !== undefined && 4 * count > stored)
+    throw invalidSparse(name, `${count} pieces do not fit its content`)
+  const numbers: number[] = []
+  let number = count === 0 ? undefined : lines.next()
+  while (number !== undefined) {
+    numbers.push(number)
+    number = numbers.length === 2 * (count ?? 0) ? undefined : lines.next()
+  }
+  const isWhole = count !== undefined && numbers.length === 2 * count
+  const length = Math.ceil(lines.at / BLOCK) * BLOCK
+  if (!isWhole || head.length < length) {
+    if (head.length >= stored) throw invalidSparse(name, 'the content ends inside the map')
+    if (head.length > MAX_MAP) throw invalidSparse(name, `the map is longer than ${MAX_MAP} bytes`)
+    return undefined
+  }
+  return { pieces: checkedPieces(name, piecesOf(numbers), size, stored - length), length }
+}
+
+class MapLines {
+  readonly #name: ByteString
+  readonly #bytes: Buffer
+  /** Bytes read so far. */
+  at = 0
+
+  constructor(name: ByteString, bytes: Buffer) {
+    this.#name = name
+    this.#bytes = bytes
+  }
+
+  /** `undefined` where the bytes end before the line does. */
+  next(): number | undefined {
+    const end = this.#bytes.indexOf(0x0a, this.at)
+    const isWhole = end >= 0
+    const text = this.#bytes.toString('latin1', this.at, isWhole ? end : this.at + MAX_DIGITS + 1)
+    if (!isWhole && /^\d{0,16}$/.test(text)) return undefined
+    this.at = end + 1
+    return numberOf(this.#name, text)
+  }
+}
+
+const MAX_DIGITS = 16
+
+function piecesOf(numbers: readonly number[]): Piece[] {
+  const pieces: Piece[] = []
+  for (let at = 0; at < numbers.length; at += 2) {
+    pieces.push({ offset: numbers[at] as number, length: numbers[at + 1] as number })
+  }
+  return pieces
+}
+
+/** Pieces stand in order, do not overlap, end inside the file, and add up to the data in the archive. */
+function checkedPieces(
+  name: ByteString,
+  pieces: readonly Piece[],
+  size: number,
+  data: number,
+): readonly Piece[] {
   let end = 0
   let sum = 0
-  for (const { offset, length } of sparse.pieces) {
-    if (offset < end || length < 0) throw corrupt('a sparse map is out of order')
+  for (const { offset, length } of pieces) {
+    if (offset < 0 || length < 0) throw invalidSparse(name, 'a piece has a negative offset or length')
+    if (offset < end) throw invalidSparse(name, `the piece at ${offset} begins before the one before it ends`)
     end = offset + length
     sum += length
   }
-  if (end > sparse.size || sparse.size < 0) throw corrupt('a sparse file has data past its end')
-  if (!sparse.mapInContent && sum !== stored) throw corrupt('a sparse map does not fit its content')
-  if (sparse.mapInContent && stored < BLOCK) throw corrupt('a sparse file lacks its map')
-  return sparse
+  if (size < 0) throw invalidSparse(name, `its size is ${size}`)
+  if (end > size) throw invalidSparse(name, `a piece ends at ${end}, past the file's end at ${size}`)
+  if (sum !== data) throw invalidSparse(name, `its pieces have ${sum} bytes and the archive holds ${data}`)
+  return pieces
+}
+
+function numberOf(name: ByteString, text: string): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (Number.isSafeInteger(value)) return value
+  const shown = text.length > 40 ? `${text.slice(0, 40)}…` : text
+  throw invalidSparse(name, `${JSON.stringify(shown)} is not a number`)
+}
+
+function invalidSparse(name: ByteString, why: string): StoreError {
+  const path = bytesToText(name)
+  return new StoreError('LAYER_INVALID', `the sparse file ${JSON.stringify(path)} is malformed: ${why}`, {
+    path,
+  })
 }

@@ -1,75 +1,81 @@
+import type { ByteString } from '../fs/bytes.js'
 import type { RawFile } from '../fs/raw-fs.js'
-import { corrupt } from './numbers.js'
 import type { TarHeader } from './part.js'
-
-const BLOCK = 512
-const MAX_MAP = 1 << 20
+import { readSparseMap } from './sparse-map.js'
 
 type Sparse = NonNullable<TarHeader['sparse']>
 
-/** Puts the pieces of a GNU sparse file where they belong. PAX sparse 1.0 has the map at the head of the content. */
+const NOTHING = new Uint8Array(0)
+
+/** Writes the pieces of a GNU sparse file where they belong. PAX sparse 1.0 has the map at the head of the content. */
 export class SparseContent {
+  readonly #name: ByteString
   readonly #file: Pick<RawFile, 'write' | 'truncate'>
   readonly #size: number
+  /** Bytes of content in the archive. */
+  readonly #stored: number
   #pieces: Sparse['pieces'] | undefined
-  #map = Buffer.alloc(0)
+  /** What has arrived of a map in the content. It is parsed when it has doubled, however small its pieces are. */
+  #head = Buffer.alloc(0)
+  #arrived: Uint8Array[] = []
+  #arrivedSize = 0
   #piece = 0
   #inPiece = 0
 
-  constructor(sparse: Sparse, file: Pick<RawFile, 'write' | 'truncate'>) {
+  constructor(
+    { name, size }: Pick<TarHeader, 'name' | 'size'>,
+    sparse: Sparse,
+    file: Pick<RawFile, 'write' | 'truncate'>,
+  ) {
+    this.#name = name
     this.#file = file
     this.#size = sparse.size
+    this.#stored = size
     this.#pieces = sparse.mapInContent ? undefined : sparse.pieces
   }
 
+  /** Throws `LAYER_INVALID` for a map that is malformed or does not match the content. */
   write(bytes: Uint8Array): void {
-    let rest = bytes
-    if (this.#pieces === undefined) {
-      this.#map = Buffer.concat([this.#map, bytes])
-      const map = readMap(this.#map)
-      if (map === undefined) return
-      this.#pieces = map.pieces
-      rest = this.#map.subarray(map.length)
+    let rest = this.#pieces === undefined ? this.#behindMap(bytes) : bytes
+    while (rest.length > 0) {
+      const count = this.#writeSome(this.#pieces ?? [], rest)
+      if (count === 0) return
+      rest = rest.subarray(count)
     }
-    while (rest.length > 0) rest = rest.subarray(this.#writeSome(this.#pieces, rest))
   }
 
   finish(): void {
     this.#file.truncate(this.#size)
   }
 
+  /** Sets the pieces when the map is whole, and returns what follows it. */
+  #behindMap(bytes: Uint8Array): Uint8Array {
+    this.#arrived.push(Uint8Array.from(bytes))
+    this.#arrivedSize += bytes.length
+    const length = this.#head.length + this.#arrivedSize
+    if (this.#arrivedSize < this.#head.length && length < this.#stored) return NOTHING
+    this.#head = Buffer.concat([this.#head, ...this.#arrived])
+    this.#arrived = []
+    this.#arrivedSize = 0
+    const map = readSparseMap(this.#name, this.#head, this.#size, this.#stored)
+    if (map === undefined) return NOTHING
+    this.#pieces = map.pieces
+    return this.#head.subarray(map.length)
+  }
+
+  /** Returns 0 behind the last piece. */
   #writeSome(pieces: Sparse['pieces'], bytes: Uint8Array): number {
-    const piece = pieces[this.#piece]
-    if (piece === undefined) return bytes.length
-    const isPlace = piece.offset >= 0 && piece.length >= 0 && piece.offset + piece.length <= this.#size
-    if (!isPlace) throw corrupt('a sparse file has data past its end')
+    let piece = pieces[this.#piece]
+    while (piece !== undefined && this.#inPiece >= piece.length) {
+      piece = pieces[++this.#piece]
+      this.#inPiece = 0
+    }
+    if (piece === undefined) return 0
     const count = Math.min(bytes.length, piece.length - this.#inPiece)
     for (let at = 0; at < count;) {
       at += this.#file.write(bytes.subarray(at, count), piece.offset + this.#inPiece + at)
     }
     this.#inPiece += count
-    if (this.#inPiece >= piece.length) {
-      this.#piece++
-      this.#inPiece = 0
-    }
     return count
   }
-}
-
-/** Decimal numbers, one a line: how many pieces, then offset and length of each; filled up to a block. */
-function readMap(
-  bytes: Buffer,
-): { pieces: { offset: number; length: number }[]; length: number } | undefined {
-  if (bytes.length > MAX_MAP) throw corrupt('a sparse map is too long')
-  const lines = bytes.toString('latin1').split('\n').slice(0, -1)
-  const count = Number(lines[0] ?? Number.NaN)
-  if (lines[0] === undefined || lines.length < 1 + 2 * count) return undefined
-  const used = lines.slice(0, 1 + 2 * count)
-  const length = Math.ceil((used.join('\n').length + 1) / BLOCK) * BLOCK
-  if (bytes.length < length) return undefined
-  const pieces = []
-  for (let index = 0; index < count; index++) {
-    pieces.push({ offset: Number(used[1 + 2 * index]), length: Number(used[2 + 2 * index]) })
-  }
-  return { pieces, length }
 }

@@ -455,18 +455,6 @@ describe.each(FORMS)('a layer applied in the form: $form', ({ stack }) => {
       expect(size).toBe(15)
     })
 
-    it.each([
-      [{ offset: 0, length: 9 }],
-      [{ offset: -1, length: 1 }],
-      [{ offset: 3, length: -3 }],
-      [{ offset: 0, length: Number.NaN }],
-    ])('of sparse files that lie is refused: %o', (piece) => {
-      const sparse = { size: 5, pieces: [piece], mapInContent: false }
-      expect(() => stack().apply([file('s', 'abcdefghi', { sparse })])).toThrow(
-        expect.objectContaining({ code: 'ARCHIVE_CORRUPT' }),
-      )
-    })
-
     it('of entries of unknown types is passed over, and so are they', () => {
       const layers = stack()
       layers.apply([entry('socket', 'unknown', {}, 'whatever'), file('a', 'x')])

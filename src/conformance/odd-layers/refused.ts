@@ -1,5 +1,17 @@
 import type { RefusedLayer } from './odd-layer.js'
-import { base256, block, directory, END, file, gnuLong, hardLink, pax, symlink, tar } from './raw-tar.js'
+import {
+  base256,
+  block,
+  directory,
+  END,
+  file,
+  gnuLong,
+  hardLink,
+  padded,
+  pax,
+  symlink,
+  tar,
+} from './raw-tar.js'
 
 const LOWER = tar(directory('real'), file('real/file', 'x'), symlink('lower', 'real'))
 
@@ -38,23 +50,27 @@ export const refusedLayers: readonly RefusedLayer[] = [
   corrupt('a PAX record with a wrong length', file('PaxHeaders/x', '99 path=a\n', { flag: 'x' }), file('a')),
   corrupt('a PAX header of 2 MiB', block({ name: 'x', flag: 'x', size: 2 ** 21 })),
   corrupt('a lone block of zeros before an entry', file('a'), Buffer.alloc(512), file('b')),
-  corrupt(
-    'a sparse file with data past its end',
-    pax([
-      ['GNU.sparse.size', '10'],
-      ['GNU.sparse.numblocks', '1'],
-      ['GNU.sparse.map', '8,5'],
-    ]),
-    file('a', 'abcde'),
-  ),
-  corrupt(
-    'a sparse file whose map does not fit its content',
-    pax([
-      ['GNU.sparse.size', '100'],
-      ['GNU.sparse.numblocks', '1'],
-      ['GNU.sparse.map', '8,3'],
-    ]),
-    file('a', 'abcde'),
+  corrupt('a PAX size with a plus', pax([['size', '+5']]), file('a', 'abcde')),
+  corrupt('a PAX owner that is no number', pax([['uid', '12 ']]), file('a')),
+  corrupt('a PAX time in hex', pax([['mtime', '0x10']]), file('a')),
+  corrupt('a PAX record with a signed length', file('PaxHeaders/x', '+9 path=a\n', { flag: 'x' }), file('a')),
+  corrupt('a PAX record with a blank length', file('PaxHeaders/x', ' 9 path=a\n', { flag: 'x' }), file('a')),
+  corrupt('a PAX record with a hex length', file('PaxHeaders/x', '0xb path=a\n', { flag: 'x' }), file('a')),
+  ...sparseMaps('has a piece past the end', 10, [8, 5], 'abcde'),
+  ...sparseMaps('has less than its content', 100, [8, 3], 'abcde'),
+  ...sparseMaps('has more than its content', 100, [8, 9], 'abcde'),
+  ...sparseMaps('overlaps', 100, [8, 3, 10, 2], 'abcde'),
+  ...sparseMaps('is out of order', 100, [20, 3, 10, 2], 'abcde'),
+  ...['', '-1', '+1', ' 1', '1 ', '0x1', '1.0', '1e1', '#', 'text', '9'.repeat(20)].flatMap((number) => [
+    invalid(`a sparse map of PAX 0.1 with the number "${number}"`, ...pax01(10, [number, 5], 'abcde')),
+    invalid(`a sparse map of PAX 1.0 with the number "${number}"`, ...pax10(10, [1, number, 5], 'abcde')),
+    invalid(`a sparse map of PAX 1.0 with the count "${number}"`, ...pax10(10, [number, 1, 5], 'abcde')),
+  ]),
+  invalid('a sparse map of PAX 1.0 with too few pieces', ...pax10(10, [2, 0, 5], 'abcde')),
+  invalid('a sparse map of PAX 1.0 with a count of millions', ...pax10(10, [9_000_000, 0, 5], 'abcde')),
+  invalid(
+    'a sparse map of old GNU with a negative offset',
+    gnuSparse(10, [base256(-2, 12), octal(5)], 'abcde'),
   ),
   truncated('a file longer than the tar', block({ name: 'a', size: 5000 }), Buffer.alloc(600, 'x')),
   truncated('a size of terabytes', block({ name: 'a', size: 2 ** 45 }), Buffer.alloc(512)),
@@ -73,4 +89,61 @@ function corrupt(name: string, ...pieces: readonly Buffer[]): RefusedLayer {
 
 function truncated(name: string, ...pieces: readonly Buffer[]): RefusedLayer {
   return { name, layers: [Buffer.concat([file('before', 'x'), ...pieces])], code: 'ARCHIVE_TRUNCATED' }
+}
+
+/** The same wrong map in each form. */
+function sparseMaps(what: string, size: number, map: readonly number[], content: string): RefusedLayer[] {
+  return [
+    invalid(`a sparse map of PAX 0.0 that ${what}`, ...pax00(size, map, content)),
+    invalid(`a sparse map of PAX 0.1 that ${what}`, ...pax01(size, map, content)),
+    invalid(`a sparse map of PAX 1.0 that ${what}`, ...pax10(size, [map.length / 2, ...map], content)),
+    invalid(`a sparse map of old GNU that ${what}`, gnuSparse(size, map.map(octal), content)),
+  ]
+}
+
+type Numbers = readonly (number | string)[]
+
+function pax00(size: number, map: readonly number[], content: string): Buffer[] {
+  const records = map.map((number, at): [string, string] => [
+    at % 2 === 0 ? 'GNU.sparse.offset' : 'GNU.sparse.numbytes',
+    `${number}`,
+  ])
+  const blocks: [string, string] = ['GNU.sparse.numblocks', `${map.length / 2}`]
+  return [pax([['GNU.sparse.size', `${size}`], blocks, ...records]), file('a', content)]
+}
+
+function pax01(size: number, map: Numbers, content: string): Buffer[] {
+  const records: [string, string][] = [
+    ['GNU.sparse.size', `${size}`],
+    ['GNU.sparse.numblocks', `${map.length / 2}`],
+    ['GNU.sparse.map', map.join(',')],
+  ]
+  return [pax(records), file('a', content)]
+}
+
+/** The map begins with how many pieces it has. */
+function pax10(size: number, map: Numbers, content: string): Buffer[] {
+  const records: [string, string][] = [
+    ['GNU.sparse.major', '1'],
+    ['GNU.sparse.minor', '0'],
+    ['GNU.sparse.name', 'a'],
+    ['GNU.sparse.realsize', `${size}`],
+  ]
+  const head = padded(Buffer.from(`${map.join('\n')}\n`))
+  return [pax(records), file('GNUSparseFile.0/a', Buffer.concat([head, Buffer.from(content)]))]
+}
+
+function gnuSparse(size: number, map: readonly string[], content: string): Buffer {
+  return file('a', content, {
+    flag: 'S',
+    magic: 'gnu',
+    over: [
+      [386, map.join('')],
+      [483, octal(size)],
+    ],
+  })
+}
+
+function octal(value: number): string {
+  return `${value.toString(8).padStart(11, '0')}\0`
 }
