@@ -57,6 +57,7 @@ export { layerFs } from './fs/rooted-fs.js'
 export type { HistoryEntry, ImageConfig } from './images/image-config.js'
 export type { Image, InspectedImage } from './images/image.js'
 export type { Layer, WritableLayer } from './layers/layer.js'
+export type { Limits } from './limits.js'
 export type { OperationOptions } from './operation.js'
 export type { ProgressEvent } from './progress.js'
 export type {

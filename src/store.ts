@@ -40,6 +40,7 @@ import { ImageStore } from './images/image-store.js'
 import type { Image, InspectedImage } from './images/image.js'
 import type { Layer } from './layers/layer.js'
 import { LayerStore, type OnPinned } from './layers/layer-store.js'
+import { resolveLimits, type Limits } from './limits.js'
 import type { OperationOptions } from './operation.js'
 import { parseReference, withDefaultTag, type Reference } from './references/reference.js'
 import { ReferenceStore } from './references/reference-store.js'
@@ -66,6 +67,8 @@ export interface LoadOptions extends OperationOptions {
    * @default the machine's, else the only one that the archive holds
    */
   readonly platform?: string | undefined
+  /** What the archive may ask of this process. Its digests are its own, so a stranger's archive is bounded by these alone. */
+  readonly limits?: Limits | undefined
 }
 
 export interface SaveOptions extends OperationOptions {
@@ -82,6 +85,8 @@ export interface ImportOptions extends OperationOptions {
   readonly reference?: string | undefined
   readonly changes?: readonly string[] | undefined
   readonly message?: string | undefined
+  /** What the tar may ask of this process. */
+  readonly limits?: Limits | undefined
 }
 
 export interface CheckOptions extends CatalogCheckOptions {
@@ -151,14 +156,16 @@ export class Store implements AsyncDisposable, ContainerHome {
     this.#mayWrite()
     checkArchiveInput(input)
     const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
+    const { signal } = options
+    const limits = resolveLimits(options.limits)
     makeStoreDirectory(this.#temporary, 0o700)
-    await using files = await openArchive(input, this.#temporary, options.signal)
-    const archived = await readImages(files, { platform, signal: options.signal })
+    await using files = await openArchive(input, this.#temporary, { limits, signal })
+    const archived = await readImages(files, { platform, limits, signal })
     const images = archived.map(newImage)
     const chains = archived.map(({ config }) => chainIds(config.rootfs.diff_ids))
     try {
       await using _pin = await this.layers.pin(chains.flat())
-      await loadLayers(this.layers, files, archived, options)
+      await loadLayers(this.layers, files, archived, { ...options, limits })
       return await this.#catalog.publish(images, options)
     } catch (error) {
       await this.#catalog.lockedRemoval(async (detached) => {
@@ -199,6 +206,7 @@ export class Store implements AsyncDisposable, ContainerHome {
     checkArchiveInput(rootfs)
     const edited = applyChanges({}, options.changes ?? [])
     const references = referencesOf(options)
+    const limits = resolveLimits(options.limits)
     const source = typeof rootfs === 'string' ? { path: rootfs } : { chunks: rootfs }
     const empty: ImageConfig = {
       architecture: machinePlatform().architecture,
@@ -206,7 +214,7 @@ export class Store implements AsyncDisposable, ContainerHome {
       rootfs: { type: 'layers', diff_ids: [] },
     }
     return this.#publishMade(options, async (onPinned) => {
-      const layer = await this.layers.register(source, { ...options, onPinned })
+      const layer = await this.layers.register(source, { ...options, limits, onPinned })
       const config = childConfig(empty, {
         diffId: layer.diffId,
         config: edited,

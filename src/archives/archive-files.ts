@@ -3,23 +3,26 @@ import { open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { detectCompression, DETECTION_BYTES } from '../compression/compression.js'
+import { detectCompression, DETECTION_BYTES, type Compression } from '../compression/compression.js'
 import { decompress } from '../compression/decompress.js'
+import { Expansion } from '../compression/expansion.js'
 import { makeTemporaryDirectory } from '../durable/make-directory.js'
 import { StoreError, storeError } from '../errors.js'
 import type { FileRange } from '../jobs/byte-source.js'
+import { limitExceeded, NO_LIMITS, type ResolvedLimits } from '../limits.js'
 import { packedFiles } from './packed-files.js'
 import { fileOf, readIndex, type TarIndex } from './tar-index.js'
-
-/** Manifests and configs are read whole; one that is larger is not one. */
-const MAX_DOCUMENT = 16 << 20
 
 /** The files of an archive, where they lie: ranges of files on disk, which anybody can read when it is their turn. */
 export interface ArchiveFiles extends AsyncDisposable {
   readonly names: readonly string[]
+  /** Bytes of the archive while it was packed; `undefined` for one that was not. */
+  readonly packedBytes?: number | undefined
   has(name: string): boolean
   /** Bytes of a file; `undefined` if there is none. */
   size(name: string): Promise<number | undefined>
+  /** The name of the file that a name leads to through links. */
+  target(name: string): string | undefined
   /** `undefined` if there is no such file, or none yet (`inOrder`). */
   range(name: string): FileRange | undefined
   /** A small file, whole. Throws `MANIFEST_INVALID` if it is not there. */
@@ -32,8 +35,8 @@ export interface ArchiveFiles extends AsyncDisposable {
 }
 
 export interface OrderedFile {
-  /** As a link to it may have it, too: `is` tells. */
-  is(name: string): boolean
+  /** Its own; links may lead to it: see `target`. */
+  readonly name: string
   readonly content: AsyncIterable<Uint8Array>
   /** Puts the content aside, for later. */
   keep(): Promise<void>
@@ -41,6 +44,11 @@ export interface OrderedFile {
 
 /** A path, or the bytes in chunks, such as a stream. */
 export type ArchiveInput = string | AsyncIterable<Uint8Array>
+
+export interface OpenArchiveOptions {
+  readonly limits: ResolvedLimits
+  readonly signal?: AbortSignal | undefined
+}
 
 /** Throws `TypeError` for what is neither, also for the bytes themselves. */
 export function checkArchiveInput(input: ArchiveInput): void {
@@ -58,18 +66,20 @@ export function checkArchiveInput(input: ArchiveInput): void {
 export async function openArchive(
   input: ArchiveInput,
   temporary: string,
-  signal?: AbortSignal,
+  options: OpenArchiveOptions,
 ): Promise<ArchiveFiles> {
-  if (typeof input !== 'string') return spooled(input, temporary, signal)
+  const { limits, signal } = options
+  if (typeof input !== 'string') return spooled(input, temporary, options)
   try {
-    if ((await stat(input)).isDirectory()) return await directoryFiles(input)
+    if ((await stat(input)).isDirectory()) return await directoryFiles(input, limits)
     await using handle = await open(input, 'r')
     const head = Buffer.alloc(DETECTION_BYTES)
     const { bytesRead } = await handle.read(head, 0, head.length, 0)
     if (detectCompression(head.subarray(0, bytesRead)) !== 'none') {
-      return await packedFiles(input, temporary, signal)
+      return await packedFiles(input, temporary, options)
     }
-    return tarFiles(input, await readIndex(handle), async () => undefined)
+    const index = await readIndex(handle, limits)
+    return tarFiles({ path: input, index, limits, close: async () => undefined })
   } catch (error) {
     signal?.throwIfAborted()
     throw storeError(error, 'SYSTEM', `could not read the archive ${input}`)
@@ -79,19 +89,23 @@ export async function openArchive(
 async function spooled(
   input: AsyncIterable<Uint8Array>,
   temporary: string,
-  signal: AbortSignal | undefined,
+  { limits, signal }: OpenArchiveOptions,
 ): Promise<ArchiveFiles> {
   const directory = await makeTemporaryDirectory(temporary, 'archive')
   const remove = () => rm(directory, { recursive: true, force: true })
   try {
     const path = join(directory, 'archive.tar')
+    const packed = new Expansion(NO_LIMITS)
+    let isPacked = false
+    const onDetected = (compression: Compression) => void (isPacked = compression !== 'none')
     await pipeline(
-      Readable.from(decompress(input)),
+      Readable.from(decompress(packed.watchInput(input), { limits, onDetected })),
       createWriteStream(path),
       signal === undefined ? {} : { signal },
     )
     await using handle = await open(path, 'r')
-    return tarFiles(path, await readIndex(handle), remove)
+    const index = await readIndex(handle, limits)
+    return tarFiles({ path, index, limits, close: remove, packedBytes: isPacked ? packed.in : undefined })
   } catch (error) {
     await remove()
     signal?.throwIfAborted()
@@ -99,22 +113,32 @@ async function spooled(
   }
 }
 
-function tarFiles(path: string, index: TarIndex, close: () => Promise<void>): ArchiveFiles {
+interface TarFiles {
+  readonly path: string
+  readonly index: TarIndex
+  readonly limits: ResolvedLimits
+  readonly packedBytes?: number | undefined
+  close(): Promise<void>
+}
+
+function tarFiles({ path, index, limits, packedBytes, close }: TarFiles): ArchiveFiles {
   const range = (name: string): FileRange | undefined => {
     const found = index.get(fileOf(index, name) ?? '')
     return found === undefined || 'link' in found ? undefined : { path, ...found }
   }
   return {
     names: [...index.keys()],
+    packedBytes,
     has: (name) => range(name) !== undefined,
     size: async (name) => range(name)?.length,
+    target: (name) => fileOf(index, name),
     range,
-    read: (name) => readDocument(name, range(name)),
+    read: (name) => readDocument(name, range(name), limits),
     [Symbol.asyncDispose]: close,
   }
 }
 
-async function directoryFiles(directory: string): Promise<ArchiveFiles> {
+async function directoryFiles(directory: string, limits: ResolvedLimits): Promise<ArchiveFiles> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true })
   const names = new Set(
     entries
@@ -126,20 +150,29 @@ async function directoryFiles(directory: string): Promise<ArchiveFiles> {
     names: [...names],
     has: (name) => names.has(name),
     size: async (name) => (names.has(name) ? (await stat(join(directory, name))).size : undefined),
+    target: (name) => (names.has(name) ? name : undefined),
     range,
-    read: (name) => readDocument(name, range(name)),
+    read: (name) => readDocument(name, range(name), limits),
     [Symbol.asyncDispose]: async () => undefined,
   }
 }
 
-async function readDocument(name: string, range: FileRange | undefined): Promise<Buffer> {
+async function readDocument(
+  name: string,
+  range: FileRange | undefined,
+  { documentBytes }: ResolvedLimits,
+): Promise<Buffer> {
   if (range === undefined) throw new StoreError('MANIFEST_INVALID', `the archive has no file ${name}`)
   const { path, offset = 0 } = range
   await using handle = await open(path, 'r')
   const length = range.length ?? (await handle.stat()).size
-  if (length > MAX_DOCUMENT)
-    throw new StoreError('MANIFEST_INVALID', `${name} is too large for what it should be`)
+  if (length > documentBytes) throw documentTooLarge(name, length, documentBytes)
   const bytes = Buffer.alloc(length)
   const { bytesRead } = await handle.read(bytes, 0, length, offset)
   return bytes.subarray(0, bytesRead)
+}
+
+export function documentTooLarge(name: string, length: number, limit: number): StoreError {
+  const what = `${name} has ${length} bytes; a manifest, an index or a config has at most ${limit}`
+  return limitExceeded('documentBytes', limit, what)
 }

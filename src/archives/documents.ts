@@ -1,10 +1,12 @@
 import { sha256, type Digest, type ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import { parseImageConfig, type ImageConfig } from '../images/image-config.js'
-import type { ArchiveFiles } from './archive-files.js'
+import { parseJson } from '../json.js'
+import { limitExceeded, type ResolvedLimits } from '../limits.js'
+import { documentTooLarge, type ArchiveFiles } from './archive-files.js'
 
-/** Of all documents of an archive together: more of them is a bomb. */
-const MAX_BYTES = 128 << 20
+/** All documents of an archive together may have so many times the bytes of one. */
+const MANY = 8
 
 /** What an archive says of a blob. */
 export interface BlobClaim {
@@ -23,10 +25,12 @@ export class Documents {
   readonly files: ArchiveFiles
   readonly #signal: AbortSignal | undefined
   readonly #known = new Map<string, unknown>()
+  readonly #limits: ResolvedLimits
   #bytes = 0
 
-  constructor(files: ArchiveFiles, signal?: AbortSignal) {
+  constructor(files: ArchiveFiles, limits: ResolvedLimits, signal?: AbortSignal) {
     this.files = files
+    this.#limits = limits
     this.#signal = signal
   }
 
@@ -35,7 +39,7 @@ export class Documents {
   }
 
   config(name: string): Promise<ConfigDocument> {
-    return this.#once(`config ${name}`, async () => configOf(await this.#read(name)))
+    return this.#once(`config ${name}`, async () => this.#configOf(await this.#read(name)))
   }
 
   blobJson(claim: BlobClaim): Promise<unknown> {
@@ -43,7 +47,7 @@ export class Documents {
   }
 
   blobConfig(claim: BlobClaim): Promise<ConfigDocument> {
-    return this.#once(`config ${keyOf(claim)}`, async () => configOf(await this.#blob(claim)))
+    return this.#once(`config ${keyOf(claim)}`, async () => this.#configOf(await this.#blob(claim)))
   }
 
   async #blob({ digest, size }: BlobClaim): Promise<Buffer> {
@@ -58,9 +62,24 @@ export class Documents {
 
   async #read(name: string): Promise<Buffer> {
     this.#signal?.throwIfAborted()
-    this.#bytes += (await this.files.size(name)) ?? 0
-    if (this.#bytes > MAX_BYTES) throw manifestInvalid('its manifests and configs are too large')
+    const size = (await this.files.size(name)) ?? 0
+    const { documentBytes } = this.#limits
+    if (size > documentBytes) throw documentTooLarge(name, size, documentBytes)
+    this.#bytes += size
+    if (this.#bytes > MANY * documentBytes) {
+      const what = `the manifests and configs have more than ${MANY * documentBytes} bytes together`
+      throw limitExceeded('documentBytes', documentBytes, what)
+    }
     return this.files.read(name)
+  }
+
+  #configOf(bytes: Buffer): ConfigDocument {
+    const config = parseImageConfig(bytes)
+    const { length } = config.rootfs.diff_ids
+    if (length > this.#limits.layers) {
+      throw limitExceeded('layers', this.#limits.layers, `an image has ${length} layers`)
+    }
+    return { id: sha256<ImageID>(bytes), bytes, config }
   }
 
   async #once<T>(key: string, read: () => Promise<T>): Promise<T> {
@@ -84,17 +103,13 @@ export function manifestInvalid(why: string, cause?: unknown): StoreError {
   return new StoreError('MANIFEST_INVALID', `the archive cannot be loaded: ${why}`, { cause })
 }
 
-function configOf(bytes: Buffer): ConfigDocument {
-  return { id: sha256<ImageID>(bytes), bytes, config: parseImageConfig(bytes) }
-}
-
 function keyOf({ digest, size }: BlobClaim): string {
   return `${digest} ${size}`
 }
 
 function parse(bytes: Buffer, name: string): unknown {
   try {
-    return JSON.parse(bytes.toString('utf8'))
+    return parseJson(bytes.toString('utf8'))
   } catch (error) {
     throw manifestInvalid(`${name} is no JSON`, error)
   }

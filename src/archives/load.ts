@@ -1,7 +1,11 @@
 import pLimit from 'p-limit'
-import { chainIds, type ChainID, type Digest, type DiffID } from '../digest.js'
+import { checkExpansion } from '../compression/expansion.js'
+import { chainId, chainIds, type ChainID, type Digest, type DiffID } from '../digest.js'
 import { StoreError } from '../errors.js'
-import type { LayerStore } from '../layers/layer-store.js'
+import type { ByteSource } from '../jobs/byte-source.js'
+import type { Layer } from '../layers/layer.js'
+import type { LayerStore, RegisterOptions } from '../layers/layer-store.js'
+import { limitExceeded, type ResolvedLimits } from '../limits.js'
 import type { OperationOptions } from '../operation.js'
 import type { ProgressListener } from '../progress.js'
 import type { ArchiveFiles } from './archive-files.js'
@@ -9,6 +13,14 @@ import type { ArchivedImage } from './archived-image.js'
 
 /** As many images at a time as Docker downloads layers. */
 const AT_A_TIME = 3
+/** A packed archive of fewer bytes is not worth saving a copy of its layers. */
+const SMALL_ARCHIVE = 16 << 20
+/** A larger archive that expands more than this is treated as a small one. */
+const USUAL_EXPANSION = 10
+
+export interface LoadLayersOptions extends OperationOptions {
+  readonly limits: ResolvedLimits
+}
 
 /**
  * Brings the layers of archived images into the store, the lowest of each image first; images do not wait for one
@@ -19,18 +31,19 @@ export async function loadLayers(
   layers: LayerStore,
   files: ArchiveFiles,
   images: readonly ArchivedImage[],
-  options: OperationOptions,
+  options: LoadLayersOptions,
 ): Promise<void> {
   const failure = new AbortController()
   const signal = AbortSignal.any([failure.signal, ...(options.signal === undefined ? [] : [options.signal])])
-  const inOrder = { ...options, signal }
+  const budget = new Budget(layers, options.limits, files.packedBytes, await layerBytes(files, images))
+  const inOrder = { ...options, signal, budget }
   const taken =
     files.inOrder === undefined ? new Set<DiffID>() : await takeInOrder(layers, files, images, inOrder)
   const limit = pLimit(AT_A_TIME)
   const work = images.map((image) =>
     limit(async () => {
       try {
-        await loadStack(layers, files, image, {
+        await loadStack(files, image, {
           ...inOrder,
           onProgress: withoutNews(options.onProgress, taken),
         })
@@ -60,28 +73,93 @@ async function takeInOrder(
   layers: LayerStore,
   files: ArchiveFiles,
   images: readonly ArchivedImage[],
-  options: OperationOptions,
+  options: TakeOptions,
 ): Promise<Set<DiffID>> {
   const taken = new Set<DiffID>()
   const places = new Map(images.flatMap(placesOf).map((place) => [place.chainId, place]))
-  const missingHere: Place[] = []
-  for (const place of places.values())
-    if ((await layers.get(place.chainId)) === undefined) missingHere.push(place)
-  if (missingHere.length === 0) return taken
+  const missingHere = new Map<string | undefined, Place[]>()
+  for (const place of places.values()) {
+    if ((await layers.get(place.chainId)) !== undefined) continue
+    const name = files.target(place.name)
+    missingHere.set(name, [...(missingHere.get(name) ?? []), place])
+  }
+  if (missingHere.size === 0) return taken
+  const keepsAll = await isSuspicious(files)
   for await (const file of files.inOrder?.() ?? []) {
     options.signal?.throwIfAborted()
-    const wanted = missingHere.filter(({ name }) => file.is(name))
+    const wanted = missingHere.get(file.name) ?? []
     const [place] = wanted
     if (place === undefined) continue
     const { parent, diffId, blob } = place
     const isReady = parent === undefined || (await layers.get(parent)) !== undefined
-    if (wanted.length > 1 || !isReady) await file.keep()
+    if (keepsAll || wanted.length > 1 || !isReady) await file.keep()
     else {
-      await layers.register({ chunks: file.content }, { ...options, parent, expected: diffId, blob })
+      await options.budget.register({ chunks: file.content }, { ...options, parent, expected: diffId, blob })
       taken.add(diffId)
     }
   }
   return taken
+}
+
+/**
+ * Whether the layers are put aside before they are applied: from there they can be read twice, which bounds what an archive
+ * with a wrong digest can cost (see `VerifyAhead`).
+ */
+async function isSuspicious(files: ArchiveFiles): Promise<boolean> {
+  const { packedBytes = 0 } = files
+  if (packedBytes < SMALL_ARCHIVE) return true
+  let unpacked = 0
+  for (const name of files.names) unpacked += (await files.size(name)) ?? 0
+  return unpacked > USUAL_EXPANSION * packedBytes
+}
+
+async function layerBytes(files: ArchiveFiles, images: readonly ArchivedImage[]): Promise<number> {
+  let bytes = 0
+  for (const name of new Set(images.flatMap(({ layers }) => layers.map((layer) => layer.name)))) {
+    bytes += (await files.size(name)) ?? 0
+  }
+  return bytes
+}
+
+interface TakeOptions extends LoadLayersOptions {
+  readonly budget: Budget
+}
+
+/** Registers layers as long as all of them together keep to the limits. */
+class Budget {
+  readonly #layers: LayerStore
+  readonly #limits: ResolvedLimits
+  readonly #packedBytes: number | undefined
+  readonly #layerBytes: number
+  #unpacked = 0
+
+  /** @param layerBytes bytes of all layers as they lie in the archive */
+  constructor(
+    layers: LayerStore,
+    limits: ResolvedLimits,
+    packedBytes: number | undefined,
+    layerBytes: number,
+  ) {
+    this.#layers = layers
+    this.#limits = limits
+    this.#packedBytes = packedBytes
+    this.#layerBytes = Math.min(layerBytes, packedBytes ?? Infinity)
+  }
+
+  /** A layer that is here already costs nothing. */
+  async register(source: ByteSource, options: RegisterOptions & { expected: DiffID }): Promise<Layer> {
+    const { parent, expected } = options
+    if ((await this.#layers.get(chainId(parent, expected))) !== undefined) {
+      return this.#layers.register(source, options)
+    }
+    const limits = { ...this.#limits, unpackedBytes: this.#limits.unpackedBytes - this.#unpacked }
+    const layer = await this.#layers.register(source, { ...options, limits, packedBytes: this.#packedBytes })
+    this.#unpacked += layer.size
+    const { expansion, unpackedBytes } = this.#limits
+    checkExpansion(this.#layerBytes, this.#unpacked, expansion)
+    if (this.#unpacked <= unpackedBytes) return layer
+    throw limitExceeded('unpackedBytes', unpackedBytes, `the layers have more than ${unpackedBytes} bytes`)
+  }
 }
 
 /** The same place in two images is one. */
@@ -110,18 +188,13 @@ function withoutNews(
   )
 }
 
-async function loadStack(
-  layers: LayerStore,
-  files: ArchiveFiles,
-  image: ArchivedImage,
-  options: OperationOptions,
-): Promise<void> {
+async function loadStack(files: ArchiveFiles, image: ArchivedImage, options: TakeOptions): Promise<void> {
   let parent: ChainID | undefined
   for (const [index, diffId] of image.config.rootfs.diff_ids.entries()) {
     options.signal?.throwIfAborted()
     const { name = '', blob } = image.layers[index] ?? {}
     const source = files.range(name) ?? { chunks: missing(name) }
-    parent = (await layers.register(source, { ...options, parent, expected: diffId, blob })).chainId
+    parent = (await options.budget.register(source, { ...options, parent, expected: diffId, blob })).chainId
   }
 }
 

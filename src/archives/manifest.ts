@@ -1,5 +1,6 @@
 import type { ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
+import type { ResolvedLimits } from '../limits.js'
 import type { ArchiveFiles } from './archive-files.js'
 import { archivedImage, type ArchivedImage } from './archived-image.js'
 import { Documents, manifestInvalid } from './documents.js'
@@ -9,15 +10,16 @@ import type { Platform } from './platform.js'
 export interface ReadImagesOptions {
   /** Which image of several that are one for different platforms. */
   readonly platform?: Platform | undefined
+  readonly limits: ResolvedLimits
   readonly signal?: AbortSignal | undefined
 }
 
 /** Reads what images an archive holds: Docker's `manifest.json` if it has one, else OCI's `index.json`. */
 export async function readImages(
   files: ArchiveFiles,
-  { platform, signal }: ReadImagesOptions = {},
+  { platform, limits, signal }: ReadImagesOptions,
 ): Promise<ArchivedImage[]> {
-  const documents = new Documents(files, signal)
+  const documents = new Documents(files, limits, signal)
   if (files.has('manifest.json')) return merged(await dockerImages(documents))
   if (files.has('index.json')) return merged(await ociImages(documents, platform))
   throw new StoreError('ARCHIVE_UNSUPPORTED', 'neither a docker-archive nor an OCI layout', {

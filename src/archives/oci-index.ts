@@ -50,7 +50,9 @@ class OciReader {
     const byName = new Map<string | undefined, Descriptor[]>()
     for (const descriptor of this.#manifests(index)) {
       const name = nameOf(descriptor)
-      byName.set(name, [...(byName.get(name) ?? []), descriptor])
+      const named = byName.get(name)
+      if (named === undefined) byName.set(name, [descriptor])
+      else named.push(descriptor)
     }
     const images: ArchivedImage[] = []
     for (const [name, descriptors] of byName) {

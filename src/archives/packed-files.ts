@@ -1,38 +1,48 @@
 import { createReadStream, createWriteStream } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { decompress } from '../compression/decompress.js'
 import { makeTemporaryDirectory } from '../durable/make-directory.js'
 import { StoreError } from '../errors.js'
 import type { FileRange } from '../jobs/byte-source.js'
-import type { ArchiveFiles, OrderedFile } from './archive-files.js'
+import { limitExceeded } from '../limits.js'
+import type { ArchiveFiles, OpenArchiveOptions, OrderedFile } from './archive-files.js'
 import { tarEntries } from './tar-entries.js'
-import { addToIndex, fileOf, indexName, type TarIndex } from './tar-index.js'
+import { addToIndex, fileOf, indexName, NameBudget, type TarIndex } from './tar-index.js'
 
-/** Files up to this size are taken for documents, and kept in memory, up to so much of them. */
-const LARGEST_KEPT = 1 << 20
-const ALL_KEPT = 16 << 20
+/** Documents are kept in memory, up to so many times the bytes of the largest. */
+const MANY = 8
 const UNPACKED = 1 << 20
 
 /** A packed tar on disk: unpacked once for its names and documents, and once more for each `inOrder`. */
 export async function packedFiles(
   path: string,
   temporary: string,
-  signal: AbortSignal | undefined,
+  { limits, signal }: OpenArchiveOptions,
 ): Promise<ArchiveFiles> {
-  const unpacked = () => tarEntries(decompress(createReadStream(path, { signal, highWaterMark: UNPACKED })))
+  const packedBytes = (await stat(path)).size
+  const unpacked = () => {
+    const packed = createReadStream(path, { signal, highWaterMark: UNPACKED })
+    return tarEntries(decompress(packed, { limits, packedBytes }), limits)
+  }
+  const names = new NameBudget()
   const index: TarIndex = new Map()
   const documents = new Map<string, Buffer>()
   let kept = 0
   for await (const { header, content } of unpacked()) {
+    names.take(header)
     addToIndex(index, header)
-    if (header.type !== 'file' || header.size > LARGEST_KEPT || kept + header.size > ALL_KEPT) continue
-    const name = indexName(header.name)
-    const chunks: Uint8Array[] = []
-    for await (const chunk of content) chunks.push(chunk)
-    documents.set(name, Buffer.concat(chunks))
-    kept += header.size
+    const { documentBytes } = limits
+    if (header.type !== 'file' || header.size > documentBytes) continue
+    const document = await readDocument(content)
+    if (document === undefined) continue
+    kept += document.length
+    if (kept > MANY * documentBytes) {
+      const what = `the archive holds more than ${MANY * documentBytes} bytes of JSON`
+      throw limitExceeded('documentBytes', documentBytes, what)
+    }
+    documents.set(indexName(header.name), document)
   }
   const directory = await makeTemporaryDirectory(temporary, 'archive')
   const aside = new Map<string, FileRange>()
@@ -46,11 +56,13 @@ export async function packedFiles(
         await pipeline(content, createWriteStream(range.path, { flags: 'wx' }))
         aside.set(own, range)
       }
-      yield { is: (name) => resolved(name) === own, content, keep }
+      yield { name: own, content, keep }
     }
   }
   return {
     names: [...index.keys()],
+    packedBytes,
+    target: resolved,
     range: (name) => aside.get(resolved(name) ?? ''),
     has: (name) => resolved(name) !== undefined,
     size: async (name) => {
@@ -60,12 +72,21 @@ export async function packedFiles(
     read: async (name) => {
       const document = documents.get(resolved(name) ?? '')
       if (document !== undefined) return document
-      throw new StoreError(
-        'MANIFEST_INVALID',
-        `the archive has no file ${name}, or none of a size that it should be`,
-      )
+      throw new StoreError('MANIFEST_INVALID', `the archive has no JSON file ${name}`)
     },
     inOrder,
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }),
   }
+}
+
+/** The content of a file of JSON; `undefined` for another one, which is not read to its end. */
+async function readDocument(content: AsyncIterable<Uint8Array>): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of content) {
+    if (chunks.length === 0 && !/^\s*[[{]/.test(Buffer.from(chunk.subarray(0, 64)).toString('latin1'))) {
+      return undefined
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
 }

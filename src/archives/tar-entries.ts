@@ -1,3 +1,4 @@
+import type { ResolvedLimits } from '../limits.js'
 import type { TarHeader, TarPart } from '../tar/part.js'
 import { TarReader } from '../tar/reader.js'
 
@@ -8,8 +9,11 @@ export interface TarEntry {
 }
 
 /** The entries of a tar that comes as it comes. */
-export async function* tarEntries(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry, void, void> {
-  const parts = partsOf(chunks)
+export async function* tarEntries(
+  chunks: AsyncIterable<Uint8Array>,
+  limits: ResolvedLimits,
+): AsyncGenerator<TarEntry, void, void> {
+  const parts = partsOf(chunks, limits)
   try {
     let next = await parts.next()
     while (next.done !== true) {
@@ -32,8 +36,11 @@ export async function* tarEntries(chunks: AsyncIterable<Uint8Array>): AsyncGener
   }
 }
 
-async function* partsOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<TarPart, void, void> {
-  const reader = new TarReader()
+async function* partsOf(
+  chunks: AsyncIterable<Uint8Array>,
+  limits: ResolvedLimits,
+): AsyncGenerator<TarPart, void, void> {
+  const reader = new TarReader(limits)
   for await (const chunk of chunks) yield* reader.push(chunk)
   yield* reader.end()
 }

@@ -2,12 +2,15 @@ import type { FileHandle } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { StoreError } from '../errors.js'
 import { bytesToText, type ByteString } from '../fs/bytes.js'
+import { limitExceeded, type ResolvedLimits } from '../limits.js'
 import { cleanName } from '../tar/clean-name.js'
 import type { TarHeader } from '../tar/part.js'
 import { TarReader } from '../tar/reader.js'
 
 const BLOCK = 512
 const MAX_LINKS = 8
+/** Bytes of all names and links of an archive, which stay in memory. */
+const MAX_NAMES = 64 << 20
 
 /** Where each file of a tar lies, and where links lead. */
 export type TarIndex = Map<
@@ -16,9 +19,10 @@ export type TarIndex = Map<
 >
 
 /** Contents are passed over. */
-export async function readIndex(handle: FileHandle): Promise<TarIndex> {
+export async function readIndex(handle: FileHandle, limits: ResolvedLimits): Promise<TarIndex> {
   const index: TarIndex = new Map()
-  const reader = new TarReader()
+  const reader = new TarReader(limits)
+  const names = new NameBudget()
   const { size } = await handle.stat()
   const block = Buffer.alloc(BLOCK)
   for (let position = 0; position < size;) {
@@ -28,6 +32,7 @@ export async function readIndex(handle: FileHandle): Promise<TarIndex> {
     for (const part of reader.push(Buffer.from(block.subarray(0, bytesRead)))) {
       if (part.type !== 'header') continue
       const { header } = part
+      names.take(header)
       addToIndex(index, header, position)
       if (position + header.size > size) {
         throw new StoreError('ARCHIVE_TRUNCATED', `the archive breaks off in ${bytesToText(header.name)}`)
@@ -39,6 +44,17 @@ export async function readIndex(handle: FileHandle): Promise<TarIndex> {
   }
   for (const _part of reader.end());
   return index
+}
+
+/** Bounds the memory that an index takes. */
+export class NameBudget {
+  #left = MAX_NAMES
+
+  take({ name, linkName }: TarHeader): void {
+    this.#left -= name.length + linkName.length
+    if (this.#left >= 0) return
+    throw limitExceeded('pathLength', MAX_NAMES, `the names in the archive have more than ${MAX_NAMES} bytes`)
+  }
 }
 
 /** @param offset where the content lies, if it can be had there */

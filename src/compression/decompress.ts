@@ -1,7 +1,9 @@
 import type { TransformOptions } from 'node:stream'
 import { createGunzip, type ZlibOptions } from 'node:zlib'
 import { StoreError } from '../errors.js'
+import { DEFAULT_LIMITS, type ResolvedLimits } from '../limits.js'
 import { DETECTION_BYTES, detectCompression, type Compression } from './compression.js'
+import { Expansion } from './expansion.js'
 import { through } from './through.js'
 import { unpackZstd } from './zstd.js'
 
@@ -10,14 +12,18 @@ const CHUNK = 1 << 20
 const GUNZIP: ZlibOptions & TransformOptions = { chunkSize: CHUNK, highWaterMark: CHUNK }
 
 export interface DecompressOptions {
-  /** Told once, before the first chunk. */
+  /** @default the defaults of `Limits` */
+  readonly limits?: Pick<ResolvedLimits, 'expansion' | 'zstdWindow'> | undefined
+  /** Bytes of the source, where they are known. */
+  readonly packedBytes?: number | undefined
+  /** Called once, before the first chunk. */
   readonly onDetected?: (compression: Compression) => void
 }
 
 /**
- * Takes bytes that may be compressed and gives the bytes that were packed. Several gzip members or zstd frames in a row
- * are one stream, as Docker reads them; what follows them and is none (but for NUL padding after gzip) is
- * `ARCHIVE_CORRUPT`, an end too early `ARCHIVE_TRUNCATED`. Errors of the source pass through as they are.
+ * Decompresses bytes that may be compressed. Several gzip members or zstd frames in a row are one stream, as Docker reads
+ * them. Garbage behind them (but for NUL padding after gzip) is `ARCHIVE_CORRUPT`, an early end `ARCHIVE_TRUNCATED`, a
+ * bomb `LIMIT_EXCEEDED`. Errors of the source pass through.
  */
 export async function* decompress(
   source: AsyncIterable<Uint8Array>,
@@ -28,21 +34,25 @@ export async function* decompress(
     const head = await readHead(chunks)
     const compression = detectCompression(head)
     options.onDetected?.(compression)
-    yield* unpack(compression, rejoin(head, chunks))
+    yield* unpack(compression, rejoin(head, chunks), options)
   } finally {
     await chunks.return?.()
   }
 }
 
-function unpack(compression: Compression, chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  switch (compression) {
-    case 'none':
-      return chunks
-    case 'gzip':
-      return through(createGunzip(GUNZIP), chunks, explainGzip)
-    case 'zstd':
-      return unpackZstd(chunks, CHUNK)
-  }
+function unpack(
+  compression: Compression,
+  chunks: AsyncIterable<Uint8Array>,
+  { limits = DEFAULT_LIMITS, packedBytes }: DecompressOptions,
+): AsyncIterable<Uint8Array> {
+  if (compression === 'none') return chunks
+  const expansion = new Expansion(limits, packedBytes)
+  const packed = expansion.watchInput(chunks)
+  return expansion.watchOutput(
+    compression === 'gzip'
+      ? through(createGunzip(GUNZIP), packed, explainGzip)
+      : unpackZstd(packed, CHUNK, limits.zstdWindow),
+  )
 }
 
 async function readHead(chunks: AsyncIterator<Uint8Array>): Promise<Uint8Array> {

@@ -1,23 +1,37 @@
 import { StoreError } from '../errors.js'
-
-/** What `zstd -d` serves without being asked to take more memory. */
-const MAX_WINDOW = 128 << 20
+import { limitExceeded } from '../limits.js'
 
 const MAGIC = 0xfd2fb528
 const SKIPPABLE_MAGIC = 0x184d2a50
 const RLE_BLOCK = 1
+const COMPRESSED_BLOCK = 2
+/** RFC 8878, Block_Maximum_Size. */
+const MAX_BLOCK = 128 << 10
+
+/** What a decoder has to do for the blocks so far. */
+interface Work {
+  /** Bytes of output, at most. */
+  output: number
+  /** Bytes that a decoder moves which keeps its window as one array, as fzstd does: the window, for each block. */
+  moved: number
+}
 
 /**
- * Walks the frames of a zstd stream (RFC 8878) without unpacking them: where one ends another one or the end must
- * follow. Decoders differ in what they make of garbage there, and in how much memory a header can have them take.
+ * Walks the frames of a zstd stream (RFC 8878) without unpacking them. Behind a frame another one or the end must follow:
+ * decoders differ in what they do with garbage there, and in how much memory a header makes them allocate.
  */
 export class ZstdFrames {
-  readonly #walk = walkFrames()
+  readonly #walk: Generator<Want, never, Buffer>
+  readonly work: Readonly<Work>
   /** Bytes that the walk waits for, or wants to step over. */
   #wanted: Want
   #field: Uint8Array = new Uint8Array(0)
 
-  constructor() {
+  /** @param maxWindow bytes of memory that a frame may ask for; more is `LIMIT_EXCEEDED` */
+  constructor(maxWindow: number) {
+    const work = { output: 0, moved: 0 }
+    this.work = work
+    this.#walk = walkFrames(maxWindow, work)
     this.#wanted = this.#walk.next().value as Want
   }
 
@@ -58,35 +72,43 @@ interface Want {
 const read = (bytes: number): Want => ({ bytes, skip: false, between: false })
 const skip = (bytes: number): Want => ({ bytes, skip: true, between: false })
 
-function* walkFrames(): Generator<Want, never, Buffer> {
+function* walkFrames(maxWindow: number, work: Work): Generator<Want, never, Buffer> {
   for (;;) {
     const magic = (yield { bytes: 4, skip: false, between: true }).readUInt32LE()
-    if (magic === MAGIC) yield* walkFrame()
+    if (magic === MAGIC) yield* walkFrame(maxWindow, work)
     else if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) yield skip((yield read(4)).readUInt32LE())
     else throw new StoreError('ARCHIVE_CORRUPT', 'not a sound zstd stream: no frame where one should begin')
   }
 }
 
-function* walkFrame(): Generator<Want, void, Buffer> {
+function* walkFrame(maxWindow: number, work: Work): Generator<Want, void, Buffer> {
   const descriptor = (yield read(1))[0] ?? 0
   const singleSegment = (descriptor & 0x20) !== 0
   const dictionaryBytes = [0, 1, 2, 4][descriptor & 3] ?? 0
   const sizeBytes = [singleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0
-  if (!singleSegment) checkWindow(windowOf((yield read(1))[0] ?? 0))
+  let window = singleSegment ? 0 : windowOf((yield read(1))[0] ?? 0)
   yield skip(dictionaryBytes)
   if (sizeBytes > 0) {
     const size = contentSize(yield read(sizeBytes))
-    if (singleSegment) checkWindow(size)
+    if (singleSegment) window = size
   }
-  yield* walkBlocks()
+  checkWindow(window, maxWindow)
+  yield* walkBlocks(window, work)
   if ((descriptor & 4) !== 0) yield skip(4)
 }
 
-function* walkBlocks(): Generator<Want, void, Buffer> {
+function* walkBlocks(window: number, work: Work): Generator<Want, void, Buffer> {
   for (let last = false; !last;) {
     const header = (yield read(3)).readUIntLE(0, 3)
     last = (header & 1) !== 0
-    yield skip(((header >> 1) & 3) === RLE_BLOCK ? 1 : header >> 3)
+    const type = (header >> 1) & 3
+    const size = header >> 3
+    if (size > MAX_BLOCK) {
+      throw new StoreError('ARCHIVE_CORRUPT', `not a sound zstd stream: a block of ${size} bytes`)
+    }
+    work.output += type === COMPRESSED_BLOCK ? MAX_BLOCK : size
+    work.moved += window
+    yield skip(type === RLE_BLOCK ? 1 : size)
   }
 }
 
@@ -106,9 +128,8 @@ function contentSize(field: Buffer): number {
   }
 }
 
-function checkWindow(bytes: number): void {
-  if (bytes <= MAX_WINDOW) return
-  throw new StoreError('ARCHIVE_UNSUPPORTED', `a zstd frame needs a window of ${bytes} bytes to unpack`, {
-    hint: 'pack it again without --ultra or --long, or with --long=27 at most',
-  })
+function checkWindow(bytes: number, maxWindow: number): void {
+  if (bytes > maxWindow) {
+    throw limitExceeded('zstdWindow', maxWindow, `a zstd frame needs a window of ${bytes} bytes`)
+  }
 }

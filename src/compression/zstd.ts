@@ -15,12 +15,23 @@ interface NativeZstd {
 const FRAME = 1 << 20
 /** What is unpacked in one go there. */
 const PIECE = 64 << 10
+/** A piece that may give more than this is unpacked in smaller ones, which give no more each. */
+const BURST = 8 << 20
+const SMALL_PIECE = 256
+/** Bytes that may be moved for a byte of input or output. Frames of full blocks need 1,024 at most. */
+const MAX_MOVED = 4096
+/** So many are free: a few seconds of work. */
+const FREE_MOVED = 2 ** 34
 
 const native: NativeZstd = zlib as NativeZstd
 
-export function unpackZstd(source: AsyncIterable<Uint8Array>, chunkSize: number): AsyncIterable<Uint8Array> {
-  const checked = checkFrames(source)
-  if (native.createZstdDecompress === undefined) return unpackWithPackage(checked)
+export function unpackZstd(
+  source: AsyncIterable<Uint8Array>,
+  chunkSize: number,
+  maxWindow: number,
+): AsyncIterable<Uint8Array> {
+  if (native.createZstdDecompress === undefined) return unpackWithPackage(source, maxWindow)
+  const checked = checkFrames(source, maxWindow)
   return through(native.createZstdDecompress({ chunkSize, highWaterMark: chunkSize }), checked, corrupt)
 }
 
@@ -31,8 +42,11 @@ export function packZstd(source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8
 }
 
 /** Frame by frame, before a decoder sees them: what follows the last one, and windows too large to serve, are refused. */
-async function* checkFrames(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
-  const frames = new ZstdFrames()
+async function* checkFrames(
+  source: AsyncIterable<Uint8Array>,
+  maxWindow: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  const frames = new ZstdFrames(maxWindow)
   for await (const chunk of source) {
     frames.push(chunk)
     yield chunk
@@ -40,19 +54,49 @@ async function* checkFrames(source: AsyncIterable<Uint8Array>): AsyncGenerator<U
   frames.end()
 }
 
-async function* unpackWithPackage(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+async function* unpackWithPackage(
+  source: AsyncIterable<Uint8Array>,
+  maxWindow: number,
+): AsyncGenerator<Uint8Array, void, void> {
   const { Decompress } = await import('fzstd')
+  const frames = new ZstdFrames(maxWindow)
   let unpacked: Uint8Array[] = []
   const decoder = new Decompress((chunk) => void unpacked.push(chunk))
+  let done = 0
   for await (const chunk of source) {
     for (let at = 0; at < chunk.length; at += PIECE) {
-      decode(() => decoder.push(chunk.subarray(at, at + PIECE)))
-      yield* unpacked.filter(({ length }) => length > 0)
-      unpacked = []
+      const piece = chunk.subarray(at, at + PIECE)
+      const before = frames.work.output
+      frames.push(piece)
+      done += piece.length
+      refuseSlow(frames, done)
+      const step = frames.work.output - before > BURST ? SMALL_PIECE : PIECE
+      for (let from = 0; from < piece.length; from += step) {
+        decode(() => decoder.push(piece.subarray(from, from + step)))
+        yield* joined(unpacked)
+        unpacked = []
+      }
     }
   }
+  frames.end()
   decode(() => decoder.push(new Uint8Array(0), true))
-  yield* unpacked.filter(({ length }) => length > 0)
+  yield* joined(unpacked)
+}
+
+/** A large window and small blocks would take fzstd hours. */
+function refuseSlow({ work }: ZstdFrames, input: number): void {
+  if (work.moved <= FREE_MOVED || work.moved <= MAX_MOVED * (input + work.output)) return
+  throw new StoreError('ARCHIVE_UNSUPPORTED', 'a zstd frame has small blocks and a large window', {
+    hint: 'pack it again without --long, or use Node 22.15 or later, which has a zstd of its own',
+  })
+}
+
+/** Small ones as one, since each costs its readers some microseconds. */
+function joined(chunks: readonly Uint8Array[]): readonly Uint8Array[] {
+  if (chunks.length < 2) return chunks.filter(({ length }) => length > 0)
+  return chunks.some(({ length }) => length >= PIECE)
+    ? chunks.filter(({ length }) => length > 0)
+    : [Buffer.concat(chunks)].filter(({ length }) => length > 0)
 }
 
 function decode(step: () => void): void {

@@ -5,6 +5,7 @@ import { namesIn, removeAbandoned } from '../durable/abandoned.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { readFileIfThere } from '../durable/read-file.js'
 import { StoreError } from '../errors.js'
+import { parseJson } from '../json.js'
 import { inSlices } from '../operation.js'
 
 /** What the store knows of a container; its content is the writable layer of the same id. */
@@ -114,7 +115,7 @@ export class ContainerStore {
     try {
       const bytes = readFileIfThere(join(this.#directory, `${id}.json`), MAX_RECORD)
       if (bytes === undefined) return undefined
-      const record: unknown = JSON.parse(bytes.toString('utf8'))
+      const record: unknown = parseJson(bytes.toString('utf8'))
       if (!isRecord(record) || record.id !== id) return DAMAGED
       this.#known.set(id, record)
       return record

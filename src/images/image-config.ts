@@ -1,5 +1,6 @@
 import { isDigest, EMPTY_DIFF_ID, type DiffID } from '../digest.js'
 import { StoreError } from '../errors.js'
+import { parseJson } from '../json.js'
 
 /**
  * An image's config: the OCI image configuration as Docker writes it. Its raw bytes give the image's ID, so a config that
@@ -116,7 +117,7 @@ function historyEntry(step: ChildStep, empty: boolean): HistoryEntry {
 
 function parseObject(bytes: Uint8Array): Record<string, unknown> {
   try {
-    const parsed: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
+    const parsed: unknown = parseJson(Buffer.from(bytes).toString('utf8'))
     if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed))
       return parsed as Record<string, unknown>
   } catch (error) {

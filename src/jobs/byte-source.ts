@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { StoreError } from '../errors.js'
 
 /** Where the bytes of a layer come from. */
@@ -19,6 +19,12 @@ interface ChunkSource {
 }
 
 const CHUNK = 1 << 19
+
+/** Bytes of the source as it lies there; `undefined` for a stream. */
+export function lengthOf(source: ByteSource): number | undefined {
+  if ('chunks' in source) return undefined
+  return source.length ?? statSync(source.path).size - (source.offset ?? 0)
+}
 
 /**
  * Reads synchronously: for a worker thread, or for one chunk at a time between other work.

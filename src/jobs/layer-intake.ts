@@ -28,17 +28,27 @@ export class LayerIntake implements Disposable {
   #tarSize = 0
   #fileSize = 0
 
-  /** @param record made here; from now on the intake's to close */
-  constructor({ target }: Pick<LayerSinks, 'target'>, record: LayerRecord) {
+  /**
+   * @param record the intake closes it
+   * @param maxObjects see {@link ApplyOptions}
+   */
+  constructor({ target }: Pick<LayerSinks, 'target'>, record: LayerRecord, maxObjects?: number) {
     this.#record = record
     const onDisplace: ApplyOptions['onDisplace'] = (entry, readOld) => record.displace(entry, readOld())
     try {
       this.#applier =
-        target === undefined ? undefined : new LayerApplier(target, { onDisplace, takeFile: record.takeFile })
+        target === undefined
+          ? undefined
+          : new LayerApplier(target, { onDisplace, takeFile: record.takeFile, maxObjects })
     } catch (error) {
       record[Symbol.dispose]()
       throw error
     }
+  }
+
+  /** Entries so far, and the directories that they implied. */
+  get objects(): number {
+    return this.#applier?.objects ?? 0
   }
 
   get tarSize(): number {

@@ -3,15 +3,17 @@ import type { Compression } from '../compression/compression.js'
 import { decompress } from '../compression/decompress.js'
 import type { Digest, DiffID } from '../digest.js'
 import { StoreError, storeError } from '../errors.js'
+import { NO_LIMITS, type ResolvedLimits } from '../limits.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import { TarReader } from '../tar/reader.js'
-import { bytesOf, freshBuffer, type ByteSource } from './byte-source.js'
+import { bytesOf, freshBuffer, lengthOf, type ByteSource } from './byte-source.js'
 import { SLOT } from './chunk-ring.js'
 import { LayerIntake, type LayerResult, type LayerSinks } from './layer-intake.js'
 import { OwnRecord } from './layer-record.js'
 import type { Pace } from './pace.js'
 import type { RecordEnd } from './record-notes.js'
 import { RemoteRecord } from './remote-record.js'
+import { VerifyAhead } from './verify-ahead.js'
 
 /**
  * Unpacks a layer's tar, plain or compressed. When the job is done, the files and the tar-split are durable and the
@@ -26,6 +28,10 @@ export interface UnpackJob extends LayerSinks {
   readonly expected?: DiffID | undefined
   /** sha256 of the source's bytes as they come; another one is `DIGEST_MISMATCH`. */
   readonly expectedBlob?: Digest | undefined
+  /** @default none: for tars that the store itself made */
+  readonly limits?: ResolvedLimits | undefined
+  /** Bytes of the packed archive that the source stands in, if those are fewer than its own. */
+  readonly packedBytes?: number | undefined
 }
 
 /** An {@link UnpackJob} whose target may be a filesystem of this thread. */
@@ -42,7 +48,8 @@ export async function unpackLayer(job: Unpacking, pace: Pace): Promise<LayerResu
       recorder === undefined
         ? await OwnRecord.open(splitFile)
         : new RemoteRecord(recorder, splitFile, () => pace.check())
-    using intake = new LayerIntake(job, record)
+    const limits = job.limits ?? NO_LIMITS
+    using intake = new LayerIntake(job, record, limits.entries)
     let buffer: (wanted?: number) => Buffer = freshBuffer
     // A blob that is claimed to be the tar itself is verified with it.
     const blob = new BlobDigest(expectedBlob === expected ? undefined : expectedBlob)
@@ -53,7 +60,12 @@ export async function unpackLayer(job: Unpacking, pace: Pace): Promise<LayerResu
       if (compression === 'none') buffer = record instanceof RemoteRecord ? () => record.slot() : reused()
     }
     const bytes = bytesOf(source, (wanted) => buffer(wanted))
-    const result = await readTar(decompress(blob.watch(bytes), { onDetected }), intake, pace)
+    const packedBytes = smaller(lengthOf(source), job.packedBytes)
+    const tar = decompress(blob.watch(bytes), { onDetected, limits, packedBytes })
+    const ahead = new VerifyAhead(source, expected, { limits, packedBytes })
+    const checkpoint = () =>
+      ahead.isDue(intake) ? ahead.diffId(pace).then((found) => verifyDiffId(found, expected)) : pace.breathe()
+    const result = await readTar(tar, intake, pace, new TarReader(limits), checkpoint)
     blob.verify()
     verifyDiffId(result.diffId, expected)
     return result
@@ -66,15 +78,16 @@ async function readTar(
   chunks: AsyncIterable<Uint8Array>,
   intake: LayerIntake,
   pace: Pace,
+  reader: TarReader,
+  checkpoint: () => Promise<void> | undefined,
 ): Promise<LayerResult> {
-  const reader = new TarReader()
   for await (const chunk of chunks) {
     for (let at = 0; at < chunk.length; at += SLOT) {
       const piece = chunk.subarray(at, at + SLOT)
       intake.bytes(piece)
       for (const part of reader.push(piece)) {
         intake.part(part)
-        const turn = pace.breathe()
+        const turn = checkpoint()
         if (turn !== undefined) await turn
       }
       pace.progress(intake.tarSize)
@@ -82,6 +95,11 @@ async function readTar(
   }
   for (const part of reader.end()) intake.part(part)
   return intake.finish()
+}
+
+function smaller(one: number | undefined, other: number | undefined): number | undefined {
+  const least = Math.min(one ?? Infinity, other ?? Infinity)
+  return least === Infinity ? undefined : least
 }
 
 function reused(): (wanted?: number) => Buffer {

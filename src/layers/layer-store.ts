@@ -14,6 +14,7 @@ import { commitHere, flattenHere, unpackHere } from '../jobs/here.js'
 import type { JobOptions } from '../jobs/job.js'
 import type { LayerResult, LayerSinks } from '../jobs/layer-intake.js'
 import { runJob } from '../jobs/run-job.js'
+import type { ResolvedLimits } from '../limits.js'
 import { Rollback, type OperationOptions } from '../operation.js'
 import type { ProgressEvent } from '../progress.js'
 import { sourceDateNs } from '../source-date.js'
@@ -50,6 +51,10 @@ export interface RegisterOptions extends MakeOptions {
   readonly expected?: DiffID | undefined
   /** What the source's bytes are claimed to be, packed or not: others are `DIGEST_MISMATCH`. */
   readonly blob?: Digest | undefined
+  /** Bounds on what the tar may ask for. @default none */
+  readonly limits?: ResolvedLimits | undefined
+  /** Bytes of the packed archive that the source stands in. */
+  readonly packedBytes?: number | undefined
 }
 
 export interface WritableView {
@@ -520,7 +525,8 @@ export class LayerStore {
   }
 
   #unpack(source: ByteSource, options: RegisterOptions): Promise<Layer> {
-    const { parent, expected, blob: expectedBlob } = options
+    const { parent, expected, blob: expectedBlob, limits, packedBytes } = options
+    const bounds = { expected, expectedBlob, limits, packedBytes }
     return this.#make(parent, options, async (writeSet, cacheId, below) => {
       const progress = jobOptions(options, (done) => ({
         type: 'layer:unpack',
@@ -530,9 +536,9 @@ export class LayerStore {
       const splitFile = join(writeSet, TAR_SPLIT)
       const target = await this.#driver.applyTarget?.(cacheId, below?.cacheId)
       if (target !== undefined)
-        return runJob({ kind: 'unpack', source, target, splitFile, expected, expectedBlob }, progress)
+        return runJob({ kind: 'unpack', source, target, splitFile, ...bounds }, progress)
       return this.#throughView(cacheId, (raw) =>
-        unpackHere({ source, target: { raw }, splitFile, expected, expectedBlob }, progress),
+        unpackHere({ source, target: { raw }, splitFile, ...bounds }, progress),
       )
     })
   }

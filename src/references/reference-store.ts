@@ -5,6 +5,7 @@ import { removeAbandoned } from '../durable/abandoned.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { readFileIfThere } from '../durable/read-file.js'
 import { StoreError } from '../errors.js'
+import { parseJson } from '../json.js'
 import {
   familiarName,
   familiarText,
@@ -150,7 +151,7 @@ function refuseConflict(repositories: Repositories, stored: Reference, id: Image
 
 /** An empty file is what a crash of an old Docker leaves; it stands for no references. */
 function parseContent(text: string, file: string): FileContent {
-  const { Repositories: all, ...others } = objectOf(text === '' ? {} : parseJson(text, file), file)
+  const { Repositories: all, ...others } = objectOf(text === '' ? {} : parsed(text, file), file)
   const repositories: Repositories = new Map()
   for (const [name, references] of Object.entries(objectOf(all ?? {}, file))) {
     repositories.set(name, new Map(Object.entries(objectOf(references ?? {}, file))))
@@ -165,9 +166,9 @@ function objectOf(value: unknown, file: string): Readonly<Record<string, unknown
   throw corrupt(file)
 }
 
-function parseJson(text: string, file: string): unknown {
+function parsed(text: string, file: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch (error) {
     throw corrupt(file, error)
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { isErrno, StoreError, storeError } from '../errors.js'
+import { isErrno, StoreError, storeError, type StoreErrorOptions } from '../errors.js'
 import { DEFAULT_ACL } from '../fs/acl.js'
 import { isDeviceNumber, isId, MAX_ID } from '../fs/attributes.js'
 import { baseOf, bytesToText, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
@@ -11,6 +11,7 @@ import { HostFs } from '../fs/host-fs.js'
 import type { FileType, RawFile, RawFs } from '../fs/raw-fs.js'
 import type { HostFsSpec } from '../fs/spec.js'
 import { UnionFs } from '../fs/union-fs.js'
+import { limitExceeded } from '../limits.js'
 import { cleanName } from './clean-name.js'
 import {
   dropInheritedAcl,
@@ -30,6 +31,8 @@ import { meaningOf, pseudoLinkOf } from './whiteout.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 const MAX_LINKS = 40
+/** Components that a path may lead through, with those of the symlinks on its way: as many as PATH_MAX has room for. */
+const MAX_STEPS = 2048
 /** PATH_MAX, without the NUL. */
 const MAX_PATH = 4095
 const CHUNK = 1 << 20
@@ -66,6 +69,8 @@ export interface ApplyOptions {
    * Its content parts are passed over, and may be missing. `undefined`: the content is in the parts.
    */
   readonly contents?: (header: TarHeader, path: ByteString) => FileReference | undefined
+  /** Entries and implied directories that the layer may have; more is `LIMIT_EXCEEDED`. @default Infinity */
+  readonly maxObjects?: number | undefined
   /** Is asked of each file that comes in one part and without xattrs. What it takes is done when it says so. */
   readonly takeFile?: TakeFile | undefined
 }
@@ -113,14 +118,15 @@ export class LayerApplier {
   readonly #handsOnAcl = new Map<ByteString, boolean>()
   /** Names of the inodes of a `ModelFs` that this layer linked. */
   readonly #names = new Map<bigint, ByteString[]>()
-  /** What was taken from lower layers to be linked to. */
-  readonly #lifted = new Set<ByteString>()
+  /** What was taken from lower layers to be linked to: by directory, its lifted objects and the directories above them. */
+  readonly #lifted = new Map<ByteString, Set<ByteString>>()
   readonly #lowerInodes = new Set<bigint>()
   #pseudoLinks: ByteString | undefined
   #writing: Writing | undefined
   #closed = false
   #entry = -1
   #size = 0
+  #objects = 0
 
   constructor(target: ApplyTarget | OpenTarget, options: ApplyOptions = {}) {
     this.#ground = groundOf(target, (path) => this.#own.get(path)?.type)
@@ -168,6 +174,11 @@ export class LayerApplier {
     return this.#own.get(path)?.entry === IMPLIED_ENTRY
   }
 
+  /** Entries so far, and the directories that they implied. */
+  get objects(): number {
+    return this.#objects
+  }
+
   /** Gives up what is open, also of a layer that is not applied to its end. May be called twice. */
   close(): void {
     if (this.#closed) return
@@ -183,6 +194,7 @@ export class LayerApplier {
       case 'header':
         this.#endFile()
         this.#entry++
+        this.#countObject()
         return this.#header(part.header)
       case 'content':
         this.#content(part.bytes)
@@ -190,6 +202,16 @@ export class LayerApplier {
       case 'filler':
         return false
     }
+  }
+
+  #countObject(): void {
+    const { maxObjects = Infinity } = this.#options
+    if (++this.#objects <= maxObjects) return
+    throw limitExceeded(
+      'entries',
+      maxObjects,
+      `the layer has more than ${maxObjects} entries and implied directories`,
+    )
   }
 
   #header(header: TarHeader): boolean {
@@ -232,12 +254,20 @@ export class LayerApplier {
   #opaque(clean: ByteString): void {
     const path = this.#followedDirectory(clean, false) as ByteString
     this.#implyDirectory(path)
-    for (const lifted of this.#lifted) {
-      if (!lifted.startsWith(path === '' ? '' : `${path}/`)) continue
-      if (this.#own.get(lifted)?.entry === IMPLIED_ENTRY) this.#takeAway(lifted, this.#fs.lstat(lifted).type)
-      this.#lifted.delete(lifted)
-    }
+    this.#dropLifted(path)
     this.#ground.opaque(path)
+  }
+
+  /** Takes away what was lifted below a directory. */
+  #dropLifted(directory: ByteString): void {
+    const lifted = this.#lifted.get(directory)
+    if (lifted === undefined) return
+    this.#lifted.delete(directory)
+    for (const path of lifted) {
+      this.#dropLifted(path)
+      const own = this.#own.get(path)
+      if (own?.entry === IMPLIED_ENTRY && own.type !== 'directory') this.#takeAway(path, own.type)
+    }
   }
 
   /** Whether this layer has an entry for something below a path, and not only what was taken from lower layers. */
@@ -337,10 +367,27 @@ export class LayerApplier {
     this.#clear(path, false)
     const { type } = this.#own.get(target) ?? {}
     if (type === undefined) throw invalid(header.name, 'it is a hard link to what it replaces')
-    this.#fs.link(target, path)
+    this.#makeLink(header, target, path)
     this.#own.set(path, { type, entry: this.#entry, stored: false })
     if (this.#fs instanceof ModelFs) this.#noteNames(this.#fs.lstat(path).ino, target, path)
     return stored
+  }
+
+  #makeLink(header: TarHeader, target: ByteString, path: ByteString): void {
+    try {
+      this.#fs.link(target, path)
+    } catch (error) {
+      if (!isErrno(error, 'EMLINK')) throw error
+      const { nlink } = this.#fs.lstat(target)
+      throw invalid(
+        header.name,
+        `${text(target)} has ${nlink} names already, as many as the file system takes`,
+        {
+          cause: error,
+          hint: 'keep the store on a file system that takes more, for example XFS',
+        },
+      )
+    }
   }
 
   #bringUp(header: TarHeader, target: ByteString): void {
@@ -359,7 +406,14 @@ export class LayerApplier {
 
   #ownLifted(path: ByteString, type: FileType): void {
     this.#own.set(path, { type, entry: IMPLIED_ENTRY, stored: false })
-    this.#lifted.add(path)
+    for (let at = path; at !== '';) {
+      const directory = parentOf(at)
+      const siblings = this.#lifted.get(directory)
+      if (siblings?.has(at) === true) return
+      if (siblings === undefined) this.#lifted.set(directory, new Set([at]))
+      else siblings.add(at)
+      at = directory
+    }
   }
 
   #noteNames(inode: bigint, target: ByteString, path: ByteString): void {
@@ -430,9 +484,11 @@ export class LayerApplier {
   #followedDirectory(path: ByteString, lenient: boolean): ByteString | undefined {
     if (path === '' || this.#own.get(path)?.type === 'directory') return path
     let links = 0
+    let steps = 0
     let real = '' as ByteString
     const rest = path.split('/').toReversed()
     for (let name = rest.pop(); name !== undefined; name = rest.pop()) {
+      if (++steps > MAX_STEPS) throw invalid(path, 'its symlinks lead through too many directories')
       if (name === '' || name === '.') continue
       if (name === '..') {
         real = parentOf(real)
@@ -457,6 +513,7 @@ export class LayerApplier {
   /** Makes a real path a directory of this layer, and all above it. */
   #implyDirectory(path: ByteString): void {
     if (this.#own.has(path)) return
+    this.#countObject()
     this.#implyDirectory(parentOf(path))
     this.#directoryTimes.set(path, this.#ground.implyDirectory(path))
     this.#own.set(path, { type: 'directory', entry: IMPLIED_ENTRY, stored: false })
@@ -608,8 +665,9 @@ function* contentOf(fs: RawFs, path: ByteString): Generator<Uint8Array> {
   }
 }
 
-function invalid(path: ByteString, why: string): StoreError {
+function invalid(path: ByteString, why: string, options: StoreErrorOptions = {}): StoreError {
   return new StoreError('LAYER_INVALID', `the layer cannot be applied: ${text(path)}: ${why}`, {
+    ...options,
     path: bytesToText(path),
   })
 }

@@ -45,6 +45,7 @@ export class MergedGround implements Ground {
   }
 
   opaque(path: ByteString): void {
+    if (this.#fresh.has(path)) return
     for (const entry of this.fs.readdir(path)) {
       const child = joinBytes(path, entry.name)
       const own = this.#ownType(child)

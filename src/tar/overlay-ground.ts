@@ -35,6 +35,7 @@ export class OverlayGround implements Ground {
   /** Directories that are to be opaque as soon as they are made. */
   readonly #pendingOpaque = new Set<ByteString>()
   #names: Map<string, ByteString[]> | undefined
+  #rootHidden = false
 
   /**
    * @param files an empty directory
@@ -134,8 +135,10 @@ export class OverlayGround implements Ground {
     return true
   }
 
-  /** A kernel takes no notice of an opaque root. */
+  /** A kernel ignores an opaque root, so each name in it is hidden. */
   #hideAll(): void {
+    if (this.#rootHidden) return
+    this.#rootHidden = true
     for (const { name } of this.#below?.readdir('' as ByteString) ?? []) this.whiteout(name)
   }
 

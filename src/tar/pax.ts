@@ -13,11 +13,14 @@ const WITHOUT_NUL = new Set(['path', 'linkpath', 'uname', 'gname'])
  * Reads records. Of several with one key the last counts, and an empty value is as good as none (Go; POSIX lets it take
  * the header's own value away). The records of GNU sparse 0.0 repeat their keys on purpose, and come out as one map in
  * the form of 0.1.
+ * @returns `undefined` for more records than `maxRecords`
  */
-export function parsePax(bytes: Buffer): PaxRecords {
+export function parsePax(bytes: Buffer, maxRecords: number): PaxRecords | undefined {
   const records: PaxRecords = new Map()
   const map: string[] = []
+  let count = 0
   for (let at = 0; at < bytes.length;) {
+    if (++count > maxRecords + map.length) return undefined
     const { key, value, end } = parseRecord(bytes, at)
     at = end
     if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') {

@@ -1,17 +1,13 @@
 import { StoreError } from '../errors.js'
-import type { ByteString } from '../fs/bytes.js'
+import { bytesToText, type ByteString } from '../fs/bytes.js'
+import { limitExceeded, NO_LIMITS, type ResolvedLimits } from '../limits.js'
 import { BLOCK, isZeros, paddingLength } from './block.js'
 import { HeaderRun } from './header-run.js'
 import { overridden, parseBlock, type EntryBlock, type ExtensionFlag, type Extensions } from './header.js'
 import { corrupt } from './numbers.js'
-import type { TarPart } from './part.js'
-import { parsePax } from './pax.js'
+import type { TarHeader, TarPart } from './part.js'
+import { parsePax, type PaxRecords } from './pax.js'
 import { GnuSparseMap } from './sparse-map.js'
-
-/** A longer extension header is an attack on memory: Go refuses what is over 1 MiB, too. */
-const MAX_EXTENSION = 1024 * 1024
-/** All of an entry's extension headers and its sparse map. */
-const MAX_HEADER = 4 * MAX_EXTENSION
 
 /**
  * Takes a tar apart as it arrives. Reads what Go's archive/tar reads, since that decides what an image is elsewhere: v7,
@@ -36,7 +32,15 @@ export class TarReader {
   #extensionFlag: ExtensionFlag = 'x'
   #extensions: Extensions = {}
   #block: EntryBlock | undefined
-  #sparse: GnuSparseMap | undefined;
+  #sparse: GnuSparseMap | undefined
+  readonly #limits: ResolvedLimits
+  #entries = 0
+  #unpackedBytes = 0
+
+  /** @param limits exceeding one is `LIMIT_EXCEEDED` */
+  constructor(limits: ResolvedLimits = NO_LIMITS) {
+    this.#limits = limits
+  }
 
   *push(chunk: Uint8Array): Generator<TarPart> {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
@@ -91,7 +95,7 @@ export class TarReader {
     for (;;) {
       const unit = this.#run.unit(this.#state === 'extension' ? this.#left : BLOCK)
       if (unit === undefined) return undefined
-      if (this.#run.length > MAX_HEADER) throw corrupt('a header is too long')
+      if (this.#run.length > 4 * this.#limits.extensionBytes + ROOM) throw this.#tooLong()
       const part = this.#unit(unit)
       if (part !== undefined) return part
     }
@@ -125,7 +129,7 @@ export class TarReader {
     if (block.header === undefined) {
       const { size } = block
       if (size < 0) throw corrupt('a size is negative')
-      if (size > MAX_EXTENSION) throw corrupt(`an extension header of ${size} bytes is too long`)
+      if (size > this.#limits.extensionBytes) throw this.#tooLong()
       this.#extensionFlag = block.flag
       this.#left = size + paddingLength(size)
       this.#padding = paddingLength(size)
@@ -147,7 +151,7 @@ export class TarReader {
     switch (this.#extensionFlag) {
       case 'x':
       case 'X':
-        this.#extensions.pax = parsePax(body)
+        this.#extensions.pax = this.#pax(body)
         break
       case 'L':
         this.#extensions.longName = untilNul(body)
@@ -157,7 +161,7 @@ export class TarReader {
         break
       case 'g':
         // As in Go it parts what stood before it from the entry that follows.
-        parsePax(body)
+        this.#pax(body)
         this.#extensions = {}
         return { type: 'filler', bytes: this.#run.take() }
     }
@@ -170,7 +174,8 @@ export class TarReader {
       return undefined
     }
     const header = overridden(this.#block as EntryBlock, this.#extensions)
-    const sparse = this.#sparse?.finish(header.name, header.size)
+    const sparse = this.#sparse?.finish(header.name, header.size) ?? header.sparse
+    this.#count(header, sparse?.size ?? header.size)
     this.#extensions = {}
     this.#sparse = undefined
     this.#padding = paddingLength(header.size)
@@ -179,6 +184,62 @@ export class TarReader {
     const whole = sparse === undefined ? header : { ...header, sparse }
     return { type: 'header', header: whole, bytes: this.#run.take() }
   }
+
+  #pax(body: Buffer): PaxRecords {
+    const { paxRecords } = this.#limits
+    const records = parsePax(body, paxRecords)
+    if (records !== undefined) return records
+    throw limitExceeded('paxRecords', paxRecords, `an entry has more than ${paxRecords} PAX records`)
+  }
+
+  #tooLong(): StoreError {
+    const { extensionBytes } = this.#limits
+    const what = `the extension headers of an entry are longer than ${extensionBytes} bytes`
+    return limitExceeded('extensionBytes', extensionBytes, what)
+  }
+
+  #count({ name, linkName, type }: TarHeader, size: number): void {
+    const { entries, unpackedBytes } = this.#limits
+    if (++this.#entries > entries) {
+      throw limitExceeded('entries', entries, `the tar has more than ${entries} entries`)
+    }
+    checkPath(name, this.#limits)
+    if (linkName !== '') checkPath(linkName, this.#limits)
+    if (type !== 'file') return
+    this.#unpackedBytes += size
+    if (this.#unpackedBytes > unpackedBytes) {
+      throw limitExceeded(
+        'unpackedBytes',
+        unpackedBytes,
+        `the files are larger than ${unpackedBytes} bytes together`,
+      )
+    }
+  }
+}
+
+/** Blocks of an entry beside its extension headers, and their padding. */
+const ROOM = 1 << 14
+
+function checkPath(path: ByteString, { pathLength, pathDepth }: ResolvedLimits): void {
+  if (path.length > pathLength) {
+    const what = `the path ${shown(path)} has ${path.length} bytes, more than ${pathLength}`
+    throw limitExceeded('pathLength', pathLength, what)
+  }
+  // The most frequent case by far.
+  if (path.length < 2 * pathDepth) return
+  const depth = path.split('/').filter((component) => component !== '' && component !== '.').length
+  if (depth > pathDepth) {
+    throw limitExceeded(
+      'pathDepth',
+      pathDepth,
+      `the path ${shown(path)} has ${depth} components, more than ${pathDepth}`,
+    )
+  }
+}
+
+function shown(path: ByteString): string {
+  const start = bytesToText(path.slice(0, 80) as ByteString)
+  return JSON.stringify(path.length > 80 ? `${start}…` : start)
 }
 
 function untilNul(bytes: Buffer): ByteString {

@@ -124,7 +124,8 @@ describe('zstd', unless(notInstalled('zstd')), () => {
   it('refuses a window that would take gigabytes', async () => {
     const packed = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, 0xa8, ...Buffer.alloc(600)])
     await expect(collect(decompress(inPieces(packed, 1000)))).rejects.toMatchObject({
-      code: 'ARCHIVE_UNSUPPORTED',
+      code: 'LIMIT_EXCEEDED',
+      hint: expect.stringContaining('limits.zstdWindow'),
     })
   })
 })

@@ -6,7 +6,7 @@ import type { ModuleImport } from './module-imports.js'
  * their types.
  */
 const FLOORS = [
-  ['errors', 'digest', 'progress', 'operation', 'source-date'],
+  ['errors', 'digest', 'json', 'limits', 'progress', 'operation', 'source-date'],
   ['sys', 'durable', 'compression'],
   ['fs'],
   ['tar', 'cow', 'thin'],

@@ -10,10 +10,10 @@ export interface OddLayer {
   readonly tree: readonly string[]
 }
 
-/** A layer that nobody may unpack. */
+/** A layer that every driver refuses. */
 export interface RefusedLayer {
   readonly name: string
   /** Plain tars, the lowest first; the last one is refused. */
   readonly layers: readonly Buffer[]
-  readonly code: 'LAYER_INVALID' | 'ARCHIVE_CORRUPT' | 'ARCHIVE_TRUNCATED'
+  readonly code: 'LAYER_INVALID' | 'ARCHIVE_CORRUPT' | 'ARCHIVE_TRUNCATED' | 'LIMIT_EXCEEDED'
 }
