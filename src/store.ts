@@ -95,6 +95,8 @@ export interface CheckOptions extends CatalogCheckOptions {
    * put in the place of the damaged ones; containers on them stay. @default nothing is replaced
    */
   readonly from?: ArchiveInput | undefined
+  /** What the archive `from` may ask of this process. */
+  readonly limits?: Limits | undefined
 }
 
 export interface FlattenOptions extends OperationOptions {
@@ -370,8 +372,9 @@ export class Store implements AsyncDisposable, ContainerHome {
     if (from === undefined) return check(this.#catalog, options)
     checkArchiveInput(from)
     makeStoreDirectory(this.#temporary, 0o700)
-    await using files = await openArchive(from, this.#temporary, options.signal)
-    const source = await repairSource(files, options.signal)
+    const opening = { limits: resolveLimits(options.limits), signal: options.signal }
+    await using files = await openArchive(from, this.#temporary, opening)
+    const source = await repairSource(files, opening)
     return check(this.#catalog, options, source)
   }
 

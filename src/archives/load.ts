@@ -35,7 +35,7 @@ export async function loadLayers(
 ): Promise<void> {
   const failure = new AbortController()
   const signal = AbortSignal.any([failure.signal, ...(options.signal === undefined ? [] : [options.signal])])
-  const budget = new Budget(layers, options.limits, files.packedBytes, await layerBytes(files, images))
+  const budget = new Budget(layers, options.limits, files.packedBytes, await bytesOfLayers(files, images))
   const inOrder = { ...options, signal, budget }
   const taken =
     files.inOrder === undefined ? new Set<DiffID>() : await takeInOrder(layers, files, images, inOrder)
@@ -113,7 +113,7 @@ async function isSuspicious(files: ArchiveFiles): Promise<boolean> {
   return unpacked > USUAL_EXPANSION * packedBytes
 }
 
-async function layerBytes(files: ArchiveFiles, images: readonly ArchivedImage[]): Promise<number> {
+async function bytesOfLayers(files: ArchiveFiles, images: readonly ArchivedImage[]): Promise<number> {
   let bytes = 0
   for (const name of new Set(images.flatMap(({ layers }) => layers.map((layer) => layer.name)))) {
     bytes += (await files.size(name)) ?? 0
@@ -166,11 +166,11 @@ class Budget {
 function placesOf({ config, layers }: ArchivedImage): Place[] {
   const diffIds = config.rootfs.diff_ids
   const chain = chainIds(diffIds)
-  return chain.map((chainId, index) => ({
+  return chain.map((id, index) => ({
     name: layers[index]?.name ?? '',
     blob: layers[index]?.blob,
     diffId: diffIds[index] as DiffID,
-    chainId,
+    chainId: id,
     parent: chain[index - 1],
   }))
 }

@@ -1,7 +1,7 @@
 import type { RepairSource } from '../catalog/repair.js'
 import type { DiffID } from '../digest.js'
 import type { LayerSource } from '../layers/layer-upkeep.js'
-import type { ArchiveFiles } from './archive-files.js'
+import type { ArchiveFiles, OpenArchiveOptions } from './archive-files.js'
 import { readImages } from './manifest.js'
 
 /**
@@ -10,13 +10,13 @@ import { readImages } from './manifest.js'
  */
 export async function repairSource(
   files: ArchiveFiles,
-  signal: AbortSignal | undefined,
+  { limits, signal }: OpenArchiveOptions,
 ): Promise<RepairSource> {
-  const images = await readImages(files, { platform: undefined, signal })
-  const names = new Set(images.flatMap(({ layers }) => layers.map(({ name }) => name)))
+  const images = await readImages(files, { platform: undefined, limits, signal })
+  const names = new Set(images.flatMap(({ layers }) => layers.map(({ name }) => files.target(name))))
   for await (const file of files.inOrder?.() ?? []) {
     signal?.throwIfAborted()
-    if ([...names].some((name) => file.is(name))) await file.keep()
+    if (names.has(file.name)) await file.keep()
   }
   const sources = new Map<DiffID, LayerSource>()
   for (const { config, layers } of images) {

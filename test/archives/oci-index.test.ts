@@ -161,7 +161,7 @@ describe('a malformed index', () => {
   it('that is too large to be one', async () => {
     writeFileSync(join(layout.path, 'index.json'), '')
     truncateSync(join(layout.path, 'index.json'), 2 ** 33)
-    await refused(layout.path, 'MANIFEST_INVALID')
+    await refused(layout.path, 'LIMIT_EXCEEDED')
   })
 })
 

@@ -304,7 +304,7 @@ function sparseMap(): Buffer {
 }
 
 /** @param right indexes of layers whose digests are told as they are; the others are wrong */
-function dockerArchive(layers: readonly Buffer[], right: readonly number[] = []): Buffer {
+export function dockerArchive(layers: readonly Buffer[], right: readonly number[] = []): Buffer {
   const diffIds = layers.map((layer, index) => (right.includes(index) ? diffIdOf(layer) : WRONG))
   const names = layers.map((_, index) => `${index}.tar`)
   const manifest = [{ Config: 'c.json', RepoTags: ['hostile:1'], Layers: names }]

@@ -2,8 +2,10 @@ import type { Attack } from './attack.js'
 import { crashImages } from './crash-images.js'
 import { crowd } from './crowd.js'
 import { damage } from './damage.js'
+import { formatsAttack } from './formats.js'
 import { fullDisk } from './full-disk.js'
 import { kills } from './kill.js'
+import { hostileArchivesAttack } from './hostile-archives.js'
 import { missedWrites } from './missed-writes.js'
 import { neighbours } from './neighbours.js'
 import { swappers } from './swapper.js'
@@ -13,7 +15,9 @@ export const attacks: readonly Attack[] = [
   ...crashImages,
   ...crowd,
   ...damage,
+  formatsAttack,
   ...fullDisk,
+  hostileArchivesAttack,
   ...kills,
   ...missedWrites,
   ...neighbours,
