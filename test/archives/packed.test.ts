@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { execFileSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
@@ -75,8 +76,9 @@ describe('an archive packed as a whole', () => {
     }
   })
 
-  it('is not copied: no more lies below the root than what the layers hold', async () => {
-    const path = await packed(imageOf([a, b, c, d]))
+  it('of more than 16 MiB is not copied: no more lies below the root than what the layers hold', async () => {
+    const large = await layerTar([{ name: 'large', content: randomBytes(13 * MB).toString('base64') }])
+    const path = await packed(imageOf([a, b, c, d, large]))
     let most = 0
     const timer = setInterval(() => {
       most = Math.max(
