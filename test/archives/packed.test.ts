@@ -77,7 +77,7 @@ describe('an archive packed as a whole', () => {
   })
 
   it('of more than 16 MiB is not copied: no more lies below the root than what the layers hold', async () => {
-    const large = await layerTar([{ name: 'large', content: randomBytes(13 * MB).toString('base64') }])
+    const large = await layerTar([{ name: 'large', content: randomBytes(18 * MB).toString('base64') }])
     const path = await packed(imageOf([a, b, c, d, large]))
     let most = 0
     const timer = setInterval(() => {
