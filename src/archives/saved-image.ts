@@ -30,6 +30,6 @@ export async function* verified(
   }
   if (`sha256:${hash.digest('hex')}` === diffId) return
   throw new StoreError('STORE_CORRUPT', `the files of layer ${diffId} have changed`, {
-    hint: 'check({ repair: true }) takes the layer away; load its image again',
+    hint: 'check({ repair: true, from }) rebuilds the layer from an archive of its image',
   })
 }

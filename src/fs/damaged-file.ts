@@ -6,6 +6,6 @@ export function damagedFile(path: ByteString, why: string, cause?: unknown): Sto
   return new StoreError('STORE_CORRUPT', `a file of the layer is damaged: ${path}: ${why}`, {
     path,
     cause,
-    hint: 'check({ repair: true }) takes the layer away; load its image again',
+    hint: 'check({ repair: true, from }) rebuilds the layer from an archive of its image',
   })
 }

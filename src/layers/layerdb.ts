@@ -381,6 +381,6 @@ function orUndefined<T>(read: () => T): T | undefined {
 function corrupt(path: string): StoreError {
   return new StoreError('STORE_CORRUPT', `a file of a layer is empty or malformed in ${path}`, {
     path,
-    hint: 'check({ repair: true }) takes broken layers away; load their images again',
+    hint: 'check({ repair: true }) writes the entry again, or rebuilds the layer from an archive (`from`)',
   })
 }

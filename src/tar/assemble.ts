@@ -188,7 +188,7 @@ function notTarSplit(file: string, cause: unknown): unknown {
   return new StoreError('STORE_CORRUPT', `${file} is not a tar-split file`, {
     path: file,
     cause,
-    hint: 'check({ repair: true }) takes the layer away; load its image again',
+    hint: 'check({ repair: true, from }) rebuilds the layer from an archive of its image',
   })
 }
 

@@ -37,6 +37,7 @@ describe('the packed package', () => {
       'package/CHANGELOG.md',
       'package/LICENSE',
       'package/README.md',
+      'package/SECURITY.md',
       'package/package.json',
     ])
   })
