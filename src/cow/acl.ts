@@ -1,9 +1,8 @@
+import { DEFAULT_ACL } from '../fs/acl.js'
 import type { ByteString } from '../fs/bytes.js'
 import type { FileType } from '../fs/raw-fs.js'
 
-/** POSIX access lists as Linux keeps them in extended attributes, and what it makes of them (fs/posix_acl.c). */
-export const ACCESS_ACL = 'system.posix_acl_access' as ByteString
-export const DEFAULT_ACL = 'system.posix_acl_default' as ByteString
+// POSIX access lists as Linux keeps them in extended attributes, and what it makes of them (fs/posix_acl.c).
 
 const HEADER = 4
 const ENTRY = 8

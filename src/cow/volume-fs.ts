@@ -2,20 +2,12 @@ import { isErrno, StoreError } from '../errors.js'
 import { CAPABILITY, xattrRefusal } from '../fs/attributes.js'
 import { baseOf, bytesToBuffer, parentOf, type ByteString } from '../fs/bytes.js'
 import type { Comparison } from '../fs/compare.js'
+import { ACCESS_ACL, DEFAULT_ACL } from '../fs/acl.js'
 import { compareWritten } from '../fs/compare-written.js'
 import { O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from '../fs/open-flags.js'
 import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
 import { systemError } from '../sys/errno.js'
-import {
-  ACCESS_ACL,
-  aclRefusal,
-  changedAcl,
-  DEFAULT_ACL,
-  inheritedAcl,
-  isEmptyAcl,
-  keptAcl,
-  modeOfAcl,
-} from './acl.js'
+import { aclRefusal, changedAcl, inheritedAcl, isEmptyAcl, keptAcl, modeOfAcl } from './acl.js'
 import { now } from './clock.js'
 import { Content } from './content.js'
 import { DamagedBlock } from './damage.js'

@@ -141,7 +141,7 @@ function flockOnce(path: string): Release | undefined {
   return undefined
 }
 
-/** An empty directory stands there where somebody's editor or a fault of the disk put it. */
+/** An editor or a fault of the disk can leave an empty directory in its place. */
 function openLockFile(path: string): number {
   const open = () => openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
   try {

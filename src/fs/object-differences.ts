@@ -1,5 +1,6 @@
 import { libcAvailable } from '../sys/libc.js'
 import { hasCapability } from '../sys/capabilities.js'
+import { ACCESS_ACL } from './acl.js'
 import type { ByteString } from './bytes.js'
 import { xattrsOf } from './compare.js'
 import { HostFs } from './host-fs.js'
@@ -7,7 +8,6 @@ import type { RawFs, RawStat } from './raw-fs.js'
 
 const SECOND = 1_000_000_000n
 const MICROSECOND = 1000n
-const ACL = 'system.posix_acl_access'
 
 /** What {@link objectDifferences} compares, and what it passes over. */
 export interface ObjectExpectation {
@@ -102,7 +102,7 @@ function xattrDifferences(expected: ObjectExpectation, fs: RawFs, path: ByteStri
   for (const [name, value] of wanted) {
     const actual = is.get(name)
     if (actual?.equals(value) === true) continue
-    if (name === ACL && isSameAcl(value, expected.stat.mode, actual)) continue
+    if (name === ACCESS_ACL && isSameAcl(value, expected.stat.mode, actual)) continue
     if (actual !== undefined) found.push(`xattr ${name} has another value`)
     else if (isShown(name, fs)) found.push(`xattr ${name} is missing`)
   }

@@ -35,7 +35,7 @@ export function mount(target: HostPath, { source, type, flags = 0, data }: Mount
  * it is open for writing. True as well where nothing is mounted, or this process may not remount.
  */
 export function makeReadOnly(target: HostPath): boolean {
-  // A remount replaces the mount's flags: these are at least as strict as any that the mount can have had.
+  // A remount replaces the mount's flags: these are at least as strict as the ones it has.
   const flags = MS_REMOUNT | MS_RDONLY | MS_NODEV | MS_NOSUID
   return mountCall(null, cString(target), null, flags, null) === 0 || errnoName(lastErrno()) !== 'EBUSY'
 }

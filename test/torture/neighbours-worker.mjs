@@ -11,7 +11,7 @@ const FAIR = new Set(['LAYER_IN_USE', 'CONTAINER_IN_USE', 'IMAGE_IN_USE', 'NAME_
 const violations = []
 const slow = { ms: 0, call: '' }
 let calls = 0
-/** By reference, what the image holds. Nobody else removes these. */
+/** What each image holds, by reference. No other process removes these. */
 const images = new Map()
 const containers = new Map()
 let store

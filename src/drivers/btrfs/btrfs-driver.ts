@@ -2,7 +2,6 @@ import { join } from 'node:path'
 import { StoreError, storeError } from '../../errors.js'
 import { HostFs } from '../../fs/host-fs.js'
 import { settleNewRoot } from '../../fs/new-root.js'
-import { layerFs } from '../../fs/rooted-fs.js'
 import type { HostFsSpec } from '../../fs/spec.js'
 import { limitSubvolume } from '../../sys/btrfs-quota.js'
 import { subvolumeInfo } from '../../sys/btrfs-subvolume.js'
@@ -12,7 +11,8 @@ import type { ApplyTarget } from '../../tar/apply.js'
 import type { DiffSource } from '../../tar/diff.js'
 import type { CreateOptions, Damage, DriverCapabilities, LayerView, ProtoDriver } from '../driver.js'
 import { HandedOut } from '../handed-out.js'
-import { HeldViews, inSteps, orRelease, type OpenedView } from '../held-views.js'
+import { openDirectoryView } from '../directory-view.js'
+import { HeldViews, type OpenedView } from '../held-views.js'
 import type { Keeping } from '../keeping.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
@@ -245,24 +245,10 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
       ? undefined
       : (await this.#holds.take(id, 'shared', () => clearReplacing(this.#layout.directory(id)))).hold
     const spec = { ...this.#spec(id), readOnly: this.#readOnly, shared: true }
-    const raw = await orRelease(hold, () => new HostFs(spec))
-    const fs = layerFs(raw)
-    const close = inSteps(
-      () => raw.close(),
-      () => hold?.release(),
-    )
-    if (!this.capabilities.hostPath) return { fs, close }
-    const handOut = (): string => {
+    const onHandOut = (): void => {
       if (!this.#readOnly) this.#handedOut.mark(id)
-      return this.#layout.directory(id)
     }
-    return {
-      fs,
-      get hostPath() {
-        return handOut()
-      },
-      close,
-    }
+    return openDirectoryView(spec, { hold, onHandOut: this.capabilities.hostPath ? onHandOut : undefined })
   }
 
   /** The layer for work on all of it, whatever programs do in it. */

@@ -1,0 +1,34 @@
+import { HostFs } from '../fs/host-fs.js'
+import { layerFs } from '../fs/rooted-fs.js'
+import type { HostFsSpec } from '../fs/spec.js'
+import { inSteps, orRelease, type OpenedView } from './held-views.js'
+import type { LayerHold } from './layer-holds.js'
+
+export interface DirectoryViewOptions {
+  /** Given up when the view is closed. */
+  readonly hold?: LayerHold | undefined
+  /** Called when a caller asks for the host path. Absent where views have none. */
+  readonly onHandOut?: (() => void) | undefined
+}
+
+/** Opens a view of a layer that is a directory of the host. */
+export async function openDirectoryView(
+  spec: HostFsSpec,
+  { hold, onHandOut }: DirectoryViewOptions,
+): Promise<OpenedView> {
+  const raw = await orRelease(hold, () => new HostFs(spec))
+  const fs = layerFs(raw)
+  const close = inSteps(
+    () => raw.close(),
+    () => hold?.release(),
+  )
+  if (onHandOut === undefined) return { fs, close }
+  return {
+    fs,
+    get hostPath() {
+      onHandOut()
+      return spec.root
+    },
+    close,
+  }
+}
