@@ -22,7 +22,7 @@ describe('an atomic file', () => {
   it('that cannot take its place leaves what was there, and nothing else', async () => {
     await using place = new Place()
     mkdirSync(place.path('file/full'), { recursive: true })
-    await expect(writeFileAtomic(place.path('file'), 'x')).rejects.toMatchObject({ code: 'EISDIR' })
+    await expect(writeFileAtomic(place.path('file'), 'x')).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
     expect(readdirSync(place.root)).toEqual(['file'])
   })
 

@@ -78,7 +78,8 @@ for (const settings of storeSettings) {
       expect(await again.fs.readFile('/work', 'utf8')).toBe('work')
       await again.unmount()
       expect((await store.check()).problems).toEqual([])
-      expect(readdirSync(decisions).toSorted()).toEqual([`${container.id}.json.damaged`, 'lock'])
+      const kept = readdirSync(decisions).filter((name) => !name.startsWith('lock'))
+      expect(kept).toEqual([`${container.id}.json.damaged`])
     })
 
     it('does not follow names in a lease out of the layerdb', async () => {

@@ -78,7 +78,7 @@ export class VfsLayout {
   }
 
   async remove(id: string): Promise<void> {
-    await this.#discard(this.directory(`${id}${MAKING}`))
+    await this.#discard(`${id}${MAKING}`)
     await trash(this.home, id)
     this.#removeBeside(id)
   }
