@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { decompress } from '../compression/decompress.js'
 import { makeTemporaryDirectory } from '../durable/make-directory.js'
-import { StoreError } from '../errors.js'
+import { StoreError, storeError } from '../errors.js'
 import type { FileRange } from '../jobs/byte-source.js'
 import { limitExceeded } from '../limits.js'
 import type { ArchiveFiles, OpenArchiveOptions, OrderedFile } from './archive-files.js'
@@ -53,7 +53,11 @@ export async function packedFiles(
       const own = indexName(header.name)
       const keep = async () => {
         const range = { path: join(directory, String(aside.size)) }
-        await pipeline(content, createWriteStream(range.path, { flags: 'wx' }))
+        try {
+          await pipeline(content, createWriteStream(range.path, { flags: 'wx' }))
+        } catch (error) {
+          throw storeError(error, 'SYSTEM', `could not copy ${own} out of the archive`)
+        }
         aside.set(own, range)
       }
       yield { name: own, content, keep }

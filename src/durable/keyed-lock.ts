@@ -1,9 +1,9 @@
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StoreError } from '../errors.js'
 import { tryByteLock } from '../sys/byte-lock.js'
 import { libcAvailable } from '../sys/libc.js'
-import { Lock } from './lock.js'
+import { Lock, openLockFile } from './lock.js'
 
 const FIRST_WAIT = 1
 const LONGEST_WAIT = 20
@@ -43,7 +43,7 @@ export class KeyedLocks {
   }
 
   #tryByte(key: string): Release | undefined {
-    const fd = openSync(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600)
+    const fd = openLockFile(this.#path)
     try {
       if (tryByteLock(fd, byteOf(key))) return async () => closeSync(fd)
     } catch (error) {

@@ -142,7 +142,7 @@ function flockOnce(path: string): Release | undefined {
 }
 
 /** An editor or a fault of the disk can leave an empty directory in its place. */
-function openLockFile(path: string): number {
+export function openLockFile(path: string): number {
   const open = () => openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
   try {
     return open()

@@ -5,12 +5,16 @@ const PREFIX = '.tmp-'
 /** `.tmp-<label>-<process ID>.<start>.<boot ID>.<PID namespace>.<random>`; the boot ID without hyphens. */
 const TEMPORARY = /^\.tmp-.+-(\d+)\.(\d+|-)\.([a-f0-9]{32}|-)\.(\d+|-)\.[a-f0-9]{8}$/s
 
+/** File names have 255 bytes at most. A character has up to three, and what follows the label takes less than 100. */
+const LONGEST_LABEL = 50
+
 /**
  * A fresh name for a file or directory that its maker renames or removes. The name tells which process made it, so that
  * other processes can remove it after that process has ended.
+ * @param label tells people what the file is; a long one is cut
  */
 export function temporaryName(label: string): string {
-  return `.tmp-${label}-${(token ??= tokenOf(processMark()))}.${randomBytes(4).toString('hex')}`
+  return `.tmp-${label.slice(0, LONGEST_LABEL)}-${(token ??= tokenOf(processMark()))}.${randomBytes(4).toString('hex')}`
 }
 
 /** Whether `temporaryName` made the name, in a process of any time. */

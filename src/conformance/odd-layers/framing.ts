@@ -157,7 +157,7 @@ export const oddFraming: readonly OddLayer[] = [
     layers: [
       tar(
         ...[file('a', 'xx', { flag: 'Z' }), file('b', 'yy', { flag: '7' }), file('c', '', { flag: 'V' })],
-        ...[file('d', 'zz', { flag: 's' }), file('e', 'pp', { flag: 'X' }), file('f', 'kept')],
+        ...[file('d', 'zz', { flag: 's' }), file('e', 'pp', { flag: 'Q' }), file('f', 'kept')],
       ),
     ],
     tree: ['b "yy"', 'f "kept"'],

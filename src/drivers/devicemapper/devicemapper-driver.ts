@@ -184,17 +184,21 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
       this.#prepare(id)
       return this.#view(id)
     })
-    const giveBack = async (): Promise<void> => {
-      try {
-        // Not here, where a system call holds everything up: to unmount means to write what is not yet written.
-        await syncFileSystemOf(this.#rootOf(id))
-      } catch (error) {
-        throw await this.#unwritten(id, error)
-      } finally {
-        await hold.release(() => this.#devices.unmount(id))
-      }
-    }
-    return { ...view, close: inSteps(() => view.fs.raw.close(), giveBack) }
+    let unwritten: unknown
+    const close = inSteps(
+      () => view.fs.raw.close(),
+      async () => {
+        // On the thread pool: the unmount would write what is dirty, and hold up the event loop.
+        unwritten = await syncFileSystemOf(this.#rootOf(id)).catch((error) => this.#unwritten(id, error))
+      },
+      () => hold.release(() => this.#devices.unmount(id)),
+      () => {
+        const error = unwritten
+        unwritten = undefined
+        if (error !== undefined) throw error
+      },
+    )
+    return { ...view, close }
   }
 
   async #unwritten(id: string, cause: unknown): Promise<unknown> {
