@@ -15,5 +15,5 @@ export interface RefusedLayer {
   readonly name: string
   /** Plain tars, the lowest first; the last one is refused. */
   readonly layers: readonly Buffer[]
-  readonly code: 'LAYER_INVALID' | 'ARCHIVE_CORRUPT' | 'ARCHIVE_TRUNCATED' | 'LIMIT_EXCEEDED'
+  readonly code: 'LAYER_INVALID' | 'ARCHIVE_CORRUPT' | 'ARCHIVE_TRUNCATED'
 }
