@@ -15,4 +15,11 @@ export const taken: Readonly<Record<string, readonly JudgeName[]>> = {
   'a hard link to what a symlink of a lower layer leads to': ['dockerd, vfs', 'containerd, native'],
   'a whiteout of no name: .wh.a/b': ALL,
   'a PAX header without an entry': ALL,
+  'an owner below zero': ALL,
+  'a group that Linux cannot keep': ALL,
+  'a device number that Linux cannot keep': ALL,
+  'a PAX size with a plus': ALL,
+  'a sparse map of PAX 0.1 with the number "+1"': ALL,
+  'a sparse map of PAX 1.0 with the number "+1"': ALL,
+  'a sparse map of PAX 1.0 with the count "+1"': ALL,
 }
