@@ -59,12 +59,14 @@ describe('4 KiB that are written into a file of 1 GiB', () => {
     expect(written).toHaveLength(1)
     const provisioned = [...after.blocks].filter(([at, block]) => before.blocks.get(at) !== block)
     expect(after.used - before.used).toBe(provisioned.length)
-    const content = new Set([...after.content].map((address) => Math.floor((address * BLOCK) / POOL_BLOCK)))
-    const forData = provisioned.filter(([at]) => content.has(at))
+    // A block of the pool may hold content and trees: one that was written for its trees is no data.
+    const forData = provisioned.filter(
+      ([at]) => at === Math.floor(((written[0] as Address) * BLOCK) / POOL_BLOCK),
+    )
     console.log(
       `devicemapper: ${forData.length} block of 64 KiB for data, ${provisioned.length - forData.length} for the rest`,
     )
-    expect(forData.map(([at]) => at)).toEqual([Math.floor(((written[0] as Address) * BLOCK) / POOL_BLOCK)])
+    expect(forData).toHaveLength(1)
     expect(provisioned.length - forData.length).toBeLessThanOrEqual(MOST_METADATA.devicemapper)
     await release()
   })
