@@ -11,6 +11,8 @@ export interface Attack {
   readonly name: string
   /** Why it cannot run here. */
   readonly reason?: Reason
+  /** It judges times, or waits for rare races: `npm run torture` alone runs it. @default false */
+  readonly soaks?: boolean
   run(budget: Budget): Promise<AttackReport>
 }
 

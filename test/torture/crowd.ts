@@ -22,6 +22,7 @@ export const crowd: readonly Attack[] = storeSettings
   .filter(({ driver, engine }) => driver === 'overlay2' || (driver === 'vfs' && engine === undefined))
   .map((settings) => ({
     name: `crowd of ${PROCESSES} processes on ${settings.name}`,
+    soaks: true,
     reason: settings.reason,
     run: (budget) => attack(settings, budget),
   }))

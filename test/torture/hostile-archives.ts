@@ -37,6 +37,7 @@ const LOADING = fileURLToPath(
 
 export const hostileArchivesAttack: Attack = {
   name: 'hostile archives are refused soon and in little memory',
+  soaks: true,
   run: attack,
 }
 

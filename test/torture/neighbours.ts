@@ -18,6 +18,7 @@ const WORKER = resolve(import.meta.dirname, workerPath('neighbours-worker.mjs'))
  */
 export const neighbours: readonly Attack[] = storeSettings.map((settings) => ({
   name: `eight processes on ${settings.name}`,
+  soaks: true,
   reason: settings.reason,
   run: (budget) => attack(settings, budget),
 }))
