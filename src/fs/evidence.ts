@@ -11,7 +11,7 @@ import type { RawFs, RawStat } from './raw-fs.js'
  */
 export interface Evidence {
   isUntouched(stat: RawStat, below: RawStat): boolean
-  /** The evidence for what is in a directory; `undefined` if there is none. */
+  /** The evidence for the entries of a directory; `undefined` without any. */
   within(path: ByteString, stat: RawStat): Evidence | undefined
 }
 

@@ -128,7 +128,7 @@ export class LayerDb {
     return path
   }
 
-  /** At once, since it is a few files. Harmless when there is none. */
+  /** Synchronous, since there are only a few files. Harmless when they are missing. */
   removeWriteSet(driverId: string): void {
     rmSync(this.#writeSetDirectory(driverId), { recursive: true, force: true })
   }

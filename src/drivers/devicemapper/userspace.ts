@@ -74,7 +74,6 @@ export class ThinVolumes implements LayerVolumes {
     this.#readOnly = readOnly
   }
 
-  /** Makes the pool and its base where they are missing, and clears what a crash left. */
   async idsOnDisk(): Promise<string[]> {
     return this.#layout.idsOnDisk()
   }
@@ -83,6 +82,7 @@ export class ThinVolumes implements LayerVolumes {
     return this.#layout.tidy()
   }
 
+  /** Makes the pool and its base where they are missing, and clears what a crash left. */
   async recover(): Promise<void> {
     if (this.#readOnly) return
     await this.#layout.make()
