@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import type { Tree } from '#layerstack/conformance/index.js'
 import { baseOf, type ByteString } from '#layerstack/fs/bytes.js'
+import type { LayerFs } from '#layerstack/fs/layer-fs.js'
 import type { RawFs } from '#layerstack/fs/raw-fs.js'
 import { hasCapability } from '#layerstack/sys/capabilities.js'
 import { walk } from '#layerstack/fs/walk.js'
@@ -31,13 +32,11 @@ export function sameResult(one: string, other: string, step: Step): boolean {
   return plain(one) === plain(other)
 }
 
-/** A name that only a union refuses becomes a mark elsewhere, for whoever reads the layer as a diff or an overlay. */
-export function cannotBeTaken(step: Step, ranks: readonly number[]): boolean {
-  if ('name' in step && step.name.startsWith('trusted.') && !MAY_TRUST) return true
-  return makesName(step, '.wh.') && !ranks.includes(UNION)
+/** The kernel refuses trusted xattrs, unless they are kept aside, or before it looks whether there is one. */
+export function cannotBeTaken(step: Step): boolean {
+  return 'name' in step && step.name.startsWith('trusted.') && !MAY_TRUST
 }
 
-/** Otherwise the kernel refuses trusted xattrs, unless they are kept aside, or before it looks whether there is one. */
 const MAY_TRUST = hasCapability('CAP_SYS_ADMIN')
 
 /** A step as it is taken under these rules. */
@@ -109,6 +108,21 @@ export function partLinks(raw: RawFs): void {
 /** A tar cannot hold sockets, so that none is left where a layer is to be made of its diff. */
 export function removeSockets(raw: RawFs): void {
   for (const { path, stat } of [...walk(raw)]) if (stat.type === 'socket') raw.unlink(path)
+}
+
+/** What a program can make and no layer can hold: names, devices and xattrs that mark what a layer removes. */
+export async function removeMarks(fs: LayerFs): Promise<void> {
+  const { raw } = fs
+  for (const { path, stat } of [...walk(raw)]) {
+    const isDevice = stat.type === 'char' && stat.device.major === 0 && stat.device.minor === 0
+    if (baseOf(path).startsWith('.wh.') || isDevice) {
+      await fs.rm(Buffer.from(`/${path}`, 'latin1'), { recursive: true, force: true })
+    } else {
+      for (const name of raw.listxattr(path)) {
+        if (/^(user|trusted)\.overlay\./.test(name)) raw.removexattr(path, name)
+      }
+    }
+  }
 }
 
 /** Without what was copied up though it did not change: a comparison of trees does not see it, and need not. */

@@ -43,6 +43,11 @@ export class Match {
   async compare(): Promise<void> {
     const [one, other] = [await this.#worlds[0].look(), await this.#worlds[1].look()]
     mustNotDiffer('the trees', treesDiffer(one.tree, other.tree))
+    mustAgree('what no layer can hold', one.refusals, other.refusals)
+    if (one.refusals.length > 0) {
+      for (const world of this.#worlds) await world.removeMarks()
+      return this.compare()
+    }
     const [ours, theirs] = this.#rules.sameDiffs
       ? [one, other]
       : [withoutUnchanged(one), withoutUnchanged(other)]
@@ -63,7 +68,7 @@ export class Match {
       return `${await this.#ask(step.steps[0])}; ${await this.#ask(step.steps[1])}`
     }
     const [a, b] = this.#worlds
-    if (cannotBeTaken(step, [rankOf(a), rankOf(b)])) return 'not taken'
+    if (cannotBeTaken(step)) return 'not taken'
     const [first, second] = rankOf(a) >= rankOf(b) ? [a, b] : [b, a]
     const expected = await take(first, step)
     if (isRefused(step, expected, rankOf(first), rankOf(second))) return `${expected}, by one side`

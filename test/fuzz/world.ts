@@ -1,13 +1,14 @@
 import { treeOf, treesDiffer, type ConformanceOptions, type Tree } from '#layerstack/conformance/index.js'
 import { chunksOf } from '#layerstack/conformance/tar-of.js'
 import type { Driver, LayerView } from '#layerstack/drivers/driver.js'
+import { StoreError } from '#layerstack/errors.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
 import type { LayerFileHandle, LayerFs, LayerStats } from '#layerstack/fs/layer-fs.js'
 import type { RawFs, RawStat } from '#layerstack/fs/raw-fs.js'
 import { walk } from '#layerstack/fs/walk.js'
 import { entriesOf, type Entry } from './entries.js'
 import { outcome, pathOf, takeFile, takeFs } from './fs-steps.js'
-import { partLinks, removeSockets, type Rules } from './differences.js'
+import { partLinks, removeMarks, removeSockets, type Rules } from './differences.js'
 import { GROUND } from './ground.js'
 import { takeRaw } from './raw-steps.js'
 import type { FileStep, FsStep, LayerStep, RawStep } from './step.js'
@@ -35,6 +36,8 @@ export interface Look {
   readonly entries: readonly Entry[]
   /** The diff itself, where no time in it is a clock's, or has to be passed over. */
   readonly diff: Buffer | undefined
+  /** Why there is no diff. */
+  readonly refusals: readonly string[]
   /** What the container's parent holds. */
   readonly below: Tree
 }
@@ -126,7 +129,11 @@ export class World {
   async look(): Promise<Look> {
     const { id, parent } = this.#current
     const raw = this.#fs.raw
-    const diff = await this.diff()
+    const tree = this.#tree(raw)
+    const below = parent?.frozen as Tree
+    const diff = await this.diff().catch(refusalOf)
+    if (typeof diff === 'string')
+      return { tree, below, changes: [], entries: [], diff: undefined, refusals: [diff] }
     let clocked = !this.#rules.copiesUp
     const entries = entriesOf(diff, ({ type, mtimeNs }) => {
       if (type === 'directory' && !this.#rules.copiesUp) return ''
@@ -138,13 +145,12 @@ export class World {
     for await (const { kind, pathBytes } of this.driver.changes(id, parent?.id)) {
       changes.push(`${kind} ${pathBytes.toString('latin1').slice(1)}`)
     }
-    return {
-      tree: this.#tree(raw),
-      changes,
-      entries,
-      diff: clocked ? undefined : diff,
-      below: parent?.frozen as Tree,
-    }
+    return { tree, below, changes, entries, diff: clocked ? undefined : diff, refusals: [] }
+  }
+
+  /** Makes the container one that a layer can be made of. */
+  removeMarks(): Promise<void> {
+    return removeMarks(this.#fs)
   }
 
   /** Layers that a container can be made on. */
@@ -305,6 +311,11 @@ export class World {
 
 function openOn({ factory, engine = 'auto', driverOptions }: Contestant, root: string): Promise<Driver> {
   return factory.open({ root, engine, readOnly: false, driverOptions })
+}
+
+function refusalOf(error: unknown): string {
+  if (error instanceof StoreError && error.code === 'LAYER_INVALID') return error.message
+  throw error
 }
 
 async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
