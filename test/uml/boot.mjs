@@ -6,7 +6,7 @@
  *
  * The command sees the host's files, read-only, with memory at /run, where TMPDIR is; its directory and the
  * rest of its environment are the caller's; it is root. It may write to the shared directory. This program ends as
- * the command did. After LAYERSTACK_UML_MINUTES (36) the kernel is ended with all that runs in it. Its memory is
+ * the command did. After LAYERSTACK_UML_MINUTES (60) the kernel is ended with all that runs in it. Its memory is
  * LAYERSTACK_UML_MEMORY (4G), in gigabytes.
  */
 import { execFileSync, spawn } from 'node:child_process'
@@ -16,7 +16,7 @@ import { join } from 'node:path'
 
 const words = process.argv.slice(2)
 const given = words[0] === '--shared' ? words.splice(0, 2)[1] : undefined
-const minutes = Number(process.env.LAYERSTACK_UML_MINUTES ?? 36)
+const minutes = Number(process.env.LAYERSTACK_UML_MINUTES ?? 60)
 const memory = process.env.LAYERSTACK_UML_MEMORY ?? '4G'
 const scratch = mkdtempSync(join(given ?? tmpdir(), 'layerstack-uml-'))
 const shared = given ?? scratch
