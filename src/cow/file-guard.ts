@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { Lock } from '../durable/lock.js'
+import { openLockFile } from '../durable/open-lock-file.js'
 import { tryFlock, unlockFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
 import type { Guard } from './guard.js'
@@ -8,7 +9,6 @@ export interface FileGuard extends Guard {
   close(): Promise<void>
 }
 
-const OPEN = constants.O_RDWR | constants.O_CREAT
 /** How long a process without system calls waits for another one to close the store, in ms. */
 const PATIENCE = 10_000
 
@@ -39,8 +39,8 @@ class FlockGuard implements FileGuard {
   #isNext = false
 
   constructor(path: string) {
-    this.#turn = openSync(path, OPEN, 0o600)
-    this.#next = openSync(`${path}.next`, OPEN, 0o600)
+    this.#turn = openLockFile(path)
+    this.#next = openLockFile(`${path}.next`)
   }
 
   tryAcquire(): boolean {

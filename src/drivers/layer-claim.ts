@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, openSync, unlinkSync } from 'node:fs'
+import { closeSync, unlinkSync } from 'node:fs'
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { openLockFile } from '../durable/open-lock-file.js'
 import { isAlive, processMark } from '../sys/process-mark.js'
 import { tryFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
@@ -29,7 +30,7 @@ class FlockClaim implements Claim {
 
   constructor(path: string) {
     this.#path = path
-    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
+    this.#fd = openLockFile(path)
   }
 
   async take(kind: ClaimKind): Promise<boolean> {

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { StoreError } from '../errors.js'
 import { tryByteLock } from '../sys/byte-lock.js'
 import { libcAvailable } from '../sys/libc.js'
-import { Lock, openLockFile } from './lock.js'
+import { Lock } from './lock.js'
+import { openLockFile } from './open-lock-file.js'
 
 const FIRST_WAIT = 1
 const LONGEST_WAIT = 20

@@ -1,11 +1,11 @@
-import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
+import { closeSync, fstatSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrno, StoreError } from '../errors.js'
 import { tryFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
-import { clearDirectory } from './read-file.js'
 import { tryLockFile } from './lock-file.js'
+import { openLockFile } from './open-lock-file.js'
 import { Turns } from './turns.js'
 import { WaitingLine } from './waiting-line.js'
 
@@ -139,18 +139,6 @@ function flockOnce(path: string): Release | undefined {
   }
   closeSync(fd)
   return undefined
-}
-
-/** An editor or a fault of the disk can leave an empty directory in its place. */
-export function openLockFile(path: string): number {
-  const open = () => openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
-  try {
-    return open()
-  } catch (error) {
-    if (!isErrno(error, 'EISDIR')) throw error
-    clearDirectory(path)
-    return open()
-  }
 }
 
 function isStillThere(fd: number, path: string): boolean {

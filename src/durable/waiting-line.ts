@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { isErrno } from '../errors.js'
+import { openLockFile } from './open-lock-file.js'
 import { hasByteLock, tryByteLock } from '../sys/byte-lock.js'
 
 /**
@@ -30,7 +31,7 @@ export class WaitingLine {
   }
 
   static join(path: string): WaitingLine {
-    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
+    const fd = openLockFile(path)
     try {
       let place = BigInt(Math.trunc((performance.timeOrigin + performance.now()) * 1000))
       while (!tryByteLock(fd, place)) place += 1n
