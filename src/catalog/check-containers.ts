@@ -59,7 +59,7 @@ async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | u
     if (image === undefined) throw new StoreError('CONTAINER_NOT_FOUND', `container ${id} has no record`)
     await layers.upkeep.mendWritable(id, await catalog.topLayer(image))
     const left = await layers.writableFault(id)
-    if (left !== undefined) throw new StoreError('STORE_CORRUPT', left)
+    if (left !== undefined) throw left
   }
   const discard = () => discardContainer(catalog, id)
   if (!(await layers.hasWritable(id))) {
@@ -72,7 +72,8 @@ async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | u
   }
   const fault = await layers.writableFault(id)
   if (fault === undefined) return undefined
-  return { detail: `container ${record?.name ?? id}: ${fault}`, remedies: [mend] }
+  const detail = `container ${record?.name ?? id}: ${fault.message}`
+  return isDamage(fault) ? { detail, remedies: [mend], discard } : { detail, remedies: [mend] }
 }
 
 /** The container's layer is gone, and its record with it. */
@@ -83,10 +84,19 @@ function forget(catalog: Catalog, id: string): Promise<void> {
   })
 }
 
+/** For a writable layer that is missing or cannot be read. */
 async function discardContainer(catalog: Catalog, id: string): Promise<void> {
-  if ((await catalog.layers.isUnderWay(id)) || (await catalog.layers.hasWritable(id))) throw notGone(id)
-  await catalog.layers.discardWritable(id)
-  await catalog.locked(() => catalog.containers.remove(id))
+  const { layers, containers } = catalog
+  if (await layers.isUnderWay(id)) throw notGone(id)
+  if (!(await layers.hasWritable(id))) await layers.discardWritable(id)
+  else if (isDamage(await layers.writableFault(id))) await layers.removeWritable(id)
+  else throw notGone(id)
+  await catalog.locked(() => containers.remove(id))
+}
+
+/** Other errors, such as a lack of descriptors, may pass. */
+function isDamage(fault: Error | undefined): boolean {
+  return fault instanceof StoreError && fault.code === 'STORE_CORRUPT'
 }
 
 /** From what the layerdb has of it. */

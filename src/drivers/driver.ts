@@ -79,9 +79,14 @@ export interface Driver extends ProtoDriver {
    */
   contents?(id: string): Promise<ApplyTarget['files']>
   /**
+   * Ends what is left of earlier uses of the writable layer, such as a mount that a program was still writing to.
+   * `LAYER_IN_USE` while a process holds the layer, and while a program has a file in its mount open for writing. For a
+   * caller that keeps others from getting the layer, reads it, and adopts or removes it then: nothing is written meanwhile.
+   */
+  quiesce?(id: string): Promise<void>
+  /**
    * Makes the writable layer `id` the read-only layer `newId` of the same parent, without copying it. Afterwards `id`
-   * does not exist. `LAYER_IN_USE` while the layer is held by a `get`, and while a program may still write to it through
-   * the host path that a view gave out.
+   * does not exist. `LAYER_IN_USE` where `quiesce` rejects with it, and for a layer that is not `adoptable`.
    */
   adopt?(id: string, newId: string): Promise<void>
   /**

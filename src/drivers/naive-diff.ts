@@ -25,6 +25,7 @@ export type FastPaths = Pick<
   | 'applyTarget'
   | 'diffSource'
   | 'contents'
+  | 'quiesce'
   | 'adopt'
   | 'adoptable'
   | 'replace'
@@ -48,6 +49,7 @@ class NaiveDiffDriver implements Driver {
   readonly applyTarget?: NonNullable<Driver['applyTarget']>
   readonly diffSource?: NonNullable<Driver['diffSource']>
   readonly contents?: NonNullable<Driver['contents']>
+  readonly quiesce?: NonNullable<Driver['quiesce']>
   readonly adopt?: NonNullable<Driver['adopt']>
   readonly tidy?: NonNullable<Driver['tidy']>
   readonly idsOnDisk?: NonNullable<Driver['idsOnDisk']>
@@ -61,6 +63,7 @@ class NaiveDiffDriver implements Driver {
     if (proto.applyTarget !== undefined) this.applyTarget = proto.applyTarget.bind(proto)
     if (proto.diffSource !== undefined) this.diffSource = proto.diffSource.bind(proto)
     if (proto.contents !== undefined) this.contents = proto.contents.bind(proto)
+    if (proto.quiesce !== undefined) this.quiesce = proto.quiesce.bind(proto)
     if (proto.adopt !== undefined) this.adopt = proto.adopt.bind(proto)
     if (proto.tidy !== undefined) this.tidy = proto.tidy.bind(proto)
     if (proto.idsOnDisk !== undefined) this.idsOnDisk = proto.idsOnDisk.bind(proto)

@@ -172,6 +172,12 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
     })
   }
 
+  async quiesce(id: string): Promise<void> {
+    this.#mayWrite()
+    await this.#mustExist(id)
+    await this.#views.whileUnused(id, this.#holds, async () => undefined)
+  }
+
   async adopt(id: string, newId: string): Promise<void> {
     checkLayerId(newId)
     this.#mayWrite()

@@ -329,15 +329,14 @@ export class LayerStore {
     return layer !== undefined && this.#driver.exists(layer.mountId)
   }
 
-  /** Why the writable layer cannot be opened. */
-  async writableFault(name: string): Promise<string | undefined> {
+  /** The error of opening the writable layer; `undefined` while another process has it open. */
+  async writableFault(name: string): Promise<Error | undefined> {
     try {
       await (await this.view(name)).release()
       return undefined
     } catch (error) {
-      // Somebody has it open.
       if (error instanceof StoreError && error.code === 'LAYER_IN_USE') return undefined
-      return error instanceof Error ? error.message : String(error)
+      return error instanceof Error ? error : new Error(String(error))
     }
   }
 
@@ -369,14 +368,20 @@ export class LayerStore {
     await this.#locked(() => this.#db.discardWritable(name))
   }
 
-  /** A view of the writable layer. `LAYER_IN_USE` once its consumption is decided. */
+  /** A view of the writable layer. `LAYER_IN_USE` while it is being consumed, and after that is decided. */
   async view(name: string): Promise<WritableView> {
     const { mountId } = await this.writable(name)
     const view = await this.#driver.get(mountId)
     const release = (): Promise<void> => this.#driver.put(mountId)
-    if (!this.consumptions.has(name)) return { view, release }
-    await release()
-    throw new StoreError('LAYER_IN_USE', `container layer ${name} is becoming an image`)
+    try {
+      // Asked with the view open: a consumer that is not seen here sees the view (`#fence`).
+      if (this.consumptions.has(name)) throw isBecomingAnImage(name)
+      if (!this.#readOnly) await this.#refuseUsed(name, mountId, [ADOPT])
+      return { view, release }
+    } catch (error) {
+      await release()
+      throw error
+    }
   }
 
   async *changes(name: string, options?: OperationOptions): AsyncGenerator<Change, void, void> {
@@ -443,7 +448,7 @@ export class LayerStore {
     this.#mayWrite()
     const writable = await this.writable(name)
     const adopts = writable.initId === undefined && (await this.#canAdopt(writable))
-    return adopts ? this.#consume(writable, steps, options) : this.#copyConsume(writable, steps, options)
+    return adopts ? this.#adoptConsume(writable, steps, options) : this.#copyConsume(writable, steps, options)
   }
 
   /** Whether the process that decided the consumption still runs. */
@@ -544,10 +549,15 @@ export class LayerStore {
   }
 
   async #copyCommit(layer: WritableLayer, options: MakeOptions): Promise<Layer> {
-    const parent = await this.#driverParent(layer)
     const use = `${USES}${layer.mountId}`
     await using _use = await Lease.take(this.#leases, [use])
     await this.#claim(layer, use)
+    return this.#copy(layer, options)
+  }
+
+  /** Makes a layer of a claimed writable one. */
+  async #copy(layer: WritableLayer, options: MakeOptions): Promise<Layer> {
+    const parent = await this.#driverParent(layer)
     return this.#make(layer.parent, options, async (writeSet, cacheId, below) => {
       const splitFile = join(writeSet, TAR_SPLIT)
       const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id: layer.name, done }))
@@ -562,12 +572,12 @@ export class LayerStore {
     })
   }
 
-  async #consume<T>(writable: WritableLayer, steps: ConsumeSteps<T>, options: MakeOptions): Promise<T> {
+  async #adoptConsume<T>(writable: WritableLayer, steps: ConsumeSteps<T>, options: MakeOptions): Promise<T> {
     const { mountId, name, parent } = writable
     const cacheId = randomId()
     const adoption = adoptionOf({ container: name, mountId, layer: { cacheId } })
     return this.#leased([adoption, ...(parent === undefined ? [] : [parent])], async (rollback) => {
-      await this.#claim(writable, adoption)
+      await this.#fence(writable, adoption)
       const writeSet = await this.#db.writeSet(cacheId)
       rollback.onFailure(() => this.#dropUndecided(name, cacheId))
       const progress = jobOptions(options, (done) => ({ type: 'layer:commit', id: name, done }))
@@ -581,19 +591,20 @@ export class LayerStore {
 
   /** A decision that could not be taken back needs its write set. */
   async #dropUndecided(name: string, cacheId: string): Promise<void> {
-    if (this.consumptions.has(name))
-      throw new StoreError('LAYER_IN_USE', `container layer ${name} is becoming an image`)
+    if (this.consumptions.has(name)) throw isBecomingAnImage(name)
     await this.#db.removeWriteSet(cacheId)
   }
 
   /** For a driver that cannot adopt, or a container of dockerd's, which stands on an init layer. */
   async #copyConsume<T>(writable: WritableLayer, steps: ConsumeSteps<T>, options: MakeOptions): Promise<T> {
     const { mountId, name } = writable
-    const layer = await this.#copyCommit(writable, options)
-    const consumed = { container: name, mountId, layer }
-    return this.#leased([adoptionOf(consumed)], async (rollback) => {
-      await this.#claim(writable, adoptionOf(consumed))
-      return this.#decideAndTakeOver(consumed, steps, options, rollback)
+    const adoption = adoptionOf({ container: name, mountId, layer: { cacheId: randomId() } })
+    return this.#leased([adoption], async () => {
+      await this.#fence(writable, adoption)
+      const consumed = { container: name, mountId, layer: await this.#copy(writable, options) }
+      return this.#leased([adoptionOf(consumed)], (rollback) =>
+        this.#decideAndTakeOver(consumed, steps, options, rollback),
+      )
     })
   }
 
@@ -765,6 +776,15 @@ export class LayerStore {
     })
   }
 
+  /**
+   * Claims a writable layer that is to be consumed: from then on `view` refuses it, and views that were opened before are
+   * `LAYER_IN_USE` here. So nothing is written between the reading of the layer and its adoption.
+   */
+  async #fence(writable: WritableLayer, adoption: string): Promise<void> {
+    await this.#claim(writable, adoption)
+    await this.#driver.quiesce?.(writable.mountId)
+  }
+
   async #refuseUsed(name: string, mountId: string, kinds: readonly string[], own?: string): Promise<void> {
     for (const text of await Lease.namedByLiving(this.#leases)) {
       if (text === own || !kinds.some((kind) => text.startsWith(`${kind}${mountId}`))) continue
@@ -825,6 +845,10 @@ function notFound(id: ChainID): StoreError {
 
 function noWritable(name: string): StoreError {
   return new StoreError('CONTAINER_NOT_FOUND', `there is no writable layer ${name}`)
+}
+
+function isBecomingAnImage(name: string): StoreError {
+  return new StoreError('LAYER_IN_USE', `container layer ${name} is becoming an image`)
 }
 
 function inUse(id: ChainID, why: string): StoreError {

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openStore, type Container, type Image, type Store } from '#layerstack/index.js'
+import { openStore, type Container, type Image, type ProgressEvent, type Store } from '#layerstack/index.js'
 import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
@@ -80,6 +80,36 @@ for (const settings of storeSettings) {
       expect((await store.check()).problems).toEqual([])
       const kept = readdirSync(decisions).filter((name) => !name.startsWith('lock'))
       expect(kept).toEqual([`${container.id}.json.damaged`])
+    })
+
+    it('keeps every other store out of the container from the first byte that it reads', async () => {
+      const container = await working()
+      await container.unmount()
+      await using other = await open()
+      const decide = async (): Promise<void> => {
+        await expect(other.container(container.id)).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
+        throw new Error('not decided')
+      }
+      const consumption = store.layers.consume(container.id, { decide, complete: async () => undefined })
+      await expect(consumption).rejects.toThrow('not decided')
+      const again = await other.container(container.id)
+      expect(await again.fs.readFile('/work', 'utf8')).toBe('work')
+      await again.unmount()
+    })
+
+    it('is refused before it reads while another store has the container open', async () => {
+      const container = await working()
+      await container.unmount()
+      await using other = await open()
+      const opened = await other.container(container.id)
+      const onProgress = ({ type }: ProgressEvent): void => expect(type).not.toBe('layer:commit')
+      const commit = container.commit({ reference: 'work:1', consume: true, onProgress })
+      await expect(commit).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
+      await opened.fs.writeFile('/work', 'more work')
+      await opened.unmount()
+      const image = await container.commit({ reference: 'work:1', consume: true })
+      const made = await store.createContainer(image.id)
+      expect(await made.fs.readFile('/work', 'utf8')).toBe('more work')
     })
 
     it('does not follow names in a lease out of the layerdb', async () => {

@@ -141,6 +141,24 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
+    name: 'adopts a layer that was read while it was open',
+    unless: ({ adopt }) => (adopt === undefined ? 'the driver does not adopt' : undefined),
+    async run(subject) {
+      const { driver } = subject
+      await subject.layer('base', undefined, BASE)
+      await subject.container('container', 'base', CHANGES)
+      const tar = await subject.inView('container', async () => {
+        await assert.rejects(driver.quiesce?.('container') ?? driver.remove('container'), {
+          code: 'LAYER_IN_USE',
+        })
+        return subject.diff('container', 'base')
+      })
+      await driver.quiesce?.('container')
+      await driver.adopt?.('container', 'layer')
+      assert.ok((await subject.diff('layer', 'base')).equals(tar), 'its diff is another one')
+    },
+  },
+  {
     name: 'tells rows for docker info, and of each layer its data',
     async run({ driver }) {
       await driver.create('base')

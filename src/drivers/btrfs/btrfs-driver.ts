@@ -195,19 +195,32 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     return !this.#handedOut.has(checkLayerId(id))
   }
 
+  async quiesce(id: string): Promise<void> {
+    await this.#loopback?.attach()
+    this.#mayWrite()
+    this.#mustExist(id)
+    await this.#whileUnused(id, async () => undefined)
+  }
+
   async adopt(id: string, newId: string): Promise<void> {
     await this.#loopback?.attach()
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
     if (this.#layout.exists(newId)) throw isThereAlready(newId)
-    await this.#views.whileUnused(id, this.#holds, async () => {
+    await this.#whileUnused(id, async () => {
       if (this.#handedOut.has(id)) throw isHandedOut(id)
-      unmountBelow(this.#layout.directory(id))
       await replaceNested(this.#spec(id))
       await this.#layout.adopt(id, newId)
     })
     if (this.#unsynced.delete(id)) this.#unsynced.add(newId)
+  }
+
+  #whileUnused(id: string, work: () => Promise<void>): Promise<void> {
+    return this.#views.whileUnused(id, this.#holds, async () => {
+      unmountBelow(this.#layout.directory(id))
+      await work()
+    })
   }
 
   async tidy(): Promise<void> {

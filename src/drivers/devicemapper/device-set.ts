@@ -142,14 +142,12 @@ export class DeviceSet {
     })
   }
 
-  /** Gives a layer that nobody has open another id. */
+  /** Gives a released layer another id. */
   async rename(id: string, newId: string): Promise<void> {
     await this.#exclusive(async (status) => {
       const record = this.#layout.layer(id)
       if (record === undefined) throw noLayer('devicemapper', id)
       await this.#mustBeFree(newId, status)
-      const target = this.#layout.mountPoint(id)
-      if (isMountPoint(target)) throw isStillWritten(id, target)
       await this.#deactivate(nameOf(id), record, false)
       await this.#layout.renameDevice(nameOf(id), nameOf(newId))
     })
@@ -157,23 +155,20 @@ export class DeviceSet {
 
   /**
    * Mounts a layer, unless it is mounted.
-   * @param sole no process holds the layer: what is mounted was left behind
-   * @returns whether a mount was left because a program still writes to it
+   * @param sole no process holds the layer: what is mounted was left behind, and stays only if a program writes to it
    */
-  async mount(id: string, sole: boolean): Promise<boolean> {
+  async mount(id: string, sole: boolean): Promise<void> {
     return this.#exclusive(async (status) => {
       const record = this.#layout.layer(id)
       if (record === undefined) throw noLayer('devicemapper', id)
       const target = this.#layout.mountPoint(id)
       if (isMountPoint(target)) {
-        if (!sole) return false
-        if (!releaseMount(target)) return true
+        if (!sole || !releaseMount(target)) return
         await this.#deactivate(nameOf(id), record, this.#options.deferredRemoval)
       }
       mkdirSync(target, { recursive: true, mode: 0o755 })
       try {
         await this.#mountIfRoom(target, nameOf(id), record, status)
-        return false
       } catch (error) {
         rmdirSync(target)
         await this.#deactivate(nameOf(id), record, true)
@@ -213,6 +208,13 @@ export class DeviceSet {
       const record = this.#layout.device(nameOf(id))
       if (record !== undefined) await this.#deactivate(nameOf(id), record, this.#options.deferredRemoval)
     })
+  }
+
+  /** As `unmount`, but `LAYER_IN_USE` for a mount that stays. */
+  async release(id: string): Promise<void> {
+    await this.unmount(id)
+    const target = this.#layout.mountPoint(id)
+    if (isMountPoint(target)) throw isStillWritten(id, target)
   }
 
   /** The name that the kernel has for a layer's device. */

@@ -15,7 +15,7 @@ import type { DeviceMapperLayout, DeviceRecord } from './layout.js'
 import type { Resolved } from './options.js'
 import { statusRows } from './status.js'
 import type { ThinPool } from './thin-pool.js'
-import { isReadOnly, isStillWritten, isThereAlready, noLayer } from '../refusals.js'
+import { isReadOnly, isThereAlready, noLayer } from '../refusals.js'
 
 export interface DeviceMapperSettings {
   readonly root: string
@@ -52,8 +52,6 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   readonly #readOnly: boolean
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
-  /** Layers whose mount was left by an earlier holder, since a program wrote to it, when they were last opened. */
-  readonly #openedWhileWritten = new Set<string>()
 
   constructor({ root, layout, devices, pool, options, readOnly }: DeviceMapperSettings) {
     this.#layout = layout
@@ -154,14 +152,19 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     await this.#devices.close()
   }
 
+  async quiesce(id: string): Promise<void> {
+    this.#mayWrite()
+    this.#mustExist(id)
+    await this.#views.whileUnused(id, this.#holds, () => this.#devices.release(id))
+  }
+
   async adopt(id: string, newId: string): Promise<void> {
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
     if (this.#layout.has(newId)) throw isThereAlready(newId)
     await this.#views.whileUnused(id, this.#holds, async () => {
-      // A diff that was read before may lack what was written since.
-      if (this.#openedWhileWritten.has(id)) throw isStillWritten(id, this.#rootOf(id))
+      await this.#devices.release(id)
       await this.#devices.rename(id, newId)
     })
   }
@@ -178,9 +181,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
       return { ...view, close }
     }
     const { hold, result: view } = await this.#holds.take(id, 'shared', async (sole) => {
-      const isWritten = await this.#devices.mount(id, sole)
-      if (isWritten) this.#openedWhileWritten.add(id)
-      else if (sole) this.#openedWhileWritten.delete(id)
+      await this.#devices.mount(id, sole)
       this.#prepare(id)
       return this.#view(id)
     })

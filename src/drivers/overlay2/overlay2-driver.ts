@@ -65,8 +65,6 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly #dType: boolean
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
-  /** Layers that were mounted when a diff of them was last asked for. */
-  readonly #readWhileWritten = new Set<string>()
 
   constructor(settings: Overlay2Settings) {
     const { root, engine, keeping, keepingRows, mountFlags, readOnly, maxDepth, dType } = settings
@@ -189,8 +187,6 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   async diffSource(id: string, parent?: string): Promise<DiffSource> {
     this.#mustExist(id)
     await this.#releaseIfUnused(id)
-    if (this.#layout.isMounted(id)) this.#readWhileWritten.add(id)
-    else this.#readWhileWritten.delete(id)
     const below = await this.#layout.lowerIds(id)
     if (parent !== undefined && below[0] === parent) {
       const mount = this.engine === 'kernel' ? { mount: this.#keeping.overlayXattrs } : {}
@@ -206,18 +202,25 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     return this.#readSpec(id)
   }
 
+  async quiesce(id: string): Promise<void> {
+    this.#mayWrite()
+    this.#mustExist(id)
+    await this.#whileUnused(id, async () => undefined)
+  }
+
   async adopt(id: string, newId: string): Promise<void> {
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
     if (this.#layout.exists(newId)) throw isThereAlready(newId)
-    await this.#views.whileUnused(id, this.#holds, async () => {
+    await this.#whileUnused(id, () => this.#layout.adopt(id, newId))
+  }
+
+  #whileUnused(id: string, work: () => Promise<void>): Promise<void> {
+    return this.#views.whileUnused(id, this.#holds, async () => {
       const merged = this.#layout.merged(id)
-      const isMounted = this.#layout.isMounted(id)
-      releaseLayer(merged)
-      // Its diff may lack what was written since.
-      if (isMounted || this.#readWhileWritten.delete(id)) throw isStillWritten(id, merged)
-      await this.#layout.adopt(id, newId)
+      if (!releaseLayer(merged)) throw isStillWritten(id, merged)
+      await work()
     })
   }
 

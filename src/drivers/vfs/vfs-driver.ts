@@ -146,15 +146,27 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     return !this.#handedOut.has(checkLayerId(id))
   }
 
+  async quiesce(id: string): Promise<void> {
+    this.#mayWrite()
+    this.#mustExist(id)
+    await this.#whileUnused(id, async () => undefined)
+  }
+
   async adopt(id: string, newId: string): Promise<void> {
     checkLayerId(newId)
     this.#mayWrite()
     this.#mustExist(id)
     if (this.#layout.exists(newId)) throw isThereAlready(newId)
-    await this.#views.whileUnused(id, this.#holds, async () => {
+    await this.#whileUnused(id, async () => {
       if (this.#handedOut.has(id)) throw isHandedOut(id)
-      unmountBelow(this.#layout.directory(id))
       await this.#layout.adopt(id, newId)
+    })
+  }
+
+  #whileUnused(id: string, work: () => Promise<void>): Promise<void> {
+    return this.#views.whileUnused(id, this.#holds, async () => {
+      unmountBelow(this.#layout.directory(id))
+      await work()
     })
   }
 
