@@ -30,6 +30,7 @@ import { libcAvailable } from '../sys/libc.js'
 import { mknod } from '../sys/mknod.js'
 import { O_PATH } from '../sys/openat2.js'
 import { utimensat } from '../sys/times.js'
+import { umask } from '../sys/umask.js'
 import { keepsXattr, lgetxattr, llistxattr, lremovexattr, lsetxattr } from '../sys/xattr.js'
 import { DEFAULT_ACL } from './acl.js'
 import { dropCapability, ownedBy, xattrRefusal, type Attributes, type KeptStat } from './attributes.js'
@@ -63,7 +64,7 @@ export class HostFs implements RawFs {
   readonly #paths: HostPaths
   readonly #attributes: Attributes | undefined
   /** Modes within these bits are made as asked for, also by a umask that was set since. */
-  readonly #safeMode = 0o700 & ~process.umask()
+  readonly #safeMode = 0o700 & ~umask()
 
   constructor(spec: HostFsSpec) {
     this.spec = spec
