@@ -1,6 +1,15 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
@@ -242,6 +251,22 @@ describe('devicemapper', unless(noThinPools), () => {
     await driver.put('base')
     expect(await read('child', '/written')).toBe('before')
     expect(await read('base', '/written')).toBe('after')
+  })
+
+  it('adopts no layer that a program still writes to through its mount', async () => {
+    await driver.createReadWrite('container')
+    const { hostPath } = await driver.get('container')
+    const file = openSync(join(hostPath as string, 'file'), 'w')
+    await driver.put('container')
+    const isInUse = { code: 'LAYER_IN_USE' }
+    await expect(driver.quiesce?.('container')).rejects.toMatchObject(isInUse)
+    await expect(driver.adopt?.('container', 'layer')).rejects.toMatchObject(isInUse)
+    writeSync(file, 'late')
+    closeSync(file)
+    await driver.quiesce?.('container')
+    expect(mountsBelow(root)).toEqual([])
+    await driver.adopt?.('container', 'layer')
+    expect(await read('layer', '/file')).toBe('late')
   })
 
   it('lets a layer go that is still in use somewhere, when it is no more', async () => {
