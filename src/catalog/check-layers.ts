@@ -22,16 +22,21 @@ export async function checkLayers(findings: Findings): Promise<number> {
     const kind = unfounded ? 'layer-unfounded' : 'layer-damaged'
     await findings.report({ kind, id }, detail, [], () => upkeep.discard(examination))
   }
-  for (const id of await upkeep.orphans()) {
-    const remove = (): Promise<void> => upkeep.removeOrphan(id)
-    await findings.report({ kind: 'driver-orphan', id }, 'no layer and no container has it', [remove])
-  }
   if (options.content !== false) {
     for (const { path, layer, detail } of await upkeep.driverDamage(options)) {
       await findings.report({ kind: 'driver-damaged', id: layer ?? path }, `${path}: ${detail}`)
     }
   }
   return ids.length
+}
+
+/** Last of all: a mended entry may name one. */
+export async function checkOrphans(findings: Findings): Promise<void> {
+  const { upkeep } = findings.catalog.layers
+  for (const id of await upkeep.orphans()) {
+    const remove = (): Promise<void> => upkeep.removeOrphan(id)
+    await findings.report({ kind: 'driver-orphan', id }, 'no layer and no container has it', [remove])
+  }
 }
 
 /** A layer that is damaged, or stands on one, and could not be mended. */

@@ -2,7 +2,7 @@ import { chainIds, type ChainID, type ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { Catalog } from './catalog.js'
 import { checkContainers } from './check-containers.js'
-import { checkLayers } from './check-layers.js'
+import { checkLayers, checkOrphans } from './check-layers.js'
 import { Findings, messageOf, type CheckOptions, type Problem, type RepairSource } from './repair.js'
 
 export interface CheckReport {
@@ -28,6 +28,7 @@ export async function check(
   await checkCompleteness(findings)
   await checkReferences(findings)
   await checkContainers(findings)
+  await checkOrphans(findings)
   const { problems } = findings
   return { clean: problems.every(({ repaired }) => repaired), problems, layers, images }
 }

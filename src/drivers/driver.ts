@@ -113,7 +113,7 @@ export interface Driver extends ProtoDriver {
   replace?(id: string, newId: string): Promise<void>
   /**
    * Writes what the driver keeps beside a layer's content again, for a layer whose bookkeeping is damaged. The content and
-   * the layers above stay.
+   * the layers above stay. `LAYER_NOT_FOUND` where there is no content.
    */
   mend?(id: string, parent?: string): Promise<void>
   /** What is damaged in the driver's own files, beside what shows in layers when they are read; reads all of them. */

@@ -124,15 +124,17 @@ export class LayerUpkeep {
   async mendWritable(name: string, parent: ChainID | undefined): Promise<void> {
     const below = parent === undefined ? undefined : await this.#db.layer(parent)
     const known = await this.#db.writable(name).catch(() => undefined)
-    const mountId = known?.mountId ?? (await this.#onlyCandidate(name))
-    await this.#driver.mend?.(mountId, known?.initId ?? below?.cacheId)
-    if (known !== undefined) return
+    const initId = known?.initId
+    const mountId = await this.#writableCandidate(name)
+    await this.#driver.mend?.(mountId, initId ?? below?.cacheId)
+    if (known?.mountId === mountId) return
     await using _lease = await Lease.take(this.#leases, [mountId])
     await this.#locked(async () => {
-      if ((await this.#db.writable(name).catch(() => undefined)) !== undefined) throw changed(name)
-      await this.#db.prepareWritable({ name, mountId, initId: undefined, parent })
+      const now = await this.#db.writable(name).catch(() => undefined)
+      if (now?.mountId !== known?.mountId) throw changed(name)
+      await this.#db.prepareWritable({ name, mountId, initId, parent })
       await this.#db.discardWritable(name)
-      await this.#db.addWritable({ name, mountId, initId: undefined, parent })
+      await this.#db.addWritable({ name, mountId, initId, parent })
     })
   }
 
@@ -176,17 +178,22 @@ export class LayerUpkeep {
 
   /**
    * Ids of layers that the driver keeps and that no layer, no container and no work under way has. Empty while an entry of
-   * the layerdb is damaged, since that entry may name any of them.
+   * the layerdb is damaged, or names a layer that the driver does not keep: that entry may be any of theirs.
    */
   async orphans(): Promise<string[]> {
-    const kept = await this.#driver.list()
+    const kept = new Set(await this.#driver.list())
     // A lease ends after its layer is published, and begins before one is unpublished.
     const leased = await leasedIds(this.#leases)
     const named = await this.#db.driverIds()
     if (named === undefined) return []
-    for (const word of [...leased, ...(await leasedIds(this.#leases))]) named.add(word)
+    for (const word of await leasedIds(this.#leases)) leased.add(word)
+    for (const id of named) {
+      if (!kept.has(id) && !leased.has(id) && !(await this.#exists(id))) return []
+    }
     const orphans: string[] = []
-    for (const id of kept) if (!named.has(id) && (await this.#exists(id))) orphans.push(id)
+    for (const id of kept) {
+      if (!named.has(id) && !leased.has(id) && (await this.#exists(id))) orphans.push(id)
+    }
     return orphans
   }
 
@@ -244,17 +251,24 @@ export class LayerUpkeep {
   async #candidates(id: ChainID): Promise<string[]> {
     const taken = await this.#takenIds(id)
     const written = this.#db.writtenCacheId(id)
-    if (written !== undefined && !taken.has(written)) return [written]
+    if (written !== undefined && !taken.has(written) && (await this.#isOnDisk(written))) return [written]
     return (await this.#driver.list()).filter((each) => !taken.has(each))
   }
 
-  async #onlyCandidate(writable: string): Promise<string> {
-    const taken = await this.#takenIds(writable)
-    const written = this.#db.writtenMountId(writable)
-    if (written !== undefined && !taken.has(written)) return written
+  /** As `#candidates`. An id that the driver does not keep stands for one that is nearly the same. */
+  async #writableCandidate(name: string): Promise<string> {
+    const taken = await this.#takenIds(name)
+    const written = this.#db.writtenMountId(name)
+    if (written !== undefined && !taken.has(written) && (await this.#isOnDisk(written))) return written
     const free = (await this.#driver.list()).filter((id) => !taken.has(id))
-    if (free[0] !== undefined && free.length === 1) return free[0]
-    throw new StoreError('STORE_CORRUPT', `it is not known which of ${free.length} layers is ${writable}`)
+    const possible = written === undefined ? free : free.filter((id) => isNearly(id, written))
+    if (possible[0] !== undefined && possible.length === 1) return possible[0]
+    throw new StoreError('STORE_CORRUPT', `it is not known which of ${free.length} layers is ${name}`)
+  }
+
+  /** Also for a layer whose bookkeeping is damaged. */
+  async #isOnDisk(id: string): Promise<boolean> {
+    return ((await this.#driver.idsOnDisk?.()) ?? (await this.#driver.list())).includes(id)
   }
 
   /** Ids of the driver's layers that sound entries other than `of`, and work under way, name. */
@@ -307,6 +321,14 @@ export class LayerUpkeep {
     await using _lock = await Lock.acquire(this.#lockFile)
     return await work()
   }
+}
+
+/** Ids are random: two that differ in so few places are one id and its damaged copy. */
+const MOST_DAMAGED = 8
+
+function isNearly(id: string, damaged: string): boolean {
+  const differing = [...id].filter((char, index) => char !== damaged[index]).length
+  return id.length === damaged.length && differing <= MOST_DAMAGED
 }
 
 function changed(id: string): StoreError {

@@ -42,7 +42,7 @@ export async function clearLeftovers({
   for (const { mountId, layer } of await consumptions.list()) leased.add(mountId).add(layer.cacheId)
   for (const id of writeSets) if (!leased.has(id)) db.removeWriteSet(id)
   const settled = onDisk.filter((id) => OWN_ID.test(id) && !leased.has(id))
-  for (const id of await orphansOf(db, settled)) await removeUnlessUsed(driver, id)
+  for (const id of await orphansOf(db, settled, leased)) await removeUnlessUsed(driver, id)
   for (const directory of [leases, consumptions.directory]) {
     await removeAbandoned(directory)
     await clearLockFiles(directory)
@@ -55,12 +55,21 @@ export async function leasedIds(leases: string): Promise<Set<string>> {
   return new Set([...names].flatMap((name) => name.split(' ')))
 }
 
-/** Reads the layerdb, which takes time, only where it names fewer layers than there are. */
-async function orphansOf(db: LayerDb, kept: readonly string[]): Promise<string[]> {
+/**
+ * Reads the layerdb, which takes time, only where it names fewer layers than there are. While it names one that is not
+ * there, that name may be a damaged one of any of the others.
+ */
+async function orphansOf(
+  db: LayerDb,
+  kept: readonly string[],
+  leased: ReadonlySet<string>,
+): Promise<string[]> {
   const layers = (await db.chainIds()).length + (await db.writableNames()).length
   if (kept.length <= layers) return []
   const named = await db.driverIds()
-  return named === undefined ? [] : kept.filter((id) => !named.has(id))
+  if (named === undefined) return []
+  const there = new Set([...kept, ...leased])
+  return [...named].every((id) => there.has(id)) ? kept.filter((id) => !named.has(id)) : []
 }
 
 /** Whether a dockerd uses the root too. It may keep layers that no layerdb names. */

@@ -196,12 +196,15 @@ class Trial {
     try {
       const names = await fs.readdir('/')
       const wanted = Object.keys(files).toSorted().join()
-      if (names.toSorted().join() !== wanted) this.violations.push(`${what} shows ${names.join()} in /`)
+      if (names.toSorted().join() !== wanted) {
+        isRight = false
+        if (!this.#isContent()) this.violations.push(`${what} shows ${names.join()} in /`)
+      }
       for (const [path, content] of Object.entries(files)) {
         const found = await fs.readFile(`/${path}`, 'utf8')
         if (found === content) continue
         isRight = false
-        this.#wrongBytes(what, path)
+        if (!this.#isContent()) this.violations.push(`${what} holds other bytes in /${path}`)
       }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === undefined) throw error
@@ -210,10 +213,9 @@ class Trial {
     return isRight
   }
 
-  /** Nothing guards the bytes of a file on the host's file system but `check`. */
-  #wrongBytes(what: string, path: string): void {
-    const isContent = /^(vfs\/dir\/|overlay2\/[^/]+\/diff\/)/.test(this.#file)
-    if (!isContent) this.violations.push(`${what} holds other bytes in /${path}`)
+  /** Nothing guards the files of a layer that are on the host's file system but `check`. */
+  #isContent(): boolean {
+    return /^(vfs\/dir\/|overlay2\/[^/]+\/diff\/)/.test(this.#file)
   }
 
   async #typed<T>(call: string, work: () => Promise<T>): Promise<T | undefined> {

@@ -23,6 +23,7 @@ import { isErrno, StoreError } from '../../errors.js'
 import { isTemporaryName, temporaryName } from '../../sys/temporary-name.js'
 import { isMountPoint, mountPointsBelow } from '../../sys/mount-table.js'
 import type { Damage } from '../driver.js'
+import { noLayer } from '../refusals.js'
 import { discard, emptyTrash, isTrash, trash } from '../trash.js'
 import { forgetVolatile } from './kernel.js'
 
@@ -188,10 +189,10 @@ export class Overlay2Layout {
 
   /**
    * Writes `link`, `lower` and what else stands beside a layer's `diff` again. The layer keeps its name in `l/`, by which
-   * the layers above know it.
+   * the layers above know it. `LAYER_NOT_FOUND` without a `diff`.
    */
   async mend(id: string, lowers: readonly string[]): Promise<void> {
-    this.#makeLayerDirectory(id)
+    if (!isDirectory(this.diff(id))) throw noLayer('overlay2', id)
     const link = this.#linkTo(id) ?? this.#readLink(id) ?? newLink()
     await this.#rewrite(join(this.directory(id), 'lower'), lowers.length === 0 ? undefined : lowers.join(':'))
     if (lowers.length > 0 && !isDirectory(this.work(id))) {
