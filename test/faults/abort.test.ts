@@ -62,7 +62,11 @@ describe.each(storeSettings)('aborted at any moment, on $name,', ({ reason, ...s
 
   it('a save leaves no file', unless(reason), async () => {
     await store.load(join(scratch, 'image.tar'))
-    await leavesAsItWas((options) => store.save('app:1', join(scratch, 'saved.tar'), options))
+    const saved = join(scratch, 'saved.tar')
+    await leavesAsItWas(async (options) => {
+      await store.save('app:1', saved, options)
+      rmSync(saved)
+    })
     expect(readdirSync(scratch).toSorted()).toEqual(['image.tar', 'root'])
   })
 })
