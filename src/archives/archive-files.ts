@@ -1,4 +1,3 @@
-import { createWriteStream } from 'node:fs'
 import { open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -10,6 +9,7 @@ import { makeTemporaryDirectory } from '../durable/make-directory.js'
 import { StoreError, storeError } from '../errors.js'
 import type { FileRange } from '../jobs/byte-source.js'
 import { limitExceeded, NO_LIMITS, type ResolvedLimits } from '../limits.js'
+import { scratchFile } from './output-file.js'
 import { packedFiles } from './packed-files.js'
 import { fileOf, readIndex, type TarIndex } from './tar-index.js'
 
@@ -98,9 +98,10 @@ async function spooled(
     const packed = new Expansion(NO_LIMITS)
     let isPacked = false
     const onDetected = (compression: Compression) => void (isPacked = compression !== 'none')
+    const output = await scratchFile(path)
     await pipeline(
       Readable.from(decompress(packed.watchInput(input), { limits, onDetected })),
-      createWriteStream(path),
+      output,
       signal === undefined ? {} : { signal },
     )
     await using handle = await open(path, 'r')

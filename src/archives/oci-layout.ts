@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createReadStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -9,6 +9,7 @@ import { chainIds, sha256, type ChainID, type Digest, type DiffID } from '../dig
 import type { LayerStore } from '../layers/layer-store.js'
 import type { OperationOptions } from '../operation.js'
 import { canonicalText, familiarText } from '../references/reference.js'
+import { scratchFile } from './output-file.js'
 import { verified, type SavedImage } from './saved-image.js'
 import { writeJson, type Content, type Sink } from './sink.js'
 
@@ -106,7 +107,8 @@ async function writeHashed(
       yield chunk
     }
   }
-  await pipeline(chunks, watched, createWriteStream(path, { flags: 'wx' }))
+  const output = await scratchFile(path)
+  await pipeline(chunks, watched, output)
   return { digest: `sha256:${hash.digest('hex')}` as Digest, length }
 }
 

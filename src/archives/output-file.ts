@@ -1,11 +1,25 @@
+import { once } from 'node:events'
 import { close, createWriteStream, fsync, open, write } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { giveBack } from '../tar/chunk-pool.js'
 
-/** A file for an archive. It is on disk when it is closed, and chunks of layers are given back when they are written. */
-export function outputFile(path: string): Writable {
+/**
+ * A new file for an archive. It is there when this resolves, so that nothing makes it after its writer was aborted. It is
+ * on disk when it is closed, and chunks of layers are given back when they are written.
+ */
+export async function outputFile(path: string): Promise<Writable> {
   const calls = { open, close, fsync, write: writeAndGiveBack }
-  return createWriteStream(path, { flush: true, fs: calls })
+  return opened(createWriteStream(path, { flags: 'wx', flush: true, fs: calls }))
+}
+
+/** A new file that is removed after its use. It is there when this resolves. */
+export function scratchFile(path: string): Promise<Writable> {
+  return opened(createWriteStream(path, { flags: 'wx' }))
+}
+
+async function opened(output: Writable): Promise<Writable> {
+  await once(output, 'open')
+  return output
 }
 
 function writeAndGiveBack(

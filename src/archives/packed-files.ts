@@ -1,4 +1,4 @@
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createReadStream } from 'node:fs'
 import { rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -8,6 +8,7 @@ import { StoreError, storeError } from '../errors.js'
 import type { FileRange } from '../jobs/byte-source.js'
 import { limitExceeded } from '../limits.js'
 import type { ArchiveFiles, OpenArchiveOptions, OrderedFile } from './archive-files.js'
+import { scratchFile } from './output-file.js'
 import { tarEntries } from './tar-entries.js'
 import { addToIndex, fileOf, indexName, NameBudget, type TarIndex } from './tar-index.js'
 
@@ -54,7 +55,8 @@ export async function packedFiles(
       const keep = async () => {
         const range = { path: join(directory, String(aside.size)) }
         try {
-          await pipeline(content, createWriteStream(range.path, { flags: 'wx' }))
+          const output = await scratchFile(range.path)
+          await pipeline(content, output)
         } catch (error) {
           throw storeError(error, 'SYSTEM', `could not copy ${own} out of the archive`)
         }

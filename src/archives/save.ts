@@ -46,7 +46,7 @@ export async function saveImages(
     return whole(output, options, (path) => write(new DirectorySink(path)))
   }
   if (typeof output !== 'string') return writeTar(write, output, options)
-  return whole(output, options, (path) => writeTar(write, outputFile(path), options))
+  return whole(output, options, async (path) => writeTar(write, await outputFile(path), options))
 }
 
 function writeImages(

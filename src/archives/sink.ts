@@ -1,4 +1,3 @@
-import { createWriteStream } from 'node:fs'
 import { symlink } from 'node:fs/promises'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
@@ -6,6 +5,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import fse from 'fs-extra'
 import type { Pack } from 'tar-stream'
+import { outputFile } from './output-file.js'
 
 export type Content = AsyncIterable<Uint8Array> | Uint8Array
 
@@ -52,7 +52,8 @@ export class DirectorySink implements Sink {
   async file(name: string, _size: number, content: Content): Promise<void> {
     const path = join(this.#directory, name)
     await fse.ensureDir(dirname(path))
-    await pipeline(Readable.from(chunksOf(content)), createWriteStream(path, { flags: 'wx', flush: true }))
+    const output = await outputFile(path)
+    await pipeline(Readable.from(chunksOf(content)), output)
   }
 
   async symlink(name: string, target: string): Promise<void> {

@@ -256,13 +256,13 @@ describe('devicemapper', unless(noThinPools), () => {
   it('adopts no layer that a program still writes to through its mount', async () => {
     await driver.createReadWrite('container')
     const { hostPath } = await driver.get('container')
-    const file = openSync(join(hostPath as string, 'file'), 'w')
+    const held = openSync(join(hostPath as string, 'file'), 'w')
     await driver.put('container')
     const isInUse = { code: 'LAYER_IN_USE' }
     await expect(driver.quiesce?.('container')).rejects.toMatchObject(isInUse)
     await expect(driver.adopt?.('container', 'layer')).rejects.toMatchObject(isInUse)
-    writeSync(file, 'late')
-    closeSync(file)
+    writeSync(held, 'late')
+    closeSync(held)
     await driver.quiesce?.('container')
     expect(mountsBelow(root)).toEqual([])
     await driver.adopt?.('container', 'layer')
