@@ -1,6 +1,6 @@
 import { dirname } from 'node:path'
 import type { ContainerStore } from '../containers/container-store.js'
-import { chainIds, isDigest, type ChainID, type ImageID } from '../digest.js'
+import { chainIds, isDigest, sha256, type ChainID, type ImageID } from '../digest.js'
 import { removeAbandoned } from '../durable/abandoned.js'
 import { clearLockFiles } from '../durable/lock-file.js'
 import { Lock } from '../durable/lock.js'
@@ -199,12 +199,12 @@ export class Catalog {
     for (const { config, parent } of entries) {
       // Layers first: a process that died in between would leave an image without them.
       for (const chain of chainIds(parseImageConfig(config).rootfs.diff_ids)) await this.layers.require(chain)
-      const id = await this.images.add(config)
-      ids.push(id)
+      const id = sha256<ImageID>(config)
       if (!before.has(id)) rollback.onFailure(() => this.images.remove(id))
-      // A kill may have left the image without its parent.
+      // The config last: with it the image is there, and has its parent.
       if (parent !== undefined && (await this.images.parent(id)) === undefined)
         await this.images.setParent(id, parent)
+      ids.push(await this.images.add(config))
     }
     const names = entries.flatMap(({ references }, index) =>
       references.map((reference) => ({ reference, id: ids[index] as ImageID })),

@@ -73,17 +73,17 @@ export class ImageStore {
     return isDigest(text) ? (text as ImageID) : undefined
   }
 
+  /** Before `add`, so that a kill leaves no image without its parent. When this resolves the note is durable. */
   async setParent(id: ImageID, parent: ImageID): Promise<void> {
     const aside = this.#metadata
     await writeFileAtomic(join(aside, hexOf(id), 'parent'), parent, { aside })
   }
 
   /**
-   * Clears temporary files of processes that have ended, and metadata of images that a crash removed in part.
+   * Clears temporary files of processes that have ended, and metadata of images that a crash made or removed in part.
    * @param locked runs what needs the store's lock
    */
   async tidy(locked: (work: () => Promise<void>) => Promise<void>): Promise<void> {
-    // In this order, since an image has content before it has metadata.
     const described = namesIn(this.#metadata)
     const content = namesIn(this.#content)
     await removeAbandoned(this.#metadata, described)

@@ -27,10 +27,10 @@ export const operations = {
   tag: { atomic: true, run: (store) => store.tag('base:1', 'tagged:1') },
   removeImage: {
     run: (store) => store.remove('unneeded:1'),
-    again: async (store) => {
-      const names = (await store.images()).flatMap(({ references }) => references)
-      if (names.includes('unneeded:1')) await store.remove('unneeded:1')
-      else await store.prune()
+    // The name goes first: an image that lost it cannot be removed by it.
+    again: async (store, { unneeded }) => {
+      await store.load(unneeded)
+      await store.remove('unneeded:1')
     },
   },
   removeContainer: {
