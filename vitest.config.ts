@@ -10,6 +10,7 @@ class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const isLong = ({ moduleId }: TestSpecification): boolean =>
       LONG.some((name) => moduleId.endsWith(`/${name}.test.ts`))
+    // oxlint-disable-next-line no-array-sort -- not an array's
     const sorted = await super.sort(files)
     return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
   }
