@@ -19,7 +19,7 @@ import { write } from './userspace-place.js'
 
 const ROUNDS = 15
 /** Random damage without end is done by `npm run torture`. */
-const SEED = Number(process.env['LAYERSTACK_FLIPS_SEED'] ?? 1)
+const SEED = Number(process.env['LAYERSTACK_FLIPS_SEED'] ?? 2)
 const engines = {
   btrfs: { factory: btrfs, driverOptions: {} },
   devicemapper: {
@@ -64,7 +64,7 @@ describe.each(['btrfs', 'devicemapper'] as const)(
         outcomes[await outcome(told)]++
       }
       console.log(`${name}: ${ROUNDS} files damaged, ${JSON.stringify(outcomes)}`)
-      expect(outcomes.refused + outcomes.suffered).toBeGreaterThan(0)
+      expect(outcomes.refused + outcomes.suffered).toBeGreaterThan(5)
     })
 
     async function outcome(told: string): Promise<'refused' | 'suffered' | 'unharmed'> {
