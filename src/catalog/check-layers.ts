@@ -1,7 +1,9 @@
+import { availableParallelism } from 'node:os'
+import pLimit from 'p-limit'
 import type { ChainID } from '../digest.js'
 import { StoreError } from '../errors.js'
-import type { Examination, LayerPlace } from '../layers/layer-upkeep.js'
-import { knownPlaces, type Findings } from './repair.js'
+import type { Examination, LayerPlace, LayerUpkeep } from '../layers/layer-upkeep.js'
+import { knownPlaces, type CheckOptions, type Findings } from './repair.js'
 
 type Places = ReadonlyMap<ChainID, LayerPlace>
 
@@ -11,12 +13,7 @@ export async function checkLayers(findings: Findings): Promise<number> {
   const { upkeep } = catalog.layers
   const places = await placesOf(findings)
   const ids = lowestFirst(await catalog.layers.chainIds(), places)
-  const lost = new Map<ChainID, Loss>()
-  for (const id of ids) {
-    options.signal?.throwIfAborted()
-    const loss = await examined(findings, id, places, lost)
-    if (loss !== undefined) lost.set(id, loss)
-  }
+  const lost = await lostLayers(findings, ids, places)
   // The uppermost first, since a layer is kept while another one stands on it.
   for (const [id, { detail, unfounded, examination }] of [...lost].toReversed()) {
     const kind = unfounded ? 'layer-unfounded' : 'layer-damaged'
@@ -39,6 +36,57 @@ export async function checkOrphans(findings: Findings): Promise<void> {
   }
 }
 
+async function lostLayers(
+  findings: Findings,
+  ids: readonly ChainID[],
+  places: Places,
+): Promise<Map<ChainID, Loss>> {
+  const lost = new Map<ChainID, Loss>()
+  await using early = new EarlyExaminations(findings.catalog.layers.upkeep, ids, findings.options)
+  for (const id of ids) {
+    findings.options.signal?.throwIfAborted()
+    const loss = await examined(findings, id, { places, lost, early })
+    if (loss !== undefined) lost.set(id, loss)
+  }
+  return lost
+}
+
+/**
+ * Examines layers side by side, before it is known whether a repair changes the layers below them. A layer without faults
+ * counts, unless one below has faults.
+ */
+class EarlyExaminations implements AsyncDisposable {
+  readonly #examinations: ReadonlyMap<ChainID, Promise<Examination | undefined>>
+  readonly #stop = new AbortController()
+  /** Layers that have a fault or stand on one that has. */
+  readonly #affected = new Set<ChainID>()
+
+  constructor(upkeep: LayerUpkeep, ids: readonly ChainID[], options: CheckOptions) {
+    const limit = pLimit(availableParallelism())
+    const { signal: stop } = this.#stop
+    const signal = options.signal === undefined ? stop : AbortSignal.any([options.signal, stop])
+    const examine = (id: ChainID): Promise<Examination | undefined> =>
+      upkeep.examine(id, { content: options.content, signal })
+    this.#examinations = new Map(ids.map((id) => [id, limit(examine, id)]))
+    // Rejections reach the caller through `of`.
+    for (const examination of this.#examinations.values()) examination.catch(() => undefined)
+  }
+
+  /** Ask for parents first. @returns `undefined` for a layer that has to be examined again */
+  async of(id: ChainID, parent: ChainID | undefined): Promise<Examination | undefined> {
+    const isAffected = parent !== undefined && this.#affected.has(parent)
+    const examination = isAffected ? undefined : await this.#examinations.get(id)
+    if (examination?.faults.length === 0) return examination
+    this.#affected.add(id)
+    return undefined
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await Promise.allSettled(this.#examinations.values())
+  }
+}
+
 /** A layer that is damaged, or stands on one, and could not be mended. */
 interface Loss {
   readonly detail: string
@@ -46,11 +94,16 @@ interface Loss {
   readonly examination: Examination
 }
 
+interface CheckUnderWay {
+  readonly places: Places
+  readonly lost: ReadonlyMap<ChainID, Loss>
+  readonly early: EarlyExaminations
+}
+
 async function examined(
   findings: Findings,
   id: ChainID,
-  places: Places,
-  lost: ReadonlyMap<ChainID, Loss>,
+  { places, lost, early }: CheckUnderWay,
 ): Promise<Loss | undefined> {
   const { catalog, options } = findings
   const place = places.get(id)
@@ -58,7 +111,8 @@ async function examined(
   const isFounded = parent === undefined || (!lost.has(parent) && (await isHere(findings, parent, places)))
   // The content says nothing of a layer whose parent cannot be compared with.
   const content = isFounded && options.content !== false
-  const examination = await catalog.layers.upkeep.examine(id, { ...options, content })
+  const found = isFounded ? await early.of(id, parent) : undefined
+  const examination = found ?? (await catalog.layers.upkeep.examine(id, { ...options, content }))
   if (examination === undefined) return undefined
   if (!isFounded) return { detail: `it stands on ${parent}`, unfounded: true, examination }
   if (examination.faults.length === 0) return undefined

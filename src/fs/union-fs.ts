@@ -193,6 +193,10 @@ export class UnionFs implements RawFs {
     this.#lookup.cache.clear()
   }
 
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
   #stat({ type, fs }: Place, path: ByteString): RawStat {
     const stat = fs.lstat(path)
     if (type !== 'directory' || !isMerged(this.#lookup.dir('lstat', path))) return stat

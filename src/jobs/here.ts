@@ -8,6 +8,7 @@ import { Slices, type Pace } from './pace.js'
 import { runJob } from './run-job.js'
 import { treePath, writtenPaths } from './run.js'
 import { unpackLayer, type Unpacking } from './unpack.js'
+import { verifyLayer, type LayerFindings, type Verifying } from './verify.js'
 
 /**
  * Jobs on the caller's thread, in slices of some milliseconds: for drivers whose trees no other thread can open. What
@@ -23,6 +24,11 @@ export function commitHere(committing: Committing, options?: JobOptions): Promis
 
 export function flattenHere(flattening: Flattening, options?: JobOptions): Promise<LayerResult> {
   return inSlices(flattenLayers, flattening, options)
+}
+
+/** Writes nothing. */
+export function verifyHere(verifying: Verifying, options?: JobOptions): Promise<LayerFindings> {
+  return stoppable(verifyLayer(verifying, new Slices(options)), options)
 }
 
 async function inSlices<Work extends LayerSinks>(

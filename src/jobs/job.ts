@@ -6,15 +6,25 @@ import type { RecordJob } from './record.js'
 import type { RemoveTreeJob } from './remove-tree.js'
 import type { SettleJob } from './settle.js'
 import type { UnpackJob } from './unpack.js'
+import type { LayerFindings, VerifyJob } from './verify.js'
 
 /** Work on a whole tree, described as plain data, so that a worker thread can do it. */
-export type Job = UnpackJob | CommitJob | FlattenJob | CopyTreeJob | RecordJob | RemoveTreeJob | SettleJob
+export type Job =
+  | UnpackJob
+  | CommitJob
+  | FlattenJob
+  | VerifyJob
+  | CopyTreeJob
+  | RecordJob
+  | RemoveTreeJob
+  | SettleJob
 
 /** What each kind of job comes to. */
 export interface JobResults {
   readonly unpack: LayerResult
   readonly commit: LayerResult
   readonly flatten: LayerResult
+  readonly verify: LayerFindings
   readonly copyTree: CopyTreeResult
   readonly record: void
   readonly removeTree: void

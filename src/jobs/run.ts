@@ -8,6 +8,7 @@ import { recordLayer } from './record.js'
 import { removeTreeAt } from './remove-tree.js'
 import { settle } from './settle.js'
 import { unpackLayer } from './unpack.js'
+import { verifyKept } from './verify.js'
 
 /** Does a job on this thread, and makes durable what it wrote. */
 export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]> {
@@ -18,6 +19,8 @@ export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]
       return settled(await commitLayer(job, pace), writtenPaths(job))
     case 'flatten':
       return settled(await flattenLayers(job, pace), writtenPaths(job))
+    case 'verify':
+      return verifyKept(job, pace)
     case 'copyTree':
       return settled(copyTreeOf(job, pace), [
         job.to.root,

@@ -7,11 +7,12 @@ import { Lease } from '../durable/lease.js'
 import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
 import type { ByteSource } from '../jobs/byte-source.js'
+import type { LayerFindings } from '../jobs/verify.js'
 import type { OperationOptions } from '../operation.js'
 import type { Layer } from './layer.js'
 import { TAR_SPLIT, type LayerDb } from './layerdb.js'
 import { leasedIds } from './leftovers.js'
-import { verifyLayer, type LayerFindings } from './verify-layer.js'
+import { verifyLayer } from './verify-layer.js'
 
 export interface UpkeepParts {
   readonly driver: Driver
@@ -229,9 +230,9 @@ export class LayerUpkeep {
   ): Promise<LayerFindings> {
     const below = parent === undefined ? undefined : await this.#db.layer(parent)
     if (parent !== undefined && below === undefined) return { faults: [`its parent ${parent} is not here`] }
-    const layer = { diffId, cacheId, size }
     const tarSplit = this.#db.tarSplit(chainId)
-    return verifyLayer({ driver: this.#driver, layer, parentCacheId: below?.cacheId, tarSplit }, { signal })
+    const kept = { driver: this.#driver, cacheId, parentCacheId: below?.cacheId }
+    return verifyLayer({ ...kept, diffId, size, tarSplit }, { signal })
   }
 
   async #tryVerify(
