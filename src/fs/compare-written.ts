@@ -1,5 +1,12 @@
 import { compareBytes, joinBytes, type ByteString } from './bytes.js'
-import { added, attributesDiffer, TreeComparison, withContents, type Comparison } from './compare.js'
+import {
+  added,
+  attributesDiffer,
+  compareTrees,
+  TreeComparison,
+  withContents,
+  type Comparison,
+} from './compare.js'
 import { LinkGroups, type NamesOfTree } from './link-groups.js'
 import type { RawFs, RawStat } from './raw-fs.js'
 
@@ -11,11 +18,19 @@ export interface WrittenInodes {
 }
 
 /**
- * As `compareTrees`, where it is known which inodes may differ: only what is on the way to them is compared.
+ * As `compareTrees`, where it is known which inodes may differ. Only the paths to them are compared, unless a directory
+ * was renamed that contains a hard link: this changes the names of a file that was not written.
  * @param root the inode number of the root, and of directories that belong to other trees
  */
-export function compareWritten(written: WrittenInodes, upper: RawFs, lower: RawFs, root: bigint): Comparison {
-  return new WrittenComparison(written, upper, lower, root).within('' as ByteString, root)
+export function* compareWritten(
+  written: WrittenInodes,
+  upper: RawFs,
+  lower: RawFs,
+  root: bigint,
+): Comparison {
+  const comparison = new WrittenComparison(written, upper, lower, root)
+  if (yield* comparison.movedLinks('' as ByteString, root)) yield* compareTrees(upper, lower)
+  else yield* comparison.within('' as ByteString, root)
 }
 
 class WrittenComparison {
@@ -36,6 +51,34 @@ class WrittenComparison {
     const names: NamesOfTree = (fs) => this.#writtenNames(fs, '' as ByteString, root)
     this.#objects = new TreeComparison(upper, lower, new LinkGroups(upper, lower, names))
     this.#directories = new TreeComparison(upper, lower)
+  }
+
+  /** Whether a hard link that was not written is in a directory that the lower tree has elsewhere. */
+  *movedLinks(directory: ByteString, inode: bigint): Generator<undefined, boolean, void> {
+    for (const name of this.#written.namesIn(inode)) {
+      yield
+      const path = joinBytes(directory, name)
+      const stat = this.#upper.find(path)
+      if (stat?.type !== 'directory' || stat.ino === this.#root) continue
+      const isInPlace = this.#lower.find(path)?.ino === stat.ino
+      if (yield* isInPlace ? this.movedLinks(path, stat.ino) : this.#unwrittenLinks(path, stat.ino))
+        return true
+    }
+    return false
+  }
+
+  *#unwrittenLinks(directory: ByteString, inode: bigint): Generator<undefined, boolean, void> {
+    const written = new Set(this.#written.namesIn(inode))
+    for (const { name, type } of this.#upper.readdir(directory)) {
+      yield
+      if (type !== 'directory' && written.has(name)) continue
+      const path = joinBytes(directory, name)
+      const stat = this.#upper.lstat(path)
+      if (type !== 'directory') {
+        if (stat.nlink > 1) return true
+      } else if (stat.ino !== this.#root && (yield* this.#unwrittenLinks(path, stat.ino))) return true
+    }
+    return false
   }
 
   *within(directory: ByteString, inode: bigint): Comparison {

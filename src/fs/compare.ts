@@ -91,9 +91,10 @@ export class TreeComparison {
   ): Generator<undefined, boolean, void> {
     if (stat.dev === below.dev && stat.ino === below.ino) return false
     if (stat.nlink > below.nlink || this.#looksDiffer(path, stat, below)) return true
-    if (evidence?.isUntouched(stat, below) === true) return false
-    if (stat.type === 'file' && (yield* contentsDiffer(this.#upper, this.#lower, path))) return true
-    if (stat.nlink === 1 && below.nlink === 1) return false
+    const isUntouched = evidence?.isUntouched(stat, below) === true
+    if (stat.type === 'file' && !isUntouched && (yield* contentsDiffer(this.#upper, this.#lower, path)))
+      return true
+    if ((stat.nlink === 1 && below.nlink === 1) || (isUntouched && evidence.keepsNames())) return false
     return yield* this.#links.differ(path, stat, below, (other, ours, theirs) =>
       this.#differs(other, ours, theirs, undefined),
     )

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { isErrno } from '../errors.js'
 import type { ByteString } from './bytes.js'
 import type { RawFs, RawStat } from './raw-fs.js'
 
@@ -6,11 +7,13 @@ import type { RawFs, RawStat } from './raw-fs.js'
  * Proves, without reading it, that an object holds what the lower tree's object at the same path holds. A comparison asks
  * only about objects whose attributes, sizes and times are equal.
  *
- * All evidence rests on the change time (ctime). The kernel sets it whenever an object is written or renamed, and no
- * program can choose it.
+ * All evidence rests on the change time (ctime). The kernel sets it whenever an object is written, renamed or linked, and
+ * no program can choose it.
  */
 export interface Evidence {
   isUntouched(stat: RawStat, below: RawStat): boolean
+  /** Whether an untouched object has the names that it had: renaming a directory changes them and touches nothing in it. */
+  keepsNames(): boolean
   /** The evidence for the entries of a directory; `undefined` without any. */
   within(path: ByteString, stat: RawStat): Evidence | undefined
 }
@@ -30,6 +33,7 @@ export function snapshotEvidence(upper: RawFs, lower: RawFs, madeAtNs?: bigint):
       // A file system that keeps whole seconds cannot tell two writes of one second apart.
       ctimeNs % SECOND !== 0n &&
       (madeAtNs === undefined || ctimeNs < madeAtNs),
+    keepsNames: () => false,
     within: () => evidence,
   }
   return evidence
@@ -54,15 +58,29 @@ export interface CopyRecord {
   readonly directories: ReadonlyMap<ByteString, bigint>
 }
 
-export function copyEvidence({ fromNs, untilNs, directories }: CopyRecord): Evidence | undefined {
+export function copyEvidence(
+  { fromNs, untilNs, directories }: CopyRecord,
+  copy: RawFs,
+): Evidence | undefined {
   const nowNs = BigInt(Date.now()) * 1_000_000n
   // The clock was set back: what is written now may look as if the copy had written it.
   if (nowNs < untilNs) return undefined
+  let keepsNames: boolean | undefined
   const evidence: Evidence = {
     isUntouched: ({ ctimeNs }) => fromNs <= ctimeNs && ctimeNs < untilNs,
+    keepsNames: () => (keepsNames ??= areInPlace(directories, copy)),
     within: (path, { ino }) => (directories.get(path) === ino ? evidence : undefined),
   }
   return evidence
+}
+
+function areInPlace(directories: CopyRecord['directories'], copy: RawFs): boolean {
+  try {
+    return [...directories].every(([path, ino]) => copy.find(path)?.ino === ino)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return false
+    throw error
+  }
 }
 
 /** `undefined` for a record that is missing, damaged, or of another parent: then there is no evidence. */

@@ -156,7 +156,7 @@ function evidenceOf(source: DiffSource, upper: RawFs, lower: RawFs | undefined):
   const { copy, madeAtNs } = source
   if (madeAtNs !== undefined) return snapshotEvidence(upper, lower, madeAtNs)
   const record = copy && readCopyRecord(copy.record, copy.of)
-  return record && copyEvidence(record)
+  return record && copyEvidence(record, upper)
 }
 
 function openLower(source: DiffSource): RawFs | undefined {

@@ -220,17 +220,23 @@ describe('evidence that a file was not written', () => {
   it('saves reading a copy that nothing touched since', () => {
     const { lines, reads } = opened(
       () => {},
-      (upper) => copyEvidence(record(upper, ctime(upper) + 1n)),
+      (upper) => copyEvidence(record(upper, ctime(upper) + 1n), upper),
     )
     expect(lines).toEqual([])
     expect(reads).toBe(2)
   })
 
   it.each<[string, (upper: ModelFs) => Evidence | undefined]>([
-    ['was touched in the last step of the clock', (fs) => copyEvidence(record(fs, ctime(fs)))],
-    ['was touched before the copy began', (fs) => copyEvidence(record(fs, ctime(fs) + 2n, ctime(fs) + 1n))],
-    ['is in another directory', (fs) => copyEvidence({ ...record(fs, 1n << 60n), directories: new Map() })],
-    ['was copied in the future', (fs) => copyEvidence(record(fs, 1n << 70n))],
+    ['was touched in the last step of the clock', (fs) => copyEvidence(record(fs, ctime(fs)), fs)],
+    [
+      'was touched before the copy began',
+      (fs) => copyEvidence(record(fs, ctime(fs) + 2n, ctime(fs) + 1n), fs),
+    ],
+    [
+      'is in another directory',
+      (fs) => copyEvidence({ ...record(fs, 1n << 60n), directories: new Map() }, fs),
+    ],
+    ['was copied in the future', (fs) => copyEvidence(record(fs, 1n << 70n), fs)],
   ])('is not there for a file that %s', (_, evidence) => {
     expect(opened((fs) => put(fs, 'd/a', 'CONTENT'), evidence).lines).toEqual(['modify d', 'modify d/a'])
   })

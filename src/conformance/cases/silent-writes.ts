@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { ConformanceCase } from '../case.js'
 import type { Edit } from '../edit.js'
+import type { Subject } from '../subject.js'
 import { mustComeBack } from './editing.js'
 
 const TIME = 1_500_000_000_123_456_789n
@@ -86,22 +87,25 @@ export const silentWrites: readonly ConformanceCase[] = [
         ...file('/two/file', 'TWO'),
       ])
       await subject.container('container', 'base')
-      const moved = await subject.inView('container', async (fs) => {
-        try {
-          await fs.rename('/one', '/aside')
-        } catch (error) {
-          // The driver may refuse to rename a directory of a lower layer.
-          assert.equal((error as NodeJS.ErrnoException).code, 'EXDEV')
-          return false
-        }
-        await fs.rename('/two', '/one')
-        await fs.rename('/aside', '/two')
-        return true
-      })
-      if (!moved) return
+      if (!(await exchange(subject, '/one', '/two'))) return
       assert.deepEqual(await subject.changes('container', 'base'), [
         ...['modify /one', 'modify /one/file', 'modify /two', 'modify /two/file'],
       ])
+      await mustComeBack(subject, 'container', 'base')
+    },
+  },
+  {
+    name: 'sees that directories with a name of a file that has other names changed places',
+    async run(subject) {
+      const directories = ['/one', '/stays', '/two']
+      await subject.layer('base', undefined, [
+        ...directories.map((path): Edit => ({ do: 'mkdir', path })),
+        ...[...file('/stays/file', 'same'), ...file('/two/file', 'same')],
+        { do: 'link', path: '/stays/file', to: '/one/file' },
+        ...directories.map((path) => pinned(path)),
+      ])
+      await subject.container('container', 'base')
+      if (!(await exchange(subject, '/one', '/two'))) return
       await mustComeBack(subject, 'container', 'base')
     },
   },
@@ -163,3 +167,18 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
 ]
+
+/** Exchanges two directories of a lower layer. @returns `false` if the driver refuses to rename such directories */
+function exchange(subject: Subject, one: string, two: string): Promise<boolean> {
+  return subject.inView('container', async (fs) => {
+    try {
+      await fs.rename(one, '/aside')
+    } catch (error) {
+      assert.equal((error as NodeJS.ErrnoException).code, 'EXDEV')
+      return false
+    }
+    await fs.rename(two, one)
+    await fs.rename('/aside', two)
+    return true
+  })
+}
