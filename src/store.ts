@@ -434,18 +434,14 @@ export class Store implements AsyncDisposable, ContainerHome {
   async removeContainer(record: ContainerRecord): Promise<void> {
     this.#mayWrite()
     await this.#settle(record.id)
-    await asContainer(record, this.layers.removeWritable(record.id))
-    await this.#forget(record)
+    const forget = () => this.#catalog.locked(() => this.#catalog.containers.remove(record.id))
+    await asContainer(record, this.layers.removeWritable(record.id, forget))
   }
 
   /** Finishes a commit that consumes the container, if one was decided and cut short. */
   async #settle(id: string): Promise<Image | undefined> {
     if (!this.layers.consumptions.has(id)) return undefined
     return (await finishConsumptions(this.#catalog)).get(id)
-  }
-
-  async #forget({ id }: ContainerRecord): Promise<void> {
-    await this.#catalog.locked(() => this.#catalog.containers.remove(id))
   }
 
   /**

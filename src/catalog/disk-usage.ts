@@ -1,5 +1,5 @@
 import { chainIds, type ChainID, type ImageID } from '../digest.js'
-import { isAbort } from '../errors.js'
+import { isAbort, StoreError } from '../errors.js'
 import type { OperationOptions } from '../operation.js'
 import type { Catalog } from './catalog.js'
 
@@ -54,19 +54,24 @@ export async function diskUsage(catalog: Catalog, options: OperationOptions): Pr
   return { layersSize, images: usages, containers, reclaimable: layersSize - sumOf(active, sizes) }
 }
 
-/** `undefined` for a container that goes, or went, while its layer is read. */
+/**
+ * `undefined` for a container that goes, or went, while its layer is read. A removal that fails hides the layer for a
+ * moment.
+ */
 async function sizeIfThere(
   { containers, layers }: Catalog,
   id: string,
   options: OperationOptions,
 ): Promise<number | undefined> {
-  try {
-    return await layers.writableSize(id, options)
-  } catch (error) {
-    if (isAbort(error)) throw error
-    const isHere = (await containers.has(id)) && (await layers.hasWritable(id))
-    if (!isHere || (await layers.isUnderWay(id))) return undefined
-    throw error
+  for (;;) {
+    try {
+      return await layers.writableSize(id, options)
+    } catch (error) {
+      if (isAbort(error)) throw error
+      const isHere = (await containers.has(id)) && (await layers.hasWritable(id))
+      if (!isHere || (await layers.isUnderWay(id))) return undefined
+      if (!(error instanceof StoreError) || error.code !== 'CONTAINER_NOT_FOUND') throw error
+    }
   }
 }
 

@@ -402,12 +402,15 @@ export class LayerStore {
     return this.#driver.diffSize(layer.mountId, await this.#driverParent(layer), options)
   }
 
-  /** Harmless if it is gone. `LAYER_IN_USE` while a view of it is open, or somebody else commits, makes or removes it. */
-  async removeWritable(name: string): Promise<void> {
+  /**
+   * Harmless if it is gone. `LAYER_IN_USE` while a view of it is open, or another process commits, makes or removes it.
+   * @param forget runs once the layer is gone, before the removal counts as finished
+   */
+  async removeWritable(name: string, forget: () => Promise<void> = async () => undefined): Promise<void> {
     this.#mayWrite()
     const layer = await this.#db.writable(name)
     if (layer === undefined) {
-      if (await this.isGone(name)) return
+      if (await this.isGone(name)) return forget()
       throw new StoreError('LAYER_IN_USE', `container layer ${name} is being made or removed`)
     }
     const ids = [layer.mountId, ...(layer.initId === undefined ? [] : [layer.initId])]
@@ -421,10 +424,11 @@ export class LayerStore {
       if (!isFirst) return false
       rollback.onFailure(() => this.#restoreWritable(layer))
       for (const id of ids) await this.#driver.remove(id)
+      await forget()
       return true
     })
-    // Somebody else was first: it may be gone by now.
-    if (!isOurs) await this.removeWritable(name)
+    // Another removal was first: it may have ended by now.
+    if (!isOurs) await this.removeWritable(name, forget)
   }
 
   /** After a removal that failed. One that the driver has begun cannot be undone: the lease stays, and it is finished. */

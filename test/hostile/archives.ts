@@ -165,7 +165,7 @@ export const hostileArchives: readonly HostileArchive[] = [
   },
   {
     name: 'an index.json of 50,000 entries',
-    code: 'MANIFEST_INVALID',
+    code: 'LIMIT_EXCEEDED',
     make: () => ociIndex(50_000),
   },
 ]

@@ -3,8 +3,10 @@ import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Lock } from '#layerstack/durable/lock.js'
 import { builtInDrivers, openStore, type Store } from '#layerstack/index.js'
 import { loopTurns } from '../support/loop-turns.js'
 import { unless } from '../support/needs.js'
@@ -238,6 +240,20 @@ for (const settings of storeSettings) {
       await expect(removal).rejects.toMatchObject({ code: 'LAYER_IN_USE' })
       expect((await commit).layers.length).toBe(image.layers.length + 1)
       await container.remove()
+    })
+
+    it('finds no fault in a container that is being removed, however long that takes', async () => {
+      const image = await loaded(options)
+      const container = await (store as Store).createContainer(image.id)
+      await using other = await openStore({ root: join(scratch, 'root'), ...options })
+      const { mountId } = await other.layers.writable(container.id)
+      const lock = await Lock.acquire(join(scratch, 'root/layerstack/images.lock'))
+      const removal = container.remove()
+      while (await other.driver.exists(mountId)) await sleep(5)
+      const { problems } = await other.check({ content: false })
+      await lock.release()
+      await removal
+      expect(problems).toEqual([])
     })
 
     it('leaves nothing of an image that is removed', async () => {

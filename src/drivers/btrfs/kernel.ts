@@ -6,6 +6,7 @@ import {
   isSubvolume,
   makeWritable,
   subvolumeInfo,
+  type SubvolumeInfo,
   withNestedSubvolumes,
 } from '../../sys/btrfs-subvolume.js'
 import { discard } from '../trash.js'
@@ -17,16 +18,20 @@ import { discard } from '../trash.js'
 export async function removeSubvolume(path: string): Promise<void> {
   if (!isSubvolume(path)) return discard(path)
   const directory = dirname(path)
-  const { id, madeAt, changedAt } = subvolumeInfo(path)
+  let info: SubvolumeInfo
   try {
+    info = subvolumeInfo(path)
+    const { madeAt, changedAt } = info
     // With what was written there goes what waits to be.
     await destroySubvolume(directory, Buffer.from(basename(path)), { elsewhere: changedAt >= madeAt })
   } catch (error) {
+    // Another process destroyed a part of it.
+    if (isErrno(error, 'ENOENT')) return removeSubvolume(path)
     if (!isErrno(error, 'EPERM', 'EACCES')) throw error
     return empty(path)
   }
   try {
-    removeQgroup(directory, id)
+    removeQgroup(directory, info.id)
   } catch (error) {
     if (!isErrno(error, 'EPERM')) throw error
   }
