@@ -51,14 +51,14 @@ export type { DriverFactory, DriverOpenOptions, DriverSupport } from './drivers/
 export { naiveDiff } from './drivers/naive-diff.js'
 export { DriverRegistry } from './drivers/registry.js'
 export { StoreError, type StoreErrorCode } from './errors.js'
-export type { LayerFileHandle, LayerFs } from './fs/layer-fs.js'
-export { HostFs } from './fs/host-fs.js'
-export { layerFs } from './fs/rooted-fs.js'
+export type { LayerFileHandle, LayerFs } from './fs/facade/layer-fs.js'
+export { HostFs } from './fs/host/host-fs.js'
+export { layerFs } from './fs/facade/layer-fs-adapter.js'
 export type { HistoryEntry, ImageConfig } from './images/image-config.js'
 export type { Image, InspectedImage } from './images/image.js'
 export type { Layer, WritableLayer } from './layers/layer.js'
 export type { Limits } from './limits.js'
-export type { OperationOptions } from './operation.js'
+export type { OperationOptions } from './operation-options.js'
 export type { ProgressEvent } from './progress.js'
 export type {
   CheckOptions,

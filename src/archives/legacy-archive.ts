@@ -1,6 +1,6 @@
 import { chainIds, sha256, type ChainID, type DiffID } from '../digest.js'
 import type { LayerStore } from '../layers/layer-store.js'
-import type { OperationOptions } from '../operation.js'
+import type { OperationOptions } from '../operation-options.js'
 import { familiarName, familiarText } from '../references/reference.js'
 import { verified, type SavedImage } from './saved-image.js'
 import { writeJson, writeText, type Sink } from './sink.js'

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { DiffID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { ImageConfig } from '../images/image-config.js'
-import type { OperationOptions } from '../operation.js'
+import type { OperationOptions } from '../operation-options.js'
 import type { Reference } from '../references/reference.js'
 
 /** An image on its way into an archive. */

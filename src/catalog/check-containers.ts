@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StoreError } from '../errors.js'
-import { fewAtATime } from '../operation.js'
+import { fewAtATime } from '../concurrency.js'
 import type { Catalog } from './catalog.js'
 import type { Findings, Remedy } from './repair.js'
 
@@ -63,7 +63,7 @@ async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | u
   }
   const discard = () => discardContainer(catalog, id)
   if (!(await layers.hasWritable(id))) {
-    const detail = `container ${record?.name ?? id} has no writable layer`
+    const detail = `container ${record?.name ?? id}: the driver does not have its writable layer`
     return { detail, remedies: [mend], discard }
   }
   if (record === undefined && !(await containers.isDockers(id))) {

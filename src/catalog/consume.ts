@@ -5,7 +5,7 @@ import type { Image } from '../images/image.js'
 import type { Consumption } from '../layers/consumption.js'
 import type { Consumed } from '../layers/layer-store.js'
 import type { Layer } from '../layers/layer.js'
-import type { OperationOptions } from '../operation.js'
+import type { OperationOptions } from '../operation-options.js'
 import { familiarText, parseReference } from '../references/reference.js'
 import type { Catalog, NewImage } from './catalog.js'
 

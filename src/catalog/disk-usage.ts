@@ -1,6 +1,6 @@
 import { chainIds, type ChainID, type ImageID } from '../digest.js'
 import { isAbort, StoreError } from '../errors.js'
-import type { OperationOptions } from '../operation.js'
+import type { OperationOptions } from '../operation-options.js'
 import type { Catalog } from './catalog.js'
 
 /** What takes space, as `docker system df` counts it: bytes of regular files, as they are in the layers. */

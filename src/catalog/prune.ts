@@ -1,7 +1,7 @@
 import type { ChainID, ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { DetachedLayer } from '../layers/layer-store.js'
-import type { OperationOptions } from '../operation.js'
+import type { OperationOptions } from '../operation-options.js'
 import type { Catalog } from './catalog.js'
 import { finishConsumptions } from './consume.js'
 import { usedLayers } from './removal.js'

@@ -2,7 +2,7 @@ import type { ChainID, ImageID } from '../digest.js'
 import { chainIds, type DiffID } from '../digest.js'
 import { isAbort } from '../errors.js'
 import type { LayerPlace, LayerSource } from '../layers/layer-upkeep.js'
-import type { OperationOptions } from '../operation.js'
+import type { OperationOptions } from '../operation-options.js'
 import type { Catalog } from './catalog.js'
 
 export interface CheckOptions extends OperationOptions {

@@ -1,4 +1,4 @@
-import type { LayerFs } from '../fs/layer-fs.js'
+import type { LayerFs } from '../fs/facade/layer-fs.js'
 
 /**
  * A change of a tree, as data: the same list is carried out on a driver's view and on a plain reference. Paths are

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import type { Driver, LayerView } from '../drivers/driver.js'
 import type { DriverFactory } from '../drivers/factory.js'
-import type { LayerFs } from '../fs/layer-fs.js'
-import { ModelFs } from '../fs/model-fs.js'
-import { layerFs } from '../fs/rooted-fs.js'
+import type { LayerFs } from '../fs/facade/layer-fs.js'
+import { MemoryFs } from '../fs/memory/memory-fs.js'
+import { layerFs } from '../fs/facade/layer-fs-adapter.js'
 import { applyEdits, type Edit } from './edit.js'
 import { chunksOf, tarOf, type TarEntry } from './tar-of.js'
 import { treeOf, treesDiffer, type Tree, type TreeOptions } from './tree.js'
@@ -98,7 +98,7 @@ export class Subject {
   }
 
   tree(id: string, options?: TreeOptions): Promise<Tree> {
-    return this.inView(id, async (fs) => treeOf(fs.raw, options))
+    return this.inView(id, async (fs) => treeOf(fs.syncFs, options))
   }
 
   /** With the time of the last change of all but directories above the diff: what a tar carries. */
@@ -108,10 +108,10 @@ export class Subject {
 
   /** The layer looks as its edits make a plain tree look; times count where an edit has set them. */
   async mustMatchReference(id: string): Promise<void> {
-    const raw = new ModelFs()
-    await applyEdits(layerFs(raw), this.#references.get(id) ?? [])
+    const syncFs = new MemoryFs()
+    await applyEdits(layerFs(syncFs), this.#references.get(id) ?? [])
     const timed = new Set<string>()
-    const expected = treeOf(raw, {
+    const expected = treeOf(syncFs, {
       times: (path, { mtimeNs }) => {
         if (mtimeNs !== 0n) timed.add(path)
         return mtimeNs !== 0n

@@ -1,8 +1,8 @@
 import { constants } from 'node:fs'
 import type { ByteString } from '../fs/bytes.js'
-import { xattrsOf } from '../fs/compare.js'
-import type { RawFs, RawStat } from '../fs/raw-fs.js'
-import { walk } from '../fs/walk.js'
+import { xattrsOf } from '../fs/trees/compare.js'
+import type { SyncFs, SyncStat } from '../fs/sync-fs.js'
+import { walk } from '../fs/trees/walk.js'
 
 const SHOWN = 200
 
@@ -11,11 +11,11 @@ export type Tree = ReadonlyMap<string, string>
 
 export interface TreeOptions {
   /** Which times of the last change are part of the line. @default none */
-  readonly times?: (path: string, stat: RawStat) => boolean
+  readonly times?: (path: string, stat: SyncStat) => boolean
 }
 
 /** The root itself is on the list, as `/`. */
-export function treeOf(fs: RawFs, { times = () => false }: TreeOptions = {}): Tree {
+export function treeOf(fs: SyncFs, { times = () => false }: TreeOptions = {}): Tree {
   const tree = new Map<string, string>()
   const names = new Map<string, string>()
   for (const { path, stat } of [{ path: ROOT, stat: fs.lstat(ROOT) }, ...walk(fs)]) {
@@ -57,7 +57,7 @@ export function showTree(tree: Tree): string {
   return [...tree].map(([path, line]) => `  ${path} ${clip(line)}`).join('\n')
 }
 
-function substance(fs: RawFs, path: ByteString, stat: RawStat): string {
+function substance(fs: SyncFs, path: ByteString, stat: SyncStat): string {
   switch (stat.type) {
     case 'file':
       return JSON.stringify(contentOf(fs, path, stat.size))
@@ -71,7 +71,7 @@ function substance(fs: RawFs, path: ByteString, stat: RawStat): string {
   }
 }
 
-function contentOf(fs: RawFs, path: ByteString, size: number): string {
+function contentOf(fs: SyncFs, path: ByteString, size: number): string {
   const file = fs.open(path, constants.O_RDONLY)
   try {
     const buffer = Buffer.alloc(size + 1)

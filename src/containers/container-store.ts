@@ -6,7 +6,7 @@ import { writeFileAtomic } from '../durable/atomic-file.js'
 import { readFileIfThere } from '../durable/read-file.js'
 import { StoreError } from '../errors.js'
 import { parseJson } from '../json.js'
-import { inSlices } from '../operation.js'
+import { mapYielding } from '../event-loop.js'
 
 /** What the store knows of a container; its content is the writable layer of the same id. */
 export interface ContainerRecord {
@@ -38,7 +38,7 @@ export class ContainerStore {
   async list(): Promise<ContainerRecord[]> {
     const ids = this.#ids()
     this.#forgetAllBut(ids)
-    await inSlices(
+    await mapYielding(
       ids.filter((id) => !this.#known.has(id)),
       (id) => this.#read(id),
     )
@@ -48,7 +48,7 @@ export class ContainerStore {
   /** Ids of containers whose records are none. */
   async damaged(): Promise<string[]> {
     const ids = this.#ids()
-    const records = await inSlices(ids, (id) => this.#read(id))
+    const records = await mapYielding(ids, (id) => this.#read(id))
     return ids.filter((_, index) => records[index] === DAMAGED)
   }
 

@@ -3,10 +3,10 @@ import type { ImageID } from '../digest.js'
 import type { Change } from '../drivers/driver.js'
 import { exportOf } from '../drivers/tree-diff.js'
 import { StoreError } from '../errors.js'
-import type { LayerFs } from '../fs/layer-fs.js'
+import type { LayerFs } from '../fs/facade/layer-fs.js'
 import type { Image } from '../images/image.js'
 import type { LayerStore, WritableView } from '../layers/layer-store.js'
-import type { OperationOptions } from '../operation.js'
+import type { OperationOptions } from '../operation-options.js'
 import { sourceDateNs } from '../source-date.js'
 import type { ContainerRecord } from './container-store.js'
 
@@ -109,7 +109,7 @@ export class Container implements AsyncDisposable {
 
   /** The whole filesystem as a tar, as `docker export` gives it, without what is mounted in it. Times are clamped as in `diff`. */
   export({ signal }: OperationOptions = {}): Readable {
-    return Readable.from(exportOf(this.fs.raw, { signal, clampMtimeNs: sourceDateNs() }), {
+    return Readable.from(exportOf(this.fs.syncFs, { signal, clampMtimeNs: sourceDateNs() }), {
       objectMode: false,
     })
   }

@@ -1,6 +1,6 @@
-import { DEFAULT_ACL } from '../fs/acl.js'
+import { DEFAULT_ACL } from '../fs/host/acl.js'
 import type { ByteString } from '../fs/bytes.js'
-import type { FileType } from '../fs/raw-fs.js'
+import type { FileType } from '../fs/sync-fs.js'
 
 // POSIX access lists as Linux keeps them in extended attributes, and what it makes of them (fs/posix_acl.c).
 

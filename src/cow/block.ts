@@ -4,6 +4,12 @@ export const BLOCK = 4096
 /** The number of a block on its device, from 0. */
 export type Address = number
 
+/** Blocks in a row. */
+export interface Run {
+  readonly address: Address
+  readonly length: number
+}
+
 /**
  * Blocks by number. Calls are synchronous, but for `flushLater`; what was written is read back at once, and is on disk
  * when a flush that began after it has ended. Offsets and lengths are bytes.

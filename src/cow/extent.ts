@@ -1,7 +1,6 @@
 import type { ByteString } from '../fs/bytes.js'
-import type { Address } from './block.js'
+import type { Address, Run } from './block.js'
 import { ITEM } from './key.js'
-import type { Run } from './space.js'
 
 /** Blocks of one extent, at most: bounds what it costs to share a leaf or to split an extent. */
 export const LARGEST_EXTENT = 64

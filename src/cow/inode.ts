@@ -1,5 +1,5 @@
 import { ownedBy } from '../fs/attributes.js'
-import type { DeviceNumber, FileType } from '../fs/raw-fs.js'
+import type { DeviceNumber, FileType } from '../fs/sync-fs.js'
 import { systemError } from '../sys/errno.js'
 
 const SIZE = 86

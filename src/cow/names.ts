@@ -1,5 +1,5 @@
 import { parentOf, type ByteString } from '../fs/bytes.js'
-import type { FileType, RawDirent } from '../fs/raw-fs.js'
+import type { FileType, SyncDirent } from '../fs/sync-fs.js'
 import { numberOfType, typeOfNumber } from './inode.js'
 import { endOf, ITEM, keyOf, REST, u48 } from './key.js'
 import { ROOT_INODE, type Volume } from './volume.js'
@@ -55,9 +55,9 @@ export class Names {
   }
 
   /** In byte order. */
-  list(directory: number): RawDirent[] {
+  list(directory: number): SyncDirent[] {
     const { tree } = this.#volume
-    const list: RawDirent[] = []
+    const list: SyncDirent[] = []
     for (const [key, value] of tree.range(keyOf(directory, ITEM.entry), endOf(directory, ITEM.entry))) {
       list.push({ name: key.slice(REST) as ByteString, type: entryOf(value).type })
     }

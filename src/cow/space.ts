@@ -1,17 +1,11 @@
 import { systemError } from '../sys/errno.js'
 import { isErrno } from '../errors.js'
-import { BLOCK, type Address, type BlockDevice } from './block.js'
+import { BLOCK, type Address, type BlockDevice, type Run } from './block.js'
 import { DamagedBlock } from './damage.js'
 import { decodeGroup, encodeGroup, GROUP } from './group.js'
 import { u48 } from './key.js'
-import type { Tree } from './tree.js'
+import type { Tree, TreeSpace } from './tree.js'
 import type { ByteString } from '../fs/bytes.js'
-
-/** Blocks in a row. */
-export interface Run {
-  readonly address: Address
-  readonly length: number
-}
 
 interface Group {
   readonly counts: Uint32Array
@@ -50,7 +44,7 @@ export interface SpaceState {
  * Which blocks are in use, and by how many. Counts are kept in the space tree, by group; what a transaction changes is in
  * memory until `save`.
  */
-export class Space {
+export class Space implements TreeSpace {
   readonly #tree: Tree
   readonly #device: BlockDevice
   /** Groups that the device has room for. */

@@ -1,16 +1,29 @@
 import type { ByteString } from '../fs/bytes.js'
+import type { Address, Run } from './block.js'
 import { CAPACITY, LARGEST_ITEM, NO_NODE, Node, type Pointer } from './node.js'
 import type { Nodes } from './nodes.js'
-import type { Run, Space } from './space.js'
 
 /** What all trees of a store share. */
 export interface Ground {
   readonly nodes: Nodes
-  readonly space: Space
+  readonly space: TreeSpace
   /** Nodes of this generation may be changed in place. */
   readonly generation: number
   /** Counts changes of items: who sees the same number before and after knows that nothing was changed. */
   changes: number
+}
+
+/** Which blocks of a store are in use, and by how many nodes; see `Space`. */
+export interface TreeSpace {
+  /** Call before a change: afterwards `allocateNode` does not read the space tree, which may be the one that changes. */
+  prepare(): void
+  allocateNode(): Address
+  /** Gives back a node that no commit has written. */
+  giveBack(address: Address): void
+  count(address: Address): number
+  increment(address: Address, length?: number): void
+  /** @returns the users that are left; a block without users is free once `generation` is durable */
+  decrement(address: Address, generation: number): number
 }
 
 /** The blocks that an item of a leaf leads to. */

@@ -1,19 +1,34 @@
 import { O_ACCMODE, O_APPEND, O_RDONLY, O_WRONLY } from '../fs/open-flags.js'
-import type { RawFile, RawStat } from '../fs/raw-fs.js'
+import type { SyncFile, SyncStat } from '../fs/sync-fs.js'
 import { systemError } from '../sys/errno.js'
-import { setTimes } from './inode.js'
-import type { VolumeFs } from './volume-fs.js'
+import { setTimes, type Inode } from './inode.js'
+
+/** What an open file asks of its volume, by the number of its inode. */
+export interface VolumeInodes {
+  /** The inode stays until `closed` was called as often. */
+  opened(inode: number): void
+  closed(inode: number): void
+  stat(inode: number): SyncStat
+  readContent(inode: number, buffer: Uint8Array, position: number): number
+  /** Without a position, at the end of the file. */
+  writeContent(inode: number, bytes: Uint8Array, position: number | undefined): number
+  resize(inode: number, size: number): void
+  chmodInode(inode: number, mode: number): void
+  giveInode(inode: number, uid: number, gid: number): void
+  changeInode(inode: number, work: (inode: Inode) => void): void
+  sync(): void
+}
 
 /** An open file of a volume; it stays readable when its last name is removed. */
-export class VolumeFile implements RawFile {
-  readonly #fs: VolumeFs
+export class VolumeFile implements SyncFile {
+  readonly #fs: VolumeInodes
   readonly #inode: number
   readonly #reads: boolean
   readonly #writes: boolean
   readonly #appends: boolean
   #open = true
 
-  constructor(fs: VolumeFs, inode: number, flags: number) {
+  constructor(fs: VolumeInodes, inode: number, flags: number) {
     this.#fs = fs
     this.#inode = inode
     this.#reads = (flags & O_ACCMODE) !== O_WRONLY
@@ -33,7 +48,7 @@ export class VolumeFile implements RawFile {
     return this.#fs.writeContent(this.#inode, buffer, this.#appends ? undefined : position)
   }
 
-  stat(): RawStat {
+  stat(): SyncStat {
     return this.#fs.stat(this.#inode)
   }
 

@@ -1,11 +1,18 @@
 import { isErrno, StoreError } from '../errors.js'
 import { CAPABILITY, xattrRefusal } from '../fs/attributes.js'
 import { baseOf, bytesToBuffer, parentOf, type ByteString } from '../fs/bytes.js'
-import type { Comparison } from '../fs/compare.js'
-import { ACCESS_ACL, DEFAULT_ACL } from '../fs/acl.js'
-import { compareWritten } from '../fs/compare-written.js'
+import { ACCESS_ACL, DEFAULT_ACL } from '../fs/host/acl.js'
+import { compareWritten } from '../fs/trees/compare-written.js'
 import { O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from '../fs/open-flags.js'
-import type { DeviceNumber, FileType, RawDirent, RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
+import type {
+  Comparison,
+  DeviceNumber,
+  FileType,
+  SyncDirent,
+  SyncFile,
+  SyncFs,
+  SyncStat,
+} from '../fs/sync-fs.js'
 import { systemError } from '../sys/errno.js'
 import { aclRefusal, changedAcl, inheritedAcl, isEmptyAcl, keptAcl, modeOfAcl } from './acl.js'
 import { now } from './clock.js'
@@ -17,7 +24,7 @@ import { endOf, ITEM, keyOf, REST, u48 } from './key.js'
 import { Names, type Entry } from './names.js'
 import { deleteParts, getParts, setParts } from './parts.js'
 import type { CowStore } from './store.js'
-import { VolumeFile } from './volume-file.js'
+import { VolumeFile, type VolumeInodes } from './volume-file.js'
 import { ROOT_INODE, type Volume } from './volume.js'
 import { Written } from './written.js'
 
@@ -52,7 +59,7 @@ const MOST_LINKS = 0xffff_ffff
  * A volume as a filesystem. Whoever uses it may do everything: permission bits are kept, not asked. Access times stay as
  * they are set.
  */
-export class VolumeFs implements RawFs {
+export class VolumeFs implements SyncFs, VolumeInodes {
   readonly readOnly: boolean
   readonly volume: Volume
   readonly #store: CowStore
@@ -79,20 +86,20 @@ export class VolumeFs implements RawFs {
     if (!this.readOnly) this.#removeOrphans()
   }
 
-  lstat(path: ByteString): RawStat {
+  lstat(path: ByteString): SyncStat {
     const stat = this.find(path)
     if (stat === undefined) throw failure('ENOENT', 'lstat', path)
     return stat
   }
 
-  find(path: ByteString): RawStat | undefined {
+  find(path: ByteString): SyncStat | undefined {
     return this.#read(() => {
       const entry = this.#find('lstat', path)
       return entry && this.statOf(entry.inode, this.inode(entry.inode))
     })
   }
 
-  readdir(path: ByteString): RawDirent[] {
+  readdir(path: ByteString): SyncDirent[] {
     return this.#read(() => this.#names.list(this.#directory('scandir', path)))
   }
 
@@ -105,7 +112,7 @@ export class VolumeFs implements RawFs {
     })
   }
 
-  open(path: ByteString, flags: number, mode = 0o666): RawFile {
+  open(path: ByteString, flags: number, mode = 0o666): SyncFile {
     const writes = (flags & O_ACCMODE) !== O_RDONLY
     const creates = (flags & O_CREAT) !== 0
     if (this.readOnly && (writes || (flags & O_TRUNC) !== 0)) throw failure('EROFS', 'open', path)
@@ -296,7 +303,7 @@ export class VolumeFs implements RawFs {
     return true
   }
 
-  *prepareCompare(lower: RawFs): Generator<void> {
+  *prepareCompare(lower: SyncFs): Generator<void> {
     if (!(lower instanceof VolumeFs)) return
     const common = this.#commonWith(lower)
     if (common === undefined) return
@@ -318,7 +325,7 @@ export class VolumeFs implements RawFs {
   }
 
   /** Of another volume of the same store, or of the device that this one's is a snapshot of: costs what differs. */
-  compare(lower: RawFs): Comparison | undefined {
+  compare(lower: SyncFs): Comparison | undefined {
     if (!(lower instanceof VolumeFs)) return undefined
     const common = this.#commonWith(lower)
     if (common === undefined) return undefined
@@ -380,7 +387,7 @@ export class VolumeFs implements RawFs {
     throw new DamagedBlock(this.#store.device.name, address, `inode ${number} is missing below it`)
   }
 
-  statOf(number: number, inode: Inode): RawStat {
+  statOf(number: number, inode: Inode): SyncStat {
     return {
       type: inode.type,
       mode: inode.mode,
@@ -399,7 +406,7 @@ export class VolumeFs implements RawFs {
     }
   }
 
-  stat(number: number): RawStat {
+  stat(number: number): SyncStat {
     return this.#read(() => this.statOf(number, this.inode(number)))
   }
 

@@ -1,5 +1,5 @@
 import type { ByteString } from '../fs/bytes.js'
-import type { WrittenInodes } from '../fs/compare-written.js'
+import type { WrittenInodes } from '../fs/trees/compare-written.js'
 import { differentKeys, type Rooted } from './compare-roots.js'
 import { endOf, ITEM, keyOf, numberAt, REST } from './key.js'
 import type { Nodes } from './nodes.js'

@@ -1,5 +1,5 @@
-import { HostFs } from '../fs/host-fs.js'
-import { layerFs } from '../fs/rooted-fs.js'
+import { HostFs } from '../fs/host/host-fs.js'
+import { layerFs } from '../fs/facade/layer-fs-adapter.js'
 import type { HostFsSpec } from '../fs/spec.js'
 import { inSteps, orRelease, type OpenedView } from './held-views.js'
 import type { LayerHold } from './layer-holds.js'
@@ -16,10 +16,10 @@ export async function openDirectoryView(
   spec: HostFsSpec,
   { hold, onHandOut }: DirectoryViewOptions,
 ): Promise<OpenedView> {
-  const raw = await orRelease(hold, () => new HostFs(spec))
-  const fs = layerFs(raw)
+  const syncFs = await orRelease(hold, () => new HostFs(spec))
+  const fs = layerFs(syncFs)
   const close = inSteps(
-    () => raw.close(),
+    () => syncFs.close(),
     () => hold?.release(),
   )
   if (onHandOut === undefined) return { fs, close }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
-import type { LayerFs } from '../fs/layer-fs.js'
-import type { OperationOptions } from '../operation.js'
+import type { LayerFs } from '../fs/facade/layer-fs.js'
+import type { OperationOptions } from '../operation-options.js'
 import type { ApplyTarget } from '../tar/apply.js'
 import type { DiffSource, OpenTrees } from '../tar/diff.js'
 
@@ -189,7 +189,7 @@ export interface DriverCapabilities {
   readonly quota: boolean
   /** The most layers that one chain may have. */
   readonly maxDepth: number
-  /** Owners, devices and modes are in the inodes, as the kernel sees them; otherwise kept aside (`AttributeKeeping`). */
+  /** Owners, devices and modes are in the inodes, as the kernel sees them; otherwise kept aside (`AttributeMode`). */
   readonly nativeAttributes: boolean
 }
 

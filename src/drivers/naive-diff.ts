@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
-import { unpackHere } from '../jobs/here.js'
-import type { JobOptions } from '../jobs/job.js'
-import { runJob } from '../jobs/run-job.js'
-import type { OperationOptions } from '../operation.js'
+import { unpackHere } from '../jobs/run/here.js'
+import type { JobOptions } from '../jobs/work/pace.js'
+import { runJob } from '../jobs/run/run-job.js'
+import type { OperationOptions } from '../operation-options.js'
 import type { ProgressEvent } from '../progress.js'
 import type {
   Change,
@@ -102,7 +102,7 @@ class NaiveDiffDriver implements Driver {
     if (target !== undefined) return (await runJob({ kind: 'unpack', source, target }, progress)).size
     const { fs } = await this.#proto.get(id)
     try {
-      return (await unpackHere({ source, target: { raw: fs.raw } }, progress)).size
+      return (await unpackHere({ source, target: { syncFs: fs.syncFs } }, progress)).size
     } finally {
       await this.#proto.put(id)
     }
@@ -138,7 +138,7 @@ class NaiveDiffDriver implements Driver {
     const upper = await this.#proto.get(id)
     try {
       const lower = parent === undefined ? undefined : await this.#proto.get(parent)
-      const trees = wholeTrees(upper.fs.raw, lower?.fs.raw)
+      const trees = wholeTrees(upper.fs.syncFs, lower?.fs.syncFs)
       return {
         trees,
         close: async () => {

@@ -1,9 +1,8 @@
 import { bytesToBuffer, bytesToText, type ByteString } from '../fs/bytes.js'
-import type { TreeChange } from '../fs/compare.js'
-import { openRawFs } from '../fs/open-raw-fs.js'
-import type { RawFs } from '../fs/raw-fs.js'
-import type { JobOptions } from '../jobs/job.js'
-import { inPace, Slices } from '../jobs/pace.js'
+import { openSyncFs } from '../fs/union/open-sync-fs.js'
+import type { SyncFs, TreeChange } from '../fs/sync-fs.js'
+import type { JobOptions } from '../jobs/work/pace.js'
+import { inPace, CallerPace } from '../jobs/work/pace.js'
 import { diffChanges, diffParts, prepareDiff, type OpenTrees } from '../tar/diff.js'
 import type { Change, DiffOptions, DiffTrees } from './driver.js'
 
@@ -12,8 +11,8 @@ const CHUNK = 64 << 10
 type TarOptions = JobOptions & Pick<DiffOptions, 'clampMtimeNs'>
 
 /** The whole tree of a view as a tar, without what is mounted below it. */
-export async function* exportOf(raw: RawFs, options: TarOptions): AsyncGenerator<Uint8Array, void, void> {
-  const trees = wholeTrees(raw)
+export async function* exportOf(syncFs: SyncFs, options: TarOptions): AsyncGenerator<Uint8Array, void, void> {
+  const trees = wholeTrees(syncFs)
   try {
     yield* tarOf(trees, options)
   } finally {
@@ -21,13 +20,13 @@ export async function* exportOf(raw: RawFs, options: TarOptions): AsyncGenerator
   }
 }
 
-/** The trees of views, opened for work on all of them (`RawFs.wholeTree`). The caller closes them before the views. */
-export function wholeTrees(upper: RawFs, lower?: RawFs): OpenTrees & { close(): void } {
-  const opened: RawFs[] = []
-  const whole = (raw: RawFs): RawFs => {
-    const tree = raw.wholeTree?.()
+/** The trees of views, opened for work on all of them (`SyncFs.wholeTree`). The caller closes them before the views. */
+export function wholeTrees(upper: SyncFs, lower?: SyncFs): OpenTrees & { close(): void } {
+  const opened: SyncFs[] = []
+  const whole = (syncFs: SyncFs): SyncFs => {
+    const tree = syncFs.wholeTree?.()
     if (tree !== undefined) opened.push(tree)
-    return tree ?? raw
+    return tree ?? syncFs
   }
   const close = (): void => {
     for (const tree of opened) tree.close()
@@ -45,7 +44,7 @@ export async function* tarOf(
   trees: DiffTrees['trees'],
   { clampMtimeNs, ...options }: TarOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const pace = new Slices(options)
+  const pace = new CallerPace(options)
   let chunk = Buffer.allocUnsafeSlow(CHUNK)
   let used = 0
   let done = 0
@@ -63,7 +62,7 @@ export async function* tarOf(
       chunk = Buffer.allocUnsafeSlow(CHUNK)
       used = 0
     }
-    const turn = pace.breathe()
+    const turn = pace.yieldIfDue()
     if (turn !== undefined) await turn
   }
   if (used > 0) yield chunk.subarray(0, used)
@@ -73,11 +72,11 @@ export async function* changesOf(
   trees: DiffTrees['trees'],
   options: JobOptions,
 ): AsyncGenerator<Change, void, void> {
-  const pace = new Slices(options)
+  const pace = new CallerPace(options)
   const prepared = await inPace(prepareDiff(trees), pace)
   for (const change of diffChanges(prepared)) {
     if (change !== undefined) yield shown(change)
-    const turn = pace.breathe()
+    const turn = pace.yieldIfDue()
     if (turn !== undefined) await turn
   }
 }
@@ -89,7 +88,7 @@ function shown({ kind, path }: Pick<TreeChange, 'kind' | 'path'>): Change {
 
 /** Bytes of the regular files that were added or changed; one with several names counts once. */
 export async function sizeOf(trees: DiffTrees['trees'], options: JobOptions): Promise<number> {
-  const pace = new Slices(options)
+  const pace = new CallerPace(options)
   const upper = upperOf(trees)
   const counted = new Set<string>()
   let size = 0
@@ -97,7 +96,7 @@ export async function sizeOf(trees: DiffTrees['trees'], options: JobOptions): Pr
     const prepared = await inPace(prepareDiff(trees), pace)
     for (const change of diffChanges(prepared)) {
       if (change !== undefined && change.kind !== 'delete') size += bytesAt(upper, change.path, counted)
-      const turn = pace.breathe()
+      const turn = pace.yieldIfDue()
       if (turn !== undefined) await turn
     }
     return size
@@ -106,11 +105,11 @@ export async function sizeOf(trees: DiffTrees['trees'], options: JobOptions): Pr
   }
 }
 
-function upperOf(trees: DiffTrees['trees']): RawFs {
-  return 'form' in trees ? openRawFs(trees.upper) : trees.upper
+function upperOf(trees: DiffTrees['trees']): SyncFs {
+  return 'form' in trees ? openSyncFs(trees.upper) : trees.upper
 }
 
-function bytesAt(upper: RawFs, path: ByteString, counted: Set<string>): number {
+function bytesAt(upper: SyncFs, path: ByteString, counted: Set<string>): number {
   const { type, size, nlink, dev, ino } = upper.lstat(path)
   if (type !== 'file') return 0
   if (nlink > 1) {

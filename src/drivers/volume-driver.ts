@@ -1,8 +1,8 @@
 import { DamagedBlock } from '../cow/damage.js'
 import { storeError, StoreError } from '../errors.js'
-import { layerFs } from '../fs/rooted-fs.js'
-import type { RawFs } from '../fs/raw-fs.js'
-import type { OperationOptions } from '../operation.js'
+import { layerFs } from '../fs/facade/layer-fs-adapter.js'
+import type { SyncFs } from '../fs/sync-fs.js'
+import type { OperationOptions } from '../operation-options.js'
 import type {
   CreateOptions,
   Damage,
@@ -45,7 +45,7 @@ export interface LayerVolumes {
 }
 
 export interface OpenVolume {
-  readonly raw: RawFs
+  readonly syncFs: SyncFs
   /** What was written is on disk. */
   close(): Promise<void>
 }
@@ -189,13 +189,13 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   async #open(id: string, { volatile = false }: GetOptions): Promise<OpenedView> {
     await this.#mustExist(id)
     if (this.#readOnly) {
-      const { raw, close } = await this.#volumes.open(id, { readOnly: true, volatile })
-      return { fs: layerFs(raw), close }
+      const { syncFs, close } = await this.#volumes.open(id, { readOnly: true, volatile })
+      return { fs: layerFs(syncFs), close }
     }
     // Opening may wait for others, who may want to give up a hold.
     const { hold } = await this.#holds.take(id, 'shared', async () => undefined)
     try {
-      const { raw, close } = await this.#volumes.open(id, { readOnly: false, volatile })
+      const { syncFs, close } = await this.#volumes.open(id, { readOnly: false, volatile })
       // A volume that cannot write all of its content does not keep the hold.
       const closed = inSteps(close)
       const closeAll = async (): Promise<void> => {
@@ -205,7 +205,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
           await hold.release()
         }
       }
-      return { fs: layerFs(raw), close: closeAll }
+      return { fs: layerFs(syncFs), close: closeAll }
     } catch (error) {
       await hold.release()
       throw error

@@ -1,6 +1,6 @@
 import { lstatSync } from 'node:fs'
 import type { ByteString } from './bytes.js'
-import type { DeviceNumber, FileType, RawStat } from './raw-fs.js'
+import type { DeviceNumber, FileType, SyncStat } from './sync-fs.js'
 
 /** What the operating system may refuse to keep in an inode. */
 export interface KeptStat {
@@ -20,13 +20,13 @@ export interface Subject {
 }
 
 /**
- * Where `HostFs` keeps owners, modes, types and xattrs when the inode is not to be used (see `AttributeKeeping`).
+ * Where `HostFs` keeps owners, modes, types and xattrs when the inode is not to be used (see `AttributeMode`).
  */
 export interface Attributes {
   /** Whether a symlink can have an owner; where it cannot, it becomes a file that is kept as a symlink. */
   readonly marksSymlinks: boolean
   /** What an object is to show, given what its inode says. */
-  seen(subject: Subject, inode: RawStat): RawStat
+  seen(subject: Subject, inode: SyncStat): SyncStat
   /** What a regular file of the host shows as. */
   typeOf(subject: Subject): FileType
   /** The permission bits to give the inode of a file that shows others. */

@@ -3,7 +3,7 @@ import { promisify } from 'node:util'
 import { copyFileRange, ficlone } from '../sys/clone.js'
 import { libcAvailable } from '../sys/libc.js'
 import { dataRanges } from '../sys/seek.js'
-import type { RawFile, RawStat } from './raw-fs.js'
+import type { SyncFile, SyncStat } from './sync-fs.js'
 
 const read = promisify(readWithCallback)
 const write = promisify(writeWithCallback)
@@ -19,7 +19,7 @@ const ZEROS = Buffer.alloc(PIECE)
  * inside the kernel, reading and writing. Holes stay holes.
  * @param stat of the file that is read
  */
-export function copyContent(from: RawFile, to: RawFile, size: number, stat: RawStat): void {
+export function copyContent(from: SyncFile, to: SyncFile, size: number, stat: SyncStat): void {
   const sparse = isSparse(stat)
   const kernel = kernelCopy(from, to)
   if (kernel !== undefined) {
@@ -36,9 +36,9 @@ export function copyContent(from: RawFile, to: RawFile, size: number, stat: RawS
 
 /** As `copyContent`, of the whole file and on the thread pool, so that the event loop goes on. Aborting rejects. */
 export async function copyContentInPieces(
-  from: RawFile,
-  to: RawFile,
-  stat: RawStat,
+  from: SyncFile,
+  to: SyncFile,
+  stat: SyncStat,
   signal: AbortSignal,
 ): Promise<void> {
   const { size } = stat
@@ -62,16 +62,16 @@ interface Descriptors {
   readonly to: number
 }
 
-function kernelCopy(from: RawFile, to: RawFile): Descriptors | undefined {
+function kernelCopy(from: SyncFile, to: SyncFile): Descriptors | undefined {
   if (from.fd === undefined || to.fd === undefined || !libcAvailable().works) return undefined
   return { from: from.fd, to: to.fd }
 }
 
-function isSparse(stat: RawStat): boolean {
+function isSparse(stat: SyncStat): boolean {
   return stat.blocks * 512 < stat.size
 }
 
-function copyRange(from: RawFile, to: RawFile, kernel: Descriptors, start: number, end: number): void {
+function copyRange(from: SyncFile, to: SyncFile, kernel: Descriptors, start: number, end: number): void {
   let position = start
   while (end - position > SMALL) {
     const copied = copyFileRange(kernel.from, kernel.to, position, end - position)
@@ -82,7 +82,7 @@ function copyRange(from: RawFile, to: RawFile, kernel: Descriptors, start: numbe
   copyByHand(from, to, position, end, false)
 }
 
-function copyByHand(from: RawFile, to: RawFile, start: number, end: number, skipsZeros: boolean): void {
+function copyByHand(from: SyncFile, to: SyncFile, start: number, end: number, skipsZeros: boolean): void {
   for (let position = start; position < end;) {
     const count = from.read(buffer.subarray(0, Math.min(SMALL, end - position)), position)
     if (count === 0) return
@@ -106,6 +106,6 @@ function isZero(content: Buffer): boolean {
 }
 
 /** Files of the host have one. */
-function fdOf(file: RawFile): number {
+function fdOf(file: SyncFile): number {
   return file.fd as number
 }

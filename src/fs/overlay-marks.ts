@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { isErrno } from '../errors.js'
 import { baseOf, joinBytes, parentOf, type ByteString } from './bytes.js'
-import type { RawDirent, RawFs, RawStat } from './raw-fs.js'
+import type { SyncDirent, SyncFs, SyncStat } from './sync-fs.js'
 import type { HostFsSpec } from './spec.js'
 
 /**
@@ -33,12 +33,12 @@ const MARK_MODE = 0o600
 const XATTR_BLOCK = 4096
 
 /** A filesystem that holds a tree in overlay form. `spec` tells which forms of a mark the host takes. */
-export type MarkedFs = RawFs & { readonly spec?: HostFsSpec }
+export type MarkedFs = SyncFs & { readonly spec?: HostFsSpec }
 
 /** What a directory holds, marks taken apart from entries. */
 export interface OverlayDir {
   /** Without marks. */
-  readonly entries: RawDirent[]
+  readonly entries: SyncDirent[]
   /** Names that lower layers no longer show here; one of them may also be among the entries. */
   readonly whiteouts: Set<ByteString>
   /** Nothing of lower layers shows here. */
@@ -64,7 +64,7 @@ export function isMarkName(name: ByteString): boolean {
  *   are then theirs: names are entries, and xattrs mean nothing
  */
 export function readOverlayDir(fs: MarkedFs, dir: ByteString, mount?: 'trusted' | 'user'): OverlayDir {
-  const entries: RawDirent[] = []
+  const entries: SyncDirent[] = []
   const whiteouts = new Set<ByteString>()
   let opaque = false
   for (const entry of fs.readdir(dir)) {
@@ -100,7 +100,7 @@ function overlayDirMarks(
  * Whether a regular file is only the metadata of a file below, as a kernel with `metacopy=on` writes it: a file without
  * content, but for a block that its xattrs may take, and one of these says so.
  */
-export function isMetacopy(fs: MarkedFs, path: ByteString, stat: RawStat): boolean {
+export function isMetacopy(fs: MarkedFs, path: ByteString, stat: SyncStat): boolean {
   const allocated = stat.blocks * 512
   if (stat.size === 0 || (allocated >= stat.size && allocated > XATTR_BLOCK)) return false
   const names = xattrsOf(fs, path)

@@ -1,7 +1,7 @@
 import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
 import { baseOf, bytesToHost, joinBytes, parentOf, toBytes, type ByteString, type PathLike } from './bytes.js'
-import type { RawFs, RawStat } from './raw-fs.js'
+import type { SyncFs, SyncStat } from './sync-fs.js'
 
 const MAX_LINKS = 40
 const NAME_MAX = 255
@@ -19,11 +19,11 @@ export interface Resolved {
   /** Without symlinks, but for the last component if it was not to be followed. */
   readonly path: ByteString
   /** Absent when nothing is there; the directory it would be in is. */
-  readonly stat: RawStat | undefined
+  readonly stat: SyncStat | undefined
 }
 
 /** Resolves to an object. A trailing slash asks for a directory, and follows. */
-export function resolve(fs: RawFs, path: PathLike, follow: boolean, syscall: string): Resolved {
+export function resolve(fs: SyncFs, path: PathLike, follow: boolean, syscall: string): Resolved {
   const text = checkedPath(path, syscall)
   return resolvePlain(fs, text, follow) ?? new Resolution(fs, text, syscall).object(follow)
 }
@@ -36,7 +36,7 @@ export interface Entry extends Resolved {
   readonly slash: boolean
 }
 
-export function resolveEntry(fs: RawFs, path: PathLike, syscall: string): Entry {
+export function resolveEntry(fs: SyncFs, path: PathLike, syscall: string): Entry {
   const text = checkedPath(path, syscall)
   const end = text.replace(/\/+$/, '')
   const slash = end.length < text.length
@@ -60,7 +60,7 @@ function checkedPath(path: PathLike, syscall: string): ByteString {
 }
 
 /** Most paths go through no symlink, and one look tells; `undefined` where it does not. */
-function resolvePlain(fs: RawFs, text: ByteString, follow: boolean): Resolved | undefined {
+function resolvePlain(fs: SyncFs, text: ByteString, follow: boolean): Resolved | undefined {
   const path = (text.startsWith('/') ? text.slice(1) : text) as ByteString
   if (/(^|\/)(\.\.?)?(\/|$)/.test(path)) return undefined
   try {
@@ -75,7 +75,7 @@ function resolvePlain(fs: RawFs, text: ByteString, follow: boolean): Resolved | 
 
 /** Component by component. */
 class Resolution {
-  readonly #fs: RawFs
+  readonly #fs: SyncFs
   readonly #text: ByteString
   readonly #syscall: string
   /** Those to come, the next one last. */
@@ -83,9 +83,9 @@ class Resolution {
   #links = 0
   #path = ROOT
   /** What is at `#path`; a directory is known to be one without having been looked at. */
-  #stat: RawStat | 'directory' | undefined = 'directory'
+  #stat: SyncStat | 'directory' | undefined = 'directory'
 
-  constructor(fs: RawFs, text: ByteString, syscall: string) {
+  constructor(fs: SyncFs, text: ByteString, syscall: string) {
     this.#fs = fs
     this.#text = text
     this.#syscall = syscall

@@ -1,7 +1,7 @@
 /**
  * Filesystems as plain data: what a worker thread is handed so that it can open the same tree for itself.
  */
-export type RawFsSpec = HostFsSpec | UnionFsSpec
+export type SyncFsSpec = HostFsSpec | UnionFsSpec
 
 /** A directory of the host, or a mount. */
 export interface HostFsSpec {
@@ -9,7 +9,7 @@ export interface HostFsSpec {
   /** Absolute host path of the root. */
   readonly root: string
   /** @default 'native' */
-  readonly attributes?: AttributeKeeping
+  readonly attributes?: AttributeMode
   /**
    * The xattrs that mark opaque directories as they are written, in trees in overlay form under `native` keeping:
    * an overlayfs mounted with `userxattr` reads `user.overlay.*` alone, one without `trusted.overlay.*` alone.
@@ -32,7 +32,7 @@ export interface HostFsSpec {
    * @default false
    */
   readonly untrusted?: boolean
-  /** See `RawFs.lineage`. */
+  /** See `SyncFs.lineage`. */
   readonly lineage?: string
 }
 
@@ -45,7 +45,7 @@ export interface HostFsSpec {
  * - `sidecar`: in a file beside the root directory, `<root>.attributes`, for systems or file systems without xattrs
  *   (no koffi, no Linux). What is there reads as under `override`.
  */
-export type AttributeKeeping = 'native' | 'override' | 'sidecar'
+export type AttributeMode = 'native' | 'override' | 'sidecar'
 
 /** A userspace overlay: an upper directory over lower ones, as overlayfs merges them. */
 export interface UnionFsSpec {

@@ -1,7 +1,7 @@
 import type { Driver } from '../drivers/driver.js'
 import type { ByteString } from '../fs/bytes.js'
-import { xattrsOf } from '../fs/compare.js'
-import type { RawFs } from '../fs/raw-fs.js'
+import { xattrsOf } from '../fs/trees/compare.js'
+import type { SyncFs } from '../fs/sync-fs.js'
 import { openContents } from './layer-contents.js'
 
 const ROOT = '' as ByteString
@@ -24,24 +24,24 @@ export async function restoreRoot(driver: Driver, id: string, parent: string | u
   if (isSame(await rootOf(driver, id), wanted)) return
   const { fs } = await driver.get(id)
   try {
-    setRoot(fs.raw, wanted)
+    setRoot(fs.syncFs, wanted)
   } finally {
     await driver.put(id)
   }
 }
 
 async function rootOf(driver: Driver, id: string): Promise<RootAttributes> {
-  const { raw, close } = await openContents(driver, id)
+  const { syncFs, close } = await openContents(driver, id)
   try {
-    return attributesOf(raw)
+    return attributesOf(syncFs)
   } finally {
     await close()
   }
 }
 
-function attributesOf(raw: RawFs): RootAttributes {
-  const { mode, uid, gid } = raw.lstat(ROOT)
-  return { mode, uid, gid, xattrs: xattrsOf(raw, ROOT) }
+function attributesOf(syncFs: SyncFs): RootAttributes {
+  const { mode, uid, gid } = syncFs.lstat(ROOT)
+  return { mode, uid, gid, xattrs: xattrsOf(syncFs, ROOT) }
 }
 
 function isSame(some: RootAttributes, others: RootAttributes): boolean {
@@ -54,9 +54,9 @@ function isSame(some: RootAttributes, others: RootAttributes): boolean {
   )
 }
 
-function setRoot(raw: RawFs, { mode, uid, gid, xattrs }: RootAttributes): void {
-  raw.chown(ROOT, uid, gid)
-  for (const name of xattrsOf(raw, ROOT).keys()) if (!xattrs.has(name)) raw.removexattr(ROOT, name)
-  for (const [name, value] of xattrs) raw.setxattr(ROOT, name, value)
-  raw.chmod(ROOT, mode)
+function setRoot(syncFs: SyncFs, { mode, uid, gid, xattrs }: RootAttributes): void {
+  syncFs.chown(ROOT, uid, gid)
+  for (const name of xattrsOf(syncFs, ROOT).keys()) if (!xattrs.has(name)) syncFs.removexattr(ROOT, name)
+  for (const [name, value] of xattrs) syncFs.setxattr(ROOT, name, value)
+  syncFs.chmod(ROOT, mode)
 }

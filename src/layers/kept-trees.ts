@@ -1,7 +1,7 @@
 import type { Driver } from '../drivers/driver.js'
 import { StoreError } from '../errors.js'
 import type { HostFsSpec } from '../fs/spec.js'
-import type { KeptTrees, KeptTreesSpec } from '../jobs/verify.js'
+import type { KeptTrees, KeptTreesSpec } from '../jobs/work/verify.js'
 import { openContents, type LayerContents } from './layer-contents.js'
 
 /** The layer's tree and the tree below it; `undefined` for a driver that does not keep trees in host directories. */
@@ -52,7 +52,7 @@ export async function openKeptTrees(
   try {
     for (const each of parent === undefined ? [id] : [id, parent])
       opened.push(await openContents(driver, each))
-    const [tree, lower] = opened.map(({ raw }) => raw) as [KeptTrees['tree'], KeptTrees['lower']]
+    const [tree, lower] = opened.map(({ syncFs }) => syncFs) as [KeptTrees['tree'], KeptTrees['lower']]
     const changes = lower && tree.compare?.(lower)
     return { form: 'merged', tree, lower, changes, [Symbol.asyncDispose]: close }
   } catch (error) {

@@ -1,10 +1,10 @@
 import type { Driver } from '../drivers/driver.js'
-import { HostFs } from '../fs/host-fs.js'
-import type { RawFs } from '../fs/raw-fs.js'
+import { HostFs } from '../fs/host/host-fs.js'
+import type { SyncFs } from '../fs/sync-fs.js'
 
 /** The files that a read-only layer brought, and perhaps those of the layers below. */
 export interface LayerContents {
-  readonly raw: RawFs
+  readonly syncFs: SyncFs
   close(): Promise<void>
 }
 
@@ -12,9 +12,9 @@ export interface LayerContents {
 export async function openContents(driver: Driver, id: string): Promise<LayerContents> {
   const spec = await driver.contents?.(id)
   if (spec !== undefined) {
-    const raw = new HostFs({ ...spec, readOnly: true })
-    return { raw, close: async () => raw.close() }
+    const syncFs = new HostFs({ ...spec, readOnly: true })
+    return { syncFs, close: async () => syncFs.close() }
   }
   const { fs } = await driver.get(id)
-  return { raw: fs.raw, close: () => driver.put(id) }
+  return { syncFs: fs.syncFs, close: () => driver.put(id) }
 }

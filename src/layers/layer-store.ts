@@ -7,15 +7,16 @@ import type { Change, Driver, LayerView } from '../drivers/driver.js'
 import { Lease } from '../durable/lease.js'
 import { Lock } from '../durable/lock.js'
 import { StoreError } from '../errors.js'
-import type { RawFs } from '../fs/raw-fs.js'
-import type { ByteSource } from '../jobs/byte-source.js'
-import type { CommitTimes } from '../jobs/commit.js'
-import { commitHere, flattenHere, unpackHere } from '../jobs/here.js'
-import type { JobOptions } from '../jobs/job.js'
-import type { LayerResult, LayerSinks } from '../jobs/layer-intake.js'
-import { runJob } from '../jobs/run-job.js'
+import type { SyncFs } from '../fs/sync-fs.js'
+import type { ByteSource } from '../jobs/work/byte-source.js'
+import type { CommitTimes } from '../jobs/work/commit.js'
+import { commitHere, flattenHere, unpackHere } from '../jobs/run/here.js'
+import type { JobOptions } from '../jobs/work/pace.js'
+import type { LayerResult, LayerSinks } from '../jobs/work/layer-intake.js'
+import { runJob } from '../jobs/run/run-job.js'
 import type { ResolvedLimits } from '../limits.js'
-import { Rollback, type OperationOptions } from '../operation.js'
+import type { OperationOptions } from '../operation-options.js'
+import { Rollback } from '../rollback.js'
 import type { ProgressEvent } from '../progress.js'
 import { sourceDateNs } from '../source-date.js'
 import type { ApplyTarget } from '../tar/apply.js'
@@ -521,12 +522,12 @@ export class LayerStore {
       for (const { cacheId } of stack) opened.push(await openContents(this.#driver, cacheId))
       const layers = stack.map(({ chainId: id }, index) => ({
         splitFile: this.#db.tarSplit(id),
-        contents: (opened[index] as LayerContents).raw,
+        contents: (opened[index] as LayerContents).syncFs,
       }))
       if (typeof target !== 'string')
         return await flattenHere({ layers, target, splitFile, clampMtimeNs }, progress)
-      return await this.#throughView(target, (raw) =>
-        flattenHere({ layers, target: { raw }, splitFile, clampMtimeNs }, progress),
+      return await this.#throughView(target, (syncFs) =>
+        flattenHere({ layers, target: { syncFs }, splitFile, clampMtimeNs }, progress),
       )
     } finally {
       for (const contents of opened) await contents.close()
@@ -546,8 +547,8 @@ export class LayerStore {
       const target = await this.#driver.applyTarget?.(cacheId, below?.cacheId)
       if (target !== undefined)
         return runJob({ kind: 'unpack', source, target, splitFile, ...bounds }, progress)
-      return this.#throughView(cacheId, (raw) =>
-        unpackHere({ source, target: { raw }, splitFile, ...bounds }, progress),
+      return this.#throughView(cacheId, (syncFs) =>
+        unpackHere({ source, target: { syncFs }, splitFile, ...bounds }, progress),
       )
     })
   }
@@ -570,8 +571,8 @@ export class LayerStore {
       if (source !== undefined && target !== undefined) {
         return runJob({ kind: 'commit', source, target, splitFile, clampMtimeNs: sourceDateNs() }, progress)
       }
-      return this.#throughView(cacheId, (raw) =>
-        this.#commitHere(layer.mountId, parent, { target: { raw }, splitFile }, progress),
+      return this.#throughView(cacheId, (syncFs) =>
+        this.#commitHere(layer.mountId, parent, { target: { syncFs }, splitFile }, progress),
       )
     })
   }
@@ -735,16 +736,16 @@ export class LayerStore {
     const { cacheId } = await this.require(id)
     const contents = await openContents(this.#driver, cacheId)
     try {
-      yield* assemble(this.#db.tarSplit(id), contents.raw)
+      yield* assemble(this.#db.tarSplit(id), contents.syncFs)
     } finally {
       await contents.close()
     }
   }
 
-  async #throughView<T>(id: string, work: (raw: RawFs) => Promise<T>): Promise<T> {
+  async #throughView<T>(id: string, work: (syncFs: SyncFs) => Promise<T>): Promise<T> {
     const { fs } = await this.#driver.get(id)
     try {
-      return await work(fs.raw)
+      return await work(fs.syncFs)
     } finally {
       await this.#driver.put(id)
     }

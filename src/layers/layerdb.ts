@@ -9,7 +9,7 @@ import { makeStoreDirectory } from '../durable/make-directory.js'
 import { writeFileAtomic } from '../durable/atomic-file.js'
 import { syncDirectory } from '../durable/sync-directory.js'
 import { isErrno, StoreError } from '../errors.js'
-import { inSlices } from '../operation.js'
+import { mapYielding } from '../event-loop.js'
 import type { Layer, WritableLayer } from './layer.js'
 
 const CACHE_ID = /^[a-f0-9]{64}(-init)?$/
@@ -81,7 +81,7 @@ export class LayerDb {
 
   /** `STORE_CORRUPT` if one of them is damaged. */
   async layers(): Promise<Layer[]> {
-    const layers = await inSlices(await this.chainIds(), (id) => this.#layer(id))
+    const layers = await mapYielding(await this.chainIds(), (id) => this.#layer(id))
     return layers.filter((layer) => layer !== undefined)
   }
 
@@ -199,7 +199,7 @@ export class LayerDb {
   async parents(): Promise<Map<ChainID, ChainID | undefined>> {
     const ids = await this.chainIds()
     const unknown = ids.filter((id) => !this.#parents.has(id))
-    const layers = await inSlices(unknown, (id) => orUndefined(() => this.#layer(id)))
+    const layers = await mapYielding(unknown, (id) => orUndefined(() => this.#layer(id)))
     for (const layer of layers) if (layer !== undefined) this.#parents.set(layer.chainId, layer.parent)
     const here = new Set(ids)
     for (const id of this.#parents.keys()) if (!here.has(id)) this.#parents.delete(id)
@@ -229,7 +229,7 @@ export class LayerDb {
   }
 
   async writables(): Promise<WritableLayer[]> {
-    const layers = await inSlices(await this.writableNames(), (name) => this.#writable(name))
+    const layers = await mapYielding(await this.writableNames(), (name) => this.#writable(name))
     return layers.filter((layer) => layer !== undefined)
   }
 
@@ -239,7 +239,7 @@ export class LayerDb {
    */
   async driverIds(): Promise<Set<string> | undefined> {
     try {
-      const layers = await inSlices(await this.chainIds(), (id) => this.#layer(id))
+      const layers = await mapYielding(await this.chainIds(), (id) => this.#layer(id))
       const ids = layers.map((layer) => layer?.cacheId)
       for (const { mountId, initId } of await this.writables()) ids.push(mountId, initId)
       return new Set(ids.filter((id) => id !== undefined))

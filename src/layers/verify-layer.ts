@@ -1,8 +1,8 @@
 import type { Driver } from '../drivers/driver.js'
-import { verifyHere } from '../jobs/here.js'
-import { runJob } from '../jobs/run-job.js'
-import type { LayerClaims, LayerFindings } from '../jobs/verify.js'
-import type { OperationOptions } from '../operation.js'
+import { verifyHere } from '../jobs/run/here.js'
+import { runJob } from '../jobs/run/run-job.js'
+import type { LayerClaims, LayerFindings } from '../jobs/work/verify.js'
+import type { OperationOptions } from '../operation-options.js'
 import { keptTreesOf, openKeptTrees } from './kept-trees.js'
 
 export interface LayerUnderTest extends LayerClaims {

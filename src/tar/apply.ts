@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { isErrno, StoreError, storeError, type StoreErrorOptions } from '../errors.js'
-import { DEFAULT_ACL } from '../fs/acl.js'
+import { DEFAULT_ACL } from '../fs/host/acl.js'
 import { isDeviceNumber, isId, MAX_ID } from '../fs/attributes.js'
 import { baseOf, bytesToText, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
 import { copyContent } from '../fs/copy-content.js'
-import { ModelFs, type FileReference } from '../fs/model-fs.js'
+import { MemoryFs, type FileReference } from '../fs/memory/memory-fs.js'
 import { isOverlayXattr } from '../fs/overlay-marks.js'
-import { HostFs } from '../fs/host-fs.js'
-import type { FileType, RawFile, RawFs } from '../fs/raw-fs.js'
+import { HostFs } from '../fs/host/host-fs.js'
+import type { FileType, SyncFile, SyncFs } from '../fs/sync-fs.js'
 import type { HostFsSpec } from '../fs/spec.js'
-import { UnionFs } from '../fs/union-fs.js'
+import { UnionFs } from '../fs/union/union-fs.js'
 import { limitExceeded } from '../limits.js'
 import { cleanName } from './clean-name.js'
 import {
@@ -18,12 +18,12 @@ import {
   handsOnAcl,
   IMPLIED,
   statOrNothing,
-  type Ground,
+  type ApplyDestination,
   type OwnType,
   type Times,
-} from './ground.js'
-import { MergedGround } from './merged-ground.js'
-import { OverlayGround } from './overlay-ground.js'
+} from './apply-destination.js'
+import { MergedDestination } from './merged-destination.js'
+import { OverlayDestination } from './overlay-destination.js'
 import type { TarHeader, TarPart } from './part.js'
 import { SparseContent } from './sparse.js'
 import { setFileAttributes, writeAll, type TakeFile } from './whole-file.js'
@@ -53,9 +53,9 @@ export interface ApplyTarget {
 
 /** A tree that is open already. It stays open. */
 export interface OpenTarget {
-  readonly raw: RawFs
-  /** Present: `raw` is empty and takes the layer in overlay form, over this tree of the lower layers. */
-  readonly over?: { readonly lower: RawFs | undefined }
+  readonly syncFs: SyncFs
+  /** Present: `syncFs` is empty and takes the layer in overlay form, over this tree of the lower layers. */
+  readonly over?: { readonly lower: SyncFs | undefined }
 }
 
 export interface ApplyOptions {
@@ -65,7 +65,7 @@ export interface ApplyOptions {
    */
   readonly onDisplace?: (entryNumber: number, readOld: () => Iterable<Uint8Array>) => void
   /**
-   * Where the whole content of a file is, so that it is referred to (in a `ModelFs`) or cloned instead of being written.
+   * Where the whole content of a file is, so that it is referred to (in a `MemoryFs`) or cloned instead of being written.
    * Its content parts are passed over, and may be missing. `undefined`: the content is in the parts.
    */
   readonly contents?: (header: TarHeader, path: ByteString) => FileReference | undefined
@@ -103,8 +103,8 @@ interface Own {
  *   of directories at the end.
  */
 export class LayerApplier {
-  readonly #ground: Ground
-  readonly #fs: RawFs
+  readonly #ground: ApplyDestination
+  readonly #fs: SyncFs
   /** Whether the tree was opened here. */
   readonly #opened: boolean
   readonly #options: ApplyOptions
@@ -116,7 +116,7 @@ export class LayerApplier {
   readonly #defaultAcls = new Map<ByteString, Buffer>()
   /** Directories with entries made before this layer, and whether they hand on a default ACL. */
   readonly #handsOnAcl = new Map<ByteString, boolean>()
-  /** Names of the inodes of a `ModelFs` that this layer linked. */
+  /** Names of the inodes of a `MemoryFs` that this layer linked. */
   readonly #names = new Map<bigint, ByteString[]>()
   /** What was taken from lower layers to be linked to: by directory, its lifted objects and the directories above them. */
   readonly #lifted = new Map<ByteString, Set<ByteString>>()
@@ -131,7 +131,7 @@ export class LayerApplier {
   constructor(target: ApplyTarget | OpenTarget, options: ApplyOptions = {}) {
     this.#ground = groundOf(target, (path) => this.#own.get(path)?.type)
     this.#fs = this.#ground.fs
-    this.#opened = !('raw' in target)
+    this.#opened = !('syncFs' in target)
     this.#options = options
     this.#directoryTimes.set('' as ByteString, this.#fs.lstat('' as ByteString))
   }
@@ -318,7 +318,7 @@ export class LayerApplier {
 
   #createFile(header: TarHeader, path: ByteString): void {
     const content = this.#options.contents?.(header, path)
-    if (content !== undefined && this.#fs instanceof ModelFs) {
+    if (content !== undefined && this.#fs instanceof MemoryFs) {
       this.#fs.createReference(path, content, header.mode)
       this.#setAttributes(header, path, false)
       return
@@ -369,7 +369,7 @@ export class LayerApplier {
     if (type === undefined) throw invalid(header.name, 'it is a hard link to what it replaces')
     this.#makeLink(header, target, path)
     this.#own.set(path, { type, entry: this.#entry, stored: false })
-    if (this.#fs instanceof ModelFs) this.#noteNames(this.#fs.lstat(path).ino, target, path)
+    if (this.#fs instanceof MemoryFs) this.#noteNames(this.#fs.lstat(path).ino, target, path)
     return stored
   }
 
@@ -455,7 +455,7 @@ export class LayerApplier {
   #takeAway(path: ByteString, type: FileType): void {
     const own = this.#own.get(path)
     if (own?.stored === true) this.#options.onDisplace?.(own.entry, () => contentOf(this.#fs, path))
-    if (type === 'file' && this.#fs instanceof ModelFs) this.#keepReference(this.#fs, path)
+    if (type === 'file' && this.#fs instanceof MemoryFs) this.#keepReference(this.#fs, path)
     if (type === 'directory') {
       for (const entry of this.#fs.readdir(path)) this.#takeAway(joinBytes(path, entry.name), entry.type)
       this.#fs.rmdir(path)
@@ -464,7 +464,7 @@ export class LayerApplier {
   }
 
   /** In the layer's files, too, content goes on under the names that are left. */
-  #keepReference(model: ModelFs, path: ByteString): void {
+  #keepReference(model: MemoryFs, path: ByteString): void {
     const { ino, nlink } = model.lstat(path)
     const names = nlink > 1 && !this.#lowerInodes.has(ino) ? this.#names.get(ino) : undefined
     const reference = names && model.referenceOf(path)
@@ -567,13 +567,13 @@ const LABEL = 'security.selinux'
 class Writing {
   readonly header: TarHeader
   readonly path: ByteString
-  readonly file: RawFile
+  readonly file: SyncFile
   readonly #takesParts: boolean
   readonly #sparse: SparseContent | undefined
   #position = 0
 
   /** @param takesParts false: the content is there already */
-  constructor(header: TarHeader, path: ByteString, file: RawFile, takesParts: boolean) {
+  constructor(header: TarHeader, path: ByteString, file: SyncFile, takesParts: boolean) {
     this.header = header
     this.path = path
     this.file = file
@@ -600,7 +600,7 @@ class Writing {
   }
 }
 
-function clone(content: FileReference, file: RawFile): void {
+function clone(content: FileReference, file: SyncFile): void {
   const source = content.fs.open(content.path, O_RDONLY)
   try {
     copyContent(source, file, content.size, source.stat())
@@ -610,20 +610,22 @@ function clone(content: FileReference, file: RawFile): void {
 }
 
 /** An upper directory that holds something already is written as the union that it is part of. */
-function groundOf(target: ApplyTarget | OpenTarget, ownType: OwnType): Ground {
-  if ('raw' in target) {
-    const { raw, over } = target
-    return over === undefined ? new MergedGround(raw, ownType) : new OverlayGround(raw, over.lower, ownType)
+function groundOf(target: ApplyTarget | OpenTarget, ownType: OwnType): ApplyDestination {
+  if ('syncFs' in target) {
+    const { syncFs, over } = target
+    return over === undefined
+      ? new MergedDestination(syncFs, ownType)
+      : new OverlayDestination(syncFs, over.lower, ownType)
   }
   const files = new HostFs(target.files)
-  if (target.form === 'merged') return new MergedGround(files, ownType)
+  if (target.form === 'merged') return new MergedDestination(files, ownType)
   const { files: upper, lowers } = target
   if (files.readdir('' as ByteString).length === 0) {
     const below = lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers })
-    return new OverlayGround(files, below, ownType, () => below?.close())
+    return new OverlayDestination(files, below, ownType, () => below?.close())
   }
   files.close()
-  return new MergedGround(new UnionFs({ kind: 'union', upper, lowers, volatile: true }), ownType)
+  return new MergedDestination(new UnionFs({ kind: 'union', upper, lowers, volatile: true }), ownType)
 }
 
 /** In an overlay it would be taken for a whiteout; no device has this number. */
@@ -632,7 +634,7 @@ function isWhiteoutDevice({ type, device }: TarHeader): boolean {
 }
 
 /** As Docker: what the file system does not keep, or not for us, does not fail the layer. */
-function setXattrIfTaken(fs: RawFs, path: ByteString, name: ByteString, value: Buffer): void {
+function setXattrIfTaken(fs: SyncFs, path: ByteString, name: ByteString, value: Buffer): void {
   try {
     fs.setxattr(path, name, value)
   } catch (error) {
@@ -650,7 +652,7 @@ function checkNumbers({ name, type, uid, gid, device }: TarHeader): void {
   }
 }
 
-function* contentOf(fs: RawFs, path: ByteString): Generator<Uint8Array> {
+function* contentOf(fs: SyncFs, path: ByteString): Generator<Uint8Array> {
   const file = fs.open(path, O_RDONLY)
   try {
     for (let position = 0; ;) {

@@ -5,9 +5,9 @@ import { createGunzip } from 'node:zlib'
 import { isErrno, StoreError } from '../errors.js'
 import { bytesToBuffer, type ByteString } from '../fs/bytes.js'
 import { damagedFile } from '../fs/damaged-file.js'
-import type { RawFile, RawFs } from '../fs/raw-fs.js'
+import type { SyncFile, SyncFs } from '../fs/sync-fs.js'
 import { resolve } from '../fs/resolve.js'
-import { breath } from '../fs/turn.js'
+import { yieldIfDue } from '../event-loop.js'
 import { ChunkPool } from './chunk-pool.js'
 import { cleanName } from './clean-name.js'
 import { Crc64 } from './crc64.js'
@@ -34,7 +34,7 @@ export interface AssemblyObserver {
  */
 export async function* assemble(
   splitFile: string,
-  contents: RawFs,
+  contents: SyncFs,
   observer?: AssemblyObserver,
 ): AsyncGenerator<Uint8Array, void, void> {
   const crc = await Crc64.load()
@@ -125,7 +125,7 @@ async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, v
 /** What it gives is good until the next is asked for. */
 async function* contentOf(
   entry: SplitEntry & { type: 'file' },
-  contents: RawFs,
+  contents: SyncFs,
   crc: Crc64,
   scratch: Buffer,
 ): AsyncGenerator<Uint8Array, void, void> {
@@ -141,7 +141,7 @@ async function* contentOf(
 }
 
 /** The path may lead through a symlink of the layer: what was unpacked over it lies where it points. */
-function open(contents: RawFs, path: ByteString): RawFile {
+function open(contents: SyncFs, path: ByteString): SyncFile {
   try {
     return contents.open(path, constants.O_RDONLY)
   } catch (error) {
@@ -155,7 +155,7 @@ function open(contents: RawFs, path: ByteString): RawFile {
 }
 
 async function* checkedContent(
-  file: RawFile,
+  file: SyncFile,
   path: ByteString,
   { size, checksum }: SplitEntry & { type: 'file' },
   crc: Crc64,
@@ -175,9 +175,9 @@ async function* checkedContent(
     throw damagedFile(path, 'its content has changed')
 }
 
-async function readSome(file: RawFile, buffer: Buffer, position: number): Promise<number> {
+async function readSome(file: SyncFile, buffer: Buffer, position: number): Promise<number> {
   // Other threads cannot read it, so this one's event loop would never come round.
-  const turn = file.fd === undefined ? breath() : undefined
+  const turn = file.fd === undefined ? yieldIfDue() : undefined
   if (turn !== undefined) await turn
   if (file.fd === undefined || buffer.length <= SMALL) return file.read(buffer, position)
   return (await read(file.fd, buffer, 0, buffer.length, position)).bytesRead

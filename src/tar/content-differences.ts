@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import type { ByteString } from '../fs/bytes.js'
-import type { RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
+import type { SyncFile, SyncFs, SyncStat } from '../fs/sync-fs.js'
 import { dataRanges } from '../sys/seek.js'
 import { libcAvailable } from '../sys/libc.js'
 import type { Crc64 } from './crc64.js'
@@ -12,9 +12,9 @@ const theirs = Buffer.allocUnsafeSlow(CHUNK)
 
 /** Whether two regular files hold the same bytes. Yields between pieces. */
 export function* sameContent(
-  fs: RawFs,
+  fs: SyncFs,
   path: ByteString,
-  other: RawFs,
+  other: SyncFs,
   otherPath: ByteString,
 ): Generator<undefined, boolean, void> {
   const [a, b] = [fs.open(path, constants.O_RDONLY), other.open(otherPath, constants.O_RDONLY)]
@@ -33,8 +33,8 @@ export function* sameContent(
 
 /** Whether a file holds these pieces, and zeros between them. Yields between pieces. */
 export function* holdsPieces(
-  file: RawFile,
-  stat: RawStat,
+  file: SyncFile,
+  stat: SyncStat,
   pieces: readonly ContentPiece[],
   crc: Crc64,
 ): Generator<undefined, boolean, void> {
@@ -56,8 +56,8 @@ export function* holdsPieces(
 
 /** Holes are not read, where the host tells of them. */
 function* isZero(
-  file: RawFile,
-  stat: RawStat,
+  file: SyncFile,
+  stat: SyncStat,
   start: number,
   end: number,
 ): Generator<undefined, boolean, void> {
@@ -74,7 +74,7 @@ function* isZero(
   return true
 }
 
-function readFull(file: RawFile, buffer: Buffer, position: number): number {
+function readFull(file: SyncFile, buffer: Buffer, position: number): number {
   let done = 0
   while (done < buffer.length) {
     const count = file.read(buffer.subarray(done), position + done)

@@ -1,10 +1,10 @@
 import { constants } from 'node:fs'
 import { StoreError } from '../errors.js'
 import { baseOf, bytesToText, type ByteString } from '../fs/bytes.js'
-import { xattrsOf, type TreeChange } from '../fs/compare.js'
+import { xattrsOf } from '../fs/trees/compare.js'
 import { isMarkName, isOverlayXattr } from '../fs/overlay-marks.js'
-import { shownXattr } from '../fs/overlay-xattr.js'
-import type { RawFile, RawFs, RawStat } from '../fs/raw-fs.js'
+import { shownXattr } from '../fs/union/overlay-xattr.js'
+import type { SyncFile, SyncFs, SyncStat, TreeChange } from '../fs/sync-fs.js'
 import { encodeHeader, paddingOf } from './encode.js'
 import type { TarEntryType, TarHeader, TarPart } from './part.js'
 import { OPAQUE_NAME, whiteoutName } from './whiteout.js'
@@ -25,14 +25,14 @@ export interface DiffOptions {
 
 export interface TarChange extends TreeChange {
   /** A regular file's, open until the next change is asked for. */
-  readonly file?: RawFile | undefined
+  readonly file?: SyncFile | undefined
   /** The directory hides what is in the lower one. */
   readonly opaque?: boolean
 }
 
 /** What a tree under an {@link EntryWriter} is. */
 export interface WrittenTree {
-  readonly upper: RawFs
+  readonly upper: SyncFs
   /** The tree is an upper directory of overlayfs, and not a merged one. */
   readonly overlay: boolean
   /** See `OverlaySource`. */
@@ -44,7 +44,7 @@ export interface WrittenTree {
  * number or xattrs mark there what is removed.
  */
 export class EntryWriter {
-  readonly #fs: RawFs
+  readonly #fs: SyncFs
   readonly #tree: WrittenTree
   readonly #clampMtimeNs: bigint | undefined
   readonly #onClamped: DiffOptions['onClamped']
@@ -73,7 +73,7 @@ export class EntryWriter {
     }
   }
 
-  *#object(path: ByteString, stat: RawStat, file: RawFile | undefined): Generator<TarPart> {
+  *#object(path: ByteString, stat: SyncStat, file: SyncFile | undefined): Generator<TarPart> {
     const first = this.#firstName(path, stat)
     if (first !== undefined) {
       yield header({
@@ -89,7 +89,7 @@ export class EntryWriter {
     if (stat.type === 'file' && stat.size > 0) yield* this.#content(path, stat.size, file)
   }
 
-  #firstName(path: ByteString, { type, nlink, dev, ino }: RawStat): ByteString | undefined {
+  #firstName(path: ByteString, { type, nlink, dev, ino }: SyncStat): ByteString | undefined {
     if (nlink < 2 || type === 'directory') return undefined
     const inode = `${dev}:${ino}`
     const first = this.#links.get(inode)
@@ -98,7 +98,7 @@ export class EntryWriter {
   }
 
   /** Leaves out what overlayfs itself has set. */
-  #xattrs(path: ByteString, file: RawFile | undefined): TarHeader['xattrs'] {
+  #xattrs(path: ByteString, file: SyncFile | undefined): TarHeader['xattrs'] {
     return xattrsOf(this.#fs, path, file, (name) => {
       if (!isOverlayXattr(name)) return false
       const { overlay, mount } = this.#tree
@@ -112,7 +112,7 @@ export class EntryWriter {
     })
   }
 
-  #header(path: ByteString, stat: RawStat, file: RawFile | undefined): TarHeader {
+  #header(path: ByteString, stat: SyncStat, file: SyncFile | undefined): TarHeader {
     return {
       name: nameOf(path, stat),
       type: stat.type as TarEntryType,
@@ -137,7 +137,7 @@ export class EntryWriter {
   }
 
   /** A file that shrinks meanwhile is filled up with zeros, and one that grows cut off: its header is written. */
-  *#content(path: ByteString, size: number, opened: RawFile | undefined): Generator<TarPart> {
+  *#content(path: ByteString, size: number, opened: SyncFile | undefined): Generator<TarPart> {
     const file = opened ?? this.#fs.openSeen?.(path) ?? this.#fs.open(path, constants.O_RDONLY)
     try {
       for (let position = 0; position < size;) {
@@ -161,7 +161,7 @@ function ownBuffer(): () => Buffer {
 }
 
 /** As Docker writes it: relative, a directory with a slash behind. */
-function nameOf(path: ByteString, { type }: RawStat): ByteString {
+function nameOf(path: ByteString, { type }: SyncStat): ByteString {
   return type === 'directory' ? (`${path}/` as ByteString) : path
 }
 
@@ -186,7 +186,7 @@ function emptyFile(name: ByteString): TarHeader {
   }
 }
 
-function isWhiteoutDevice({ type, device }: RawStat): boolean {
+function isWhiteoutDevice({ type, device }: SyncStat): boolean {
   return type === 'char' && device.major === 0 && device.minor === 0
 }
 

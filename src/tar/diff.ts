@@ -1,14 +1,14 @@
 import { compareBytes, joinBytes, type ByteString } from '../fs/bytes.js'
-import { compareTrees, type Comparison, type TreeChange } from '../fs/compare.js'
-import { compareSnapshot, writtenSince } from '../fs/compare-snapshot.js'
-import type { WrittenInodes } from '../fs/compare-written.js'
-import { copyEvidence, readCopyRecord, snapshotEvidence, type Evidence } from '../fs/evidence.js'
-import { HostFs } from '../fs/host-fs.js'
-import { openRawFs } from '../fs/open-raw-fs.js'
+import { compareTrees } from '../fs/trees/compare.js'
+import { compareSnapshot, writtenSince } from '../fs/trees/compare-snapshot.js'
+import type { WrittenInodes } from '../fs/trees/compare-written.js'
+import { copyEvidence, readCopyRecord, snapshotEvidence, type Evidence } from '../fs/trees/evidence.js'
+import { HostFs } from '../fs/host/host-fs.js'
+import { openSyncFs } from '../fs/union/open-sync-fs.js'
 import { readOverlayDir } from '../fs/overlay-marks.js'
-import type { RawFile, RawFs } from '../fs/raw-fs.js'
-import type { HostFsSpec, RawFsSpec } from '../fs/spec.js'
-import { UnionFs } from '../fs/union-fs.js'
+import type { Comparison, SyncFile, SyncFs, TreeChange } from '../fs/sync-fs.js'
+import type { HostFsSpec, SyncFsSpec } from '../fs/spec.js'
+import { UnionFs } from '../fs/union/union-fs.js'
 import { EntryWriter, type DiffOptions, type TarChange } from './diff-entry.js'
 import { END_OF_TAR } from './encode.js'
 import type { TarPart } from './part.js'
@@ -32,8 +32,8 @@ export interface OverlaySource {
 /** Two whole trees, compared; without a `lower`, everything is new. */
 export interface CompareSource {
   readonly form: 'compare'
-  readonly upper: RawFsSpec
-  readonly lower?: RawFsSpec
+  readonly upper: SyncFsSpec
+  readonly lower?: SyncFsSpec
   /** The upper tree began as a copy of the layer `of`, and `record` is the file that the copy left. */
   readonly copy?: { readonly record: string; readonly of: string }
   /** The upper tree began as a snapshot of the lower one, at this time by the file system's clock. */
@@ -56,8 +56,8 @@ export type PreparedDiff = DiffSource | OpenTrees | (SnapshotSource & { readonly
 
 /** Trees that are open already; they are compared, and stay open. */
 export interface OpenTrees {
-  readonly upper: RawFs
-  readonly lower?: RawFs
+  readonly upper: SyncFs
+  readonly lower?: SyncFs
 }
 
 /**
@@ -112,8 +112,8 @@ interface OverlayTrees {
 }
 
 interface Trees {
-  readonly upper: RawFs
-  readonly lower: RawFs | undefined
+  readonly upper: SyncFs
+  readonly lower: SyncFs | undefined
   /** Whether the upper tree is an upper directory, and not the merged one. */
   readonly overlay: boolean
   /** See {@link OverlaySource}. */
@@ -132,7 +132,7 @@ function open(source: PreparedDiff): Trees {
       compare: () => compareOpen(source),
       close: () => {},
     }
-  const upper = source.form === 'overlay' ? new HostFs(source.upper) : openRawFs(source.upper)
+  const upper = source.form === 'overlay' ? new HostFs(source.upper) : openSyncFs(source.upper)
   const lower = openLower(source)
   const close = () => {
     upper.close()
@@ -140,7 +140,7 @@ function open(source: PreparedDiff): Trees {
   }
   const compare = () => {
     if (source.form !== 'snapshot') return compareTrees(upper, lower, evidenceOf(source, upper, lower))
-    return compareSnapshot(source, upper, lower as RawFs, 'written' in source ? source.written : undefined)
+    return compareSnapshot(source, upper, lower as SyncFs, 'written' in source ? source.written : undefined)
   }
   const mount = source.form === 'overlay' ? source.mount : undefined
   return { upper, lower, overlay: source.form === 'overlay', mount, compare, close }
@@ -151,7 +151,7 @@ function compareOpen({ upper, lower }: OpenTrees): Comparison {
   return upper.compare?.(lower) ?? compareTrees(upper, lower, snapshotEvidence(upper, lower))
 }
 
-function evidenceOf(source: DiffSource, upper: RawFs, lower: RawFs | undefined): Evidence | undefined {
+function evidenceOf(source: DiffSource, upper: SyncFs, lower: SyncFs | undefined): Evidence | undefined {
   if (source.form !== 'compare' || lower === undefined) return undefined
   const { copy, madeAtNs } = source
   if (madeAtNs !== undefined) return snapshotEvidence(upper, lower, madeAtNs)
@@ -159,8 +159,8 @@ function evidenceOf(source: DiffSource, upper: RawFs, lower: RawFs | undefined):
   return record && copyEvidence(record, upper)
 }
 
-function openLower(source: DiffSource): RawFs | undefined {
-  if (source.form !== 'overlay') return source.lower === undefined ? undefined : openRawFs(source.lower)
+function openLower(source: DiffSource): SyncFs | undefined {
+  if (source.form !== 'overlay') return source.lower === undefined ? undefined : openSyncFs(source.lower)
   return source.lowers.length === 0 ? undefined : new UnionFs({ kind: 'union', lowers: source.lowers })
 }
 
@@ -175,7 +175,7 @@ function changesForTar(trees: Trees): Generator<TarChange | undefined> {
  */
 function* overlayEntries(
   trees: OverlayTrees,
-  lower: RawFs | undefined,
+  lower: SyncFs | undefined,
   directory: ByteString,
   hidden?: boolean,
 ): Generator<TarChange> {
@@ -215,7 +215,7 @@ function* overlayEntries(
 }
 
 /** `undefined` where the look at its path is to tell what is there, or where only its content is refused. */
-function openIfReadable(fs: HostFs, path: ByteString): RawFile | undefined {
+function openIfReadable(fs: HostFs, path: ByteString): SyncFile | undefined {
   try {
     return fs.openSeen(path)
   } catch {

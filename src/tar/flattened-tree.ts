@@ -1,12 +1,12 @@
-import { ModelFs } from '../fs/model-fs.js'
-import type { RawFs } from '../fs/raw-fs.js'
+import { MemoryFs } from '../fs/memory/memory-fs.js'
+import type { SyncFs } from '../fs/sync-fs.js'
 import { LayerApplier } from './apply.js'
 import { splitHeaders } from './assemble.js'
 
 export interface FlattenInput {
   readonly splitFile: string
   /** The files that this layer brought. */
-  readonly contents: RawFs
+  readonly contents: SyncFs
 }
 
 /**
@@ -16,18 +16,18 @@ export interface FlattenInput {
  */
 export async function flattenedTree(
   layers: readonly FlattenInput[],
-  breathe: () => Promise<void> | undefined,
-): Promise<ModelFs> {
-  const tree = new ModelFs()
+  yieldIfDue: () => Promise<void> | undefined,
+): Promise<MemoryFs> {
+  const tree = new MemoryFs()
   for (const { splitFile, contents } of layers) {
     const applier = new LayerApplier(
-      { raw: tree },
+      { syncFs: tree },
       { contents: ({ size, sparse }, path) => ({ fs: contents, path, size: sparse?.size ?? size }) },
     )
     for await (const headers of splitHeaders(splitFile)) {
       for (const header of headers) {
         applier.part(header)
-        const turn = breathe()
+        const turn = yieldIfDue()
         if (turn !== undefined) await turn
       }
     }

@@ -1,5 +1,5 @@
 import type { ByteString } from '../fs/bytes.js'
-import type { DeviceNumber } from '../fs/raw-fs.js'
+import type { DeviceNumber } from '../fs/sync-fs.js'
 import { BLOCK } from './block.js'
 import { corrupt, parseDecimal, parseNumber, parsePaxTime } from './numbers.js'
 import type { TarEntryType, TarHeader } from './part.js'

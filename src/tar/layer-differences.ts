@@ -1,12 +1,11 @@
 import { constants } from 'node:fs'
 import { bytesToText, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
-import { isTime, objectDifferences } from '../fs/object-differences.js'
-import type { TreeChange } from '../fs/compare.js'
+import { isTime, objectDifferences } from '../fs/trees/object-differences.js'
 import { readOverlayDir, type MarkedFs, type OverlayDir } from '../fs/overlay-marks.js'
-import type { FileType, RawDirent, RawFs, RawStat } from '../fs/raw-fs.js'
+import type { FileType, SyncDirent, SyncFs, SyncStat, TreeChange } from '../fs/sync-fs.js'
 import { holdsPieces, sameContent } from './content-differences.js'
 import type { Crc64 } from './crc64.js'
-import { statOrNothing } from './ground.js'
+import { statOrNothing } from './apply-destination.js'
 import type { LayerModel, ModelContent } from './layer-model.js'
 
 const ROOT = '' as ByteString
@@ -19,9 +18,9 @@ export interface KeptLayer {
    * - `merged`: `tree` holds what a container sees.
    */
   readonly form: 'overlay' | 'merged'
-  readonly tree: RawFs
+  readonly tree: SyncFs
   /** The merged tree of the layers below. */
-  readonly lower: RawFs | undefined
+  readonly lower: SyncFs | undefined
   /**
    * For `merged`: what the driver knows to differ from `lower`, so that nothing else is looked at.
    * @default both trees are compared, contents included
@@ -43,8 +42,8 @@ export function layerDifferences(kept: KeptLayer): Differences {
 /** What both forms share: objects that the layer brought, against their expectation. */
 abstract class Comparison {
   readonly model: LayerModel
-  readonly tree: RawFs
-  readonly lower: RawFs | undefined
+  readonly tree: SyncFs
+  readonly lower: SyncFs | undefined
   readonly crc: Crc64
   /** Inodes of the model and of the tree that stand for one another, for objects that have several names. */
   readonly #partners = new Map<bigint, string>()
@@ -84,7 +83,7 @@ abstract class Comparison {
    * The entry of an implied directory is missing, so its time is not known to every program that unpacks layers, and
    * Docker makes it 0755 and root's where we take the attributes of the directory below.
    */
-  #expectation(path: ByteString, stat: RawStat): RawStat {
+  #expectation(path: ByteString, stat: SyncStat): SyncStat {
     const wanted = this.model.tree.lstat(path)
     if (wanted.type !== 'directory' || stat.type !== 'directory' || !this.model.isImplied(path)) return wanted
     const isDockers = stat.mode === 0o755 && stat.uid === 0 && stat.gid === 0
@@ -93,7 +92,7 @@ abstract class Comparison {
   }
 
   /** Names that are links to one object in the tar are links to one object in the tree, and no others are. */
-  *#links(path: ByteString, stat: RawStat, wanted: RawStat): Differences {
+  *#links(path: ByteString, stat: SyncStat, wanted: SyncStat): Differences {
     if (stat.type === 'directory') return
     const inode = `${stat.dev}:${stat.ino}`
     const [partner, taken] = [this.#partners.get(wanted.ino), this.#taken.get(inode)]
@@ -104,7 +103,7 @@ abstract class Comparison {
       yield told(path, 'a link to a file that it should not be')
   }
 
-  *#content(path: ByteString, stat: RawStat): Differences {
+  *#content(path: ByteString, stat: SyncStat): Differences {
     const content = this.model.tree.referenceOf(path)
     if (content === undefined) return
     if (!('record' in content)) {
@@ -121,7 +120,7 @@ abstract class Comparison {
     }
   }
 
-  protected *sameAs(fs: RawFs, original: ByteString, path: ByteString): Differences {
+  protected *sameAs(fs: SyncFs, original: ByteString, path: ByteString): Differences {
     if (!(yield* sameContent(fs, original, this.tree, path))) yield told(path, CHANGED)
   }
 }
@@ -189,7 +188,7 @@ class OverlayComparison extends Comparison {
   #covers(path: ByteString, { entries }: OverlayDir, name: ByteString): boolean {
     const entry = entries.find((each) => each.name === name)
     if (entry === undefined) return false
-    return entry.type !== 'directory' || statOrNothing(this.lower as RawFs, path)?.type !== 'directory'
+    return entry.type !== 'directory' || statOrNothing(this.lower as SyncFs, path)?.type !== 'directory'
   }
 }
 
@@ -246,12 +245,12 @@ class MergedComparison extends Comparison {
   }
 
   #isLower(path: ByteString): boolean {
-    return statOrNothing(this.lower as RawFs, path)?.type === 'directory'
+    return statOrNothing(this.lower as SyncFs, path)?.type === 'directory'
   }
 
   /** What the layer says nothing of is as in the layers below, with all that is in it. */
   *#unchanged(path: ByteString): Differences {
-    const lower = this.lower as RawFs
+    const lower = this.lower as SyncFs
     const [stat, below] = [this.tree.lstat(path), lower.lstat(path)]
     if (stat.dev === below.dev && stat.ino === below.ino) return
     yield* this.#unchangedObject(path, stat, below)
@@ -266,8 +265,8 @@ class MergedComparison extends Comparison {
     for (const name of missing) yield told(joinBytes(path, name), MISSING)
   }
 
-  *#unchangedObject(path: ByteString, stat: RawStat, below: RawStat): Differences {
-    const fs = this.lower as RawFs
+  *#unchangedObject(path: ByteString, stat: SyncStat, below: SyncStat): Differences {
+    const fs = this.lower as SyncFs
     // No tar tells of a directory's time alone: a container that adds a file and removes it leaves another one.
     const isUntimed = below.type === 'directory' || isTime(stat.mtimeNs, below)
     const expected = isUntimed ? { ...below, mtimeNs: stat.mtimeNs } : below
@@ -283,7 +282,7 @@ class MergedComparison extends Comparison {
     for (const change of changes) {
       yield
       if (change === undefined || this.#isOwn(change.path)) continue
-      const [stat, below] = [this.tree, this.lower as RawFs].map((fs) => statOrNothing(fs, change.path))
+      const [stat, below] = [this.tree, this.lower as SyncFs].map((fs) => statOrNothing(fs, change.path))
       if (stat !== undefined && below !== undefined) yield* this.#unchangedObject(change.path, stat, below)
       else if (!this.#isOwn(parentOf(change.path)) && stat?.type !== 'socket') {
         yield told(change.path, stat === undefined ? MISSING : UNTOLD)
@@ -296,12 +295,12 @@ class MergedComparison extends Comparison {
   }
 }
 
-function lowerNames(lower: RawFs | undefined, path: ByteString): RawDirent[] {
+function lowerNames(lower: SyncFs | undefined, path: ByteString): SyncDirent[] {
   if (lower === undefined) return []
   return path === '' || statOrNothing(lower, path)?.type === 'directory' ? lower.readdir(path) : []
 }
 
-function typesOf(entries: readonly RawDirent[]): Map<ByteString, FileType> {
+function typesOf(entries: readonly SyncDirent[]): Map<ByteString, FileType> {
   return new Map(entries.map(({ name, type }) => [name, type]))
 }
 

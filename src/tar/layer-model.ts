@@ -1,6 +1,6 @@
 import type { ByteString } from '../fs/bytes.js'
-import { ModelFs, type FileReference } from '../fs/model-fs.js'
-import type { RawFs } from '../fs/raw-fs.js'
+import { MemoryFs, type FileReference } from '../fs/memory/memory-fs.js'
+import type { SyncFs } from '../fs/sync-fs.js'
 import { LayerApplier } from './apply.js'
 import type { AssemblyObserver } from './assemble.js'
 import type { Crc64 } from './crc64.js'
@@ -26,10 +26,10 @@ export interface ModelContent extends FileReference {
  * assembly verifies, or into the tree below for files that a hard link brings up.
  */
 export class LayerModel implements AssemblyObserver {
-  readonly tree = new ModelFs()
+  readonly tree = new MemoryFs()
   readonly #reader = new TarReader()
   readonly #applier: LayerApplier
-  readonly #contents: RawFs
+  readonly #contents: SyncFs
   readonly #crc: Crc64
   #record: ContentRecord | undefined
 
@@ -37,11 +37,11 @@ export class LayerModel implements AssemblyObserver {
    * @param contents the layer's own files
    * @param lower the merged tree of the layers below; it stays open
    */
-  constructor(contents: RawFs, lower: RawFs | undefined, crc: Crc64) {
+  constructor(contents: SyncFs, lower: SyncFs | undefined, crc: Crc64) {
     this.#contents = contents
     this.#crc = crc
     this.#applier = new LayerApplier(
-      { raw: this.tree, over: { lower } },
+      { syncFs: this.tree, over: { lower } },
       { contents: (header, path) => this.#content(header, path) },
     )
   }

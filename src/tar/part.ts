@@ -1,5 +1,5 @@
 import type { ByteString } from '../fs/bytes.js'
-import type { DeviceNumber } from '../fs/raw-fs.js'
+import type { DeviceNumber } from '../fs/sync-fs.js'
 
 /**
  * A tar, taken apart. Every byte of it is in exactly one part and the parts stand in order, so that

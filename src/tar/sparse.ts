@@ -1,5 +1,5 @@
 import type { ByteString } from '../fs/bytes.js'
-import type { RawFile } from '../fs/raw-fs.js'
+import type { SyncFile } from '../fs/sync-fs.js'
 import type { TarHeader } from './part.js'
 import { readSparseMap } from './sparse-map.js'
 
@@ -10,7 +10,7 @@ const NOTHING = new Uint8Array(0)
 /** Writes the pieces of a GNU sparse file where they belong. PAX sparse 1.0 has the map at the head of the content. */
 export class SparseContent {
   readonly #name: ByteString
-  readonly #file: Pick<RawFile, 'write' | 'truncate'>
+  readonly #file: Pick<SyncFile, 'write' | 'truncate'>
   readonly #size: number
   /** Bytes of content in the archive. */
   readonly #stored: number
@@ -25,7 +25,7 @@ export class SparseContent {
   constructor(
     { name, size }: Pick<TarHeader, 'name' | 'size'>,
     sparse: Sparse,
-    file: Pick<RawFile, 'write' | 'truncate'>,
+    file: Pick<SyncFile, 'write' | 'truncate'>,
   ) {
     this.#name = name
     this.#file = file

@@ -2,14 +2,14 @@ import type { ConformanceOptions } from '#layerstack/conformance/index.js'
 import type { Driver, LayerView } from '#layerstack/drivers/driver.js'
 import { naiveDiff } from '#layerstack/drivers/naive-diff.js'
 import { vfs } from '#layerstack/drivers/vfs/index.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
-import { layerFs } from '#layerstack/fs/rooted-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
+import { layerFs } from '#layerstack/fs/facade/layer-fs-adapter.js'
 import { replaced } from '../support/replaced.js'
 
 /** What a fault does to a driver, and to the filesystem of each of its views. */
 export interface Fault {
   readonly driver?: (whole: Driver) => Partial<Driver>
-  readonly raw?: (whole: RawFs) => Partial<RawFs>
+  readonly raw?: (whole: SyncFs) => Partial<SyncFs>
 }
 
 /** vfs through views alone, without its fast paths, and with this fault. */
@@ -26,7 +26,7 @@ function withViews(whole: Driver, raw: NonNullable<Fault['raw']>): Driver {
   const proto = replaced(whole, {
     get: async (id, options): Promise<LayerView> => {
       const view = await whole.get(id, options)
-      return { ...view, fs: layerFs(replaced(view.fs.raw, raw(view.fs.raw))) }
+      return { ...view, fs: layerFs(replaced(view.fs.syncFs, raw(view.fs.syncFs))) }
     },
   })
   return naiveDiff(replaced(proto, NO_FAST_PATHS))

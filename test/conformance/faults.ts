@@ -2,7 +2,7 @@ import { constants, openSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { StoreError } from '#layerstack/errors.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import type { TarPart } from '#layerstack/tar/part.js'
 import { TarReader } from '#layerstack/tar/reader.js'
 import type { Fault } from './broken.js'
@@ -257,7 +257,7 @@ async function* stamped(tar: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
 
 let stamp = 0
 
-function copyFile(fs: RawFs, from: Parameters<RawFs['lstat']>[0], to: typeof from): void {
+function copyFile(fs: SyncFs, from: Parameters<SyncFs['lstat']>[0], to: typeof from): void {
   const [source, target] = [fs.open(from, O_RDONLY), fs.open(to, CREATE, fs.lstat(from).mode)]
   const buffer = Buffer.alloc(source.stat().size)
   source.read(buffer, 0)
@@ -266,6 +266,6 @@ function copyFile(fs: RawFs, from: Parameters<RawFs['lstat']>[0], to: typeof fro
   target.close()
 }
 
-function followed(fs: RawFs, path: Parameters<RawFs['lstat']>[0]): typeof path {
+function followed(fs: SyncFs, path: Parameters<SyncFs['lstat']>[0]): typeof path {
   return fs.lstat(path).type === 'symlink' ? fs.readlink(path) : path
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import * as fc from 'fast-check'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 
 /** One call on a filesystem, as data. */
 export type Operation = readonly [name: string, ...details: readonly (string | number)[]]
@@ -33,7 +33,7 @@ export const operation: fc.Arbitrary<Operation> = fc.oneof(
 )
 
 /** Does it, and tells how it ended: `ok`, or the code of the error. */
-export function run(fs: RawFs, [name, ...details]: Operation): string {
+export function run(fs: SyncFs, [name, ...details]: Operation): string {
   try {
     perform(fs, name, details[0] as ByteString, details.slice(1))
     return 'ok'
@@ -47,7 +47,7 @@ export function small([name, ...details]: Operation): Operation {
   return [name, ...details.map((each) => (typeof each === 'number' ? each % 9000 : each))]
 }
 
-function perform(fs: RawFs, name: string, at: ByteString, rest: readonly (string | number)[]): void {
+function perform(fs: SyncFs, name: string, at: ByteString, rest: readonly (string | number)[]): void {
   const number = (index: number): number => rest[index] as number
   const text = (index: number): ByteString => rest[index] as ByteString
   const { O_CREAT, O_EXCL, O_WRONLY, O_APPEND } = constants
@@ -94,7 +94,7 @@ function perform(fs: RawFs, name: string, at: ByteString, rest: readonly (string
   }
 }
 
-function write(fs: RawFs, at: ByteString, flags: number, start: number, content: Buffer): void {
+function write(fs: SyncFs, at: ByteString, flags: number, start: number, content: Buffer): void {
   const file = fs.open(at, flags, 0o644)
   try {
     for (let done = 0; done < content.length;) done += file.write(content.subarray(done), start + done)

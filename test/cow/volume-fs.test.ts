@@ -8,8 +8,8 @@ import { CowStore } from '#layerstack/cow/store.js'
 import { VolumeFs } from '#layerstack/cow/volume-fs.js'
 import type { Volume } from '#layerstack/cow/volume.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import { ModelFs } from '#layerstack/fs/model-fs.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import { MemoryFs } from '#layerstack/fs/memory/memory-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { MemoryDevice } from './memory-device.js'
 import { operation, run, type Operation } from './operations.js'
 
@@ -22,7 +22,7 @@ describe('a volume', () => {
       fc.asyncProperty(fc.array(operation, { minLength: 20, maxLength: 120 }), async (operations) => {
         const device = new MemoryDevice()
         const store = open(device)
-        const [fs, model] = [new VolumeFs(store, store.create('volume')), new ModelFs()]
+        const [fs, model] = [new VolumeFs(store, store.create('volume')), new MemoryFs()]
         for (const [index, each] of operations.entries()) {
           // Which error it is, the differential tests compare with the kernel's.
           expect([each, run(fs, each) === 'ok']).toEqual([each, run(model, each) === 'ok'])
@@ -86,7 +86,7 @@ describe('a volume', () => {
     await fc.assert(
       fc.asyncProperty(steps, async (chosen) => {
         const store = open()
-        const pairs: { fs: RawFs; done: Operation[] }[] = [
+        const pairs: { fs: SyncFs; done: Operation[] }[] = [
           { fs: new VolumeFs(store, store.create('0')), done: [] },
         ]
         for (const [number, each] of chosen) {
@@ -101,7 +101,7 @@ describe('a volume', () => {
           }
         }
         for (const { fs, done } of pairs) {
-          const model = new ModelFs()
+          const model = new MemoryFs()
           for (const each of done) run(model, each)
           expect(treesDiffer(treeOf(fs), treeOf(model))).toBeUndefined()
         }

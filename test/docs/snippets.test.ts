@@ -7,7 +7,12 @@ import { snippetsOf, type Snippet } from './snippets.js'
 
 const project = resolve(import.meta.dirname, '../..')
 const pages = ['README.md', ...markdownBelow('docs')]
-const commented = ['src/conformance/suite.ts', 'src/index.ts', 'src/drivers/driver.ts', 'src/fs/layer-fs.ts']
+const commented = [
+  'src/conformance/suite.ts',
+  'src/index.ts',
+  'src/drivers/driver.ts',
+  'src/fs/facade/layer-fs.ts',
+]
 const snippets = [...pages, ...commented].flatMap((file) => snippetsOf(project, file))
 /** In the project, where `layerstack` is this package. */
 const build = join(project, 'test', 'docs', `.snippets-${process.pid}`)

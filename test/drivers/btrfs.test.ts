@@ -16,9 +16,9 @@ import { treeOf, treesDiffer } from '#layerstack/conformance/tree.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import { compareSnapshot, type Snapshot } from '#layerstack/fs/compare-snapshot.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
-import type { RawFs, RawStat } from '#layerstack/fs/raw-fs.js'
+import { compareSnapshot, type Snapshot } from '#layerstack/fs/trees/compare-snapshot.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
+import type { SyncFs, SyncStat } from '#layerstack/fs/sync-fs.js'
 import type { HostFsSpec } from '#layerstack/fs/spec.js'
 import { removeQgroup } from '#layerstack/sys/btrfs-quota.js'
 import { diffChanges, diffParts, prepareDiff, type DiffSource } from '#layerstack/tar/diff.js'
@@ -54,11 +54,11 @@ describe('btrfs', unless(noBtrfs), () => {
     await place[Symbol.asyncDispose]()
   })
 
-  async function inView<T>(id: string, work: (raw: RawFs, path: string) => T): Promise<T> {
+  async function inView<T>(id: string, work: (raw: SyncFs, path: string) => T): Promise<T> {
     const { fs } = await driver.get(id)
     try {
       // `hostPath` of a view would record that programs may write to the layer.
-      return await work(fs.raw, join(root, 'btrfs/subvolumes', id))
+      return await work(fs.syncFs, join(root, 'btrfs/subvolumes', id))
     } finally {
       await driver.put(id)
     }
@@ -68,7 +68,7 @@ describe('btrfs', unless(noBtrfs), () => {
     'finds what comparing whole trees finds, random changes %i',
     async (seed) => {
       let part = 0
-      const steps = (raw: RawFs, most = 300): void => {
+      const steps = (raw: SyncFs, most = 300): void => {
         for (const step of rawSteps(seed * 10 + part, most)) attempt(() => takeRaw(raw, step, String))
         part += 1
       }
@@ -420,7 +420,7 @@ describe('btrfs elsewhere', () => {
 class CountedFs extends HostFs {
   looks = 0
 
-  override lstat(path: ByteString): RawStat {
+  override lstat(path: ByteString): SyncStat {
     this.looks++
     return super.lstat(path)
   }

@@ -4,9 +4,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { CowStore } from '#layerstack/cow/store.js'
 import { DeviceMapperLayout } from '#layerstack/drivers/devicemapper/layout.js'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
-import { shareThinFiles } from '#layerstack/drivers/devicemapper/thin-files.js'
+import { shareThinFiles } from '#layerstack/drivers/devicemapper/userspace/thin-files.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
-import { compareTrees } from '#layerstack/fs/compare.js'
+import { compareTrees } from '#layerstack/fs/trees/compare.js'
 import { changeLines } from '../support/change-lines.js'
 import { UserspacePlace, write } from './userspace-place.js'
 
@@ -162,7 +162,9 @@ async function expectTrue(
 ): Promise<void> {
   const told = await changesOf(driver, id, parent)
   const [upper, lower] = [await driver.get(id), await driver.get(parent)]
-  const found = changeLines(compareTrees(upper.fs.raw, lower.fs.raw)).map((line) => line.replace(' ', ' /'))
+  const found = changeLines(compareTrees(upper.fs.syncFs, lower.fs.syncFs)).map((line) =>
+    line.replace(' ', ' /'),
+  )
   await driver.put(id)
   await driver.put(parent)
   expect(told).toEqual(found)

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { hasThinSuperblock } from '#layerstack/drivers/devicemapper/thin-superblock.js'
+import { hasThinSuperblock } from '#layerstack/drivers/devicemapper/kernel/thin-superblock.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { attachLoop, type LoopDevice } from '#layerstack/sys/loop.js'
 import { unless } from '../support/needs.js'

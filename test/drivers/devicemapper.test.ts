@@ -382,7 +382,7 @@ describe('devicemapper', unless(noThinPools), () => {
       'hex',
     )
     const { fs } = await driver.get('child')
-    fs.raw.setxattr('listed' as ByteString, 'system.posix_acl_access' as ByteString, list)
+    fs.syncFs.setxattr('listed' as ByteString, 'system.posix_acl_access' as ByteString, list)
     await driver.put('child')
     const tar = Buffer.concat(await driver.diff('child', 'base').toArray()).toString('latin1')
     expect(tar).toContain('system.posix_acl_access')

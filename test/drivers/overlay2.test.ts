@@ -21,7 +21,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { treeOf } from '#layerstack/conformance/tree.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
-import type { LayerFs } from '#layerstack/fs/layer-fs.js'
+import type { LayerFs } from '#layerstack/fs/facade/layer-fs.js'
 import { loopTurns } from '../support/loop-turns.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
 import { findProgram } from '../support/program.js'
@@ -300,10 +300,10 @@ describe("the kernel's overlay", unless(noMounts), () => {
       await fs.unlink('/dir/new')
       await fs.mkdir('/dir/sub')
     })
-    const seen = await inView(userspace, 'top', async (fs) => treeOf(fs.raw))
-    expect(await inView(kernel, 'top', async (fs) => treeOf(fs.raw))).toEqual(seen)
+    const seen = await inView(userspace, 'top', async (fs) => treeOf(fs.syncFs))
+    expect(await inView(kernel, 'top', async (fs) => treeOf(fs.syncFs))).toEqual(seen)
     await kernel.create('child', 'top')
-    expect(await inView(kernel, 'child', async (fs) => treeOf(fs.raw))).toEqual(seen)
+    expect(await inView(kernel, 'child', async (fs) => treeOf(fs.syncFs))).toEqual(seen)
   })
 
   it('is mounted while a view is open, with options that keep the upper directory plain', async () => {

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest'
 import { changesOf, sizeOf, tarOf } from '#layerstack/drivers/tree-diff.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import { ModelFs } from '#layerstack/fs/model-fs.js'
-import type { RawStat } from '#layerstack/fs/raw-fs.js'
-import { commitLayer } from '#layerstack/jobs/commit.js'
-import type { JobOptions } from '#layerstack/jobs/job.js'
-import { Slices } from '#layerstack/jobs/pace.js'
+import { MemoryFs } from '#layerstack/fs/memory/memory-fs.js'
+import type { SyncStat } from '#layerstack/fs/sync-fs.js'
+import { commitLayer } from '#layerstack/jobs/work/commit.js'
+import type { JobOptions } from '#layerstack/jobs/work/pace.js'
+import { CallerPace } from '#layerstack/jobs/work/pace.js'
 import { loopTurns } from '../support/loop-turns.js'
 
 const FILES = 200
@@ -14,7 +14,7 @@ it.each<[string, (trees: Trees, options: JobOptions) => Promise<unknown>]>([
   ['the list of changes', (trees, options) => drained(changesOf(trees, options))],
   ['the tar', (trees, options) => drained(tarOf(trees, options))],
   ['the size', sizeOf],
-  ['the layer', (trees, options) => commitLayer({ source: trees }, new Slices(options))],
+  ['the layer', (trees, options) => commitLayer({ source: trees }, new CallerPace(options))],
 ])('%s of two trees is made while the event loop goes on, where nothing differs too', async (_, make) => {
   const trees = { upper: tree(), lower: tree() }
   expect(await loopTurns(make(trees, {}))).toBeGreaterThan(8)
@@ -25,11 +25,11 @@ it.each<[string, (trees: Trees, options: JobOptions) => Promise<unknown>]>([
 })
 
 interface Trees {
-  readonly upper: ModelFs
-  readonly lower: ModelFs
+  readonly upper: MemoryFs
+  readonly lower: MemoryFs
 }
 
-function tree(): ModelFs {
+function tree(): MemoryFs {
   const fs = new SlowFs()
   for (let index = 0; index < FILES; index++) fs.mknod(`file${index}` as ByteString, 'fifo', 0o644)
   for (const { name } of fs.readdir('' as ByteString)) fs.utimes(name, 0n, 0n)
@@ -37,8 +37,8 @@ function tree(): ModelFs {
 }
 
 /** Sixteen objects take two slices at the least. */
-class SlowFs extends ModelFs {
-  override lstat(path: ByteString): RawStat {
+class SlowFs extends MemoryFs {
+  override lstat(path: ByteString): SyncStat {
     for (const end = performance.now() + 0.5; performance.now() < end;);
     return super.lstat(path)
   }

@@ -8,7 +8,7 @@ import type { Driver } from '#layerstack/drivers/driver.js'
 import { DeviceMapperLayout } from '#layerstack/drivers/devicemapper/layout.js'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import { deviceMapperOptions } from '#layerstack/drivers/devicemapper/options.js'
-import { shareThinFiles } from '#layerstack/drivers/devicemapper/thin-files.js'
+import { shareThinFiles } from '#layerstack/drivers/devicemapper/userspace/thin-files.js'
 import { UserspacePlace } from './userspace-place.js'
 
 const FILES = 3000

@@ -3,10 +3,15 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import { compareTrees } from '#layerstack/fs/compare.js'
-import { copyEvidence, encodeCopyRecord, readCopyRecord, type Evidence } from '#layerstack/fs/evidence.js'
-import { ModelFs } from '#layerstack/fs/model-fs.js'
-import type { RawFile, RawStat } from '#layerstack/fs/raw-fs.js'
+import { compareTrees } from '#layerstack/fs/trees/compare.js'
+import {
+  copyEvidence,
+  encodeCopyRecord,
+  readCopyRecord,
+  type Evidence,
+} from '#layerstack/fs/trees/evidence.js'
+import { MemoryFs } from '#layerstack/fs/memory/memory-fs.js'
+import type { SyncFile, SyncStat } from '#layerstack/fs/sync-fs.js'
 import { changeLines } from '../support/change-lines.js'
 
 const bytes = (text: string) => text as ByteString
@@ -14,8 +19,8 @@ const SECOND = 1_000_000_000n
 const NOW = 1_000_000_000n * SECOND
 
 /** A tree of its own inodes, the same each time but for what `change` does. */
-function tree(change: (fs: ModelFs) => void = () => {}): ModelFs {
-  const fs = new ModelFs()
+function tree(change: (fs: MemoryFs) => void = () => {}): MemoryFs {
+  const fs = new MemoryFs()
   for (const path of ['d', 'd/sub', 'e']) fs.mkdir(bytes(path), 0o755)
   for (const path of ['d/a', 'd/sub/b', 'e/c']) put(fs, path, 'content')
   fs.symlink(bytes('target'), bytes('s'))
@@ -25,14 +30,14 @@ function tree(change: (fs: ModelFs) => void = () => {}): ModelFs {
   return fs
 }
 
-function put(fs: ModelFs, path: string, content: string): void {
+function put(fs: MemoryFs, path: string, content: string): void {
   const file = fs.open(bytes(path), 0o1102, 0o644)
   file.write(Buffer.from(content), 0)
   file.utimes(NOW, NOW)
   file.close()
 }
 
-function changes(upper: ModelFs, lower: ModelFs | undefined = tree()): string[] {
+function changes(upper: MemoryFs, lower: MemoryFs | undefined = tree()): string[] {
   return changeLines(compareTrees(upper, lower))
 }
 
@@ -47,7 +52,7 @@ describe('comparing two trees', () => {
     ])
   })
 
-  it.each<[string, (fs: ModelFs) => void]>([
+  it.each<[string, (fs: MemoryFs) => void]>([
     ['mode', (fs) => fs.chmod(bytes('d/a'), 0o600)],
     ['set-id bits', (fs) => fs.chmod(bytes('d/a'), 0o4644)],
     ['owner', (fs) => fs.chown(bytes('d/a'), 1, 0)],
@@ -83,7 +88,7 @@ describe('comparing two trees', () => {
   })
 
   it('lists an object that got an xattr of overlayfs, which only a program can have set', () => {
-    const set = (fs: ModelFs) => fs.setxattr(bytes('e'), bytes('trusted.overlay.opaque'), Buffer.from('y'))
+    const set = (fs: MemoryFs) => fs.setxattr(bytes('e'), bytes('trusted.overlay.opaque'), Buffer.from('y'))
     expect(changes(tree(set))).toEqual(['modify e'])
   })
 
@@ -137,12 +142,12 @@ describe('comparing two trees', () => {
   })
 
   it('has a deleted directory once, and what replaced one once', () => {
-    const clear = (fs: ModelFs) => {
+    const clear = (fs: MemoryFs) => {
       fs.unlink(bytes('d/sub/b'))
       fs.rmdir(bytes('d/sub'))
     }
     expect(changes(tree(clear))).toEqual(['modify d', 'delete d/sub'])
-    const replaced = (fs: ModelFs) => (clear(fs), put(fs, 'd/sub', 'now a file'))
+    const replaced = (fs: MemoryFs) => (clear(fs), put(fs, 'd/sub', 'now a file'))
     expect(changes(tree(replaced))).toEqual(['modify d', 'modify d/sub'])
     expect(changes(tree(), tree(replaced))).toEqual(['modify d', 'modify d/sub', 'add d/sub/b'])
   })
@@ -169,11 +174,11 @@ describe('comparing two trees', () => {
 
   it('does not look at contents of what is the same inode', () => {
     const fs = tree()
-    fs.createReference(bytes('r'), { fs: new ModelFs(), path: bytes('not there'), size: 5 }, 0o644)
+    fs.createReference(bytes('r'), { fs: new MemoryFs(), path: bytes('not there'), size: 5 }, 0o644)
     expect(changes(fs, fs)).toEqual([])
   })
 
-  it.each<[string, (fs: ModelFs) => void]>([
+  it.each<[string, (fs: MemoryFs) => void]>([
     ['files of one directory', (fs) => many((at) => put(fs, `file${at}`, ''))],
     ['files of many', (fs) => many((at) => (fs.mkdir(bytes(`d${at}`), 0o755), put(fs, `d${at}/file`, '')))],
     ['directories that are empty', (fs) => many((at) => fs.mkdir(bytes(`d${at}`), 0o755))],
@@ -198,8 +203,8 @@ describe('comparing two trees', () => {
 })
 
 describe('evidence that a file was not written', () => {
-  const opened = (change: (fs: ModelFs) => void, evidence: (upper: ModelFs) => Evidence | undefined) => {
-    const [upper, lower] = [new CountedFs(), new ModelFs()]
+  const opened = (change: (fs: MemoryFs) => void, evidence: (upper: MemoryFs) => Evidence | undefined) => {
+    const [upper, lower] = [new CountedFs(), new MemoryFs()]
     for (const fs of [upper, lower]) {
       fs.mkdir(bytes('d'), 0o755)
       put(fs, 'd/a', 'content')
@@ -209,13 +214,13 @@ describe('evidence that a file was not written', () => {
     upper.looks = 0
     return { lines: changeLines(compareTrees(upper, lower, given)), reads: upper.looks }
   }
-  const record = (upper: ModelFs, untilNs: bigint, fromNs = 0n) => ({
+  const record = (upper: MemoryFs, untilNs: bigint, fromNs = 0n) => ({
     parent: 'p',
     fromNs,
     untilNs,
     directories: new Map([[bytes('d'), upper.lstat(bytes('d')).ino]]),
   })
-  const ctime = (upper: ModelFs) => upper.lstat(bytes('d/a')).ctimeNs
+  const ctime = (upper: MemoryFs) => upper.lstat(bytes('d/a')).ctimeNs
 
   it('saves reading a copy that nothing touched since', () => {
     const { lines, reads } = opened(
@@ -226,7 +231,7 @@ describe('evidence that a file was not written', () => {
     expect(reads).toBe(2)
   })
 
-  it.each<[string, (upper: ModelFs) => Evidence | undefined]>([
+  it.each<[string, (upper: MemoryFs) => Evidence | undefined]>([
     ['was touched in the last step of the clock', (fs) => copyEvidence(record(fs, ctime(fs)), fs)],
     [
       'was touched before the copy began',
@@ -258,15 +263,15 @@ describe('evidence that a file was not written', () => {
 })
 
 /** Counts the objects that are looked at, and the pieces that are read. */
-class CountedFs extends ModelFs {
+class CountedFs extends MemoryFs {
   looks = 0
 
-  override lstat(path: ByteString): RawStat {
+  override lstat(path: ByteString): SyncStat {
     this.looks++
     return super.lstat(path)
   }
 
-  override open(path: ByteString, flags: number, mode?: number): RawFile {
+  override open(path: ByteString, flags: number, mode?: number): SyncFile {
     const file = super.open(path, flags, mode)
     const read = file.read.bind(file)
     file.read = (...args) => {
@@ -281,6 +286,6 @@ function many(make: (at: number) => void, count = 1000): void {
   for (let at = 0; at < count; at++) make(at)
 }
 
-function touched(fs: ModelFs, mtimeNs: bigint): void {
+function touched(fs: MemoryFs, mtimeNs: bigint): void {
   fs.utimes(bytes('d/a'), undefined, mtimeNs)
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { compareBytes, joinBytes, type ByteString } from '#layerstack/fs/bytes.js'
-import type { RawFs, RawStat } from '#layerstack/fs/raw-fs.js'
+import type { SyncFs, SyncStat } from '#layerstack/fs/sync-fs.js'
 
 /** A tree as text, one line for each object: what two trees are compared by. */
 export interface TreeOptions {
@@ -13,7 +13,7 @@ export interface TreeOptions {
 
 const ROOT = '' as ByteString
 
-export function describeTree(fs: RawFs, options: TreeOptions, top: ByteString = ROOT): string[] {
+export function describeTree(fs: SyncFs, options: TreeOptions, top: ByteString = ROOT): string[] {
   const lines: string[] = []
   const inodes = new Map<string, string>()
   const visit = (path: ByteString) => {
@@ -32,9 +32,9 @@ export function describeTree(fs: RawFs, options: TreeOptions, top: ByteString = 
 }
 
 function describe(
-  fs: RawFs,
+  fs: SyncFs,
   path: ByteString,
-  stat: RawStat,
+  stat: SyncStat,
   { nowNs, directoryTimes = true }: TreeOptions,
   inodes: Map<string, string>,
 ): string {
@@ -60,7 +60,7 @@ function describe(
   return words.join(' ')
 }
 
-function digestOf(fs: RawFs, path: ByteString): string {
+function digestOf(fs: SyncFs, path: ByteString): string {
   const file = fs.open(path, constants.O_RDONLY)
   try {
     const hash = createHash('sha256')

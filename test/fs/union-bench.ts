@@ -3,24 +3,24 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { joinBytes, type ByteString } from '#layerstack/fs/bytes.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { readOverlayDir } from '#layerstack/fs/overlay-marks.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
-import type { AttributeKeeping, UnionFsSpec } from '#layerstack/fs/spec.js'
-import { UnionFs } from '#layerstack/fs/union-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
+import type { AttributeMode, UnionFsSpec } from '#layerstack/fs/spec.js'
+import { UnionFs } from '#layerstack/fs/union/union-fs.js'
 import { enterDirectory } from '../support/ledger.js'
 import { noCalls } from '../support/needs.js'
 import { LAYER_NAMES, OLD_NS, type LayerName } from './union-layers.js'
 
 const isRoot = process.getuid?.() === 0
 /** As an ordinary user, owners and devices are kept in xattrs, or beside where there are no system calls. */
-export const ATTRIBUTES: AttributeKeeping = isRoot ? 'native' : noCalls === undefined ? 'override' : 'sidecar'
+export const ATTRIBUTES: AttributeMode = isRoot ? 'native' : noCalls === undefined ? 'override' : 'sidecar'
 
 /** The directories of an overlay of three layers, to be opened by us or mounted by the kernel. */
 export class Bench {
   readonly root: string
   readonly layers: Record<LayerName, HostFs>
-  readonly #attributes: AttributeKeeping
+  readonly #attributes: AttributeMode
   #mounted = false
 
   constructor(attributes = ATTRIBUTES) {
@@ -93,7 +93,7 @@ export class Bench {
    * What the upper directory has, and hides: one line for each name. A kernel marks directories as opaque that hide
    * nothing, where we do not: these marks are left out.
    */
-  marks(top: ByteString, below: RawFs = this.below('upper')): string[] {
+  marks(top: ByteString, below: SyncFs = this.below('upper')): string[] {
     const { upper } = this.layers
     const lines: string[] = []
     const visit = (path: ByteString) => {
@@ -125,7 +125,7 @@ export function noOracle(): string | undefined {
   }
 }
 
-function typeAt(fs: RawFs, path: ByteString): string | undefined {
+function typeAt(fs: SyncFs, path: ByteString): string | undefined {
   try {
     return fs.lstat(path).type
   } catch {

@@ -1,5 +1,5 @@
 // Moves, removes and makes things in a union at random until it is killed, but writes no content.
-import { UnionFs } from '#layerstack/fs/union-fs.js'
+import { UnionFs } from '#layerstack/fs/union/union-fs.js'
 
 const union = new UnionFs({ ...JSON.parse(process.env.UNION_SPEC), volatile: true })
 let state = Number(process.env.UNION_SEED) + 1

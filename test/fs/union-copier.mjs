@@ -1,6 +1,6 @@
 // Copies files up, one after the other, until it is killed. Says so when the first ones are done.
 import { constants } from 'node:fs'
-import { UnionFs } from '#layerstack/fs/union-fs.js'
+import { UnionFs } from '#layerstack/fs/union/union-fs.js'
 
 const union = new UnionFs(JSON.parse(process.env.UNION_SPEC))
 for (const [number, name] of process.env.UNION_NAMES.split(',').entries()) {

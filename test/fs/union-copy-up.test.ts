@@ -4,8 +4,8 @@ import { constants, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
-import { UnionFs } from '#layerstack/fs/union-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
+import { UnionFs } from '#layerstack/fs/union/union-fs.js'
 import { loopTurns } from '../support/loop-turns.js'
 import { unless } from '../support/needs.js'
 import { Bench, noOracle } from './union-bench.js'
@@ -235,12 +235,12 @@ describe('preparing a write', () => {
   })
 
   for (const [what, meanwhile, shows] of [
-    ['written', (fs: RawFs) => write(fs, FILE, 'mine'), 'mine'],
-    ['removed', (fs: RawFs) => fs.unlink(FILE), undefined],
-    ['moved', (fs: RawFs) => fs.rename(FILE, bytes('moved')), undefined],
+    ['written', (fs: SyncFs) => write(fs, FILE, 'mine'), 'mine'],
+    ['removed', (fs: SyncFs) => fs.unlink(FILE), undefined],
+    ['moved', (fs: SyncFs) => fs.rename(FILE, bytes('moved')), undefined],
     [
       'replaced',
-      (fs: RawFs) => {
+      (fs: SyncFs) => {
         fs.unlink(FILE)
         write(fs, FILE, 'new')
       },
@@ -287,20 +287,20 @@ function prepared(content: string | Uint8Array): Bench {
   return bench
 }
 
-function writeTo(fs: RawFs, path: ByteString, content: Buffer): void {
+function writeTo(fs: SyncFs, path: ByteString, content: Buffer): void {
   const file = fs.open(path, O_WRONLY | O_CREAT, 0o640)
   for (let done = 0; done < content.length;) done += file.write(content.subarray(done), done)
   file.close()
   fs.utimes(path, OLD_NS, OLD_NS)
 }
 
-function write(fs: RawFs, path: ByteString, content: string): void {
+function write(fs: SyncFs, path: ByteString, content: string): void {
   const file = fs.open(path, O_WRONLY | O_CREAT, 0o644)
   file.write(Buffer.from(content), 0)
   file.close()
 }
 
-function read(fs: RawFs, path: ByteString, length = 100, position = 0): string {
+function read(fs: SyncFs, path: ByteString, length = 100, position = 0): string {
   const file = fs.open(path, O_RDONLY)
   const buffer = Buffer.alloc(length)
   const count = file.read(buffer, position)
@@ -308,7 +308,7 @@ function read(fs: RawFs, path: ByteString, length = 100, position = 0): string {
   return buffer.toString('latin1', 0, count)
 }
 
-function readWhole(fs: RawFs, path: ByteString): Buffer {
+function readWhole(fs: SyncFs, path: ByteString): Buffer {
   const file = fs.open(path, O_RDONLY)
   const buffer = Buffer.alloc(file.stat().size)
   for (let done = 0; done < buffer.length;) done += file.read(buffer.subarray(done), done)
@@ -316,7 +316,7 @@ function readWhole(fs: RawFs, path: ByteString): Buffer {
   return buffer
 }
 
-function identity(fs: RawFs, path: ByteString): string {
+function identity(fs: SyncFs, path: ByteString): string {
   const { dev, ino } = fs.lstat(path)
   return `${dev}:${ino}`
 }

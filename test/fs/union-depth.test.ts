@@ -2,10 +2,10 @@ import { constants, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { makeWhiteout } from '#layerstack/fs/overlay-marks.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
-import { UnionFs } from '#layerstack/fs/union-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
+import { UnionFs } from '#layerstack/fs/union/union-fs.js'
 import { ATTRIBUTES, Bench } from './union-bench.js'
 import { bytes } from './union-layers.js'
 
@@ -130,7 +130,7 @@ function tower() {
   return { union: new UnionFs(spec), spec, layers }
 }
 
-function namesBelow(fs: RawFs, path: ByteString = ROOT): string[] {
+function namesBelow(fs: SyncFs, path: ByteString = ROOT): string[] {
   const names = fs.readdir(path).flatMap(({ name, type }) => {
     const child = bytes(path === '' ? name : `${path}/${name}`)
     return type === 'directory' ? namesBelow(fs, child) : [child as string]
@@ -138,18 +138,18 @@ function namesBelow(fs: RawFs, path: ByteString = ROOT): string[] {
   return names.toSorted()
 }
 
-function identity(fs: RawFs, path: ByteString): string {
+function identity(fs: SyncFs, path: ByteString): string {
   const { dev, ino } = fs.lstat(path)
   return `${dev}:${ino}`
 }
 
-function write(fs: RawFs, path: string, content: string): void {
+function write(fs: SyncFs, path: string, content: string): void {
   const file = fs.open(bytes(path), O_WRONLY | O_CREAT, 0o644)
   file.write(Buffer.from(content), 0)
   file.close()
 }
 
-function read(fs: RawFs, path: string): string {
+function read(fs: SyncFs, path: string): string {
   const file = fs.open(bytes(path), O_RDONLY)
   const buffer = Buffer.alloc(100)
   const count = file.read(buffer, 0)

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
-import type { AttributeKeeping } from '#layerstack/fs/spec.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
+import type { AttributeMode } from '#layerstack/fs/spec.js'
 import { rawSteps } from '../fuzz/arbitrary.js'
 import { sameResult } from '../fuzz/differences.js'
 import { takeRaw } from '../fuzz/raw-steps.js'
@@ -14,7 +14,7 @@ const STEPS_BETWEEN_LOOKS = 50
 /** Layers that were themselves made by random steps, the same for the same seed. */
 export function randomBench(
   seed: number,
-  options: { readonly marks: boolean; readonly attributes?: AttributeKeeping },
+  options: { readonly marks: boolean; readonly attributes?: AttributeMode },
 ): Bench {
   const bench = new Bench(options.attributes ?? ATTRIBUTES)
   const random = randomNumbers(seed)
@@ -28,7 +28,7 @@ export function randomBench(
 }
 
 /** Takes the same steps on a union and on a kernel's overlay, and looks at what they say and what they show. */
-export function driveAlike(union: RawFs, kernel: RawFs, steps: readonly RawStep[]): void {
+export function driveAlike(union: SyncFs, kernel: SyncFs, steps: readonly RawStep[]): void {
   const trail: string[] = []
   for (const [number, step] of steps.entries()) {
     const [expected, actual] = [take(kernel, step), take(union, step)]
@@ -40,11 +40,11 @@ export function driveAlike(union: RawFs, kernel: RawFs, steps: readonly RawStep[
   expect(treeOf(union)).toEqual(treeOf(kernel))
 }
 
-function take(fs: RawFs, step: RawStep): string {
+function take(fs: SyncFs, step: RawStep): string {
   return outcome(() => takeRaw(fs, step, ({ type, mode, uid, gid }) => `${type} ${mode} ${uid}:${gid}`))
 }
 
-export function treeOf(fs: RawFs): string[] {
+export function treeOf(fs: SyncFs): string[] {
   return describeTree(fs, { nowNs: 1_500_000_000_000_000_000n, directoryTimes: false })
 }
 

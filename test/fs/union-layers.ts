@@ -1,7 +1,7 @@
 import { joinBytes, type ByteString } from '#layerstack/fs/bytes.js'
-import type { HostFs } from '#layerstack/fs/host-fs.js'
+import type { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { makeOpaque, makeWhiteout } from '#layerstack/fs/overlay-marks.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 
 /** The layers of every tree in these tests: an upper one, and two lower ones, `mid` above `low`. */
 export type LayerName = 'low' | 'mid' | 'upper'
@@ -26,7 +26,7 @@ export function randomNumbers(seed: number): () => number {
  * Sprinkles marks over a layer: some directories become opaque, and in those that are merged with lower ones, some files
  * become whiteouts. (Elsewhere there is nothing to hide, and a kernel lists the whiteouts themselves.)
  */
-export function sprinkleMarks(fs: HostFs, below: RawFs, random: () => number, dir = bytes('')): void {
+export function sprinkleMarks(fs: HostFs, below: SyncFs, random: () => number, dir = bytes('')): void {
   for (const { name, type } of fs.readdir(dir).toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     const path = joinBytes(dir, name)
     if (type !== 'directory') {
@@ -41,7 +41,7 @@ export function sprinkleMarks(fs: HostFs, below: RawFs, random: () => number, di
   }
 }
 
-function isDirectory(fs: RawFs, path: ByteString): boolean {
+function isDirectory(fs: SyncFs, path: ByteString): boolean {
   try {
     return fs.lstat(path).type === 'directory'
   } catch {

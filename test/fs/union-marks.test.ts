@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import {
   isOverlayXattr,
   isWhiteoutAt,
@@ -14,7 +14,7 @@ import {
   readOverlayDir,
   removeWhiteout,
 } from '#layerstack/fs/overlay-marks.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { noCalls, unless } from '../support/needs.js'
 import { Bench, noOracle } from './union-bench.js'
 import { bytes } from './union-layers.js'
@@ -66,12 +66,12 @@ describe('marks', () => {
     })
 
     for (const [what, create, shows] of [
-      ['file', (fs: RawFs) => write(fs, X, 'new'), 'file'],
-      ['symlink', (fs: RawFs) => fs.symlink(bytes('y'), X), 'symlink'],
-      ['directory', (fs: RawFs) => fs.mkdir(X, 0o755), 'directory'],
-      ['fifo', (fs: RawFs) => fs.mknod(X, 'fifo', 0o644), 'fifo'],
-      ['link', (fs: RawFs) => fs.link(bytes('d/y'), X), 'file'],
-      ['renamed file', (fs: RawFs) => fs.rename(bytes('d/y'), X), 'file'],
+      ['file', (fs: SyncFs) => write(fs, X, 'new'), 'file'],
+      ['symlink', (fs: SyncFs) => fs.symlink(bytes('y'), X), 'symlink'],
+      ['directory', (fs: SyncFs) => fs.mkdir(X, 0o755), 'directory'],
+      ['fifo', (fs: SyncFs) => fs.mknod(X, 'fifo', 0o644), 'fifo'],
+      ['link', (fs: SyncFs) => fs.link(bytes('d/y'), X), 'file'],
+      ['renamed file', (fs: SyncFs) => fs.rename(bytes('d/y'), X), 'file'],
     ] as const) {
       it(`give way to a ${what} that is made over ${form}`, takesDevice, () => {
         const bench = made()
@@ -264,13 +264,13 @@ function mountWith(bench: Bench, option: string, change: (root: string) => void)
   }
 }
 
-function write(fs: RawFs, path: string, content: string): void {
+function write(fs: SyncFs, path: string, content: string): void {
   const file = fs.open(bytes(path), O_WRONLY | O_CREAT, 0o644)
   file.write(Buffer.from(content), 0)
   file.close()
 }
 
-function namesOf(fs: RawFs, path: ByteString): string[] {
+function namesOf(fs: SyncFs, path: ByteString): string[] {
   return fs
     .readdir(path)
     .map(({ name }) => name)

@@ -147,7 +147,7 @@ const layers: readonly Weighted<LayerStep>[] = [
 
 const anyStep: fc.Arbitrary<Step> = oneOf<Step>([...raw, ...fs, ...files, ...layers])
 
-/** Calls of `RawFs` alone, the same for the same seed, that may be made in a layer's own directory: none makes marks. */
+/** Calls of `SyncFs` alone, the same for the same seed, that may be made in a layer's own directory: none makes marks. */
 export function rawSteps(seed: number, count: number): RawStep[] {
   const steps = fc.sample(oneOf(raw), { seed, numRuns: count })
   return steps.filter((each) => !/\.wh\.|overlay/.test(showStep(each)))

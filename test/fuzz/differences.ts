@@ -1,10 +1,10 @@
 import { constants } from 'node:fs'
 import type { Tree } from '#layerstack/conformance/index.js'
 import { baseOf, type ByteString } from '#layerstack/fs/bytes.js'
-import type { LayerFs } from '#layerstack/fs/layer-fs.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { LayerFs } from '#layerstack/fs/facade/layer-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { hasCapability } from '#layerstack/sys/capabilities.js'
-import { walk } from '#layerstack/fs/walk.js'
+import { walk } from '#layerstack/fs/trees/walk.js'
 import type { Entry } from './entries.js'
 import type { Step } from './step.js'
 import type { Look, World } from './world.js'
@@ -96,7 +96,7 @@ interface Refusal {
  * file are gone. So that both go on from the same, what has more than one name becomes one file for each in a new
  * container.
  */
-export function partLinks(raw: RawFs): void {
+export function partLinks(raw: SyncFs): void {
   const names = new Map<string, ByteString[]>()
   for (const { path, stat } of walk(raw)) {
     const inode = `${stat.dev}:${stat.ino}`
@@ -106,13 +106,13 @@ export function partLinks(raw: RawFs): void {
 }
 
 /** A tar cannot hold sockets, so that none is left where a layer is to be made of its diff. */
-export function removeSockets(raw: RawFs): void {
+export function removeSockets(raw: SyncFs): void {
   for (const { path, stat } of [...walk(raw)]) if (stat.type === 'socket') raw.unlink(path)
 }
 
 /** What a program can make and no layer can hold: names, devices and xattrs that mark what a layer removes. */
 export async function removeMarks(fs: LayerFs): Promise<void> {
-  const { raw } = fs
+  const { syncFs: raw } = fs
   for (const { path, stat } of [...walk(raw)]) {
     const isDevice = stat.type === 'char' && stat.device.major === 0 && stat.device.minor === 0
     if (baseOf(path).startsWith('.wh.') || isDevice) {
@@ -148,7 +148,7 @@ function lineAt(tree: Tree, path: string): string | undefined {
   return line?.startsWith('directory ') === true ? line.replace(/ mtime=-?\d+/, '') : line
 }
 
-function makeAnew(raw: RawFs, path: ByteString): void {
+function makeAnew(raw: SyncFs, path: ByteString): void {
   const { type, mode, uid, gid, size, device } = raw.lstat(path)
   const target = type === 'symlink' ? raw.readlink(path) : ('' as ByteString)
   const content = type === 'file' ? contentAt(raw, path, size) : undefined
@@ -165,7 +165,7 @@ function makeAnew(raw: RawFs, path: ByteString): void {
   if (type !== 'symlink') raw.chmod(path, mode)
 }
 
-function contentAt(raw: RawFs, path: ByteString, size: number): Buffer {
+function contentAt(raw: SyncFs, path: ByteString, size: number): Buffer {
   const file = raw.open(path, constants.O_RDONLY)
   const content = Buffer.alloc(size)
   file.read(content, 0)

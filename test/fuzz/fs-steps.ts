@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { finished } from 'node:stream/promises'
-import type { LayerFileHandle, LayerFs, LayerStats } from '#layerstack/fs/layer-fs.js'
+import type { LayerFileHandle, LayerFs, LayerStats } from '#layerstack/fs/facade/layer-fs.js'
 import { sorted } from './raw-steps.js'
 import type { FileStep, FsStep } from './step.js'
 

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import type { RawFile, RawFs, RawStat } from '#layerstack/fs/raw-fs.js'
+import type { SyncFile, SyncFs, SyncStat } from '#layerstack/fs/sync-fs.js'
 import type { RawStep } from './step.js'
 
 const FLAGS: Readonly<Record<string, number>> = {
@@ -14,9 +14,9 @@ const MOST = 100_000
 
 /** What a step brings to light, as text; `shown` tells what of a stat counts. */
 export function takeRaw(
-  fs: RawFs,
+  fs: SyncFs,
   step: RawStep,
-  shown: (stat: RawStat) => string,
+  shown: (stat: SyncStat) => string,
 ): string | undefined | void {
   const path = step.path as ByteString
   switch (step.do) {
@@ -79,7 +79,7 @@ export function sorted(names: readonly string[]): string {
   return names.toSorted().join()
 }
 
-function inFile<T>(file: RawFile, work: (file: RawFile) => T): T {
+function inFile<T>(file: SyncFile, work: (file: SyncFile) => T): T {
   try {
     return work(file)
   } finally {

@@ -1,7 +1,7 @@
 /**
  * One step of a random sequence, as data: it is drawn, made smaller, printed and pasted into a test as it stands.
  *
- * Steps without a dot call the synchronous `RawFs`, on resolved paths; `fs.` calls `LayerFs`, on paths that follow
+ * Steps without a dot call the synchronous `SyncFs`, on resolved paths; `fs.` calls `LayerFs`, on paths that follow
  * symlinks; `file.` works on one of three open files; `layer.` asks the driver. Paths are bytes, one a character.
  */
 export type Step = RawStep | FsStep | FileStep | LayerStep

@@ -3,9 +3,9 @@ import { chunksOf } from '#layerstack/conformance/tar-of.js'
 import type { Driver, LayerView } from '#layerstack/drivers/driver.js'
 import { StoreError } from '#layerstack/errors.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import type { LayerFileHandle, LayerFs, LayerStats } from '#layerstack/fs/layer-fs.js'
-import type { RawFs, RawStat } from '#layerstack/fs/raw-fs.js'
-import { walk } from '#layerstack/fs/walk.js'
+import type { LayerFileHandle, LayerFs, LayerStats } from '#layerstack/fs/facade/layer-fs.js'
+import type { SyncFs, SyncStat } from '#layerstack/fs/sync-fs.js'
+import { walk } from '#layerstack/fs/trees/walk.js'
 import { entriesOf, type Entry } from './entries.js'
 import { outcome, pathOf, takeFile, takeFs } from './fs-steps.js'
 import { partLinks, removeMarks, removeSockets, type Rules } from './differences.js'
@@ -105,7 +105,7 @@ export class World {
   }
 
   takeRaw(step: RawStep): Promise<string> {
-    return outcome(() => takeRaw(this.#fs.raw, step, (stat) => this.#shown(stat)), false)
+    return outcome(() => takeRaw(this.#fs.syncFs, step, (stat) => this.#shown(stat)), false)
   }
 
   takeFs(step: FsStep): Promise<string> {
@@ -128,7 +128,7 @@ export class World {
 
   async look(): Promise<Look> {
     const { id, parent } = this.#current
-    const raw = this.#fs.raw
+    const raw = this.#fs.syncFs
     const tree = this.#tree(raw)
     const below = parent?.frozen as Tree
     const diff = await this.diff().catch(refusalOf)
@@ -177,8 +177,8 @@ export class World {
     await this.driver.createReadWrite(layer.id, on.id)
     this.#layers.push(layer)
     await this.enter(layer)
-    mustBe(this.#tree(this.#fs.raw), on.frozen as Tree, `a new container on ${on.id}`)
-    if (!this.#rules.copiesUp) partLinks(this.#fs.raw)
+    mustBe(this.#tree(this.#fs.syncFs), on.frozen as Tree, `a new container on ${on.id}`)
+    if (!this.#rules.copiesUp) partLinks(this.#fs.syncFs)
   }
 
   async enter(layer: Layer, options: { volatile?: boolean } = {}): Promise<void> {
@@ -212,7 +212,7 @@ export class World {
 
   /** Gives all that a clock has timed a time that is the same everywhere. */
   settle(how: Commit): void {
-    const { raw } = this.#fs
+    const { syncFs: raw } = this.#fs
     if (how !== 'in place' && how !== 'adopt') removeSockets(raw)
     const time = SETTLED + BigInt(this.#layers.length) * (SECOND + 1n)
     for (const { path, stat } of [{ path: ROOT, stat: raw.lstat(ROOT) }, ...walk(raw)]) {
@@ -223,7 +223,7 @@ export class World {
   /** The container as it is becomes a layer, or, with a `diff`, a layer that this tar makes. */
   async commit(how: 'in place' | 'adopt' | 'diff', diff?: Buffer): Promise<void> {
     const container = this.#current
-    const tree = this.#tree(this.#fs.raw)
+    const tree = this.#tree(this.#fs.syncFs)
     await this.#leave()
     let layer = container
     if (how === 'adopt' && this.driver.adopt !== undefined) {
@@ -273,13 +273,13 @@ export class World {
   async #treeOf(layer: Layer): Promise<Tree> {
     const { fs } = await this.driver.get(layer.id)
     try {
-      return this.#tree(fs.raw)
+      return this.#tree(fs.syncFs)
     } finally {
       await this.driver.put(layer.id)
     }
   }
 
-  #tree(raw: RawFs): Tree {
+  #tree(raw: SyncFs): Tree {
     const { copiesUp } = this.#rules
     return treeOf(raw, {
       times: (path, { type, mtimeNs }) =>
@@ -287,7 +287,7 @@ export class World {
     })
   }
 
-  #shown(stat: RawStat): string {
+  #shown(stat: SyncStat): string {
     const { type, mode, uid, gid, size, nlink, mtimeNs } = stat
     const words = [type, mode.toString(8), `${uid}:${gid}`]
     if (this.#rules.sameDiffs) words.push(`links=${nlink}`)

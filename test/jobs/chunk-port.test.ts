@@ -1,6 +1,6 @@
 import { MessageChannel } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
-import { ChunkSender, receiveChunks } from '#layerstack/jobs/chunk-port.js'
+import { ChunkSender, receiveChunks } from '#layerstack/jobs/threads/chunk-port.js'
 
 describe('a stream between threads', () => {
   it('is read a few chunks ahead of its receiver, and no further', async () => {

@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { treesDiffer } from '#layerstack/conformance/tree.js'
-import { SLOT } from '#layerstack/jobs/chunk-ring.js'
-import { commitLayer, type CommitJob } from '#layerstack/jobs/commit.js'
-import { unpackHere } from '#layerstack/jobs/here.js'
-import { Slices } from '#layerstack/jobs/pace.js'
-import { runJob } from '#layerstack/jobs/run-job.js'
-import type { UnpackJob } from '#layerstack/jobs/unpack.js'
+import { SLOT } from '#layerstack/jobs/record/chunk-ring.js'
+import { commitLayer, type CommitJob } from '#layerstack/jobs/work/commit.js'
+import { unpackHere } from '#layerstack/jobs/run/here.js'
+import { CallerPace } from '#layerstack/jobs/work/pace.js'
+import { runJob } from '#layerstack/jobs/run/run-job.js'
+import type { UnpackJob } from '#layerstack/jobs/work/unpack.js'
 import { manyFiles, tarOf, type Entry } from './tars.js'
 import { targetAt, treeAt } from './trees.js'
 
@@ -72,7 +72,7 @@ describe('the record of a commit of many files, made by a second thread', () => 
     const [there, here] = [join(directory, 'split-there'), join(directory, 'split-here')]
     const job = { source, target: target('copy'), splitFile: there }
     const result = await runJob({ kind: 'commit', ...job })
-    expect(result).toEqual(await commitLayer({ source, splitFile: here }, new Slices()))
+    expect(result).toEqual(await commitLayer({ source, splitFile: here }, new CallerPace()))
     expect(linesOf(there)).toEqual(linesOf(here))
     expect(treesDiffer(treeAt(join(directory, 'copy')), treeAt(join(directory, 'upper')))).toBeUndefined()
   })

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { runJob } from '#layerstack/jobs/run-job.js'
+import { runJob } from '#layerstack/jobs/run/run-job.js'
 
 let scratch: string
 

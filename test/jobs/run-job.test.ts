@@ -16,11 +16,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { compress } from '#layerstack/compression/compress.js'
 import type { DiffID } from '#layerstack/digest.js'
 import { StoreError } from '#layerstack/errors.js'
-import { commitLayer } from '#layerstack/jobs/commit.js'
-import { unpackHere } from '#layerstack/jobs/here.js'
-import { Slices } from '#layerstack/jobs/pace.js'
-import { runJob } from '#layerstack/jobs/run-job.js'
-import type { UnpackJob } from '#layerstack/jobs/unpack.js'
+import { commitLayer } from '#layerstack/jobs/work/commit.js'
+import { unpackHere } from '#layerstack/jobs/run/here.js'
+import { CallerPace } from '#layerstack/jobs/work/pace.js'
+import { runJob } from '#layerstack/jobs/run/run-job.js'
+import type { UnpackJob } from '#layerstack/jobs/work/unpack.js'
 import { loopTurns } from '../support/loop-turns.js'
 import { manyFiles, tarOf } from './tars.js'
 
@@ -218,7 +218,7 @@ describe('on the thread of the caller', () => {
     expect(await loopTurns(unpacking)).toBeGreaterThan(5)
     const result = await unpacking
     const source = { form: 'compare', upper: target('files').files } as const
-    const committing = commitLayer({ source }, new Slices())
+    const committing = commitLayer({ source }, new CallerPace())
     expect(await loopTurns(committing)).toBeGreaterThan(5)
     const committed = await committing
     expect(result).toEqual(await runJob({ kind: 'unpack', source: { path }, target: target('again') }))
@@ -254,7 +254,7 @@ describe('copying and removing a tree', () => {
 describe('the workers', () => {
   it('do not keep a process from its end', () => {
     const script = `
-      import { runJob } from '#layerstack/jobs/run-job.js'
+      import { runJob } from '#layerstack/jobs/run/run-job.js'
       await runJob({ kind: 'settle', paths: [${JSON.stringify(directory)}] })
       console.log('done')`
     const options = { encoding: 'utf8', timeout: 25_000 } as const

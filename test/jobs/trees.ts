@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { treeOf, type Tree } from '#layerstack/conformance/tree.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
-import type { UnpackJob } from '#layerstack/jobs/unpack.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
+import type { UnpackJob } from '#layerstack/jobs/work/unpack.js'
 
 /** Makes a directory to unpack a layer into. */
 export function targetAt(root: string): UnpackJob['target'] {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { StoreError } from '#layerstack/errors.js'
-import { WorkerPool } from '#layerstack/jobs/worker-pool.js'
+import { WorkerPool } from '#layerstack/jobs/threads/worker-pool.js'
 
 describe('a pool of workers', () => {
   it('tells of a worker that dies, and goes on with another', async () => {

@@ -1,5 +1,5 @@
 import { outlineOf } from '#layerstack/conformance/index.js'
-import { ModelFs } from '#layerstack/fs/model-fs.js'
+import { MemoryFs } from '#layerstack/fs/memory/memory-fs.js'
 import { LayerApplier } from '#layerstack/tar/apply.js'
 import { TarReader } from '#layerstack/tar/reader.js'
 import { imageOf, writeArchive } from '../store/archive.js'
@@ -11,9 +11,9 @@ export function writeImage(path: string, layers: readonly Buffer[], reference: s
 
 /** The outline of what tars make, in memory, one on the other. */
 export async function outlineOfTars(tars: Iterable<AsyncIterable<Uint8Array>>): Promise<string[]> {
-  const raw = new ModelFs()
+  const raw = new MemoryFs()
   for (const tar of tars) {
-    const [reader, applier] = [new TarReader(), new LayerApplier({ raw })]
+    const [reader, applier] = [new TarReader(), new LayerApplier({ syncFs: raw })]
     for await (const chunk of tar) for (const part of reader.push(chunk)) applier.part(part)
     for (const part of reader.end()) applier.part(part)
     applier.finish()

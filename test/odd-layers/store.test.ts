@@ -47,7 +47,7 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
       const image = await load(odd.layers)
       await expectSaved(image, odd.layers)
       await inContainer(image, async (container) => {
-        expect(outlineOf(container.fs.raw)).toEqual(odd.tree)
+        expect(outlineOf(container.fs.syncFs)).toEqual(odd.tree)
         expect(await outlineOfTars([container.export()])).toEqual(odd.tree)
         await expectCommitted(container)
       })
@@ -89,7 +89,7 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
   async function expectCommitted(container: Container): Promise<void> {
     await change(container)
     const committed = await container.commit()
-    expect(await outlineOfTars(tarsOf(committed))).toEqual(outlineOf(container.fs.raw))
+    expect(await outlineOfTars(tarsOf(committed))).toEqual(outlineOf(container.fs.syncFs))
     await store.remove(committed.id)
   }
 
@@ -114,7 +114,7 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
 
 /** What is in the root gets another name, another mode, or goes: so all sorts of objects are copied up or hidden. */
 async function change({ fs }: Container): Promise<void> {
-  for (const { name, type } of fs.raw.readdir(ROOT)) {
+  for (const { name, type } of fs.syncFs.readdir(ROOT)) {
     const path = Buffer.from(name, 'latin1')
     if (type === 'directory') await fs.chmod(path, 0o701)
     else if (type === 'symlink' || name.length > 200) await fs.rm(path)
@@ -124,4 +124,4 @@ async function change({ fs }: Container): Promise<void> {
   await fs.writeFile('made/file', 'made')
 }
 
-const ROOT = '' as Parameters<Container['fs']['raw']['readdir']>[0]
+const ROOT = '' as Parameters<Container['fs']['syncFs']['readdir']>[0]

@@ -1,12 +1,23 @@
+import { dirname } from 'node:path'
 import type { ModuleImport } from './module-imports.js'
 
 /**
- * The rooms of the house, the lowest floor first. A file imports from floors below its own, from its own room, and from
- * rooms on its own floor as long as those do not import its room. Files do not import one another in a circle, but for
- * their types.
+ * The rooms of `src`, lowest floor first. A file imports from lower floors, from its own room, and from rooms on its own
+ * floor that do not import its room. Neither files nor rooms import one another in a circle, not even for types.
  */
 const FLOORS = [
-  ['errors', 'digest', 'json', 'limits', 'progress', 'operation', 'source-date'],
+  [
+    'concurrency',
+    'digest',
+    'errors',
+    'event-loop',
+    'json',
+    'limits',
+    'operation-options',
+    'progress',
+    'rollback',
+    'source-date',
+  ],
   ['sys', 'durable', 'compression'],
   ['fs'],
   ['tar', 'cow', 'thin'],
@@ -25,11 +36,9 @@ const FLOORS = [
 export function brokenRules(imports: readonly ModuleImport[]): string[] {
   return [
     ...imports.flatMap((entry) => complaints(entry).map((complaint) => sentence(entry, complaint))),
-    ...cycles(
-      imports.filter((entry) => isInside(entry) && !entry.typeOnly),
-      ({ file }) => file,
-    ),
+    ...cycles(imports.filter(isInside), ({ file }) => file),
     ...cycles(imports.filter(isInside).filter(isAcrossRooms), ({ file }) => roomOf(file)),
+    ...cycles(imports.filter(isInside).filter(isAcrossFolders), ({ file }) => folderOf(file)),
   ]
 }
 
@@ -85,6 +94,17 @@ function isInside({ target }: ModuleImport): boolean {
 
 function isAcrossRooms({ file, target }: ModuleImport): boolean {
   return roomOf(file) !== roomOf(target)
+}
+
+/** Between folders of one room. A room's own files may be both above its folders (an index) and below them (a contract). */
+function isAcrossFolders({ file, target }: ModuleImport): boolean {
+  const [from, to] = [folderOf(file), folderOf(target)]
+  return roomOf(file) === roomOf(target) && dirname(from) === dirname(to) && from !== to
+}
+
+/** `src/fs/trees/walk.ts` → `fs/trees`. */
+function folderOf(file: string): string {
+  return dirname(file).slice('src/'.length)
 }
 
 /** `src/fs/walk.ts` → `fs`; `src/store.ts` → `store`. */

@@ -1,4 +1,4 @@
-import type { TreeChange } from '#layerstack/fs/compare.js'
+import type { TreeChange } from '#layerstack/fs/sync-fs.js'
 
 type Found = Pick<TreeChange, 'kind' | 'path'> | undefined
 

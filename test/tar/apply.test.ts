@@ -2,8 +2,8 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from '
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
-import { ModelFs } from '#layerstack/fs/model-fs.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
+import { MemoryFs } from '#layerstack/fs/memory/memory-fs.js'
 import { LayerApplier } from '#layerstack/tar/apply.js'
 import {
   bytes,
@@ -469,7 +469,7 @@ describe.each(FORMS)('a layer applied in the form: $form', ({ stack }) => {
     })
 
     it('that is elsewhere is taken from there', () => {
-      const source = new ModelFs()
+      const source = new MemoryFs()
       const kept = source.open(bytes('kept'), 0o102, 0o600)
       kept.write(Buffer.from('from elsewhere'), 0)
       const layers = stack()
@@ -544,9 +544,9 @@ describe('a layer whose contents are referred to', () => {
     const layer = FORMS.at(-1)?.stack()
     layer?.apply(entries)
     const files = layer?.files as HostFs
-    const model = new ModelFs()
+    const model = new MemoryFs()
     const contents = (header: { size: number }, path: ByteString) => ({ fs: files, path, size: header.size })
-    feed(new LayerApplier({ raw: model }, { contents }), partsOf(entries))
+    feed(new LayerApplier({ syncFs: model }, { contents }), partsOf(entries))
     expect(outline(model)).toEqual(['a two', 'b one', 'c three', 'd -> b', 'f four'])
     expect(outline(model)).toEqual(outline(files))
   })

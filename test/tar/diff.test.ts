@@ -1,9 +1,9 @@
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { HostFs } from '#layerstack/fs/host-fs.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { makeOpaque, makeWhiteout } from '#layerstack/fs/overlay-marks.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { diffChanges, diffParts, type DiffSource, type OpenTrees } from '#layerstack/tar/diff.js'
 import { TarReader } from '#layerstack/tar/reader.js'
 import type { TarHeader } from '#layerstack/tar/part.js'
@@ -180,7 +180,7 @@ describe('the diff of an upper directory', () => {
     const source: DiffSource = { form: 'overlay', upper: upper.spec, lowers: [lower.spec] }
     return { upper, lower, source }
   }
-  const put = (fs: RawFs, path: string, content = '') => {
+  const put = (fs: SyncFs, path: string, content = '') => {
     const made = fs.open(bytes(path), 0o102, 0o644)
     made.write(Buffer.from(content), 0)
     made.close()

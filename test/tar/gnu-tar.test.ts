@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { afterAll, expect, it } from 'vitest'
-import { HostFs } from '#layerstack/fs/host-fs.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { diffParts } from '#layerstack/tar/diff.js'
 import { TarReader } from '#layerstack/tar/reader.js'
 import { bytes, describeTree, FORMS, removeScratch, scratch } from './stacks.js'

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { outlineOf } from '#layerstack/conformance/index.js'
 import { directory as directoryEntry, file, pax, tar } from '#layerstack/conformance/odd-layers/raw-tar.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { LayerApplier } from '#layerstack/tar/apply.js'
 import { TarReader } from '#layerstack/tar/reader.js'
-import { ModelFs } from '#layerstack/fs/model-fs.js'
+import { MemoryFs } from '#layerstack/fs/memory/memory-fs.js'
 import { notInstalled, unless } from '../support/needs.js'
 import { removeTree } from '../support/mounts.js'
 
@@ -51,10 +51,10 @@ describe.each(Object.entries(TARS))('%s', (_, bytes) => {
   })
 })
 
-function applied(bytes: Buffer): ModelFs {
-  const tree = new ModelFs()
+function applied(bytes: Buffer): MemoryFs {
+  const tree = new MemoryFs()
   const reader = new TarReader()
-  const applier = new LayerApplier({ raw: tree })
+  const applier = new LayerApplier({ syncFs: tree })
   for (const part of reader.push(bytes)) applier.part(part)
   for (const part of reader.end()) applier.part(part)
   applier.finish()

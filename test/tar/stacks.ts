@@ -3,12 +3,12 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
-import { ModelFs } from '#layerstack/fs/model-fs.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
+import { MemoryFs } from '#layerstack/fs/memory/memory-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import type { HostFsSpec } from '#layerstack/fs/spec.js'
-import { UnionFs } from '#layerstack/fs/union-fs.js'
-import { walk } from '#layerstack/fs/walk.js'
+import { UnionFs } from '#layerstack/fs/union/union-fs.js'
+import { walk } from '#layerstack/fs/trees/walk.js'
 import { LayerApplier, type ApplyOptions, type ApplyTarget } from '#layerstack/tar/apply.js'
 import type { DiffSource } from '#layerstack/tar/diff.js'
 import { encodeHeader } from '#layerstack/tar/encode.js'
@@ -85,9 +85,9 @@ export interface Stack {
   apply(entries: Iterable<Entry>, options?: ApplyOptions): { stored: boolean[]; size: number }
   applyParts(parts: Iterable<TarPart>, options?: ApplyOptions): { stored: boolean[]; size: number }
   /** The merged tree. */
-  readonly view: RawFs
+  readonly view: SyncFs
   /** Where the last layer's own files are read back from. */
-  readonly files: RawFs
+  readonly files: SyncFs
   /** What the last layer changed; absent where only two trees can tell. */
   readonly source?: DiffSource
 }
@@ -125,14 +125,14 @@ export function removeScratch(): void {
 }
 
 export function modelStack(): Stack {
-  return stackOf(new ModelFs())
+  return stackOf(new MemoryFs())
 }
 
 function mergedStack(spec: HostFsSpec): Stack {
   return stackOf(new HostFs(spec), { files: spec, form: 'merged', lowers: [] })
 }
 
-function stackOf(raw: RawFs, target: ApplyTarget | { raw: RawFs } = { raw }): Stack {
+function stackOf(raw: SyncFs, target: ApplyTarget | { syncFs: SyncFs } = { syncFs: raw }): Stack {
   const applyParts: Stack['applyParts'] = (parts, options) => feed(new LayerApplier(target, options), parts)
   return {
     apply: (entries, options) => applyParts(partsOf(entries), options),
@@ -172,7 +172,7 @@ function overlayStack(specOf: (root: string) => HostFsSpec): Stack {
 }
 
 /** One line a path: what there is to know of it, but for numbers of inodes. */
-export function describeTree(fs: RawFs): string[] {
+export function describeTree(fs: SyncFs): string[] {
   const names = new Map<string, string>()
   return [...walk(fs)].map(({ path, stat }) => {
     const inode = `${stat.dev}:${stat.ino}`
@@ -192,7 +192,7 @@ export function describeTree(fs: RawFs): string[] {
 }
 
 /** Paths with what stands there, for tests that are about nothing else. */
-export function outline(fs: RawFs): string[] {
+export function outline(fs: SyncFs): string[] {
   return [...walk(fs)].map(({ path, stat }) => {
     if (stat.type === 'directory') return `${path}/`
     return stat.type === 'file' || stat.type === 'symlink'
@@ -201,7 +201,7 @@ export function outline(fs: RawFs): string[] {
   })
 }
 
-export function contentAt(fs: RawFs, path: ByteString): string {
+export function contentAt(fs: SyncFs, path: ByteString): string {
   const { type, device } = fs.lstat(path)
   if (type === 'symlink') return `-> ${fs.readlink(path)}`
   if (type === 'char' || type === 'block') return `${device.major}:${device.minor}`

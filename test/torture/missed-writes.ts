@@ -89,7 +89,7 @@ async function treeOfImage(store: Store, image: Container['image']): Promise<Tre
  * none.
  */
 function shown(fs: LayerFs): Tree {
-  const tree = treeOf(fs.raw, { times: (_, { type }) => type !== 'directory' })
+  const tree = treeOf(fs.syncFs, { times: (_, { type }) => type !== 'directory' })
   return new Map([...tree].map(([path, line]) => [path, line.replace(/(mtime=\d+)\d{9}/, '$1')]))
 }
 

@@ -87,7 +87,7 @@ function script() {
 }
 
 function quoted(word) {
-  return `'${word.replaceAll("'", String.raw`'\''`)}'`
+  return `'${word.replaceAll("'", String.syncFs`'\''`)}'`
 }
 
 /** See `wide-registers.c`. */

@@ -12,7 +12,7 @@ function taken({ name, layers, tree }: OddLayer): ConformanceCase {
     name: `takes ${name}`,
     async run(subject) {
       const top = await stack(subject, layers)
-      assert.deepEqual(await subject.inView(top, async (fs) => outlineOf(fs.raw)), tree)
+      assert.deepEqual(await subject.inView(top, async (fs) => outlineOf(fs.syncFs)), tree)
       for (const index of layers.keys()) await mustComeBack(subject, `layer${index}`, idBelow(index))
     },
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { LayerView } from '../../drivers/driver.js'
 import { isErrno, StoreError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
-import { HostFs } from '../../fs/host-fs.js'
+import { HostFs } from '../../fs/host/host-fs.js'
 import type { ConformanceCase } from '../case.js'
 import type { Subject } from '../subject.js'
 

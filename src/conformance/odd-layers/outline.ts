@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import type { ByteString } from '../../fs/bytes.js'
-import { xattrsOf } from '../../fs/compare.js'
-import type { RawFs, RawStat } from '../../fs/raw-fs.js'
-import { walk } from '../../fs/walk.js'
+import { xattrsOf } from '../../fs/trees/compare.js'
+import type { SyncFs, SyncStat } from '../../fs/sync-fs.js'
+import { walk } from '../../fs/trees/walk.js'
 import { MTIME } from './raw-tar.js'
 
 export interface OutlineOptions {
@@ -26,7 +26,7 @@ export interface OutlineOptions {
  *
  * The root has a line, `/`, if its mode or owner is unusual.
  */
-export function outlineOf(fs: RawFs, options: OutlineOptions = {}): string[] {
+export function outlineOf(fs: SyncFs, options: OutlineOptions = {}): string[] {
   const names = new Map<string, ByteString>()
   const root = ['/', ...attributesOf(fs, ROOT, fs.lstat(ROOT))]
   const lines = root.length > 1 ? [root.join(' ')] : []
@@ -43,7 +43,7 @@ export function outlineOf(fs: RawFs, options: OutlineOptions = {}): string[] {
   return lines
 }
 
-function attributesOf(fs: RawFs, path: ByteString, { type, mode, uid, gid }: RawStat): string[] {
+function attributesOf(fs: SyncFs, path: ByteString, { type, mode, uid, gid }: SyncStat): string[] {
   const usual = type === 'directory' ? 0o755 : 0o644
   return [
     ...(mode === usual || type === 'symlink' ? [] : [`mode ${mode.toString(8)}`]),
@@ -52,7 +52,7 @@ function attributesOf(fs: RawFs, path: ByteString, { type, mode, uid, gid }: Raw
   ]
 }
 
-function timeOf({ mtimeNs }: RawStat, { nowFrom }: OutlineOptions): string[] {
+function timeOf({ mtimeNs }: SyncStat, { nowFrom }: OutlineOptions): string[] {
   if (mtimeNs === BigInt(MTIME) * BILLION) return []
   const isNow = nowFrom !== undefined && mtimeNs >= nowFrom && mtimeNs < nowFrom + DAY
   return [isNow ? 'at now' : `at ${seconds(mtimeNs)}`]
@@ -65,7 +65,7 @@ function seconds(ns: bigint): string {
   return `${ns < 0n ? '-' : ''}${size / BILLION}${fraction}`
 }
 
-function substanceOf(fs: RawFs, path: ByteString, stat: RawStat): string[] {
+function substanceOf(fs: SyncFs, path: ByteString, stat: SyncStat): string[] {
   switch (stat.type) {
     case 'file':
       return [contentOf(fs, path, stat)]
@@ -81,7 +81,7 @@ function substanceOf(fs: RawFs, path: ByteString, stat: RawStat): string[] {
   }
 }
 
-function contentOf(fs: RawFs, path: ByteString, { size }: RawStat): string {
+function contentOf(fs: SyncFs, path: ByteString, { size }: SyncStat): string {
   const file = fs.open(path, constants.O_RDONLY)
   try {
     const buffer = Buffer.alloc(size)

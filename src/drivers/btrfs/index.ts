@@ -7,13 +7,13 @@ import { libcAvailable } from '../../sys/libc.js'
 import { probe } from '../../sys/probe.js'
 import type { Driver, Engine } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
-import { keepingOf, keepingRows, type KeepingOptions } from '../keeping.js'
+import { attributeSettingsOf, attributeRows, type AttributeOptions } from '../attribute-mode.js'
 import { LayerHolds } from '../layer-holds.js'
 import { naiveDiff } from '../naive-diff.js'
 import { VolumeDriver } from '../volume-driver.js'
-import { BtrfsDriver, type BtrfsSettings } from './btrfs-driver.js'
-import { BtrfsLayout } from './layout.js'
-import { Loopback } from './loopback.js'
+import { BtrfsDriver, type BtrfsSettings } from './kernel/btrfs-driver.js'
+import { BtrfsLayout } from './kernel/layout.js'
+import { Loopback } from './kernel/loopback.js'
 import { btrfsOptions } from './options.js'
 import { BtrfsVolumes, holdsVolumes } from './userspace.js'
 
@@ -59,14 +59,14 @@ export const btrfs: DriverFactory = {
 }
 
 interface KernelSettings extends Pick<BtrfsSettings, 'root' | 'readOnly' | 'loopback'> {
-  readonly attributes: KeepingOptions['attributes']
+  readonly attributes: AttributeOptions['attributes']
 }
 
 async function openKernel({ root, readOnly, attributes, loopback }: KernelSettings): Promise<BtrfsDriver> {
   const layout = new BtrfsLayout(join(root, 'btrfs'))
   if (!readOnly) await layout.make()
   const tried = readOnly ? undefined : probe(layout.home)
-  const keeping = await keepingOf({
+  const keeping = await attributeSettingsOf({
     root,
     driver: 'btrfs',
     holdsLayers: layout.holdsLayers(),
@@ -76,12 +76,12 @@ async function openKernel({ root, readOnly, attributes, loopback }: KernelSettin
   })
   const searches = hasCapability('CAP_SYS_ADMIN')
   const quota = searches && quotaEnabled(loopback === undefined ? root : layout.home)
-  const rows = keepingRows(keeping, tried)
+  const rows = attributeRows(keeping, tried)
   const driver = new BtrfsDriver({
     root,
     layout,
     keeping,
-    keepingRows: rows,
+    attributeRows: rows,
     readOnly,
     loopback,
     searches,

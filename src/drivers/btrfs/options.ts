@@ -1,9 +1,9 @@
 import { bytesOf } from '../size.js'
-import { keepingOptions, type KeepingOptions } from '../keeping.js'
+import { attributeOptions, type AttributeOptions } from '../attribute-mode.js'
 import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 
 /** The driver's own options (`driverOptions`). */
-export interface BtrfsOptions extends KeepingOptions, MountOptions {
+export interface BtrfsOptions extends AttributeOptions, MountOptions {
   /**
    * Of the userspace engine: bytes of its trees that are kept in memory. Less is slower, more is faster only for trees that
    * are larger.
@@ -18,7 +18,7 @@ export interface BtrfsOptions extends KeepingOptions, MountOptions {
   readonly loopback?: { readonly size: string }
 }
 
-interface Resolved extends KeepingOptions {
+interface Resolved extends AttributeOptions {
   readonly cache?: number
   /** In bytes. */
   readonly loopbackSize?: bigint
@@ -31,7 +31,7 @@ interface Resolved extends KeepingOptions {
 /** Throws `TypeError` for what is no option. */
 export function btrfsOptions(given: Readonly<Record<string, unknown>> = {}): Resolved {
   const { cache, loopback, mountFlags, ...rest } = given
-  const options = keepingOptions('btrfs', rest)
+  const options = attributeOptions('btrfs', rest)
   if (options.attributes === 'sidecar') {
     throw new TypeError('btrfs: attributes can be native or override; every btrfs has xattrs')
   }

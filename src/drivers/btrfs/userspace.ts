@@ -79,12 +79,12 @@ export class BtrfsVolumes implements LayerVolumes {
     const store = await this.#store()
     const volume = store.volume(id)
     if (volume === undefined) throw noLayer('btrfs', id)
-    const raw = new VolumeFs(store, volume, options)
+    const syncFs = new VolumeFs(store, volume, options)
     const close = async (): Promise<void> => {
-      raw.close()
-      if (!raw.readOnly) await store.commit()
+      syncFs.close()
+      if (!syncFs.readOnly) await store.commit()
     }
-    return { raw, close }
+    return { syncFs, close }
   }
 
   async remove(id: string): Promise<void> {

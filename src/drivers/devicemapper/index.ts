@@ -11,12 +11,12 @@ import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory
 import { LayerHolds } from '../layer-holds.js'
 import { naiveDiff } from '../naive-diff.js'
 import { VolumeDriver } from '../volume-driver.js'
-import { DeviceMapperDriver } from './devicemapper-driver.js'
-import { DeviceSet } from './device-set.js'
+import { DeviceMapperDriver } from './kernel/devicemapper-driver.js'
+import { DeviceSet } from './kernel/device-set.js'
 import { DeviceMapperLayout } from './layout.js'
 import { deviceMapperOptions, type Resolved } from './options.js'
-import { openPool, rememberPool } from './pool-choice.js'
-import { OUR_FILE_SYSTEM, ThinVolumes } from './userspace.js'
+import { openPool, rememberPool } from './kernel/pool-choice.js'
+import { OUR_FILE_SYSTEM, ThinVolumes } from './userspace/userspace.js'
 
 const CONTROL = '/dev/mapper/control'
 

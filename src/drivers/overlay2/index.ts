@@ -4,7 +4,7 @@ import { StoreError } from '../../errors.js'
 import { probe, type Probe } from '../../sys/probe.js'
 import type { Driver, Engine } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
-import { keepingOf, keepingRows, type Keeping } from '../keeping.js'
+import { attributeSettingsOf, attributeRows, type AttributeSettings } from '../attribute-mode.js'
 import { naiveDiff } from '../naive-diff.js'
 import { Overlay2Layout } from './layout.js'
 import { Overlay2Driver } from './overlay2-driver.js'
@@ -27,7 +27,7 @@ export const overlay2: DriverFactory = {
     const layout = new Overlay2Layout(join(root, 'overlay2'))
     if (!readOnly) await layout.make()
     const tried = readOnly ? undefined : probe(layout.home)
-    const keeping = await keepingOf({
+    const keeping = await attributeSettingsOf({
       root,
       driver: 'overlay2',
       holdsLayers: layout.holdsLayers(),
@@ -42,7 +42,7 @@ export const overlay2: DriverFactory = {
       root,
       engine,
       keeping,
-      keepingRows: keepingRows(keeping, tried),
+      attributeRows: attributeRows(keeping, tried),
       mountFlags,
       readOnly,
       maxDepth,
@@ -67,7 +67,7 @@ export const overlay2: DriverFactory = {
   },
 }
 
-function engineFor(wanted: Engine | 'auto', keeping: Keeping, tried: Probe | undefined): Engine {
+function engineFor(wanted: Engine | 'auto', keeping: AttributeSettings, tried: Probe | undefined): Engine {
   if (wanted === 'userspace') return 'userspace'
   const reason = whyNoKernel(keeping, tried)
   if (reason === undefined) return 'kernel'
@@ -77,7 +77,7 @@ function engineFor(wanted: Engine | 'auto', keeping: Keeping, tried: Probe | und
   })
 }
 
-function whyNoKernel({ attributes }: Keeping, tried: Probe | undefined): string | undefined {
+function whyNoKernel({ attributes }: AttributeSettings, tried: Probe | undefined): string | undefined {
   if (tried === undefined) return 'a read-only store makes no directory to mount on'
   if (attributes !== 'native') return `the layers of this root keep attributes as '${attributes}'`
   return tried.overlay.works ? undefined : (tried.overlay.reason ?? 'it does not work here')

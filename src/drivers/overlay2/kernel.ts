@@ -4,7 +4,7 @@ import { isErrno, StoreError } from '../../errors.js'
 import { mountOverlay } from '../../sys/mount-overlay.js'
 import { unmountIfMounted } from '../../sys/mount.js'
 import { isMountPoint } from '../../sys/mount-table.js'
-import type { Keeping } from '../keeping.js'
+import type { AttributeSettings } from '../attribute-mode.js'
 import { releaseMount } from '../mounts.js'
 import { isStillWritten } from '../refusals.js'
 import type { OpenedLayer } from './opened-layer.js'
@@ -14,7 +14,7 @@ const TURNED_OFF = ['redirect_dir', 'index', 'metacopy']
 const PARAMETERS = '/sys/module/overlay/parameters'
 
 export interface OverlaySettings {
-  readonly keeping: Keeping
+  readonly keeping: AttributeSettings
   /** See `OverlayMount.flags`. */
   readonly mountFlags: number
 }
@@ -83,7 +83,7 @@ function removeMountPoint(merged: string): void {
   }
 }
 
-function mountOptions({ overlayXattrs }: Keeping): string[] {
+function mountOptions({ overlayXattrs }: AttributeSettings): string[] {
   // With userxattr the kernel turns redirects and metadata copies off by itself, and refuses to be told so.
   const turnedOff = overlayXattrs === 'user' ? ['index'] : TURNED_OFF
   const options = turnedOff.filter(isParameter).map((name) => `${name}=off`)

@@ -1,10 +1,10 @@
-import { keepingOptions, type KeepingOptions } from '../keeping.js'
+import { attributeOptions, type AttributeOptions } from '../attribute-mode.js'
 import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 
 /** The driver's own options (`driverOptions`). */
-export interface Overlay2Options extends KeepingOptions, MountOptions {}
+export interface Overlay2Options extends AttributeOptions, MountOptions {}
 
-interface Resolved extends KeepingOptions {
+interface Resolved extends AttributeOptions {
   /** `MS_*` */
   readonly mountFlags: number
 }
@@ -12,5 +12,5 @@ interface Resolved extends KeepingOptions {
 /** Throws `TypeError` for what is no option. */
 export function overlay2Options(given: Readonly<Record<string, unknown>> = {}): Resolved {
   const { mountFlags, ...rest } = given
-  return { ...keepingOptions('overlay2', rest), mountFlags: mountFlagsOf('overlay2', mountFlags) }
+  return { ...attributeOptions('overlay2', rest), mountFlags: mountFlagsOf('overlay2', mountFlags) }
 }

@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import { isErrno, StoreError, storeError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
-import { HostFs } from '../../fs/host-fs.js'
-import { dropInherited, settleNewRoot } from '../../fs/new-root.js'
-import { openRawFs } from '../../fs/open-raw-fs.js'
+import { HostFs } from '../../fs/host/host-fs.js'
+import { dropInherited, settleNewRoot } from '../../fs/host/new-root.js'
+import { openSyncFs } from '../../fs/union/open-sync-fs.js'
 import { isOverlayXattr } from '../../fs/overlay-marks.js'
-import { layerFs } from '../../fs/rooted-fs.js'
-import type { HostFsSpec, RawFsSpec } from '../../fs/spec.js'
+import { layerFs } from '../../fs/facade/layer-fs-adapter.js'
+import type { HostFsSpec, SyncFsSpec } from '../../fs/spec.js'
 import { fileSystemOf } from '../../sys/file-system.js'
 import { syncFileSystemOf } from '../../sys/syncfs.js'
 import type { ApplyTarget } from '../../tar/apply.js'
@@ -22,7 +22,7 @@ import type {
   ReadWriteOptions,
 } from '../driver.js'
 import { HeldViews, inSteps, type OpenedView } from '../held-views.js'
-import type { Keeping } from '../keeping.js'
+import type { AttributeSettings } from '../attribute-mode.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
 import { unmountBelow } from '../mounts.js'
@@ -38,9 +38,9 @@ const ROOT = '' as ByteString
 export interface Overlay2Settings {
   readonly root: string
   readonly engine: Engine
-  readonly keeping: Keeping
+  readonly keeping: AttributeSettings
   /** Rows of `status()` on how attributes are kept. */
-  readonly keepingRows: readonly [string, string][]
+  readonly attributeRows: readonly [string, string][]
   readonly mountFlags: number
   readonly readOnly: boolean
   /** The most layers that may be below another one. */
@@ -58,8 +58,8 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly engine: Engine
   readonly capabilities: DriverCapabilities
   readonly #layout: Overlay2Layout
-  readonly #keeping: Keeping
-  readonly #keepingRows: readonly [string, string][]
+  readonly #keeping: AttributeSettings
+  readonly #attributeRows: readonly [string, string][]
   readonly #mountFlags: number
   readonly #readOnly: boolean
   readonly #dType: boolean
@@ -67,11 +67,11 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly #holds: LayerHolds
 
   constructor(settings: Overlay2Settings) {
-    const { root, engine, keeping, keepingRows, mountFlags, readOnly, maxDepth, dType } = settings
+    const { root, engine, keeping, attributeRows, mountFlags, readOnly, maxDepth, dType } = settings
     this.#dType = dType
     this.engine = engine
     this.#keeping = keeping
-    this.#keepingRows = keepingRows
+    this.#attributeRows = attributeRows
     this.#mountFlags = mountFlags
     this.#readOnly = readOnly
     this.#layout = new Overlay2Layout(join(root, 'overlay2'))
@@ -153,7 +153,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       ['Native Overlay Diff', 'true'],
       ['userxattr', String(this.#keeping.overlayXattrs === 'user')],
       ['Engine', this.engine],
-      ...this.#keepingRows,
+      ...this.#attributeRows,
     ]
   }
 
@@ -345,12 +345,12 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   async #openUnheld(layer: OpenedLayer, sole: boolean): Promise<OpenedView> {
     const { id, diff, readOnly, lowerLinks } = layer
     if (this.engine === 'userspace') {
-      const raw = openRawFs(unionOf(layer, (directory) => this.#specOf(directory)))
-      return { fs: layerFs(raw), close: async () => raw.close() }
+      const syncFs = openSyncFs(unionOf(layer, (directory) => this.#specOf(directory)))
+      return { fs: layerFs(syncFs), close: async () => syncFs.close() }
     }
     const hostPath = lowerLinks.length === 0 ? diff : await this.#mount(layer, sole)
-    const raw = new HostFs({ ...this.#spec(id), root: hostPath, readOnly, shared: true })
-    return { fs: layerFs(raw), hostPath, close: async () => raw.close() }
+    const syncFs = new HostFs({ ...this.#spec(id), root: hostPath, readOnly, shared: true })
+    return { fs: layerFs(syncFs), hostPath, close: async () => syncFs.close() }
   }
 
   /** Links that lead nowhere are seen when they are mounted. */
@@ -366,7 +366,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   }
 
   /** The layer with all below it, read-only. */
-  async #tree(id: string): Promise<RawFsSpec> {
+  async #tree(id: string): Promise<SyncFsSpec> {
     const lowers = await this.#lowerSpecs(id)
     return lowers.length === 0
       ? this.#untrustedSpec(id)

@@ -1,8 +1,8 @@
-import type { HostFsSpec, RawFsSpec } from '../../fs/spec.js'
+import type { HostFsSpec, SyncFsSpec } from '../../fs/spec.js'
 import type { OpenedLayer } from './opened-layer.js'
 
 /** The layer as a userspace overlay of the directories that the kernel would mount. */
-export function unionOf(layer: OpenedLayer, specOf: (directory: string) => HostFsSpec): RawFsSpec {
+export function unionOf(layer: OpenedLayer, specOf: (directory: string) => HostFsSpec): SyncFsSpec {
   const { diff, work, lowers, readOnly, volatile } = layer
   if (lowers.length === 0) return { ...specOf(diff), readOnly }
   const lowerSpecs = lowers.map((lower) => ({ ...specOf(lower), readOnly: true }))

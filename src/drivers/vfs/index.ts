@@ -3,7 +3,7 @@ import { StoreError } from '../../errors.js'
 import { probe } from '../../sys/probe.js'
 import type { Driver } from '../driver.js'
 import type { DriverFactory, DriverOpenOptions, DriverSupport } from '../factory.js'
-import { keepingOf, keepingRows } from '../keeping.js'
+import { attributeSettingsOf, attributeRows } from '../attribute-mode.js'
 import { naiveDiff } from '../naive-diff.js'
 import { VfsLayout } from './layout.js'
 import { vfsOptions } from './options.js'
@@ -23,7 +23,7 @@ export const vfs: DriverFactory = {
     const layout = new VfsLayout(join(root, 'vfs'))
     if (!readOnly) await layout.make()
     const tried = readOnly ? undefined : probe(layout.home)
-    const keeping = await keepingOf({
+    const keeping = await attributeSettingsOf({
       root,
       driver: 'vfs',
       holdsLayers: layout.holdsLayers(),
@@ -31,7 +31,7 @@ export const vfs: DriverFactory = {
       wanted: attributes,
       overlay: false,
     })
-    const driver = new VfsDriver({ root, keeping, keepingRows: keepingRows(keeping, tried), readOnly })
+    const driver = new VfsDriver({ root, keeping, attributeRows: attributeRows(keeping, tried), readOnly })
     if (!readOnly) await driver.tidy()
     return naiveDiff(driver)
   },

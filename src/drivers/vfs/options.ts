@@ -1,9 +1,9 @@
-import { keepingOptions, type KeepingOptions } from '../keeping.js'
+import { attributeOptions, type AttributeOptions } from '../attribute-mode.js'
 
 /** The driver's own options (`driverOptions`). */
-export type VfsOptions = KeepingOptions
+export type VfsOptions = AttributeOptions
 
 /** Throws `TypeError` for what is no option. */
 export function vfsOptions(given?: Readonly<Record<string, unknown>>): VfsOptions {
-  return keepingOptions('vfs', given)
+  return attributeOptions('vfs', given)
 }

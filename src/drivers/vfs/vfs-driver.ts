@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { StoreError, storeError } from '../../errors.js'
-import { HostFs } from '../../fs/host-fs.js'
-import { settleNewRoot } from '../../fs/new-root.js'
+import { HostFs } from '../../fs/host/host-fs.js'
+import { settleNewRoot } from '../../fs/host/new-root.js'
 import type { HostFsSpec } from '../../fs/spec.js'
-import { runJob } from '../../jobs/run-job.js'
+import { runJob } from '../../jobs/run/run-job.js'
 import { fileSystemOf } from '../../sys/file-system.js'
 import type { ApplyTarget } from '../../tar/apply.js'
 import type { DiffSource } from '../../tar/diff.js'
@@ -12,7 +12,7 @@ import type { CreateOptions, Damage, DriverCapabilities, LayerView, ProtoDriver 
 import { HandedOut } from '../handed-out.js'
 import { openDirectoryView } from '../directory-view.js'
 import { HeldViews, type OpenedView } from '../held-views.js'
-import type { Keeping } from '../keeping.js'
+import type { AttributeSettings } from '../attribute-mode.js'
 import { LayerHolds } from '../layer-holds.js'
 import { checkLayerId } from '../layer-id.js'
 import { unmountBelow } from '../mounts.js'
@@ -22,9 +22,9 @@ import { isHandedOut, isReadOnly, isThereAlready, noLayer } from '../refusals.js
 
 export interface VfsSettings {
   readonly root: string
-  readonly keeping: Keeping
+  readonly keeping: AttributeSettings
   /** Rows of `status()` on how attributes are kept. */
-  readonly keepingRows: readonly [string, string][]
+  readonly attributeRows: readonly [string, string][]
   readonly readOnly: boolean
 }
 
@@ -37,17 +37,17 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   readonly engine = 'userspace'
   readonly capabilities: DriverCapabilities
   readonly #layout: VfsLayout
-  readonly #keeping: Keeping
-  readonly #keepingRows: readonly [string, string][]
+  readonly #keeping: AttributeSettings
+  readonly #attributeRows: readonly [string, string][]
   readonly #readOnly: boolean
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
   readonly #handedOut: HandedOut
 
-  constructor({ root, keeping, keepingRows, readOnly }: VfsSettings) {
+  constructor({ root, keeping, attributeRows, readOnly }: VfsSettings) {
     this.#layout = new VfsLayout(join(root, 'vfs'))
     this.#keeping = keeping
-    this.#keepingRows = keepingRows
+    this.#attributeRows = attributeRows
     this.#readOnly = readOnly
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'vfs'))
     this.#handedOut = new HandedOut(join(root, 'layerstack', 'handed-out', 'vfs'))
@@ -109,7 +109,7 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   }
 
   async status(): Promise<[key: string, value: string][]> {
-    return [['Backing Filesystem', fileSystemOf(this.#layout.home).name], ...this.#keepingRows]
+    return [['Backing Filesystem', fileSystemOf(this.#layout.home).name], ...this.#attributeRows]
   }
 
   async metadata(id: string): Promise<Record<string, string>> {
@@ -181,8 +181,8 @@ export class VfsDriver implements ProtoDriver, FastPaths {
 
   async #fill(to: HostFsSpec, parent: string | undefined, copyRecord: string): Promise<void> {
     {
-      using raw = new HostFs(to)
-      settleNewRoot(raw)
+      using syncFs = new HostFs(to)
+      settleNewRoot(syncFs)
     }
     if (parent === undefined) return
     const record = { file: copyRecord, parent }

@@ -1,8 +1,8 @@
-import { layerFs } from '#layerstack/fs/rooted-fs.js'
+import { layerFs } from '#layerstack/fs/facade/layer-fs-adapter.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
-import type { AttributeKeeping } from '#layerstack/fs/spec.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
+import type { AttributeMode } from '#layerstack/fs/spec.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { describeTree } from '../tree-lines.js'
 import { Bench } from '../union-bench.js'
 import { bytes, LAYER_NAMES, OLD_NS, type LayerName } from '../union-layers.js'
@@ -52,21 +52,21 @@ export async function mountAnswers(cases: readonly Case[]): Promise<Answers> {
 }
 
 /** What a `LayerFs` does over our own overlay. */
-export async function unionAnswers(cases: readonly Case[], attributes: AttributeKeeping): Promise<Answers> {
+export async function unionAnswers(cases: readonly Case[], attributes: AttributeMode): Promise<Answers> {
   using bench = layersOf(cases, attributes)
   const raw = bench.union()
   return await answersOf(cases, { run: (each) => each(layerFs(raw)), raw, bench })
 }
 
 /** What a `LayerFs` does over a directory, in which all layers are one. */
-export async function directoryAnswers(cases: readonly Case[], raw: RawFs): Promise<Answers> {
+export async function directoryAnswers(cases: readonly Case[], raw: SyncFs): Promise<Answers> {
   for (const [number, each] of cases.entries()) buildCase({ low: raw, mid: raw, upper: raw }, number, each)
   return await answersOf(cases, { run: (each) => each(layerFs(raw)), raw })
 }
 
 interface Asked {
   readonly run: (work: (fs: PosixFs) => Promise<void>) => Promise<void>
-  readonly raw: RawFs
+  readonly raw: SyncFs
   readonly done?: () => void
   readonly bench?: Bench
 }
@@ -103,7 +103,7 @@ async function outcomeOf(call: () => Promise<unknown>): Promise<string> {
   }
 }
 
-function layersOf(cases: readonly Case[], attributes?: AttributeKeeping): Bench {
+function layersOf(cases: readonly Case[], attributes?: AttributeMode): Bench {
   const bench = new Bench(attributes)
   for (const [number, each] of cases.entries()) buildCase(bench.layers, number, each)
   bench.settle()
@@ -111,9 +111,9 @@ function layersOf(cases: readonly Case[], attributes?: AttributeKeeping): Bench 
 }
 
 /** The directory of a case in each layer that takes part: the objects, and in the lowest a file `other` beside them. */
-function buildCase(layers: Record<LayerName, RawFs>, number: number, { objects }: Case): void {
+function buildCase(layers: Record<LayerName, SyncFs>, number: number, { objects }: Case): void {
   const at = directoryOf(number)
-  const made = new Set<RawFs>()
+  const made = new Set<SyncFs>()
   for (const layer of LAYER_NAMES) {
     const builds: [string, Build][] = layer === 'low' ? [['other', other]] : []
     for (const [name, { layers: of }] of Object.entries(objects)) {

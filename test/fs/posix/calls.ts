@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import type { LayerStats } from '#layerstack/fs/layer-fs.js'
+import type { LayerStats } from '#layerstack/fs/facade/layer-fs.js'
 import { blocking, operation, trusted, withFile, type Operation, type PosixFs } from './operation.js'
 
 const TIME = 1_700_000_000.25

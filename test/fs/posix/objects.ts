@@ -1,12 +1,12 @@
 import { constants } from 'node:fs'
 import { baseOf, joinBytes, type ByteString } from '#layerstack/fs/bytes.js'
-import type { HostFs } from '#layerstack/fs/host-fs.js'
+import type { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { makeOpaque, makeWhiteout } from '#layerstack/fs/overlay-marks.js'
-import type { RawFs } from '#layerstack/fs/raw-fs.js'
+import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { bytes, OLD_NS, type LayerName } from '../union-layers.js'
 
 /** Makes something at a path of one layer; marks, only of a layer in overlay form. */
-export type Build = (fs: RawFs, at: ByteString) => void
+export type Build = (fs: SyncFs, at: ByteString) => void
 
 /** Something that may be at a path of a union, named by what it is and by the layers that it is made of. */
 export interface UnionObject {
@@ -28,7 +28,7 @@ const RARE = {
   'set-id file': setIdFile,
   'set-group-id directory': setGroupIdDirectory,
   'dangling symlink': symlink('nowhere'),
-  'symlink to itself': (fs: RawFs, at: ByteString) => symlink(baseOf(at))(fs, at),
+  'symlink to itself': (fs: SyncFs, at: ByteString) => symlink(baseOf(at))(fs, at),
   'absolute symlink': absoluteSymlink,
 }
 const SPECIAL = {
@@ -125,12 +125,12 @@ function file(content: string): Build {
   }
 }
 
-function linkedFile(fs: RawFs, at: ByteString): void {
+function linkedFile(fs: SyncFs, at: ByteString): void {
   file('linked')(fs, at)
   fs.link(at, bytes(`${at}-link`))
 }
 
-function setIdFile(fs: RawFs, at: ByteString): void {
+function setIdFile(fs: SyncFs, at: ByteString): void {
   file('set-id')(fs, at)
   fs.setxattr(at, bytes('security.capability'), CAP_NET_RAW)
   fs.chmod(at, 0o6755)
@@ -150,7 +150,7 @@ function directory(...names: string[]): Build {
   }
 }
 
-function setGroupIdDirectory(fs: RawFs, at: ByteString): void {
+function setGroupIdDirectory(fs: SyncFs, at: ByteString): void {
   directory('f')(fs, at)
   fs.chmod(at, 0o3775)
   fs.utimes(at, OLD_NS, OLD_NS + 2n)
@@ -172,7 +172,7 @@ function emptied(...names: string[]): Build {
   }
 }
 
-function whiteout(fs: RawFs, at: ByteString): void {
+function whiteout(fs: SyncFs, at: ByteString): void {
   makeWhiteout(fs as HostFs, at)
 }
 
@@ -192,7 +192,7 @@ function symlinkTo(build: Build): Build {
   }
 }
 
-function absoluteSymlink(fs: RawFs, at: ByteString): void {
+function absoluteSymlink(fs: SyncFs, at: ByteString): void {
   file('target')(fs, bytes(`${at}-target`))
   symlink(`/../${at}-target`)(fs, at)
 }

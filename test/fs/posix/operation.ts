@@ -1,4 +1,4 @@
-import type { LayerFileHandle, LayerFs } from '#layerstack/fs/layer-fs.js'
+import type { LayerFileHandle, LayerFs } from '#layerstack/fs/facade/layer-fs.js'
 
 /** What is asked: a layer's filesystem, or Node's own calls with those beside them that Node does not have. */
 export type PosixFs = Omit<LayerFs, 'raw' | 'exists' | 'createReadStream' | 'createWriteStream'>

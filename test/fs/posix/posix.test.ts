@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
-import { HostFs } from '#layerstack/fs/host-fs.js'
-import type { AttributeKeeping } from '#layerstack/fs/spec.js'
+import { HostFs } from '#layerstack/fs/host/host-fs.js'
+import type { AttributeMode } from '#layerstack/fs/spec.js'
 import { btrfsPlace, noBtrfs } from '../../drivers/btrfs-place.js'
 import { enterDirectory } from '../../support/ledger.js'
 import { noMounts, unless, type Reason } from '../../support/needs.js'
@@ -172,7 +172,7 @@ afterAll(() => {
   for (const root of roots) rmSync(root, { recursive: true, force: true })
 })
 
-function inDirectory(attributes: AttributeKeeping) {
+function inDirectory(attributes: AttributeMode) {
   return (cases: readonly Case[]) =>
     directoryAnswers(cases, new HostFs({ kind: 'host', root: newRoot(), attributes, shared: true }))
 }
@@ -189,7 +189,7 @@ async function inVolume(cases: readonly Case[]): Promise<Answers> {
   const driver = await btrfs.open({ root: newRoot(), engine: 'userspace', readOnly: false })
   try {
     await driver.createReadWrite('volume')
-    return await directoryAnswers(cases, (await driver.get('volume')).fs.raw)
+    return await directoryAnswers(cases, (await driver.get('volume')).fs.syncFs)
   } finally {
     await driver.put('volume')
     await driver.cleanup()

@@ -3,7 +3,7 @@ import * as promises from 'node:fs/promises'
 import { bind } from '#layerstack/sys/libc.js'
 import { mknod } from '#layerstack/sys/mknod.js'
 import { lgetxattr, llistxattr, lremovexattr, lsetxattr } from '#layerstack/sys/xattr.js'
-import type { WriteOptions } from '#layerstack/fs/layer-fs.js'
+import type { WriteOptions } from '#layerstack/fs/facade/layer-fs.js'
 import type { PosixFs } from './operation.js'
 
 const chroot = bind('int chroot(const char *path)')

@@ -1,0 +1,44 @@
+import { basename, dirname } from 'node:path'
+import { isErrno } from '../../../errors.js'
+import { removeQgroup } from '../../../sys/btrfs-quota.js'
+import {
+  destroySubvolume,
+  isSubvolume,
+  makeWritable,
+  subvolumeInfo,
+  type SubvolumeInfo,
+  withNestedSubvolumes,
+} from '../../../sys/btrfs-subvolume.js'
+import { discard } from '../../trash.js'
+
+/**
+ * Removes a subvolume, those nested in it, and its qgroup. Where the kernel lets an ordinary user destroy none, it is
+ * emptied, and removed as a directory.
+ */
+export async function removeSubvolume(path: string): Promise<void> {
+  if (!isSubvolume(path)) return discard(path)
+  const directory = dirname(path)
+  let info: SubvolumeInfo
+  try {
+    info = subvolumeInfo(path)
+    const { madeAt, changedAt } = info
+    // With what was written there goes what waits to be.
+    await destroySubvolume(directory, Buffer.from(basename(path)), { elsewhere: changedAt >= madeAt })
+  } catch (error) {
+    // Another process destroyed a part of it.
+    if (isErrno(error, 'ENOENT')) return removeSubvolume(path)
+    if (!isErrno(error, 'EPERM', 'EACCES')) throw error
+    return empty(path)
+  }
+  try {
+    removeQgroup(directory, info.id)
+  } catch (error) {
+    if (!isErrno(error, 'EPERM')) throw error
+  }
+}
+
+async function empty(path: string): Promise<void> {
+  makeWritable(path)
+  await withNestedSubvolumes(path, (parent, name) => removeSubvolume(`${parent}/${name.toString()}`))
+  await discard(path)
+}

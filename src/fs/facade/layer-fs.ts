@@ -1,0 +1,239 @@
+import type { Readable, Writable } from 'node:stream'
+import type { PathLike } from '../bytes.js'
+import type { FileType, SyncFs } from '../sync-fs.js'
+
+/**
+ * One way to read and write a layer: a rooted filesystem with the names and the error shapes of `node:fs/promises`,
+ * and what layers need beside: binary xattrs, `mknod`, nanosecond times, `bigint` identity, names of any bytes.
+ *
+ * `/` is the layer's root, and relative paths start there. Symlinks, absolute and climbing ones too, resolve inside the
+ * root, never outside. A path is a string (its UTF-8 bytes) or a `Uint8Array` (its bytes).
+ *
+ * Calls take effect in the order in which they were made. A call that changes a file of a lower layer copies it up
+ * first.
+ *
+ * Modes are set as given, whatever the umask of the process. Without one, new files are 0644 and new directories 0755. A
+ * default ACL of the directory in the layer applies, as in Linux.
+ *
+ * @example
+ * ```ts
+ * await container.fs.writeFile('/etc/motd', 'hello\n')
+ * for (const entry of await container.fs.readdir('/etc', { withFileTypes: true })) console.log(entry.name)
+ * ```
+ */
+export interface LayerFs {
+  /** The synchronous filesystem beneath, for work on whole trees. */
+  readonly syncFs: SyncFs
+
+  readFile(path: PathLike, options?: { encoding?: null; signal?: AbortSignal } | null): Promise<Buffer>
+  readFile(
+    path: PathLike,
+    options: BufferEncoding | { encoding: BufferEncoding; signal?: AbortSignal },
+  ): Promise<string>
+  writeFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void>
+  appendFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void>
+  /** @param mode `constants.COPYFILE_*` of `node:fs`: `COPYFILE_EXCL` refuses a target that exists, with `EEXIST` */
+  copyFile(from: PathLike, to: PathLike, mode?: number): Promise<void>
+  /** A FIFO, a socket or a device is `ENXIO`: it is never opened. */
+  open(path: PathLike, flags?: string | number, mode?: Mode): Promise<LayerFileHandle>
+  createReadStream(path: PathLike, options?: BufferEncoding | ReadStreamOptions): Readable
+  createWriteStream(path: PathLike, options?: BufferEncoding | WriteStreamOptions): Writable
+
+  readdir(
+    path: PathLike,
+    options?:
+      | BufferEncoding
+      | { encoding?: BufferEncoding | null; withFileTypes?: false; recursive?: boolean },
+  ): Promise<string[]>
+  readdir(
+    path: PathLike,
+    options: 'buffer' | { encoding: 'buffer'; withFileTypes?: false; recursive?: boolean },
+  ): Promise<Buffer[]>
+  readdir(path: PathLike, options: { withFileTypes: true; recursive?: boolean }): Promise<LayerDirent[]>
+  mkdir(path: PathLike, options?: Mode | { recursive?: boolean; mode?: Mode }): Promise<string | undefined>
+  rmdir(path: PathLike): Promise<void>
+  rm(path: PathLike, options?: { recursive?: boolean; force?: boolean }): Promise<void>
+  unlink(path: PathLike): Promise<void>
+  rename(from: PathLike, to: PathLike): Promise<void>
+  link(existing: PathLike, path: PathLike): Promise<void>
+  symlink(target: PathLike, path: PathLike): Promise<void>
+  readlink(path: PathLike, options?: BufferEncoding | { encoding?: BufferEncoding | null }): Promise<string>
+  readlink(path: PathLike, options: 'buffer' | { encoding: 'buffer' }): Promise<Buffer>
+  /** The path that is left when every symlink is followed, from the root. */
+  realpath(path: PathLike, options?: BufferEncoding | { encoding?: BufferEncoding | null }): Promise<string>
+  realpath(path: PathLike, options: 'buffer' | { encoding: 'buffer' }): Promise<Buffer>
+  /** A character device 0:0 is a whiteout, and no file of a layer: `EPERM`. */
+  mknod(
+    path: PathLike,
+    type: 'fifo' | 'socket' | 'char' | 'block',
+    options?: { mode?: Mode; major?: number; minor?: number },
+  ): Promise<void>
+
+  stat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
+  stat(path: PathLike, options: { bigint: true }): Promise<LayerBigIntStats>
+  lstat(path: PathLike, options?: { bigint?: false }): Promise<LayerStats>
+  lstat(path: PathLike, options: { bigint: true }): Promise<LayerBigIntStats>
+  access(path: PathLike, mode?: number): Promise<void>
+  exists(path: PathLike): Promise<boolean>
+  chmod(path: PathLike, mode: Mode): Promise<void>
+  /** An id of -1 stays as it is. Ids go up to 2^32 - 2. */
+  chown(path: PathLike, uid: number, gid: number): Promise<void>
+  lchown(path: PathLike, uid: number, gid: number): Promise<void>
+  /** Seconds or a `Date` as in Node; a `bigint` is nanoseconds since 1970. */
+  utimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void>
+  lutimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void>
+  truncate(path: PathLike, size?: number): Promise<void>
+
+  /** Names of the object itself, not of what a symlink points at, here and in the other xattr calls. */
+  listxattr(path: PathLike): Promise<string[]>
+  getxattr(path: PathLike, name: string): Promise<Buffer | undefined>
+  setxattr(
+    path: PathLike,
+    name: string,
+    value: Uint8Array | string,
+    flag?: 'create' | 'replace',
+  ): Promise<void>
+  removexattr(path: PathLike, name: string): Promise<void>
+}
+
+export type FileData =
+  | string
+  | NodeJS.ArrayBufferView
+  | AsyncIterable<NodeJS.ArrayBufferView | string>
+  | Iterable<NodeJS.ArrayBufferView | string>
+/** What `node:fs` takes as a mode: permission bits, or a string of octal digits. */
+export type Mode = number | string
+export type TimeLike = number | string | Date | bigint
+
+export interface ReadStreamOptions {
+  /** @default chunks are Buffers */
+  readonly encoding?: BufferEncoding | null
+  /** @default 'r' */
+  readonly flags?: string
+  /** The first byte, and the last one. @default the whole file */
+  readonly start?: number
+  readonly end?: number
+  readonly highWaterMark?: number
+  readonly signal?: AbortSignal
+}
+
+export interface WriteStreamOptions {
+  /** Of strings that are written. @default 'utf8' */
+  readonly encoding?: BufferEncoding | null
+  /** @default 'w' */
+  readonly flags?: string
+  /** Of a new file, set as given: the umask has no effect. @default 0o644 */
+  readonly mode?: Mode
+  /** Where to write. @default the beginning, or the end with flags 'a' */
+  readonly start?: number
+  readonly signal?: AbortSignal
+}
+
+export interface WriteOptions {
+  readonly encoding?: BufferEncoding | null
+  /** Of a new file, set as given: the umask has no effect. @default 0o644 */
+  readonly mode?: Mode
+  /** @default 'w' */
+  readonly flag?: string
+  readonly signal?: AbortSignal
+}
+
+/** Which part of a buffer to use, and where in the file: `null` stands for the handle's own position. */
+export interface PieceOptions {
+  /** @default 0 */
+  readonly offset?: number | null
+  /** @default the rest of the buffer */
+  readonly length?: number | null
+  /** @default null */
+  readonly position?: number | null
+}
+
+export interface LayerFileHandle extends AsyncDisposable {
+  read<T extends NodeJS.ArrayBufferView>(
+    buffer: T,
+    offset?: number | null | PieceOptions,
+    length?: number | null,
+    position?: number | null,
+  ): Promise<{ bytesRead: number; buffer: T }>
+  read<T extends NodeJS.ArrayBufferView = Buffer>(
+    options?: PieceOptions & { readonly buffer?: T },
+  ): Promise<{ bytesRead: number; buffer: T }>
+  write<T extends NodeJS.ArrayBufferView>(
+    data: T,
+    offset?: number | null | PieceOptions,
+    length?: number | null,
+    position?: number | null,
+  ): Promise<{ bytesWritten: number; buffer: T }>
+  /** Writes a string whole. */
+  write(
+    data: string,
+    position?: number | null,
+    encoding?: BufferEncoding | null,
+  ): Promise<{ bytesWritten: number; buffer: string }>
+  readFile(
+    options?: BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null,
+  ): Promise<Buffer | string>
+  writeFile(
+    data: FileData,
+    options?: BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null,
+  ): Promise<void>
+  stat(): Promise<LayerStats>
+  truncate(size?: number): Promise<void>
+  chmod(mode: Mode): Promise<void>
+  chown(uid: number, gid: number): Promise<void>
+  utimes(atime: TimeLike, mtime: TimeLike): Promise<void>
+  sync(): Promise<void>
+  datasync(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface LayerDirent {
+  /** UTF-8; a name that is none is here with U+FFFD, and whole in `nameBytes`. */
+  readonly name: string
+  readonly nameBytes: Buffer
+  readonly parentPath: string
+  readonly type: FileType
+  isFile(): boolean
+  isDirectory(): boolean
+  isSymbolicLink(): boolean
+  isFIFO(): boolean
+  isSocket(): boolean
+  isCharacterDevice(): boolean
+  isBlockDevice(): boolean
+}
+
+interface StatsOf<T extends number | bigint> {
+  readonly dev: T
+  readonly ino: T
+  readonly mode: T
+  readonly nlink: T
+  readonly uid: T
+  readonly gid: T
+  readonly rdev: T
+  readonly size: T
+  readonly blksize: T
+  readonly blocks: T
+  readonly atimeMs: T
+  readonly mtimeMs: T
+  readonly ctimeMs: T
+  readonly birthtimeMs: T
+  readonly atime: Date
+  readonly mtime: Date
+  readonly ctime: Date
+  readonly birthtime: Date
+  isFile(): boolean
+  isDirectory(): boolean
+  isSymbolicLink(): boolean
+  isFIFO(): boolean
+  isSocket(): boolean
+  isCharacterDevice(): boolean
+  isBlockDevice(): boolean
+}
+
+export type LayerStats = StatsOf<number>
+export interface LayerBigIntStats extends StatsOf<bigint> {
+  readonly atimeNs: bigint
+  readonly mtimeNs: bigint
+  readonly ctimeNs: bigint
+  readonly birthtimeNs: bigint
+}

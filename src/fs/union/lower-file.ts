@@ -1,0 +1,117 @@
+import type { ByteString } from '../bytes.js'
+import type { SyncFile, SyncStat } from '../sync-fs.js'
+import { failure } from './failure.js'
+
+/** Files of lower layers that are open, by the path that they were opened at. */
+export class LowerFiles {
+  readonly #byPath = new Map<ByteString, Set<LowerFile>>()
+
+  /** @param copyUp copies up what is shown at `path` */
+  add(path: ByteString, lower: SyncFile, copyUp: (path: ByteString) => void): LowerFile {
+    const file: LowerFile = new LowerFile(path, lower, {
+      copyUp: () => {
+        if (this.#byPath.get(path)?.has(file) === true) copyUp(path)
+      },
+      onClose: () => this.#remove(path, file),
+    })
+    const others = this.#byPath.get(path)
+    if (others === undefined) this.#byPath.set(path, new Set([file]))
+    else others.add(file)
+    return file
+  }
+
+  /** What is shown at `path` was copied up; `open` opens the copy. */
+  follow(path: ByteString, open: () => SyncFile): void {
+    const files = this.#byPath.get(path)
+    if (files === undefined) return
+    this.#byPath.delete(path)
+    for (const file of files) file.follow(open())
+  }
+
+  /** What was shown at `path` has lost that name. */
+  detach(path: ByteString): void {
+    this.#byPath.delete(path)
+  }
+
+  #remove(path: ByteString, file: LowerFile): void {
+    const files = this.#byPath.get(path)
+    files?.delete(file)
+    if (files?.size === 0) this.#byPath.delete(path)
+  }
+}
+
+/**
+ * A file of a lower layer, open for reading. When it is copied up it follows to the copy, as on a kernel's overlay: later
+ * reads see what is written, and `fd` is another descriptor. What changes the file's attributes copies it up first, so
+ * that the lower layer is never touched.
+ */
+export class LowerFile implements SyncFile {
+  readonly #path: ByteString
+  readonly #lower: SyncFile
+  readonly #hooks: { readonly copyUp: () => void; readonly onClose: () => void }
+  #upper: SyncFile | undefined
+
+  constructor(path: ByteString, lower: SyncFile, hooks: { copyUp: () => void; onClose: () => void }) {
+    this.#path = path
+    this.#lower = lower
+    this.#hooks = hooks
+  }
+
+  get fd(): number {
+    return this.#current.fd as number
+  }
+
+  /** `upper` is closed with this file; the lower one's descriptor stays open until then, for reads under way. */
+  follow(upper: SyncFile): void {
+    this.#upper = upper
+  }
+
+  read(buffer: Uint8Array, position: number): number {
+    return this.#current.read(buffer, position)
+  }
+
+  write(buffer: Uint8Array, position: number): number {
+    return this.#current.write(buffer, position)
+  }
+
+  stat(): SyncStat {
+    return this.#current.stat()
+  }
+
+  truncate(size: number): void {
+    this.#current.truncate(size)
+  }
+
+  chmod(mode: number): void {
+    this.#writable('fchmod').chmod(mode)
+  }
+
+  chown(uid: number, gid: number): void {
+    this.#writable('fchown').chown(uid, gid)
+  }
+
+  utimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
+    this.#writable('futime').utimes(atimeNs, mtimeNs)
+  }
+
+  sync(): void {
+    this.#upper?.sync()
+  }
+
+  close(): void {
+    this.#hooks.onClose()
+    this.#lower.close()
+    this.#upper?.close()
+  }
+
+  get #current(): SyncFile {
+    return this.#upper ?? this.#lower
+  }
+
+  /** `EROFS` when the file has lost its name since it was opened, and so cannot be copied up. */
+  #writable(syscall: string): SyncFile {
+    if (this.#upper === undefined) this.#hooks.copyUp()
+    if (this.#upper === undefined) throw failure('EROFS', syscall, this.#path)
+    return this.#upper
+  }
+}

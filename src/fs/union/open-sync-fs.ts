@@ -1,0 +1,14 @@
+import { HostFs } from '../host/host-fs.js'
+import type { SyncFs } from '../sync-fs.js'
+import type { SyncFsSpec } from '../spec.js'
+import { UnionFs } from './union-fs.js'
+
+/** Opens a filesystem that is described as data. The caller closes it. */
+export function openSyncFs(spec: SyncFsSpec): SyncFs {
+  switch (spec.kind) {
+    case 'host':
+      return new HostFs(spec)
+    case 'union':
+      return new UnionFs(spec)
+  }
+}

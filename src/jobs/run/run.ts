@@ -1,0 +1,52 @@
+import { commitLayer } from '../work/commit.js'
+import { copyTreeOf } from '../work/copy-tree-job.js'
+import { flattenLayers } from '../work/flatten.js'
+import type { Job, JobResults } from './job.js'
+import type { LayerSinks } from '../work/layer-intake.js'
+import type { Pace } from '../work/pace.js'
+import { recordLayer } from '../record/record.js'
+import { removeTreeAt } from '../work/remove-tree-job.js'
+import { settle } from '../work/settle.js'
+import { unpackLayer } from '../work/unpack.js'
+import { verifyKept } from '../work/verify.js'
+
+/** Does a job on this thread, and makes durable what it wrote. */
+export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]> {
+  switch (job.kind) {
+    case 'unpack':
+      return settled(await unpackLayer(job, pace), writtenPaths(job))
+    case 'commit':
+      return settled(await commitLayer(job, pace), writtenPaths(job))
+    case 'flatten':
+      return settled(await flattenLayers(job, pace), writtenPaths(job))
+    case 'verify':
+      return verifyKept(job, pace)
+    case 'copyTree':
+      return settled(copyTreeOf(job, pace), [
+        job.to.root,
+        ...(job.record === undefined ? [] : [job.record.file]),
+      ])
+    case 'record':
+      return recordLayer(job)
+    case 'removeTree':
+      return removeTreeAt(job, pace)
+    case 'settle':
+      return settle(job.paths)
+  }
+}
+
+/** Of the tree, as far as it has one, and of the tar-split. */
+export function writtenPaths({ target, splitFile }: LayerSinks): string[] {
+  return [treePath(target), splitFile].filter((path) => path !== undefined)
+}
+
+/** Where the host has the tree, if it has. */
+export function treePath(target: LayerSinks['target']): string | undefined {
+  if (target === undefined) return undefined
+  return 'syncFs' in target ? target.syncFs.hostPath : target.files.root
+}
+
+function settled<T>(result: T, paths: readonly string[]): T {
+  settle(paths)
+  return result
+}

@@ -1,0 +1,193 @@
+import { constants } from 'node:fs'
+import { parentOf, type ByteString } from '../fs/bytes.js'
+import { copyContent } from '../fs/copy-content.js'
+import { MemoryFs } from '../fs/memory/memory-fs.js'
+import {
+  isOverlayXattr,
+  makeOpaque,
+  makeWhiteout,
+  removeWhiteout,
+  type MarkedFs,
+} from '../fs/overlay-marks.js'
+import type { FileType, SyncFs, SyncStat } from '../fs/sync-fs.js'
+import { walk } from '../fs/trees/walk.js'
+import {
+  dropInheritedAcl,
+  handsOnAcl,
+  makeImplied,
+  statOrNothing,
+  type ApplyDestination,
+  type OwnType,
+  type Times,
+} from './apply-destination.js'
+
+const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
+
+/** A directory that holds this layer alone, in overlay form; the lower layers are read where an entry takes from them. */
+export class OverlayDestination implements ApplyDestination {
+  readonly fs: MarkedFs
+  readonly #below: SyncFs | undefined
+  readonly #finish: () => void
+  readonly #ownType: OwnType
+  /** What this layer hides of the lower ones: an object with all below it, or only what is below it. */
+  readonly #whiteouts = new Set<ByteString>()
+  readonly #opaque = new Set<ByteString>()
+  /** Directories that are to be opaque as soon as they are made. */
+  readonly #pendingOpaque = new Set<ByteString>()
+  #names: Map<string, ByteString[]> | undefined
+  #rootHidden = false
+
+  /**
+   * @param files an empty directory
+   * @param below the merged tree of the lower layers, if there are any
+   * @param finish runs once the layer is applied
+   */
+  constructor(files: MarkedFs, below: SyncFs | undefined, ownType: OwnType, finish = () => {}) {
+    this.fs = files
+    this.#ownType = ownType
+    this.#below = below
+    this.#finish = finish
+  }
+
+  implyDirectory(path: ByteString): Times {
+    const hidden = this.#uncover(path)
+    const lower = this.#lower(path)
+    if (lower?.type !== 'directory') {
+      const times = makeImplied(this.fs, path)
+      if (hidden || lower !== undefined) this.#makeOpaque(path)
+      return times
+    }
+    this.fs.mkdir(path, 0o700)
+    this.#takeAttributes(path, lower)
+    return lower
+  }
+
+  makeRoom(path: ByteString, type: 'directory' | 'other'): boolean {
+    const hidden = this.#uncover(path)
+    if (type === 'other' || this.#below === undefined) return false
+    const lower = this.#lower(path)
+    if (hidden || (lower !== undefined && lower.type !== 'directory')) this.#pendingOpaque.add(path)
+    return false
+  }
+
+  newDirectory(path: ByteString): void {
+    if (this.#pendingOpaque.delete(path)) this.#makeOpaque(path)
+  }
+
+  whiteout(path: ByteString): void {
+    const lower = this.#lower(path)
+    if (lower === undefined) return
+    this.#whiteouts.add(path)
+    const own = this.#ownType(path)
+    if (own === undefined) makeWhiteout(this.fs, path)
+    else if (own === 'directory') this.#makeOpaque(path)
+  }
+
+  opaque(path: ByteString): void {
+    if (path === '') this.#hideAll()
+    else if (this.#lower(path)?.type === 'directory') this.#makeOpaque(path)
+  }
+
+  isLowerDirectory(path: ByteString): boolean {
+    return this.#lower(path)?.type === 'directory'
+  }
+
+  bringUp(path: ByteString): readonly ByteString[] | undefined {
+    const stat = this.#lower(path)
+    if (stat === undefined || stat.type === 'directory') return undefined
+    this.#copyUp(path, stat)
+    if (stat.nlink < 2) return []
+    const names = this.#lowerNames().get(inodeOf(stat)) ?? []
+    return names.filter((name) => name !== path && this.#lower(name) !== undefined)
+  }
+
+  finish(): void {
+    this.#finish()
+  }
+
+  /** Of all files that have several, by inode. Looked for once, when the first of them is linked. */
+  #lowerNames(): ReadonlyMap<string, ByteString[]> {
+    if (this.#names !== undefined) return this.#names
+    this.#names = new Map()
+    for (const { path, stat } of walk(this.#below as SyncFs)) {
+      if (stat.type === 'directory' || stat.nlink < 2) continue
+      const names = this.#names.get(inodeOf(stat))
+      if (names === undefined) this.#names.set(inodeOf(stat), [path])
+      else names.push(path)
+    }
+    return this.#names
+  }
+
+  /** What lower layers show at `path`, seen from this layer. */
+  #lower(path: ByteString): SyncStat | undefined {
+    if (this.#below === undefined || this.#whiteouts.has(path)) return undefined
+    for (let at = path; at !== '';) {
+      at = parentOf(at)
+      if (this.#opaque.has(at) || this.#whiteouts.has(at)) return undefined
+    }
+    return statOrNothing(this.#below, path)
+  }
+
+  /** Takes this layer's whiteout of `path` away; the lower object stays hidden for what is asked later. */
+  #uncover(path: ByteString): boolean {
+    if (!this.#whiteouts.has(path)) return false
+    removeWhiteout(this.fs, path)
+    return true
+  }
+
+  /** A kernel ignores an opaque root, so each name in it is hidden. */
+  #hideAll(): void {
+    if (this.#rootHidden) return
+    this.#rootHidden = true
+    for (const { name } of this.#below?.readdir('' as ByteString) ?? []) this.whiteout(name)
+  }
+
+  #makeOpaque(path: ByteString): void {
+    makeOpaque(this.fs, path)
+    this.#opaque.add(path)
+  }
+
+  #takeAttributes(path: ByteString, stat: SyncStat): void {
+    const below = this.#below as SyncFs
+    if (handsOnAcl(this.fs, parentOf(path))) dropInheritedAcl(this.fs, path, stat.type)
+    this.fs.chown(path, stat.uid, stat.gid)
+    for (const name of below.listxattr(path)) {
+      const value = below.getxattr(path, name)
+      if (value !== undefined && !isOverlayXattr(name)) this.fs.setxattr(path, name, value)
+    }
+    if (stat.type !== 'symlink') this.fs.chmod(path, stat.mode)
+    this.fs.utimes(path, stat.atimeNs, stat.mtimeNs)
+  }
+
+  #copyUp(path: ByteString, stat: SyncStat): void {
+    const below = this.#below as SyncFs
+    if (stat.type === 'file') this.#copyFile(below, path, stat)
+    else if (stat.type === 'symlink') this.fs.symlink(below.readlink(path), path)
+    else
+      this.fs.mknod(
+        path,
+        stat.type as Exclude<FileType, 'file' | 'symlink' | 'directory'>,
+        stat.mode,
+        stat.device,
+      )
+    this.#takeAttributes(path, stat)
+  }
+
+  #copyFile(below: SyncFs, path: ByteString, stat: SyncStat): void {
+    if (this.fs instanceof MemoryFs) {
+      return this.fs.createReference(path, { fs: below, path, size: stat.size }, stat.mode)
+    }
+    const from = below.open(path, O_RDONLY)
+    const to = this.fs.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+    try {
+      copyContent(from, to, stat.size, stat)
+    } finally {
+      to.close()
+      from.close()
+    }
+  }
+}
+
+function inodeOf({ dev, ino }: SyncStat): string {
+  return `${dev}:${ino}`
+}
