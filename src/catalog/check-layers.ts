@@ -29,9 +29,9 @@ export async function checkLayers(findings: Findings): Promise<number> {
 
 /** Last of all: a mended entry may name one. */
 export async function checkOrphans(findings: Findings): Promise<void> {
-  const { upkeep } = findings.catalog.layers
-  for (const id of await upkeep.orphans()) {
-    const remove = (): Promise<void> => upkeep.removeOrphan(id)
+  const { orphans } = findings.catalog.layers
+  for (const id of await orphans.list()) {
+    const remove = (): Promise<void> => orphans.remove(id)
     await findings.report({ kind: 'driver-orphan', id }, 'no layer and no container has it', [remove])
   }
 }

@@ -93,10 +93,11 @@ export class Lease implements AsyncDisposable {
     await this.end()
   }
 
-  /** Names in leases of live processes and dead ones alike. */
-  static async named(directory: string): Promise<Set<string>> {
+  /** Names in leases of live processes and dead ones alike, but for one lease. */
+  static async named(directory: string, except?: Lease): Promise<Set<string>> {
     const names = new Set<string>()
     for (const id of leaseIds(directory)) {
+      if (except !== undefined && except.#path === join(directory, id)) continue
       for (const name of readNames(join(directory, id + SUFFIX)) ?? []) names.add(name)
     }
     return names

@@ -26,7 +26,8 @@ import { Consumptions, type Consumption } from './consumption.js'
 import type { Layer, WritableLayer } from './layer.js'
 import { openContents, type LayerContents } from './layer-contents.js'
 import { LayerDb, TAR_SPLIT } from './layerdb.js'
-import { clearLeftovers, type LeftoverPlaces } from './leftovers.js'
+import { clearLeftovers } from './leftovers.js'
+import { Orphans } from './orphans.js'
 import { recover, WRITABLE } from './recovery.js'
 import { LayerUpkeep, type Swap } from './layer-upkeep.js'
 
@@ -101,6 +102,7 @@ export class LayerStore {
   readonly #leases: string
   readonly #lockFile: string
   readonly #readOnly: boolean
+  readonly orphans: Orphans
   /** Finds damage and mends it. */
   readonly upkeep: LayerUpkeep
   /** Layers that this process is making, by the chain they are claimed to be. */
@@ -114,6 +116,13 @@ export class LayerStore {
     this.#leases = join(root, 'layerstack', 'leases', driver.name)
     this.#lockFile = join(root, 'layerstack', 'lock')
     this.#readOnly = readOnly
+    this.orphans = new Orphans({
+      driver,
+      db: this.#db,
+      leases: this.#leases,
+      lockFile: this.#lockFile,
+      consumptions: this.consumptions,
+    })
     this.upkeep = new LayerUpkeep({
       driver,
       db: this.#db,
@@ -135,7 +144,7 @@ export class LayerStore {
     if (this.#readOnly) return
     await this.#db.make()
     await this.#recover(isNamed)
-    await clearLeftovers(this.#places)
+    await this.#clearLeftovers()
   }
 
   /** Clears what processes that have ended left half done, as `open` does. */
@@ -143,23 +152,24 @@ export class LayerStore {
     this.#mayWrite()
     await this.#recover(isNamed)
     await this.#driver.tidy?.()
-    await clearLeftovers(this.#places)
+    await this.#clearLeftovers()
   }
 
-  get #places(): LeftoverPlaces {
-    return {
+  async #clearLeftovers(): Promise<void> {
+    await clearLeftovers({
       root: this.#root,
-      driver: this.#driver,
       db: this.#db,
+      orphans: this.orphans,
       leases: this.#leases,
-      consumptions: this.consumptions,
-    }
+      others: [this.consumptions.directory],
+    })
   }
 
   async #recover(isNamed: (writable: string) => Promise<boolean>): Promise<void> {
     await recover({
       driver: this.#driver,
       db: this.#db,
+      orphans: this.orphans,
       leases: this.#leases,
       isNamed,
       isDecided: (name) => this.consumptions.has(name),

@@ -11,7 +11,7 @@ import type { LayerFindings } from '../jobs/work/verify.js'
 import type { OperationOptions } from '../operation-options.js'
 import type { Layer } from './layer.js'
 import { TAR_SPLIT, type LayerDb } from './layerdb.js'
-import { leasedIds } from './leftovers.js'
+import { leasedIds } from './orphans.js'
 import { verifyLayer } from './verify-layer.js'
 
 export interface UpkeepParts {
@@ -177,36 +177,6 @@ export class LayerUpkeep {
     await rm(removing, { recursive: true, force: true })
   }
 
-  /**
-   * Ids of layers that the driver keeps and that no layer, no container and no work under way has. Empty while an entry of
-   * the layerdb is damaged, or names a layer that the driver does not keep: that entry may be any of theirs.
-   */
-  async orphans(): Promise<string[]> {
-    const kept = new Set(await this.#driver.list())
-    // A lease ends after its layer is published, and begins before one is unpublished.
-    const leased = await leasedIds(this.#leases)
-    const named = await this.#db.driverIds()
-    if (named === undefined) return []
-    for (const word of await leasedIds(this.#leases)) leased.add(word)
-    for (const id of named) {
-      if (!kept.has(id) && !leased.has(id) && !(await this.#exists(id))) return []
-    }
-    const orphans: string[] = []
-    for (const id of kept) {
-      if (!named.has(id) && !leased.has(id) && (await this.#exists(id))) orphans.push(id)
-    }
-    return orphans
-  }
-
-  /** Removes one of `orphans`, if it still is one. */
-  async removeOrphan(id: string): Promise<void> {
-    await using _lease = await this.#locked(async () => {
-      if (!(await this.orphans()).includes(id)) throw changed(id)
-      return Lease.take(this.#leases, [id])
-    })
-    await this.#driver.remove(id)
-  }
-
   /** What the driver finds damaged in its own files. */
   async driverDamage(options: OperationOptions): Promise<Damage[]> {
     return (await this.#driver.check?.(options)) ?? []
@@ -312,10 +282,6 @@ export class LayerUpkeep {
       if (error instanceof StoreError) return error
       throw error
     }
-  }
-
-  async #exists(cacheId: string): Promise<boolean> {
-    return this.#driver.exists(cacheId).catch(() => false)
   }
 
   async #locked<T>(work: () => Promise<T>): Promise<T> {

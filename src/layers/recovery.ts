@@ -3,10 +3,12 @@ import type { Driver } from '../drivers/driver.js'
 import { Lease } from '../durable/lease.js'
 import { StoreError } from '../errors.js'
 import { isDriverId, type LayerDb } from './layerdb.js'
+import type { Orphans } from './orphans.js'
 
 export interface Recovery {
   readonly driver: Driver
   readonly db: LayerDb
+  readonly orphans: Orphans
   /** The directory of the leases. */
   readonly leases: string
   /** Whether somebody knows the writable layer of this name. */
@@ -33,7 +35,7 @@ export async function recover(recovery: Recovery): Promise<void> {
     for await (const { lease, names } of Lease.abandoned(leases)) {
       if (names.some((name) => name.startsWith(WRITABLE)) !== removes) continue
       try {
-        if (await recoverNames(recovery, names)) await lease.end()
+        if (await recoverNames(recovery, lease, names)) await lease.end()
       } catch (error) {
         // Somebody holds what is to go: a later open finds the lease again.
         if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
@@ -53,7 +55,8 @@ export const WRITABLE = 'writable '
 
 /** False where it cannot be known what is nobody's, since an entry of the layerdb is damaged: a later open looks again. */
 async function recoverNames(
-  { db, driver, ...recovery }: Recovery,
+  { db, driver, orphans, ...recovery }: Recovery,
+  lease: Lease,
   names: readonly string[],
 ): Promise<boolean> {
   // What the process stored until it died is known only now that it is dead.
@@ -71,11 +74,11 @@ async function recoverNames(
       if (recovery.isDecided(writable)) return false
       db.removeWriteSet(cacheId)
       if (!named.has(cacheId) && named.has(mountId)) await giveBack(driver, mountId, cacheId)
-    } else if (isDriverId(name)) {
-      db.removeWriteSet(name)
-      if (!named.has(name)) await driver.remove(name)
     }
   }
+  const ids = names.filter(isDriverId)
+  for (const id of ids) db.removeWriteSet(id)
+  for (const id of await orphans.namedOnlyIn(lease, ids)) await driver.remove(id)
   return true
 }
 
