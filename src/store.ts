@@ -40,7 +40,8 @@ import {
 import { ImageStore } from './images/image-store.js'
 import type { Image, InspectedImage } from './images/image.js'
 import type { Layer } from './layers/layer.js'
-import { LayerStore, type OnPinned } from './layers/layer-store.js'
+import { LayerStore } from './layers/layer-store.js'
+import type { OnPinned } from './layers/make-layer.js'
 import { resolveLimits, type Limits } from './limits.js'
 import type { OperationOptions } from './operation-options.js'
 import { parseReference, withDefaultTag, type Reference } from './references/reference.js'
@@ -316,7 +317,7 @@ export class Store implements AsyncDisposable, ContainerHome {
         await this.#catalog.find(image)
         await this.#catalog.containers.add(record)
       })
-    await this.layers.createWritable(id, top, options.storageOptions, makeKnown)
+    await this.layers.writables.create(id, top, options.storageOptions, makeKnown)
     try {
       return await Container.open(this, record)
     } catch (error) {
@@ -427,7 +428,7 @@ export class Store implements AsyncDisposable, ContainerHome {
     if (options.consume === true)
       return asContainer(record, consumeContainer(this.#catalog, record, imageOf, options))
     return this.#publishMade(options, async (onPinned) =>
-      imageOf(await asContainer(record, this.layers.commit(record.id, { ...options, onPinned }))),
+      imageOf(await asContainer(record, this.layers.commits.commit(record.id, { ...options, onPinned }))),
     )
   }
 
@@ -436,7 +437,7 @@ export class Store implements AsyncDisposable, ContainerHome {
     this.#mayWrite()
     await this.#settle(record.id)
     const forget = () => this.#catalog.locked(() => this.#catalog.containers.remove(record.id))
-    await asContainer(record, this.layers.removeWritable(record.id, forget))
+    await asContainer(record, this.layers.writables.remove(record.id, forget))
   }
 
   /** Finishes a commit that consumes the container, if one was decided and cut short. */

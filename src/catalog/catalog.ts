@@ -136,7 +136,7 @@ export class Catalog {
   async containersByImage(images: readonly ImageID[]): Promise<Map<ImageID, string[]>> {
     const records = await this.containers.list()
     const known = new Set(records.map((record) => record.id))
-    const others = (await this.layers.writables()).filter(({ name }) => !known.has(name))
+    const others = (await this.layers.writables.list()).filter(({ name }) => !known.has(name))
     const byImage = new Map<ImageID, string[]>()
     for (const id of images) {
       const ours = records.filter(({ image }) => image === id).map(({ name }) => name)
@@ -160,9 +160,9 @@ export class Catalog {
    */
   async forgetRemoved(): Promise<void> {
     const records = await this.containers.list()
-    const writables = new Set(await this.layers.writableNames())
+    const writables = new Set(await this.layers.writables.names())
     for (const { id } of records) {
-      if (writables.has(id) || !(await this.layers.isGone(id))) continue
+      if (writables.has(id) || !(await this.layers.writables.isGone(id))) continue
       await this.locked(() => this.containers.remove(id))
     }
   }

@@ -20,7 +20,7 @@ const PAUSE = 80
 export async function checkContainers(findings: Findings): Promise<void> {
   const { containers, layers } = findings.catalog
   const records = [...(await containers.list()).map(({ id }) => id), ...(await containers.damaged())]
-  const ids = new Set([...records, ...(await layers.writableNames())])
+  const ids = new Set([...records, ...(await layers.writables.names())])
   const faults = await fewAtATime(ids, (id) => lastingFault(findings.catalog, id))
   for (const [index, id] of [...ids].entries()) {
     const fault = faults[index]
@@ -35,7 +35,7 @@ async function lastingFault(catalog: Catalog, id: string): Promise<ContainerFaul
   let last: string | undefined
   for (let tries = 1; ; tries++) {
     const fault = await faultOf(catalog, id)
-    if (fault === undefined || (await catalog.layers.isUnderWay(id))) return undefined
+    if (fault === undefined || (await catalog.layers.writables.isUnderWay(id))) return undefined
     if (fault.detail === last && (fault.mayPass !== true || tries >= TRIES)) return fault
     last = fault.detail
     if (fault.mayPass === true) await sleep(PAUSE)
@@ -46,7 +46,7 @@ async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | u
   const { containers, layers } = catalog
   // A decided consumption turns the container into an image.
   if (layers.consumptions.has(id)) return undefined
-  const hasEntry = (await layers.writableNames()).includes(id)
+  const hasEntry = (await layers.writables.names()).includes(id)
   const record = (await containers.list()).find((each) => each.id === id)
   const isDamaged = record === undefined && (await containers.damaged()).includes(id)
   if (!hasEntry) {
@@ -58,11 +58,11 @@ async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | u
   const mend: Remedy = async () => {
     if (image === undefined) throw new StoreError('CONTAINER_NOT_FOUND', `container ${id} has no record`)
     await layers.upkeep.mendWritable(id, await catalog.topLayer(image))
-    const left = await layers.writableFault(id)
+    const left = await layers.writables.fault(id)
     if (left !== undefined) throw left
   }
   const discard = () => discardContainer(catalog, id)
-  if (!(await layers.hasWritable(id))) {
+  if (!(await layers.writables.has(id))) {
     const detail = `container ${record?.name ?? id}: the driver does not have its writable layer`
     return { detail, remedies: [mend], discard }
   }
@@ -70,7 +70,7 @@ async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | u
     const detail = isDamaged ? 'its record is damaged' : 'it has no record'
     return { detail, remedies: [() => recordAnew(catalog, id)] }
   }
-  const fault = await layers.writableFault(id)
+  const fault = await layers.writables.fault(id)
   if (fault === undefined) return undefined
   const detail = `container ${record?.name ?? id}: ${fault.message}`
   return isDamage(fault) ? { detail, remedies: [mend], discard } : { detail, remedies: [mend] }
@@ -79,7 +79,7 @@ async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | u
 /** The container's layer is gone, and its record with it. */
 function forget(catalog: Catalog, id: string): Promise<void> {
   return catalog.locked(async () => {
-    if (!(await catalog.layers.isGone(id))) throw notGone(id)
+    if (!(await catalog.layers.writables.isGone(id))) throw notGone(id)
     await catalog.containers.remove(id)
   })
 }
@@ -87,9 +87,9 @@ function forget(catalog: Catalog, id: string): Promise<void> {
 /** For a writable layer that is missing or cannot be read. */
 async function discardContainer(catalog: Catalog, id: string): Promise<void> {
   const { layers, containers } = catalog
-  if (await layers.isUnderWay(id)) throw notGone(id)
-  if (!(await layers.hasWritable(id))) await layers.discardWritable(id)
-  else if (isDamage(await layers.writableFault(id))) await layers.removeWritable(id)
+  if (await layers.writables.isUnderWay(id)) throw notGone(id)
+  if (!(await layers.writables.has(id))) await layers.writables.discard(id)
+  else if (isDamage(await layers.writables.fault(id))) await layers.writables.remove(id)
   else throw notGone(id)
   await catalog.locked(() => containers.remove(id))
 }
@@ -101,7 +101,7 @@ function isDamage(fault: Error | undefined): boolean {
 
 /** From what the layerdb has of it. */
 async function recordAnew(catalog: Catalog, id: string): Promise<void> {
-  const { parent } = await catalog.layers.writable(id)
+  const { parent } = await catalog.layers.writables.require(id)
   for (const image of await catalog.images.list()) {
     const top = await catalog.topLayer(image).catch(() => null)
     if (top !== parent) continue

@@ -3,7 +3,7 @@ import { sha256, type ImageID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { Image } from '../images/image.js'
 import type { Consumption } from '../layers/consumption.js'
-import type { Consumed } from '../layers/layer-store.js'
+import type { Consumed } from '../layers/commit.js'
 import type { Layer } from '../layers/layer.js'
 import type { OperationOptions } from '../operation-options.js'
 import { familiarText, parseReference } from '../references/reference.js'
@@ -35,7 +35,7 @@ export async function consumeContainer(
     })
   }
   try {
-    return await layers.consume(
+    return await layers.commits.consume(
       record.id,
       { decide, complete: () => complete(catalog, consumption, options) },
       { ...options, onPinned: (pin) => pins.push(pin) },
@@ -57,7 +57,7 @@ export async function finishConsumptions(catalog: Catalog): Promise<ReadonlyMap<
   await layers.consumptions.exclusively(async () => {
     await layers.consumptions.setAsideDamaged()
     for (const consumption of await layers.consumptions.list()) {
-      if (await layers.isBeingConsumed(consumption)) continue
+      if (await layers.commits.isBeingConsumed(consumption)) continue
       const image = await finish(catalog, consumption)
       if (image !== undefined) images.set(consumption.container, image)
     }
@@ -68,10 +68,10 @@ export async function finishConsumptions(catalog: Catalog): Promise<ReadonlyMap<
 async function finish(catalog: Catalog, consumption: Consumption): Promise<Image | undefined> {
   const { layers } = catalog
   try {
-    await layers.takeOver(consumption)
+    await layers.commits.takeOver(consumption)
     return await complete(catalog, consumption, {})
   } catch {
-    const isRevocable = await layers.isRevocable(consumption).catch(() => false)
+    const isRevocable = await layers.commits.isRevocable(consumption).catch(() => false)
     if (isRevocable) await layers.consumptions.remove(consumption.container)
     return undefined
   }

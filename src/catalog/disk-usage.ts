@@ -65,11 +65,11 @@ async function sizeIfThere(
 ): Promise<number | undefined> {
   for (;;) {
     try {
-      return await layers.writableSize(id, options)
+      return await layers.writables.size(id, options)
     } catch (error) {
       if (isAbort(error)) throw error
-      const isHere = (await containers.has(id)) && (await layers.hasWritable(id))
-      if (!isHere || (await layers.isUnderWay(id))) return undefined
+      const isHere = (await containers.has(id)) && (await layers.writables.has(id))
+      if (!isHere || (await layers.writables.isUnderWay(id))) return undefined
       if (!(error instanceof StoreError) || error.code !== 'CONTAINER_NOT_FOUND') throw error
     }
   }

@@ -5,7 +5,8 @@ import { exportOf } from '../drivers/tree-diff.js'
 import { StoreError } from '../errors.js'
 import type { LayerFs } from '../fs/facade/layer-fs.js'
 import type { Image } from '../images/image.js'
-import type { LayerStore, WritableView } from '../layers/layer-store.js'
+import type { LayerStore } from '../layers/layer-store.js'
+import type { WritableView } from '../layers/writable-layers.js'
 import type { OperationOptions } from '../operation-options.js'
 import { sourceDateNs } from '../source-date.js'
 import type { ContainerRecord } from './container-store.js'
@@ -54,7 +55,7 @@ export class Container implements AsyncDisposable {
   }
 
   static async open(home: ContainerHome, record: ContainerRecord): Promise<Container> {
-    return new Container(home, record, await home.layers.view(record.id))
+    return new Container(home, record, await home.layers.writables.view(record.id))
   }
 
   /** The container's filesystem. Throws `CONTAINER_UNMOUNTED` after `unmount`. */
@@ -70,7 +71,7 @@ export class Container implements AsyncDisposable {
    * what was unmounted. Drivers whose views have no path on the host reject with `HOST_PATH_UNAVAILABLE`.
    */
   async mount(): Promise<string> {
-    this.#opened ??= await this.#home.layers.view(this.id)
+    this.#opened ??= await this.#home.layers.writables.view(this.id)
     const { hostPath } = this.#opened.view
     if (hostPath !== undefined) return hostPath
     throw new StoreError('HOST_PATH_UNAVAILABLE', 'this container has no path on the host', {
@@ -92,7 +93,7 @@ export class Container implements AsyncDisposable {
 
   /** What differs from the image. */
   changes(options?: OperationOptions): AsyncIterable<Change> {
-    return this.#home.layers.changes(this.id, options)
+    return this.#home.layers.writables.changes(this.id, options)
   }
 
   /** The writable layer as a tar: what a commit would add, with times clamped to `SOURCE_DATE_EPOCH` where it is set. */
@@ -101,7 +102,7 @@ export class Container implements AsyncDisposable {
     const { id } = this
     return Readable.from(
       (async function* () {
-        yield* await layers.diff(id, options)
+        yield* await layers.writables.diff(id, options)
       })(),
       { objectMode: false },
     )
@@ -122,7 +123,7 @@ export class Container implements AsyncDisposable {
 
   /** Bytes of the regular files that were added or changed. */
   size(options?: OperationOptions): Promise<number> {
-    return this.#home.layers.writableSize(this.id, options)
+    return this.#home.layers.writables.size(this.id, options)
   }
 
   /** Removes the container and what was written in it. */

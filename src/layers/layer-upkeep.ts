@@ -2,26 +2,19 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ChainID, Digest, DiffID } from '../digest.js'
-import type { Damage, Driver } from '../drivers/driver.js'
-import { Lease } from '../durable/lease.js'
-import { Lock } from '../durable/lock.js'
+import type { Damage } from '../drivers/driver.js'
 import { StoreError } from '../errors.js'
 import type { ByteSource } from '../jobs/work/byte-source.js'
 import type { LayerFindings } from '../jobs/work/verify.js'
 import type { OperationOptions } from '../operation-options.js'
+import { driverIdsOf } from './claims.js'
+import type { LayerParts } from './layer-parts.js'
 import type { Layer } from './layer.js'
-import { TAR_SPLIT, type LayerDb } from './layerdb.js'
-import { leasedIds } from './orphans.js'
+import { TAR_SPLIT } from './layerdb.js'
 import { verifyLayer } from './verify-layer.js'
 
-export interface UpkeepParts {
-  readonly driver: Driver
-  readonly db: LayerDb
-  /** The directory of the leases. */
-  readonly leases: string
-  /** The lock of the layers. */
-  readonly lockFile: string
-  /** Rejects with `LAYER_IN_USE` where a layer or a container stands on a layer, or work under way needs it. */
+export interface UpkeepSteps {
+  /** Rejects with `LAYER_IN_USE` if a layer or a container stands on a layer, or work under way needs it. */
   readonly refuseInUse: (id: ChainID) => Promise<void>
   /** Unpacks a tar into a new driver layer over `parent`, with its tar-split in a write set. */
   readonly unpack: (place: LayerPlace, source: LayerSource, swap: Swap) => Promise<void>
@@ -68,20 +61,12 @@ const PAUSE = 100
  * 3. A damaged layer stays until another one is complete, except where `discard` is called.
  */
 export class LayerUpkeep {
-  readonly #driver: Driver
-  readonly #db: LayerDb
-  readonly #leases: string
-  readonly #lockFile: string
-  readonly #refuseInUse: UpkeepParts['refuseInUse']
-  readonly #unpack: UpkeepParts['unpack']
+  readonly #parts: LayerParts
+  readonly #steps: UpkeepSteps
 
-  constructor({ driver, db, leases, lockFile, refuseInUse, unpack }: UpkeepParts) {
-    this.#driver = driver
-    this.#db = db
-    this.#leases = leases
-    this.#lockFile = lockFile
-    this.#refuseInUse = refuseInUse
-    this.#unpack = unpack
+  constructor(parts: LayerParts, steps: UpkeepSteps) {
+    this.#parts = parts
+    this.#steps = steps
   }
 
   /** `undefined` where the layer is gone. */
@@ -104,15 +89,15 @@ export class LayerUpkeep {
    * `STORE_CORRUPT` where no layer of the driver gives the tree and the bytes of the layer.
    */
   async mend(examined: Examination, place: LayerPlace, { signal }: OperationOptions): Promise<void> {
-    const below = place.parent === undefined ? undefined : await this.#db.layer(place.parent)
+    const below = place.parent === undefined ? undefined : await this.#parts.db.layer(place.parent)
     for (const cacheId of await this.#candidates(place.chainId)) {
-      if (cacheId === examined.cacheId) await this.#driver.mend?.(cacheId, below?.cacheId)
+      if (cacheId === examined.cacheId) await this.#parts.driver.mend?.(cacheId, below?.cacheId)
       const findings = await this.#tryVerify(place, cacheId, signal)
       if (findings?.size === undefined || findings.faults.length > 0) continue
       const layer = { ...place, cacheId, size: findings.size }
-      return this.#locked(async () => {
+      return this.#parts.locked(async () => {
         await this.#requireUnchanged(examined)
-        await this.#db.rewrite(layer)
+        await this.#parts.db.rewrite(layer)
       })
     }
     throw new StoreError('STORE_CORRUPT', `no layer of the driver is the one of ${place.chainId}`)
@@ -123,19 +108,19 @@ export class LayerUpkeep {
    * `STORE_CORRUPT` where it cannot be told which of the driver's layers it is.
    */
   async mendWritable(name: string, parent: ChainID | undefined): Promise<void> {
-    const below = parent === undefined ? undefined : await this.#db.layer(parent)
-    const known = await this.#db.writable(name).catch(() => undefined)
+    const below = parent === undefined ? undefined : await this.#parts.db.layer(parent)
+    const known = await this.#parts.db.writable(name).catch(() => undefined)
     const initId = known?.initId
     const mountId = await this.#writableCandidate(name)
-    await this.#driver.mend?.(mountId, initId ?? below?.cacheId)
+    await this.#parts.driver.mend?.(mountId, initId ?? below?.cacheId)
     if (known?.mountId === mountId) return
-    await using _lease = await Lease.take(this.#leases, [mountId])
-    await this.#locked(async () => {
-      const now = await this.#db.writable(name).catch(() => undefined)
+    await using _lease = await this.#parts.claims.take({ kind: 'layer', id: mountId })
+    await this.#parts.locked(async () => {
+      const now = await this.#parts.db.writable(name).catch(() => undefined)
       if (now?.mountId !== known?.mountId) throw changed(name)
-      await this.#db.prepareWritable({ name, mountId, initId, parent })
-      await this.#db.discardWritable(name)
-      await this.#db.addWritable({ name, mountId, initId, parent })
+      await this.#parts.db.prepareWritable({ name, mountId, initId, parent })
+      await this.#parts.db.discardWritable(name)
+      await this.#parts.db.addWritable({ name, mountId, initId, parent })
     })
   }
 
@@ -144,47 +129,49 @@ export class LayerUpkeep {
    * Rejects with `LAYER_NOT_FOUND` where another process changed the layer meanwhile.
    */
   async rebuild(examined: Examination, place: LayerPlace, source: LayerSource): Promise<void> {
-    const { replace } = this.#driver
-    const old = examined.cacheId ?? this.#db.writtenCacheId(place.chainId)
+    const { replace } = this.#parts.driver
+    const old = examined.cacheId ?? this.#parts.db.writtenCacheId(place.chainId)
     const inPlace = old !== undefined && replace !== undefined
     if (!inPlace && replace !== undefined) await this.#refuseDependents(place.chainId)
-    const below = place.parent === undefined ? undefined : await this.#db.layer(place.parent)
+    const below = place.parent === undefined ? undefined : await this.#parts.db.layer(place.parent)
     let rest = old
-    await this.#unpack(place, source, async (writeSet, made) => {
+    await this.#steps.unpack(place, source, async (writeSet, made) => {
       await this.#requireUnchanged(examined)
       if (inPlace) {
-        await replace.call(this.#driver, old, made.cacheId)
-        await this.#driver.mend?.(old, below?.cacheId)
+        await replace.call(this.#parts.driver, old, made.cacheId)
+        await this.#parts.driver.mend?.(old, below?.cacheId)
         rest = made.cacheId
       }
-      await this.#db.rewrite(inPlace ? { ...made, cacheId: old } : made, join(writeSet, TAR_SPLIT))
-      await this.#db.removeWriteSet(made.cacheId)
+      await this.#parts.db.rewrite(inPlace ? { ...made, cacheId: old } : made, join(writeSet, TAR_SPLIT))
+      await this.#parts.db.removeWriteSet(made.cacheId)
     })
     // A view may hold it; then it is an orphan, which a later repair removes.
-    if (rest !== undefined) await this.#driver.remove(rest).catch(() => undefined)
+    if (rest !== undefined) await this.#parts.driver.remove(rest).catch(() => undefined)
   }
 
   /** Removes an examined layer. Rejects with `LAYER_IN_USE` if a layer or a container stands on it. */
   async discard(examined: Examination): Promise<void> {
     const { id, cacheId } = examined
-    await using _lease = await Lease.take(this.#leases, cacheId === undefined ? [] : [cacheId])
-    const removing = await this.#locked(async () => {
-      await this.#refuseInUse(id)
+    await using _lease = await this.#parts.claims.take(
+      ...(cacheId === undefined ? [] : [{ kind: 'layer', id: cacheId } as const]),
+    )
+    const removing = await this.#parts.locked(async () => {
+      await this.#steps.refuseInUse(id)
       await this.#requireUnchanged(examined)
-      return this.#db.unpublish(id)
+      return this.#parts.db.unpublish(id)
     })
-    if (cacheId !== undefined) await this.#driver.remove(cacheId)
+    if (cacheId !== undefined) await this.#parts.driver.remove(cacheId)
     await rm(removing, { recursive: true, force: true })
   }
 
   /** What the driver finds damaged in its own files. */
   async driverDamage(options: OperationOptions): Promise<Damage[]> {
-    return (await this.#driver.check?.(options)) ?? []
+    return (await this.#parts.driver.check?.(options)) ?? []
   }
 
   async #faults(layer: Layer, { content = true, signal }: ExamineOptions): Promise<readonly string[]> {
     try {
-      await this.#driver.metadata(layer.cacheId)
+      await this.#parts.driver.metadata(layer.cacheId)
       return content ? (await this.#verify(layer, layer.cacheId, layer.size, signal)).faults : []
     } catch (error) {
       signal?.throwIfAborted()
@@ -198,10 +185,10 @@ export class LayerUpkeep {
     size: number | undefined,
     signal: AbortSignal | undefined,
   ): Promise<LayerFindings> {
-    const below = parent === undefined ? undefined : await this.#db.layer(parent)
+    const below = parent === undefined ? undefined : await this.#parts.db.layer(parent)
     if (parent !== undefined && below === undefined) return { faults: [`its parent ${parent} is not here`] }
-    const tarSplit = this.#db.tarSplit(chainId)
-    const kept = { driver: this.#driver, cacheId, parentCacheId: below?.cacheId }
+    const tarSplit = this.#parts.db.tarSplit(chainId)
+    const kept = { driver: this.#parts.driver, cacheId, parentCacheId: below?.cacheId }
     return verifyLayer({ ...kept, diffId, size, tarSplit }, { signal })
   }
 
@@ -221,17 +208,17 @@ export class LayerUpkeep {
   /** Layers of the driver that a damaged entry may have named: the one that it still names, or those that are free. */
   async #candidates(id: ChainID): Promise<string[]> {
     const taken = await this.#takenIds(id)
-    const written = this.#db.writtenCacheId(id)
+    const written = this.#parts.db.writtenCacheId(id)
     if (written !== undefined && !taken.has(written) && (await this.#isOnDisk(written))) return [written]
-    return (await this.#driver.list()).filter((each) => !taken.has(each))
+    return (await this.#parts.driver.list()).filter((each) => !taken.has(each))
   }
 
   /** As `#candidates`. An id that the driver does not keep stands for one that is nearly the same. */
   async #writableCandidate(name: string): Promise<string> {
     const taken = await this.#takenIds(name)
-    const written = this.#db.writtenMountId(name)
+    const written = this.#parts.db.writtenMountId(name)
     if (written !== undefined && !taken.has(written) && (await this.#isOnDisk(written))) return written
-    const free = (await this.#driver.list()).filter((id) => !taken.has(id))
+    const free = (await this.#parts.driver.list()).filter((id) => !taken.has(id))
     const possible = written === undefined ? free : free.filter((id) => isNearly(id, written))
     if (possible[0] !== undefined && possible.length === 1) return possible[0]
     throw new StoreError('STORE_CORRUPT', `it is not known which of ${free.length} layers is ${name}`)
@@ -239,23 +226,24 @@ export class LayerUpkeep {
 
   /** Also for a layer whose bookkeeping is damaged. */
   async #isOnDisk(id: string): Promise<boolean> {
-    return ((await this.#driver.idsOnDisk?.()) ?? (await this.#driver.list())).includes(id)
+    return ((await this.#parts.driver.idsOnDisk?.()) ?? (await this.#parts.driver.list())).includes(id)
   }
 
   /** Ids of the driver's layers that sound entries other than `of`, and work under way, name. */
   async #takenIds(of: string): Promise<Set<string>> {
-    const taken = await leasedIds(this.#leases)
-    for (const { chainId, cacheId } of await this.#db.soundLayers()) if (chainId !== of) taken.add(cacheId)
-    for (const name of await this.#db.writableNames()) {
-      const { mountId, initId } = (await this.#db.writable(name).catch(() => undefined)) ?? {}
+    const taken = driverIdsOf(await this.#parts.claims.all())
+    for (const { chainId, cacheId } of await this.#parts.db.soundLayers())
+      if (chainId !== of) taken.add(cacheId)
+    for (const name of await this.#parts.db.writableNames()) {
+      const { mountId, initId } = (await this.#parts.db.writable(name).catch(() => undefined)) ?? {}
       for (const id of name === of ? [] : [mountId, initId]) if (id !== undefined) taken.add(id)
     }
     return taken
   }
 
   async #refuseDependents(id: ChainID): Promise<void> {
-    const child = (await this.#db.soundLayers()).find(({ parent }) => parent === id)
-    const writable = (await this.#db.writables()).find(({ parent }) => parent === id)
+    const child = (await this.#parts.db.soundLayers()).find(({ parent }) => parent === id)
+    const writable = (await this.#parts.db.writables()).find(({ parent }) => parent === id)
     const user = child?.chainId ?? writable?.name
     if (user !== undefined)
       throw new StoreError('LAYER_IN_USE', `${user} stands on layer ${id}, whose place is lost`)
@@ -269,7 +257,7 @@ export class LayerUpkeep {
   }
 
   async #isSettled(id: ChainID, cacheId: string | undefined): Promise<boolean> {
-    const underWay = await Lease.namedByLiving(this.#leases)
+    const underWay = driverIdsOf(await this.#parts.claims.living())
     if (cacheId !== undefined && underWay.has(cacheId)) return false
     const now = await this.#entry(id)
     return now !== undefined && (now instanceof Error ? undefined : now.cacheId) === cacheId
@@ -277,16 +265,11 @@ export class LayerUpkeep {
 
   async #entry(id: ChainID): Promise<Layer | Error | undefined> {
     try {
-      return await this.#db.layer(id)
+      return await this.#parts.db.layer(id)
     } catch (error) {
       if (error instanceof StoreError) return error
       throw error
     }
-  }
-
-  async #locked<T>(work: () => Promise<T>): Promise<T> {
-    await using _lock = await Lock.acquire(this.#lockFile)
-    return await work()
   }
 }
 

@@ -80,6 +80,17 @@ export class LayerDb {
   }
 
   /** `STORE_CORRUPT` if one of them is damaged. */
+  async require(id: ChainID): Promise<Layer> {
+    const layer = this.#layer(id)
+    if (layer === undefined) throw noLayer(id)
+    return layer
+  }
+
+  /** The driver's id of a layer; `undefined` without a layer. */
+  async cacheIdOf(id: ChainID | undefined): Promise<string | undefined> {
+    return id === undefined ? undefined : (await this.require(id)).cacheId
+  }
+
   async layers(): Promise<Layer[]> {
     const layers = await mapYielding(await this.chainIds(), (id) => this.#layer(id))
     return layers.filter((layer) => layer !== undefined)
@@ -224,6 +235,17 @@ export class LayerDb {
   }
 
   /** Damaged ones too. */
+  async requireWritable(name: string): Promise<WritableLayer> {
+    const layer = this.#writable(name)
+    if (layer === undefined) throw noWritable(name)
+    return layer
+  }
+
+  /** The driver's id of the layer below a writable one. */
+  async idBelow({ initId, parent }: WritableLayer): Promise<string | undefined> {
+    return initId ?? this.cacheIdOf(parent)
+  }
+
   async writableNames(): Promise<string[]> {
     return namesIn(this.#mounts).filter((name) => WRITABLE.test(name))
   }
@@ -383,4 +405,12 @@ function corrupt(path: string): StoreError {
     path,
     hint: 'check({ repair: true }) writes the entry again, or rebuilds the layer from an archive (`from`)',
   })
+}
+
+export function noLayer(id: ChainID): StoreError {
+  return new StoreError('LAYER_NOT_FOUND', `there is no layer ${id}`)
+}
+
+export function noWritable(name: string): StoreError {
+  return new StoreError('CONTAINER_NOT_FOUND', `there is no writable layer ${name}`)
 }

@@ -3,16 +3,16 @@ import { join } from 'node:path'
 import { removeAbandoned } from '../durable/abandoned.js'
 import { clearLockFiles } from '../durable/lock-file.js'
 import { StoreError } from '../errors.js'
+import { driverIdsOf, type Claims } from './claims.js'
 import type { LayerDb } from './layerdb.js'
-import { leasedIds, type Orphans } from './orphans.js'
+import type { Orphans } from './orphans.js'
 
 export interface LeftoverPlaces {
   /** The data root. */
   readonly root: string
   readonly db: LayerDb
   readonly orphans: Orphans
-  /** The directory of the leases. */
-  readonly leases: string
+  readonly claims: Claims
   /** Other directories with temporary files and locks. */
   readonly others: readonly string[]
 }
@@ -26,13 +26,13 @@ const OWN_ID = /^[a-f0-9]{64}$/
  *
  * Leases are read after the directories that hold half-made things. So a write set without a lease has no living maker.
  */
-export async function clearLeftovers({ root, db, orphans, leases, others }: LeftoverPlaces): Promise<void> {
+export async function clearLeftovers({ root, db, claims, orphans, others }: LeftoverPlaces): Promise<void> {
   const writeSets = await db.writeSets()
-  const leased = await leasedIds(leases)
-  for (const id of writeSets) if (!leased.has(id)) db.removeWriteSet(id)
+  const claimed = driverIdsOf(await claims.all())
+  for (const id of writeSets) if (!claimed.has(id)) db.removeWriteSet(id)
   const left = isShared(root) ? [] : await orphans.leftovers()
   for (const id of left) if (OWN_ID.test(id)) await removeUnlessUsed(orphans, id)
-  for (const directory of [leases, ...others]) {
+  for (const directory of [claims.directory, ...others]) {
     await removeAbandoned(directory)
     await clearLockFiles(directory)
   }

@@ -1,19 +1,7 @@
-import type { Driver } from '../drivers/driver.js'
-import { Lease } from '../durable/lease.js'
-import { Lock } from '../durable/lock.js'
+import type { Lease } from '../durable/lease.js'
 import { StoreError } from '../errors.js'
-import type { Consumptions } from './consumption.js'
-import type { LayerDb } from './layerdb.js'
-
-export interface OrphanPlaces {
-  readonly driver: Driver
-  readonly db: LayerDb
-  /** The directory of the leases. */
-  readonly leases: string
-  /** The lock of the layers. */
-  readonly lockFile: string
-  readonly consumptions: Consumptions
-}
+import { driverIdsOf } from './claims.js'
+import type { LayerParts } from './layer-parts.js'
 
 /**
  * Layers that the driver keeps and nothing needs. Removing one that is needed loses data, so the rule is in one place:
@@ -25,58 +13,50 @@ export interface OrphanPlaces {
  *    lock, and a removal that fails puts the entry back before its lease ends. So one of the two names the layer.
  */
 export class Orphans {
-  readonly #driver: Driver
-  readonly #db: LayerDb
-  readonly #leases: string
-  readonly #lockFile: string
-  readonly #consumptions: Consumptions
+  readonly #parts: LayerParts
 
-  constructor({ driver, db, leases, lockFile, consumptions }: OrphanPlaces) {
-    this.#driver = driver
-    this.#db = db
-    this.#leases = leases
-    this.#lockFile = lockFile
-    this.#consumptions = consumptions
+  constructor(parts: LayerParts) {
+    this.#parts = parts
   }
 
   /** All orphans among the layers that can be opened. */
   async list(): Promise<string[]> {
-    const find = async (): Promise<string[]> => this.#among(await this.#driver.list())
+    const find = async (): Promise<string[]> => this.#among(await this.#parts.driver.list())
     // The lock is taken only to confirm what was found without it.
-    const found = (await find()).length === 0 ? [] : await this.#locked(find)
+    const found = (await find()).length === 0 ? [] : await this.#parts.locked(find)
     const there = await Promise.all(found.map((id) => this.#exists(id)))
     return found.filter((_, index) => there[index])
   }
 
   /** As `list`, with layers whose making or removal was cut short. Reads the layerdb only if it names fewer layers. */
   async leftovers(): Promise<string[]> {
-    const onDisk = (await this.#driver.idsOnDisk?.()) ?? []
-    const entries = (await this.#db.chainIds()).length + (await this.#db.writableNames()).length
+    const onDisk = (await this.#parts.driver.idsOnDisk?.()) ?? []
+    const entries = (await this.#parts.db.chainIds()).length + (await this.#parts.db.writableNames()).length
     return onDisk.length <= entries ? [] : this.#among(onDisk)
   }
 
   /** Removes a layer if it still is an orphan. Rejects with `LAYER_NOT_FOUND` if not, with `LAYER_IN_USE` while it is open. */
   async remove(id: string): Promise<void> {
-    await using _lease = await this.#locked(async () => {
-      const kept = (await this.#driver.idsOnDisk?.()) ?? (await this.#driver.list())
-      if ((await this.#among(kept)).includes(id)) return Lease.take(this.#leases, [id])
+    await using _lease = await this.#parts.locked(async () => {
+      const kept = (await this.#parts.driver.idsOnDisk?.()) ?? (await this.#parts.driver.list())
+      if ((await this.#among(kept)).includes(id)) return this.#parts.claims.take({ kind: 'layer', id })
       throw new StoreError('LAYER_NOT_FOUND', `layer ${id} is no orphan any more`)
     })
-    await this.#driver.remove(id)
+    await this.#parts.driver.remove(id)
   }
 
   /** Which of the layers that a dead process was making or removing nothing else names. The caller holds its lease. */
   async namedOnlyIn(lease: Lease, ids: readonly string[]): Promise<string[]> {
-    return this.#locked(async () => {
+    return this.#parts.locked(async () => {
       const inWork = await this.#inWork(lease)
-      const named = await this.#db.driverIds()
+      const named = await this.#parts.db.driverIds()
       return named === undefined ? [] : ids.filter((id) => !named.has(id) && !inWork.has(id))
     })
   }
 
   async #among(kept: readonly string[]): Promise<string[]> {
     const inWork = await this.#inWork()
-    const named = await this.#db.driverIds()
+    const named = await this.#parts.db.driverIds()
     if (named === undefined) return []
     const there = new Set(kept)
     for (const id of named) if (!there.has(id) && !inWork.has(id) && !(await this.#exists(id))) return []
@@ -84,23 +64,13 @@ export class Orphans {
   }
 
   async #inWork(except?: Lease): Promise<Set<string>> {
-    const ids = await leasedIds(this.#leases, except)
-    for (const { mountId, layer } of await this.#consumptions.list()) ids.add(mountId).add(layer.cacheId)
+    const ids = driverIdsOf(await this.#parts.claims.all(except))
+    for (const { mountId, layer } of await this.#parts.consumptions.list())
+      ids.add(mountId).add(layer.cacheId)
     return ids
   }
 
   async #exists(id: string): Promise<boolean> {
-    return this.#driver.exists(id).catch(() => false)
+    return this.#parts.driver.exists(id).catch(() => false)
   }
-
-  async #locked<T>(work: () => Promise<T>): Promise<T> {
-    await using _lock = await Lock.acquire(this.#lockFile)
-    return await work()
-  }
-}
-
-/** Words of all names in leases; ids are among them. */
-export async function leasedIds(leases: string, except?: Lease): Promise<Set<string>> {
-  const names = await Lease.named(leases, except)
-  return new Set([...names].flatMap((name) => name.split(' ')))
 }

@@ -137,7 +137,7 @@ describe('a file that cannot be removed', unless(noMounts ?? notInstalled('chatt
         const opened = await loaded(open)
         const container = await opened.createContainer('test/app:1')
         await container.fs.writeFile('/stuck', '')
-        const { mountId } = await opened.layers.writable(container.id)
+        const { mountId } = await opened.layers.writables.require(container.id)
         const { SourceDir, UpperDir } = await opened.driver.metadata(mountId)
         await run('chattr', ['+i', join((SourceDir ?? UpperDir) as string, 'stuck')])
         try {

@@ -22,6 +22,7 @@ import type { Driver } from '#layerstack/drivers/driver.js'
 import { treeOf } from '#layerstack/conformance/tree.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import type { LayerFs } from '#layerstack/fs/facade/layer-fs.js'
+import { temporaryName } from '#layerstack/sys/temporary-name.js'
 import { loopTurns } from '../support/loop-turns.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
 import { findProgram } from '../support/program.js'
@@ -80,6 +81,22 @@ const filesOf = (id: string): string[] =>
   readdirSync(join(home, id))
     .filter((name) => noCalls === undefined || !name.endsWith('.attributes'))
     .toSorted()
+
+describe('a mount that another process makes to find out what works', unless(noMounts), () => {
+  it('stays as it is', async () => {
+    const driver = await openWith(KERNEL)
+    const probe = join(home, temporaryName('probe'))
+    const [lower, merged] = [join(probe, 'lower'), join(probe, 'merged')]
+    for (const directory of [probe, lower, join(probe, 'upper'), join(probe, 'work'), merged])
+      mkdirSync(directory)
+    writeFileSync(join(lower, 'removed'), '')
+    const layers = `lowerdir=${lower},upperdir=${join(probe, 'upper')},workdir=${join(probe, 'work')}`
+    execFileSync('mount', ['-t', 'overlay', '-o', layers, 'overlay', merged])
+    await driver.tidy?.()
+    unlinkSync(join(merged, 'removed'))
+    expect(readdirSync(merged)).toEqual([])
+  })
+})
 
 describe('the directories of overlay2', () => {
   it('are those of Docker', async () => {

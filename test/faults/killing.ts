@@ -122,7 +122,7 @@ async function expectWhole(store: Store): Promise<void> {
   const report = await store.check()
   expect(report.problems).toEqual([])
   const layers = await store.layers.list()
-  const writables = await store.layers.writables()
+  const writables = await store.layers.writables.list()
   const named = [...layers.map(({ cacheId }) => cacheId), ...writables.map(({ mountId }) => mountId)]
   expect((await store.driver.list()).toSorted()).toEqual(named.toSorted())
   const records = await store.containers()

@@ -230,7 +230,7 @@ describe('checking', () => {
     await container.unmount()
     const { id } = container
     rmSync(join(store.root, 'layerstack/containers', store.driver.name, `${id}.json`))
-    await store.layers.createWritable('d'.repeat(64), image.chainId as never, undefined)
+    await store.layers.writables.create('d'.repeat(64), image.chainId as never, undefined)
     mkdirSync(join(store.root, 'containers', 'd'.repeat(64)), { recursive: true })
     const told = { kind: 'container-damaged', id, detail: 'it has no record' }
     expect((await store.check()).problems).toMatchObject([{ ...told, repaired: false }])
@@ -246,7 +246,7 @@ describe('checking', () => {
     await load([base], 'app:1')
     const container = await store.createContainer('app:1')
     await container.unmount()
-    await store.layers.removeWritable(container.id)
+    await store.layers.writables.remove(container.id)
     expect((await store.check({ repair: true })).problems).toMatchObject([
       { kind: 'container-damaged', id: container.id, repaired: true },
     ])

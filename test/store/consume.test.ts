@@ -61,7 +61,7 @@ for (const settings of storeSettings) {
     it('whose decision is damaged gives the layer back to its container', async () => {
       const container = await working()
       await container.unmount()
-      const [{ mountId } = { mountId: '' }] = await store.layers.writables()
+      const [{ mountId } = { mountId: '' }] = await store.layers.writables.list()
       const cacheId = 'c'.repeat(64)
       await store.driver.adopt?.(mountId, cacheId)
       const [leases, decisions] = ['leases', 'consuming'].map((name) =>
@@ -90,7 +90,10 @@ for (const settings of storeSettings) {
         await expect(other.container(container.id)).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
         throw new Error('not decided')
       }
-      const consumption = store.layers.consume(container.id, { decide, complete: async () => undefined })
+      const consumption = store.layers.commits.consume(container.id, {
+        decide,
+        complete: async () => undefined,
+      })
       await expect(consumption).rejects.toThrow('not decided')
       const again = await other.container(container.id)
       expect(await again.fs.readFile('/work', 'utf8')).toBe('work')

@@ -105,7 +105,7 @@ async function prepare(
   await container.fs.writeFile('/mine', 'mine')
   await container.unmount()
   // What is in a container's layer, only the container knows.
-  const { mountId } = await store.layers.writable(container.id)
+  const { mountId } = await store.layers.writables.require(container.id)
   return { archive, whole, own: mountId }
 }
 

@@ -13,7 +13,7 @@ export async function leftoversOf(store: Store): Promise<string[]> {
 
 async function orphans(store: Store): Promise<string[]> {
   const layers = await store.layers.list()
-  const writables = await store.layers.writables()
+  const writables = await store.layers.writables.list()
   const named = new Set([...layers.map(({ cacheId }) => cacheId), ...writables.map(({ mountId }) => mountId)])
   const kept = await store.driver.list()
   const records = new Set((await store.containers()).map(({ id }) => id))

@@ -165,7 +165,7 @@ const operations: readonly Operation[] = [
       const { driver, layers } = store
       // A child of an overlay's layer would make the layer read-only.
       if (driver.capabilities.cheapSnapshots && driver.name === 'overlay2') return undefined
-      const { mountId } = await layers.writable(container.id)
+      const { mountId } = await layers.writables.require(container.id)
       const copy = 'c'.repeat(64)
       try {
         await driver.createReadWrite(copy, mountId)

@@ -127,6 +127,7 @@ export class Overlay2Layout {
     return mountPointsBelow(this.home)
       .filter((point) => dirname(dirname(point)) === this.home && basename(point) === 'merged')
       .map((point) => basename(dirname(point)))
+      .filter((name) => !isTemporaryName(name))
   }
 
   isMounted(id: string): boolean {
