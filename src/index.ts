@@ -3,7 +3,8 @@ import { devicemapper } from './drivers/devicemapper/index.js'
 import { overlay2 } from './drivers/overlay2/index.js'
 import { DriverRegistry } from './drivers/registry.js'
 import { vfs } from './drivers/vfs/index.js'
-import { openStoreWith, type OpenStoreOptions, type Store } from './store.js'
+import { openStoreWith, type OpenStoreOptions } from './open-store.js'
+import type { Store } from './store.js'
 
 /** The built-in drivers, in the order in which `driver: 'auto'` tries them. */
 export function builtInDrivers(): DriverRegistry {
@@ -25,10 +26,15 @@ export function openStore(options: OpenStoreOptions): Promise<Store> {
   return openStoreWith(builtInDrivers(), options)
 }
 
+export type { CheckOptions } from './archives/check-store.js'
+export type { LoadOptions } from './archives/load-images.js'
 export type { ArchiveFormat } from './archives/save.js'
+export type { SaveOptions } from './archives/save-references.js'
 export type { Compression } from './compression/compression.js'
 export type { CheckReport } from './catalog/check.js'
 export type { Problem } from './catalog/repair.js'
+export type { CreateContainerOptions } from './catalog/containers.js'
+export type { FlattenOptions, ImportOptions } from './catalog/make-image.js'
 export type { ContainerUsage, DiskUsage, ImageUsage } from './catalog/disk-usage.js'
 export type { Pruned, PruneOptions } from './catalog/prune.js'
 export type { Removed } from './catalog/removal.js'
@@ -60,12 +66,5 @@ export type { Layer, WritableLayer } from './layers/layer.js'
 export type { Limits } from './limits.js'
 export type { OperationOptions } from './operation-options.js'
 export type { ProgressEvent } from './progress.js'
-export type {
-  CheckOptions,
-  FlattenOptions,
-  ImportOptions,
-  LoadOptions,
-  OpenStoreOptions,
-  SaveOptions,
-  Store,
-} from './store.js'
+export type { OpenStoreOptions } from './open-store.js'
+export type { Store } from './store.js'

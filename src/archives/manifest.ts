@@ -5,7 +5,7 @@ import type { ArchiveFiles } from './archive-files.js'
 import { archivedImage, type ArchivedImage } from './archived-image.js'
 import { Documents, manifestInvalid } from './documents.js'
 import { ociImages } from './oci-index.js'
-import type { Platform } from './platform.js'
+import type { Platform } from '../images/platform.js'
 
 export interface ReadImagesOptions {
   /** Which image of several that are one for different platforms. */

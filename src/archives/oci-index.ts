@@ -2,7 +2,7 @@ import { isDigest, type Digest } from '../digest.js'
 import { isReference } from '../references/reference.js'
 import { archivedImage, type ArchivedImage, type ArchivedLayer } from './archived-image.js'
 import { blobName, manifestInvalid, wrongSize, type Documents } from './documents.js'
-import { isPlatform, machinePlatform, platformText, type Platform } from './platform.js'
+import { isPlatform, machinePlatform, platformText, type Platform } from '../images/platform.js'
 
 const INDEX_TYPES = new Set([
   'application/vnd.oci.image.index.v1+json',

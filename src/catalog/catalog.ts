@@ -1,12 +1,13 @@
 import { dirname } from 'node:path'
 import type { ContainerStore } from '../containers/container-store.js'
+import type { Driver } from '../drivers/driver.js'
 import { chainIds, isDigest, sha256, type ChainID, type ImageID } from '../digest.js'
 import { removeAbandoned } from '../durable/abandoned.js'
 import { clearLockFiles } from '../durable/lock-file.js'
 import { Lock } from '../durable/lock.js'
 import { makeStoreDirectory } from '../durable/make-directory.js'
 import { StoreError } from '../errors.js'
-import type { Image } from '../images/image.js'
+import type { Image, InspectedImage } from '../images/image.js'
 import { parseImageConfig } from '../images/image-config.js'
 import type { ImageStore } from '../images/image-store.js'
 import type { DetachedLayer, LayerStore } from '../layers/layer-store.js'
@@ -98,6 +99,18 @@ export class Catalog {
     if (this.#chains.size >= MANY) this.#chains.clear()
     this.#chains.set(id, chain)
     return chain
+  }
+
+  /** As `image`, with its parent and what the driver says of its top layer. */
+  async inspect(referenceOrId: string, driver: Driver): Promise<InspectedImage> {
+    const image = await this.image(referenceOrId)
+    const top = image.chainId === undefined ? undefined : await this.layers.require(image.chainId)
+    const data = top === undefined ? {} : await driver.metadata(top.cacheId)
+    return {
+      ...image,
+      parent: await this.images.parent(image.id),
+      graphDriver: { name: driver.name, data },
+    }
   }
 
   /** The uppermost layer of an image; none of an empty one. */

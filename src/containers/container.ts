@@ -26,7 +26,7 @@ export interface CommitContainerOptions extends OperationOptions {
 export interface ContainerHome {
   readonly layers: LayerStore
   commit(record: ContainerRecord, options: CommitContainerOptions): Promise<Image>
-  removeContainer(record: ContainerRecord): Promise<void>
+  remove(record: ContainerRecord): Promise<void>
 }
 
 /**
@@ -129,7 +129,7 @@ export class Container implements AsyncDisposable {
   /** Removes the container and what was written in it. */
   async remove(): Promise<void> {
     await this.unmount()
-    await this.#home.removeContainer(this.#record)
+    await this.#home.remove(this.#record)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -29,6 +29,7 @@ const FLOORS = [
   ['catalog'],
   ['archives', 'registry'],
   ['store'],
+  ['open-store'],
   ['index'],
 ]
 

@@ -1,0 +1,36 @@
+import type { Catalog } from '../catalog/catalog.js'
+import { check, type CheckReport } from '../catalog/check.js'
+import type { CheckOptions as CatalogCheckOptions } from '../catalog/repair.js'
+import { makeStoreDirectory } from '../durable/make-directory.js'
+import { resolveLimits, type Limits } from '../limits.js'
+import { checkArchiveInput, type ArchiveInput } from './archive-files.js'
+import { openArchive } from './open-archive.js'
+import { repairSource } from './repair-source.js'
+
+export interface CheckOptions extends CatalogCheckOptions {
+  /**
+   * With `repair`: an archive as `load` takes it. Damaged and missing layers and configs are unpacked from it and replace
+   * the damaged ones; containers on them stay. @default nothing is replaced
+   */
+  readonly from?: ArchiveInput | undefined
+  /** What the archive `from` may ask of this process. */
+  readonly limits?: Limits | undefined
+}
+
+/** Checks a catalog, and repairs it from an archive if the caller gives one. Throws `TypeError` for `from` without `repair`. */
+export async function checkStore(
+  catalog: Catalog,
+  temporary: string,
+  options: CheckOptions,
+): Promise<CheckReport> {
+  const { from, repair = false, discard = false, signal } = options
+  if (!repair && (from !== undefined || discard)) {
+    throw new TypeError('check() takes `from` and `discard` together with `repair: true`')
+  }
+  if (from === undefined) return check(catalog, options)
+  checkArchiveInput(from)
+  makeStoreDirectory(temporary, 0o700)
+  const opening = { limits: resolveLimits(options.limits), signal }
+  await using files = await openArchive(from, temporary, opening)
+  return await check(catalog, options, await repairSource(files, opening))
+}
