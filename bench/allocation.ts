@@ -23,7 +23,7 @@ export function allocatedOn(directory: string): number {
  * Bytes in allocated blocks at and below a directory, each inode once, mounts left out. Blocks that files share are
  * counted for each.
  */
-export function allocatedBelow(directory: string): number {
+function allocatedBelow(directory: string): number {
   const top = lstatSync(directory, { throwIfNoEntry: false })
   if (top === undefined) return 0
   const seen = new Set<number>()

@@ -8,7 +8,7 @@ import type { Disk } from './disk.js'
 /** Who does a workload: data, since it is done in a process of its own. */
 export type Contender = DriverContender | OtherContender
 
-export interface OtherContender {
+interface OtherContender {
   readonly kind: 'floor' | 'peer'
   readonly name: string
   /** Where it works, if not where the others do. */

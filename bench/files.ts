@@ -13,7 +13,7 @@ export interface Files {
   rename(from: string, to: string): Promise<void>
 }
 
-export interface OpenFile {
+interface OpenFile {
   read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<unknown>
   write(data: Uint8Array, offset: number, length: number, position: number | null): Promise<unknown>
   close(): Promise<void>

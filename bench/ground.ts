@@ -17,7 +17,7 @@ export interface Ground extends AsyncDisposable {
 }
 
 /** Disposing of it closes it, and removes what was written. */
-export interface Writable extends AsyncDisposable {
+interface Writable extends AsyncDisposable {
   readonly files: Files
   /** Puts the layer, or unmounts it. May be called twice. */
   close(): Promise<void>
@@ -49,7 +49,7 @@ export async function driverGround(side: DriverSide, layers: Layers): Promise<Gr
 }
 
 /** @returns the id of the uppermost */
-export async function stack(driver: Driver, layers: Layers): Promise<string | undefined> {
+async function stack(driver: Driver, layers: Layers): Promise<string | undefined> {
   let top: string | undefined
   for (const [index, files] of layers.entries()) {
     const id = `layer${index}`

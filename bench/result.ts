@@ -13,7 +13,7 @@ export interface Run {
   readonly elsewhere?: Readonly<Record<string, Elsewhere>>
 }
 
-export interface Elsewhere {
+interface Elsewhere {
   /** `in User-Mode Linux`. */
   readonly title: string
   readonly machine: Machine

@@ -9,7 +9,7 @@ import { Side } from './side.js'
 import type { Workload } from './workload.js'
 
 /** Samples that do not count: at least so many, and for so many seconds; but after `most` seconds none is begun, if one was. */
-export interface WarmUp {
+interface WarmUp {
   readonly samples: number
   readonly seconds: number
   readonly most: number

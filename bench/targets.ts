@@ -2,7 +2,7 @@ import { contenderOf, groupOf, totals, type Run } from './result.js'
 import { median, ratios } from './statistics.js'
 
 /** What the project wants to reach: a ratio of medians, round by round, in one run. */
-export interface Target {
+interface Target {
   readonly workload: string
   readonly ours: string
   readonly theirs: string
@@ -28,7 +28,7 @@ const BLOCKS = ['btrfs/userspace', 'devicemapper/userspace']
 
 const BARE = 'mkdir + mount + umount + rmdir'
 
-export const targets: readonly Target[] = [
+const targets: readonly Target[] = [
   ...beside('image/load', KERNEL, { docker: 1 / 4, 'tar -x + sha256sum': 1.2 }),
   ...beside('container/driver on 1 layer', KERNEL, { [BARE]: 1.5 }),
   ...beside('container/driver on 1 layer', KERNEL_VOLATILE, { [BARE]: 1.5 }),

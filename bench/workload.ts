@@ -40,7 +40,7 @@ export interface Workload {
   readonly peersOn?: Readonly<Record<string, string>>
 }
 
-export type Prepare = (place: Place) => Promise<Task>
+type Prepare = (place: Place) => Promise<Task>
 
 export interface Task extends AsyncDisposable {
   /** One sample; what it leaves behind does not change the next one. */

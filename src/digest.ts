@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { StoreError } from './errors.js'
 
 /** `sha256:` and 64 lower-case hex digits. The brands keep digests of different things apart. */
 export type Digest = string & { readonly __digest: unique symbol }
@@ -18,16 +17,6 @@ export const EMPTY_DIFF_ID =
 
 export function isDigest(text: unknown): text is Digest {
   return typeof text === 'string' && SHA256.test(text)
-}
-
-/** Takes a claim of a digest from outside. Throws `DIGEST_INVALID`. */
-export function parseDigest<T extends Digest = Digest>(text: unknown): T {
-  if (!isDigest(text)) {
-    throw new StoreError('DIGEST_INVALID', `not a sha256 digest: ${JSON.stringify(text)}`, {
-      hint: 'a digest is "sha256:" and 64 lower-case hex digits',
-    })
-  }
-  return text as T
 }
 
 export function sha256<T extends Digest = Digest>(...parts: (Uint8Array | string)[]): T {

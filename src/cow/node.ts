@@ -9,7 +9,7 @@ export interface Pointer {
 }
 
 export const NO_NODE: Pointer = { address: 0, generation: 0 }
-export const POINTER_SIZE = 12
+const POINTER_SIZE = 12
 
 const HEADER = 24
 const MAGIC = 0x43

@@ -17,7 +17,7 @@ export interface Consumption {
   readonly image: NewConsumedImage
 }
 
-export interface NewConsumedImage {
+interface NewConsumedImage {
   readonly id: ImageID
   /** The config's bytes, as UTF-8. */
   readonly config: string

@@ -21,7 +21,7 @@ const EMPTY: TarPart = { type: 'filler', bytes: new Uint8Array(0) }
 export type DiffSource = OverlaySource | CompareSource | SnapshotSource
 
 /** An overlayfs upper directory says itself what changed; `lowers` (uppermost first) tell adding from modifying. */
-export interface OverlaySource {
+interface OverlaySource {
   readonly form: 'overlay'
   readonly upper: HostFsSpec
   readonly lowers: readonly HostFsSpec[]
@@ -30,7 +30,7 @@ export interface OverlaySource {
 }
 
 /** Two whole trees, compared; without a `lower`, everything is new. */
-export interface CompareSource {
+interface CompareSource {
   readonly form: 'compare'
   readonly upper: SyncFsSpec
   readonly lower?: SyncFsSpec

@@ -17,7 +17,7 @@ export interface EntryBlock {
 }
 
 /** It says something of the entry that follows. */
-export interface ExtensionBlock {
+interface ExtensionBlock {
   readonly flag: ExtensionFlag
   readonly size: number
   readonly header?: undefined

@@ -9,7 +9,7 @@ import { crc32c } from './crc32c.js'
  */
 
 /** The salt of each kind of block. */
-export const SALT = { superblock: 160_774, node: 121_107, bitmap: 240_779, index: 160_478 } as const
+const SALT = { superblock: 160_774, node: 121_107, bitmap: 240_779, index: 160_478 } as const
 export type BlockKind = keyof typeof SALT
 
 const NUMBER_AT = 8

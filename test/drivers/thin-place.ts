@@ -80,7 +80,7 @@ export async function expectSound(root: string, { fileSystems = true } = {}): Pr
 }
 
 /** On a loop device: the tools read past the page cache, which not every file lets them. */
-export async function thinTool(program: 'thin_check' | 'thin_dump', metadata: string): Promise<string> {
+async function thinTool(program: 'thin_check' | 'thin_dump', metadata: string): Promise<string> {
   const { fd, path } = attachLoop(metadata, { readOnly: true })
   try {
     return (await run(program, [path])).toString()

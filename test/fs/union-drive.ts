@@ -49,7 +49,7 @@ export function treeOf(fs: SyncFs): string[] {
 }
 
 /** `ok` and what came back, or the error's name. */
-export function outcome(run: () => unknown): string {
+function outcome(run: () => unknown): string {
   try {
     const result = run()
     return result === undefined ? 'ok' : `ok: ${String(result)}`

@@ -13,7 +13,7 @@ const NO_ID = 0xffff_ffff
 /** `u::rwx,u:1000:rwx,g::r-x,m::rwx,o::---` in the form that the kernel takes. */
 export const SAMPLE_ACL = aclOf([1, 7, NO_ID], [2, 7, 1000], [4, 5, NO_ID], [16, 7, NO_ID], [32, 0, NO_ID])
 
-export function aclOf(...entries: (readonly [tag: number, permissions: number, id: number])[]): Buffer {
+function aclOf(...entries: (readonly [tag: number, permissions: number, id: number])[]): Buffer {
   const bytes = Buffer.alloc(4 + 8 * entries.length)
   bytes.writeUInt32LE(2)
   for (const [index, [tag, permissions, id]] of entries.entries()) {
