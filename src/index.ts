@@ -38,8 +38,7 @@ export type { FlattenOptions, ImportOptions } from './catalog/make-image.js'
 export type { ContainerUsage, DiskUsage, ImageUsage } from './catalog/disk-usage.js'
 export type { Pruned, PruneOptions } from './catalog/prune.js'
 export type { Removed } from './catalog/removal.js'
-export type { CommitContainerOptions, Container } from './containers/container.js'
-export type { ContainerRecord } from './containers/container-store.js'
+export type { CommitContainerOptions, Container, ContainerInfo } from './containers/container.js'
 export type { ChainID, DiffID, Digest, ImageID } from './digest.js'
 export type {
   Change,

@@ -12,8 +12,8 @@ import { diskUsage, type DiskUsage } from './catalog/disk-usage.js'
 import { flattenImage, importImage, type FlattenOptions, type ImportOptions } from './catalog/make-image.js'
 import { prune, type Pruned, type PruneOptions } from './catalog/prune.js'
 import { removeImage, type Removed } from './catalog/removal.js'
-import type { Container } from './containers/container.js'
-import { ContainerStore, type ContainerRecord } from './containers/container-store.js'
+import { infoOf, type Container, type ContainerInfo } from './containers/container.js'
+import { ContainerStore } from './containers/container-store.js'
 import type { Driver } from './drivers/driver.js'
 import type { Refusal } from './drivers/select.js'
 import { removeAbandoned } from './durable/abandoned.js'
@@ -140,14 +140,14 @@ export class Store implements AsyncDisposable {
   }
 
   /** Mounts an existing container: by name, by id, or by a prefix of an id. */
-  async container(idOrName: string): Promise<Container> {
+  async openContainer(idOrName: string): Promise<Container> {
     this.#open()
     return this.#containers.open(idOrName, { readOnly: this.#readOnly })
   }
 
-  async containers(): Promise<readonly ContainerRecord[]> {
+  async containers(): Promise<readonly ContainerInfo[]> {
     this.#open()
-    return this.#catalog.containers.list()
+    return (await this.#catalog.containers.list()).map(infoOf)
   }
 
   /** Rows as `docker info` shows them for storage. */

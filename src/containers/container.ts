@@ -22,6 +22,16 @@ export interface CommitContainerOptions extends OperationOptions {
   readonly consume?: boolean | undefined
 }
 
+/** A container as `store.containers()` lists it, whether it is mounted or not. */
+export interface ContainerInfo {
+  /** 64 hex digits. */
+  readonly id: string
+  readonly name: string
+  /** The image that it stands on. */
+  readonly image: ImageID
+  readonly created: Date
+}
+
 /** What a container asks of the store that made it. */
 export interface ContainerHome {
   readonly layers: LayerStore
@@ -34,7 +44,7 @@ export interface ContainerHome {
  * and the container stays. What was written is durable as files of the host are: after `sync` of a handle, and after a
  * commit.
  */
-export class Container implements AsyncDisposable {
+export class Container implements ContainerInfo, AsyncDisposable {
   readonly id: string
   readonly name: string
   /** The image that it stands on. */
@@ -62,7 +72,7 @@ export class Container implements AsyncDisposable {
   get fs(): LayerFs {
     if (this.#opened !== undefined) return this.#opened.view.fs
     throw new StoreError('CONTAINER_UNMOUNTED', `container ${this.name} is not mounted`, {
-      hint: 'mount() it, or open it again with store.container()',
+      hint: 'mount() it, or open it again with store.openContainer()',
     })
   }
 
@@ -135,4 +145,8 @@ export class Container implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.unmount()
   }
+}
+
+export function infoOf({ id, name, image, created }: ContainerRecord): ContainerInfo {
+  return { id, name, image, created: new Date(created) }
 }

@@ -97,7 +97,7 @@ for (const settings of withHostPath) {
         await ended(writer)
         if (consumed instanceof Error) {
           expect(consumed).toMatchObject({ code: 'CONTAINER_IN_USE' })
-          const again = await (store as Store).container(container.id)
+          const again = await (store as Store).openContainer(container.id)
           expect(await again.fs.readFile('/held', 'utf8')).toBe('latelate')
           await again.commit({ consume: true, reference: 'test/held:1' })
         }

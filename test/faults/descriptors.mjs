@@ -48,7 +48,7 @@ const calls = {
       await container.unmount()
       return container
     },
-    run: async ({ name }) => (await store.container(name)).unmount(),
+    run: async ({ name }) => (await store.openContainer(name)).unmount(),
     wrong: (container) => container.remove(),
   },
   createContainer: {
@@ -57,11 +57,11 @@ const calls = {
       // A container that could not be mounted at the end may be there already.
       const there = (await store.containers()).find(({ name }) => name === wanted.name)
       const container = there
-        ? await store.container(there.id)
+        ? await store.openContainer(there.id)
         : await store.createContainer('base:1', wanted)
       await container.unmount()
     },
-    wrong: async ({ name }) => (await store.container(name)).remove(),
+    wrong: async ({ name }) => (await store.openContainer(name)).remove(),
   },
   load: { run: () => store.load(layered), wrong: () => store.remove('layered:1') },
   tag: { run: () => store.tag('base:1', 'tagged:1') },
@@ -104,7 +104,7 @@ async function look(where) {
   store = await open()
   const { problems } = await store.check()
   if (problems.length > 0) wrongs.push(`${where}: ${JSON.stringify(problems)}`)
-  for (const { id } of await store.containers()) await (await store.container(id)).remove()
+  for (const { id } of await store.containers()) await (await store.openContainer(id)).remove()
 }
 
 async function failure(call, subject, free) {

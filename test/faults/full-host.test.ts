@@ -71,7 +71,7 @@ describe.each(variants)('$name on a $type without a free block', unless(noMounts
     rmSync(filler)
     await using store = await open()
     const [record] = await store.containers()
-    await using container = await store.container(record?.id ?? '')
+    await using container = await store.openContainer(record?.id ?? '')
     expect((await container.fs.readFile('/kept')).equals(Buffer.alloc(2 * MB, 1))).toBe(true)
     await container.fs.writeFile('/more', Buffer.alloc(8 * MB, 3))
     await container.commit({ reference: 'full:1' })

@@ -102,7 +102,7 @@ describe.each(contenders)('of a store on $driver', (settings) => {
     }
     // What cannot be repaired is what the container stands on: without it the store is as new.
     if (left.length > 0) {
-      for (const { id } of await store.containers()) await (await store.container(id)).remove()
+      for (const { id } of await store.containers()) await (await store.openContainer(id)).remove()
       await store.check({ repair: true, discard: true })
       for (const archive of archives) await store.load(archive)
       const { problems } = await store.check({ repair: true, discard: true })
@@ -126,7 +126,7 @@ function copyTree(from: string, to: string): void {
 async function held(store: Store): Promise<string | undefined> {
   try {
     const [record] = await store.containers()
-    const container = await store.container(record?.id ?? 'none')
+    const container = await store.openContainer(record?.id ?? 'none')
     await container.mount().catch(() => undefined)
     const text = `${await container.fs.readFile('/upper', 'utf8')} ${await container.fs.readFile('/mine', 'utf8')}`
     await container.unmount()

@@ -17,14 +17,14 @@ const steps = {
   },
   async commit() {
     const record = pick(await store.containers())
-    const container = await store.container(record.id)
+    const container = await store.openContainer(record.id)
     await container.fs.mkdir(`/dir-${Math.random()}`)
     await container.fs.rm('/etc', { recursive: true, force: true })
     await container.commit({ reference: `app:${pick([1, 2, 3])}`, consume: Math.random() < 0.5 })
     await container.unmount()
   },
   async removeContainer() {
-    const container = await store.container(pick(await store.containers()).id)
+    const container = await store.openContainer(pick(await store.containers()).id)
     await container.remove()
   },
   async flatten() {

@@ -162,7 +162,7 @@ describe('checking', () => {
       problems: [{ kind: 'layer-damaged', id: low, repaired: true }],
     })
     expect(await store.check()).toMatchObject({ clean: true, problems: [] })
-    await using again = await store.container('above')
+    await using again = await store.openContainer('above')
     expect(await again.fs.readFile('/base', 'utf8')).toBe('base')
     expect(await again.fs.readFile('/mine', 'utf8')).toBe('mine')
   })
@@ -237,7 +237,7 @@ describe('checking', () => {
     expect(await store.containers()).toEqual([])
     expect((await store.check({ repair: true })).problems).toMatchObject([{ ...told, repaired: true }])
     expect(await store.containers()).toMatchObject([{ id, name: id.slice(0, 12), image: image.id }])
-    await using again = await store.container(id)
+    await using again = await store.openContainer(id)
     expect(await again.fs.readFile('/kept', 'utf8')).toBe('kept')
     expect((await store.check()).clean).toBe(true)
   })

@@ -74,7 +74,7 @@ for (const settings of storeSettings) {
         JSON.stringify([`adopt ${mountId} ${cacheId} ${container.id}`]),
       )
       await reopen()
-      const again = await store.container(container.id)
+      const again = await store.openContainer(container.id)
       expect(await again.fs.readFile('/work', 'utf8')).toBe('work')
       await again.unmount()
       expect((await store.check()).problems).toEqual([])
@@ -87,7 +87,7 @@ for (const settings of storeSettings) {
       await container.unmount()
       await using other = await open()
       const decide = async (): Promise<void> => {
-        await expect(other.container(container.id)).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
+        await expect(other.openContainer(container.id)).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
         throw new Error('not decided')
       }
       const consumption = store.layers.commits.consume(container.id, {
@@ -95,7 +95,7 @@ for (const settings of storeSettings) {
         complete: async () => undefined,
       })
       await expect(consumption).rejects.toThrow('not decided')
-      const again = await other.container(container.id)
+      const again = await other.openContainer(container.id)
       expect(await again.fs.readFile('/work', 'utf8')).toBe('work')
       await again.unmount()
     })
@@ -104,7 +104,7 @@ for (const settings of storeSettings) {
       const container = await working()
       await container.unmount()
       await using other = await open()
-      const opened = await other.container(container.id)
+      const opened = await other.openContainer(container.id)
       const onProgress = ({ type }: ProgressEvent): void => expect(type).not.toBe('layer:commit')
       const commit = container.commit({ reference: 'work:1', consume: true, onProgress })
       await expect(commit).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })

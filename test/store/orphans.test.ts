@@ -56,7 +56,7 @@ for (const settings of storeSettings) {
         const error = await removal
         vi.restoreAllMocks()
         if (error !== undefined) expect(error).toMatchObject({ code: 'CONTAINER_IN_USE' })
-        const again = await store.container('kept')
+        const again = await store.openContainer('kept')
         expect(await again.fs.readFile('/work', 'utf8')).toBe('of days')
         expect((await other.check()).problems).toEqual([])
         await again.unmount()

@@ -174,7 +174,7 @@ for (const settings of storeSettings) {
       await using other = await openStore({ root: join(scratch, 'root'), ...options })
       await using mounted = await (store as Store).createContainer(image.id, { name: 'shared' })
       await mounted.unmount()
-      await using _there = await other.container('shared')
+      await using _there = await other.openContainer('shared')
       await expect(mounted.remove()).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
     })
 
@@ -183,10 +183,10 @@ for (const settings of storeSettings) {
       await using other = await openStore({ root: join(scratch, 'root'), ...options })
       const container = await (store as Store).createContainer(image.id, { name: 'shared' })
       await container.unmount()
-      await using there = await other.container('shared')
+      await using there = await other.openContainer('shared')
       for (let round = 0; round < 5; round++) {
         await using third = await openStore({ root: join(scratch, 'root'), ...options })
-        await using twin = await third.container('shared').catch(() => undefined)
+        await using twin = await third.openContainer('shared').catch(() => undefined)
         await twin?.unmount()
         const removals = await Promise.allSettled([container.remove(), twin?.remove() ?? container.remove()])
         for (const removal of removals) {
@@ -221,7 +221,7 @@ for (const settings of storeSettings) {
       await using container = await (store as Store).createContainer(image.id, { name: 'shared' })
       await container.fs.writeFile('/new', 'new')
       await container.unmount()
-      const there = await other.container('shared')
+      const there = await other.openContainer('shared')
       await expect(container.commit({ consume: true })).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
       expect((await (store as Store).check()).problems).toEqual([])
       await there.unmount()

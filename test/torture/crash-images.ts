@@ -244,7 +244,7 @@ async function missing(store: Store, { images, tags, containers, files, gone }: 
     if (ids.has(id) || records.has(id) || names.has(id)) found.push(`${id} was removed and is back`)
   for (const [id, value] of files) {
     if (!records.has(id)) continue
-    await using container = await store.container(id)
+    await using container = await store.openContainer(id)
     const content = await container.fs.readFile('/synced', 'utf8').catch((error: unknown) => String(error))
     if (content !== value) found.push(`container ${id}: its synced file holds ${content.slice(0, 80)}`)
   }

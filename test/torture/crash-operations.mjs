@@ -15,7 +15,7 @@ const imageFacts = (image) => [
 ]
 
 async function withContainer(store, pick, work) {
-  const container = await store.container(pick(await store.containers()).id)
+  const container = await store.openContainer(pick(await store.containers()).id)
   try {
     return await work(container)
   } finally {
@@ -62,7 +62,7 @@ export const operations = {
   },
   async removeContainer(store, _, pick) {
     const { id } = pick(await store.containers())
-    await (await store.container(id)).remove()
+    await (await store.openContainer(id)).remove()
     return changes([], [{ kind: 'container', id }])
   },
   async flatten(store, _, pick) {

@@ -157,7 +157,7 @@ class Trial {
     let left = (await this.#typed('check', () => store.check()))?.problems ?? []
     if (left.length > 0) {
       for (const { id } of await store.containers()) {
-        const container = await store.container(id).catch(() => undefined)
+        const container = await store.openContainer(id).catch(() => undefined)
         await container?.remove().catch(() => undefined)
       }
       await this.#typed('discard', () => store.check({ ...repair, discard: true }))
@@ -184,7 +184,7 @@ class Trial {
   }
 
   async #keeperIsRight(store: Store): Promise<boolean> {
-    const container = await this.#typed('open a container', () => store.container('keeper'))
+    const container = await this.#typed('open a container', () => store.openContainer('keeper'))
     if (container === undefined) return false
     const isRight = await this.#isRight('the container', container, { ...CONTENT, mine: 'mine' })
     await this.#typed('unmount', () => container.unmount())

@@ -98,7 +98,7 @@ async function mutateRoot(root: string, random: () => number): Promise<string | 
       await opened.containers()
       await opened.inspect('hostile:1')
       await opened.check()
-      await opened.container('box')
+      await opened.openContainer('box')
     } finally {
       await opened.close()
     }

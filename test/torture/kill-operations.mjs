@@ -1,7 +1,7 @@
 // The calls of the attack `kill`. A new public call joins with one line in `operations`.
 
 const open = async (store, name) => {
-  const container = await store.container(name)
+  const container = await store.openContainer(name)
   await container.unmount()
   return container
 }

@@ -243,7 +243,7 @@ async function stateOf(store: Store): Promise<State> {
     for (const name of references) facts.add(`name ${name} of ${id}`)
   }
   for (const { name, image } of await store.containers()) {
-    const container = await store.container(name)
+    const container = await store.openContainer(name)
     const work = await container.fs.readFile('/work', 'utf8').catch(() => 'no work')
     await container.unmount()
     facts.add(`container ${name} on ${image}: ${work}`)

@@ -35,7 +35,7 @@ const operations = {
     const [id, files] = random.of([...containers])
     const consume = random.below(2) === 0
     const reference = `${name}/committed:${random.below(2)}`
-    const container = await store.container(id)
+    const container = await store.openContainer(id)
     await timed('commit', () => container.commit({ reference, consume }))
     if (consume) containers.delete(id)
     else await container.unmount()
@@ -55,7 +55,7 @@ const operations = {
   async removeContainer() {
     const [id] = random.of([...containers])
     containers.delete(id)
-    const container = await store.container(id)
+    const container = await store.openContainer(id)
     await timed('removeContainer', () => container.remove())
   },
   async verifyImage() {
@@ -66,7 +66,7 @@ const operations = {
   },
   async verifyContainer() {
     const [id, files] = random.of([...containers])
-    const container = await store.container(id)
+    const container = await store.openContainer(id)
     await expectFiles(`container ${id}`, container, files)
     await container.unmount()
   },
