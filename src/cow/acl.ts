@@ -2,7 +2,7 @@ import { DEFAULT_ACL } from '../fs/host/acl.js'
 import type { ByteString } from '../fs/bytes.js'
 import type { FileType } from '../fs/sync-fs.js'
 
-// POSIX access lists as Linux keeps them in extended attributes, and what it makes of them (fs/posix_acl.c).
+// POSIX ACLs in the format of Linux's extended attributes, with the behavior of fs/posix_acl.c.
 
 const HEADER = 4
 const ENTRY = 8
@@ -14,11 +14,11 @@ const NAMED_GROUP = 0x08
 const MASK = 0x10
 const OTHER = 0x20
 const NO_ID = 0xffff_ffff
-/** The tags in the order in which they stand. Those that name a user or a group may repeat. */
+/** The tags in their required order. Tags that name a user or a group may repeat. */
 const ORDER = [OWNER, USER, GROUP, NAMED_GROUP, MASK, OTHER]
 const NAMED = new Set([USER, NAMED_GROUP])
 
-/** Why Linux refuses this value for a list; `undefined` if it takes it. */
+/** The error with which Linux rejects this value of an ACL; `undefined` if it accepts it. */
 export function aclRefusal(
   type: FileType,
   name: ByteString,
@@ -35,19 +35,19 @@ export function aclRefusal(
   return isValid(acl) ? undefined : 'EINVAL'
 }
 
-/** The list as Linux gives it back: entries of unnamed tags have no id. */
+/** The ACL as Linux returns it: entries of unnamed tags have no ID. */
 export function keptAcl(value: Uint8Array): Buffer {
   const acl = Buffer.from(value)
   for (const { at, tag } of entriesOf(acl)) if (!NAMED.has(tag)) acl.writeUInt32LE(NO_ID, at + 4)
   return acl
 }
 
-/** A list without entries removes the attribute. */
+/** Whether the list has no entries. Setting such a list removes the attribute. */
 export function isEmptyAcl(value: Uint8Array): boolean {
   return value.length === HEADER
 }
 
-/** The permission bits that an access list stands for, and whether it says no more than they do. */
+/** The permission bits of an access ACL, and whether it says no more than they do. */
 export function modeOfAcl(acl: Buffer): { readonly mode: number; readonly isMode: boolean } {
   const permissions = new Map([...entriesOf(acl)].map(({ tag, permission }) => [tag, permission]))
   const group = permissions.get(MASK) ?? permissions.get(GROUP) ?? 0
@@ -55,18 +55,18 @@ export function modeOfAcl(acl: Buffer): { readonly mode: number; readonly isMode
   return { mode, isMode: !permissions.has(MASK) }
 }
 
-/** The list after chmod(2). The bits of the group become the mask where there is one. */
+/** The ACL after chmod(2). The group bits go to the mask if one exists. */
 export function changedAcl(acl: Buffer, mode: number): Buffer {
   return withClasses(acl, () => mode)
 }
 
-/** The access list of a new object in a directory with this default list, and the object's mode. */
+/** The access ACL and the mode of a new object in a directory with this default ACL. */
 export function inheritedAcl(acl: Buffer, mode: number): { readonly acl: Buffer; readonly mode: number } {
   const own = withClasses(acl, (permission) => permission & mode)
   return { acl: own, mode: (mode & ~0o777) | modeOfAcl(own).mode }
 }
 
-/** @param bits what the entries of owner, group and others become, given what they are, as mode bits */
+/** @param bits maps the current permissions of owner, group or others to the new ones, both as mode bits */
 function withClasses(acl: Buffer, bits: (permission: number) => number): Buffer {
   const changed = Buffer.from(acl)
   const hasMask = [...entriesOf(acl)].some(({ tag }) => tag === MASK)
@@ -87,7 +87,7 @@ function isKnown({ tag, id }: { readonly tag: number; readonly id: number }): bo
   return ORDER.includes(tag) && !(NAMED.has(tag) && id === NO_ID)
 }
 
-/** Tags in order, each once unless it names someone, all that must be there. */
+/** Requires tags in order, each once unless it names a user or group, and all mandatory tags. */
 function isValid(acl: Buffer): boolean {
   let place = -1
   const seen = new Set<number>()

@@ -10,29 +10,29 @@ import type { CowStore } from './store.js'
 import { damagedCopies, SUPERBLOCKS, type Superblock } from './superblock.js'
 import { decodeRecord } from './volume.js'
 
-/** Something that is not as it should be. */
+/** A problem that `checkStore` found. */
 export interface Finding {
   readonly block: Address
   readonly what: string
-  /** The volume in which it was met first. */
+  /** The volume in which the check first met it. */
   readonly volume?: string
 }
 
 const SLICE = 8
 const VOLUME = 'L'
-/** Walks without the guard, while other processes commit. */
+/** Walks without the guard, while other processes may commit. */
 const FREE_WALKS = 3
-/** The longest walk that keeps other processes waiting, in ms. */
+/** The longest walk that may block other processes, in ms. */
 const LONGEST_GUARDED = 500
 
 /**
- * Reads every block that the last committed state reaches, from the device, and lists what is damaged: nodes, content,
+ * Reads every block that the last committed state reaches, from the device. Returns all damage in nodes, content and
  * counts.
  *
- * Other processes may commit meanwhile, and reuse blocks of the state that is being walked. Findings count only if the
- * state is still the newest at the end. Otherwise the walk starts again, without the content that is known to be whole,
- * and at last with the guard held. In a store too large for that, damage is what two walks have met; counts are not
- * compared then.
+ * Other processes may commit during the walk, and reuse blocks of the state being walked. Findings count only if that
+ * state is still the newest at the end. Otherwise the walk restarts, skipping content that is known to be intact. The
+ * last walk holds the guard. In a store too large for that, only damage that two walks met is reported, and counts are
+ * not compared.
  */
 export async function checkStore(store: CowStore, signal?: AbortSignal): Promise<Finding[]> {
   await store.commit()
@@ -62,7 +62,7 @@ async function settledFindings(store: CowStore, signal: AbortSignal | undefined)
   })
 }
 
-/** A block that two states lead to was not written between them. */
+/** Returns the findings that both walks met. A block that both states reach was not rewritten between them. */
 function metTwice(before: readonly Met[], now: readonly Met[]): Finding[] {
   const known = new Set(before.map(({ identity }) => identity))
   return now.flatMap(({ identity, finding }) =>
@@ -83,7 +83,7 @@ async function walked(walk: Walk, signal: AbortSignal | undefined): Promise<read
 
 interface Met {
   readonly finding: Finding
-  /** The block and what should be in it; `undefined` for what compares several blocks. */
+  /** The block and its expected content; `undefined` for findings that compare several blocks. */
   readonly identity?: string
 }
 
@@ -92,7 +92,7 @@ class Walk {
   readonly #store: CowStore
   readonly #superblock: Superblock
   readonly #slot: number
-  /** Leaves whose content was read, by address, and their generations. */
+  /** Leaves whose content is known to be intact: address to generation. */
   readonly #whole: Map<Address, number>
   readonly #counts = new Map<number, Uint32Array>()
   readonly #saved = new Map<number, Uint32Array>()
@@ -105,7 +105,7 @@ class Walk {
     this.#slot = store.committed.slot
   }
 
-  /** Work in small pieces. */
+  /** Walks in small steps. */
   *steps(): Generator<void> {
     const { device, checksum } = this.#store
     const copies = damagedCopies(device, this.#slot, checksum)
@@ -204,7 +204,7 @@ class Walk {
     }
   }
 
-  /** How many were met that lead to this block. */
+  /** Counts a reference to this block. Returns the number of references so far. */
   #use(address: Address): number {
     const index = Math.floor(address / GROUP)
     let counts = this.#counts.get(index)
@@ -214,7 +214,7 @@ class Walk {
     return count
   }
 
-  /** @param from the node that is damaged, or that leads to the damaged block; its generation never comes again */
+  /** @param from the damaged node, or the node that points to the damaged block; its generation is never reused */
   #found(block: Address, what: string, from?: Pointer): void {
     const volume = this.#volume
     const finding = { block, what, ...(volume !== undefined && { volume }) }

@@ -5,7 +5,7 @@ export type Checksum = (bytes: Uint8Array) => bigint
 
 let loading: Promise<Checksum> | undefined
 
-/** Loaded once; then it is synchronous. */
+/** Loads the checksum function once. The function itself is synchronous. */
 export function loadChecksum(): Promise<Checksum> {
   return (loading ??= xxhash().then(
     ({ h64Raw }) =>

@@ -1,4 +1,4 @@
-/** Now, in nanoseconds since 1970; later on each call of this process. */
+/** The current time in nanoseconds since 1970. Strictly increasing within this process. */
 export function now(): bigint {
   const time = BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n
   return (latest = time > latest ? time : latest + 1n)

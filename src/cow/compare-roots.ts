@@ -2,16 +2,16 @@ import type { ByteString } from '../fs/bytes.js'
 import type { Node, Pointer } from './node.js'
 import type { Nodes } from './nodes.js'
 
-/** A tree, and where its nodes are. */
+/** A tree, and the store of its nodes. */
 export interface Rooted {
   readonly nodes: Nodes
   readonly root: Pointer
 }
 
 /**
- * The keys whose items two trees do not have in common, ascending. Nodes that both trees lead to are not read.
- * @param common nodes up to this generation are the same for both: of trees of one store all are, of trees of two devices
- *   those that are older than the snapshot which parted them
+ * Yields, ascending, the keys whose items differ between two trees. Does not read nodes that both trees share.
+ * @param common nodes up to this generation are the same in both. In trees of one store, all nodes are. In trees of two
+ *   devices, those older than the snapshot that separated them are.
  */
 export function* differentKeys(a: Rooted, b: Rooted, common = Infinity): Generator<ByteString, void, void> {
   const [ours, theirs] = [new Cursor(a), new Cursor(b)]
@@ -39,12 +39,12 @@ export function* differentKeys(a: Rooted, b: Rooted, common = Infinity): Generat
   }
 }
 
-/** A place in a tree: an item, or a node that was not entered yet. */
+/** A position in a tree: an item, or a node that was not entered yet. */
 class Cursor {
   readonly #nodes: Nodes
-  /** From the root down; the last one is where the cursor stands. */
+  /** From the root down; the last element is the cursor's position. */
   readonly #path: { readonly node: Node; at: number }[] = []
-  /** Before the root is entered. */
+  /** Set until the root is entered. */
   #root: Pointer | undefined
   #rootLevel = 0
 
@@ -59,7 +59,7 @@ class Cursor {
     return this.#root === undefined && this.#path.length === 0
   }
 
-  /** 0 for an item; else how far above the items it stands. */
+  /** 0 for an item, otherwise the number of levels above the items. */
   get height(): number {
     return this.#root === undefined ? (this.#path.at(-1)?.node.level ?? 0) : this.#rootLevel
   }

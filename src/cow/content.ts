@@ -20,7 +20,9 @@ import type { ByteString } from '../fs/bytes.js'
 
 const scratch = Buffer.allocUnsafeSlow(LARGEST_EXTENT * BLOCK)
 
-/** The content of one file, in extents. Blocks of the file are counted from 0. Whoever changes it saves the inode after. */
+/**
+ * The content of one file, in extents. The file's blocks are counted from 0. Callers save the inode after each change.
+ */
 export class Content {
   readonly #store: CowStore
   readonly #volume: Volume
@@ -32,7 +34,7 @@ export class Content {
     this.#number = number
   }
 
-  /** Reads up to the end of the file, and tells how much. */
+  /** Reads up to the end of the file. Returns the number of bytes read. */
   read(inode: Inode, buffer: Uint8Array, position: number): number {
     const end = Math.min(position + buffer.length, inode.size)
     if (position >= end) return 0
@@ -52,7 +54,10 @@ export class Content {
     return end - position
   }
 
-  /** Writes all of it. On `ENOSPC` and `EDQUOT` what was written so far counts, if anything was. */
+  /**
+   * Writes all bytes, and returns their number. On `ENOSPC` or `EDQUOT`, returns the number written so far, or throws
+   * if nothing was.
+   */
   write(inode: Inode, bytes: Uint8Array, position: number): number {
     let done = 0
     while (done < bytes.length) {
@@ -82,7 +87,9 @@ export class Content {
     inode.size = size
   }
 
-  /** Up to an extent's blocks, from a place in the first one. Tells how many bytes of it were written. */
+  /**
+   * Writes at most one extent of blocks, beginning `inside` bytes into the first. Returns the number of bytes written.
+   */
   #writePiece(inode: Inode, block: number, piece: Uint8Array, inside: number): number {
     const count = Math.ceil((inside + piece.length) / BLOCK)
     const bytes = scratch.subarray(0, count * BLOCK)
@@ -100,7 +107,7 @@ export class Content {
     return piece.length
   }
 
-  /** What the piece does not cover of its first and its last block is as it was. */
+  /** Fills in the old bytes of the first and last block that the piece does not cover. */
   #fillEdges(inode: Inode, bytes: Buffer, block: number, inside: number, length: number): void {
     const end = inside + length
     const last = bytes.length - BLOCK
@@ -116,7 +123,10 @@ export class Content {
     }
   }
 
-  /** Writes over blocks that this transaction wrote; nobody else leads to them. */
+  /**
+   * Overwrites blocks that this transaction wrote, since nothing else points to them. Returns `false` if there are
+   * none.
+   */
   #rewrite(block: number, bytes: Buffer, sums: readonly bigint[]): boolean {
     const found = this.#extents(block, block + 1).next().value
     if (found === undefined) return false
@@ -129,7 +139,7 @@ export class Content {
     return true
   }
 
-  /** Puts as many blocks as there are in a row to a new place, and lets go of the old ones. */
+  /** Writes as many blocks as fit in one free run to a new place, and releases the old ones. Returns their number. */
   #place(inode: Inode, block: number, bytes: Buffer, sums: readonly bigint[], done: number): number {
     const { space, device, generation } = this.#store
     const { address, length } = this.#allocate(block, sums.length - done)
@@ -149,7 +159,7 @@ export class Content {
   #allocate(block: number, wanted: number): { address: Address; length: number } {
     const { limit, blocks } = this.#volume
     if (limit > 0 && blocks + wanted > limit) {
-      // Blocks that are replaced do not count twice.
+      // Replaced blocks do not count twice.
       let replaced = 0
       for (const extent of this.#extents(block, block + wanted)) {
         const start = Math.max(block, extent.block)
@@ -195,7 +205,7 @@ export class Content {
     }
   }
 
-  /** Those that have any of these blocks. */
+  /** Extents that contain any block from `from` up to, but excluding, `to`. */
   *#extents(from: number, to: number): Generator<{ block: number; value: Buffer }, undefined, void> {
     const before = this.#extentBefore(from)
     if (before !== undefined && before.block + lengthOf(before.value) > from) yield before
@@ -219,7 +229,7 @@ export class Content {
   }
 }
 
-/** What was done before counts, if the room ends now. */
+/** Returns 0 if space runs out after earlier work succeeded, so that work still counts. */
 function orNothing(done: number, work: () => number): number {
   try {
     return work()

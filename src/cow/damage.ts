@@ -1,8 +1,8 @@
 import type { Address } from './block.js'
 
 /**
- * A block is not what was written there. In the shape of a system's EIO, so that it passes through a `LayerFs` as an
- * input/output error does.
+ * A block does not hold what was written to it. Shaped like a system `EIO`, so that it passes through a `LayerFs` as an
+ * input/output error.
  */
 export class DamagedBlock extends Error {
   override readonly name = 'DamagedBlock'

@@ -2,7 +2,7 @@ import type { ByteString } from '../fs/bytes.js'
 import type { Address, Run } from './block.js'
 import { ITEM } from './key.js'
 
-/** Blocks of one extent, at most: bounds what it costs to share a leaf or to split an extent. */
+/** Most blocks of one extent. Bounds the cost of sharing a leaf and of splitting an extent. */
 export const LARGEST_EXTENT = 64
 
 const HEADER = 12
@@ -32,7 +32,7 @@ export function sumOf(value: Buffer, block: number): bigint {
   return value.readBigUInt64LE(HEADER + SUM * block)
 }
 
-/** The part of an extent from a block of its own to below another one. */
+/** The part of an extent from its block `from` up to, but excluding, `to`. */
 export function partOf(value: Buffer, from: number, to: number): Buffer {
   const part = Buffer.allocUnsafe(HEADER + SUM * (to - from))
   value.copy(part, 6, 6, HEADER)
@@ -41,7 +41,10 @@ export function partOf(value: Buffer, from: number, to: number): Buffer {
   return part
 }
 
-/** One extent of two that follow one another, on the device too, and that one generation wrote. */
+/**
+ * Joins two consecutive extents, or returns `undefined`. They must also be consecutive on the device, of one
+ * generation, and fit in one extent.
+ */
 export function joined(first: Buffer, second: Buffer): Buffer | undefined {
   const length = lengthOf(first)
   if (length + lengthOf(second) > LARGEST_EXTENT) return undefined
@@ -50,7 +53,7 @@ export function joined(first: Buffer, second: Buffer): Buffer | undefined {
   return Buffer.concat([first, second.subarray(HEADER)])
 }
 
-/** For a volume's tree: the blocks that an item leads to. */
+/** For a volume's tree: the blocks that an item points to. */
 export function contentOf(key: ByteString, value: Buffer): Run | undefined {
   if (key[6] !== ITEM.extent) return undefined
   return { address: addressOf(value), length: lengthOf(value) }

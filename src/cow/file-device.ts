@@ -18,13 +18,13 @@ const sync = promisify(fdatasync)
 const WORTHWHILE = 64 << 10
 
 export interface FileDeviceOptions {
-  /** The file must be there, and is not written. @default false */
+  /** The file must exist, and is never written. @default false */
   readonly readOnly?: boolean
-  /** Blocks that it may have. @default Infinity */
+  /** Maximum size in blocks. @default Infinity */
   readonly capacity?: number
 }
 
-/** A sparse file as a block device: it grows as it is written. */
+/** A sparse file as a block device. The file grows as it is written. */
 export class FileDevice implements BlockDevice {
   readonly name: string
   readonly capacity: number
@@ -37,13 +37,13 @@ export class FileDevice implements BlockDevice {
     this.#fd = openFile(path, readOnly ? constants.O_RDONLY : constants.O_RDWR | constants.O_CREAT)
   }
 
-  /** Bytes of the file. */
+  /** Size of the file in bytes. */
   get size(): number {
     return fstatSync(this.#fd).size
   }
 
   read(buffer: Uint8Array, offset: number): void {
-    // Where no file reaches; Node refuses such a place.
+    // No file reaches this offset, and Node rejects it.
     if (offset + buffer.length > Number.MAX_SAFE_INTEGER) return void buffer.fill(0)
     for (let done = 0; done < buffer.length;) {
       const count = readSync(this.#fd, buffer, done, buffer.length - done, offset + done)
@@ -69,7 +69,7 @@ export class FileDevice implements BlockDevice {
     await sync(this.#fd)
   }
 
-  /** Gives longer pieces back to the file system; short ones are soon written again. */
+  /** Punches a hole if the range has at least 64 KiB. Shorter ranges are soon written again. */
   discard(offset: number, length: number): void {
     if (length >= WORTHWHILE && libcAvailable().works) punchHole(this.#fd, offset, length)
   }

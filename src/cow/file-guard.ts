@@ -9,12 +9,12 @@ export interface FileGuard extends Guard {
   close(): Promise<void>
 }
 
-/** How long a process without system calls waits for another one to close the store, in ms. */
+/** How long a process without system calls waits for another process to close the store, in ms. */
 const PATIENCE = 10_000
 
 /**
- * Lets one process at a time change a store. Without system calls that is whoever opened it first, until it closes it;
- * for others it is `STORE_LOCKED`.
+ * Opens the guard that lets one process at a time change a store. Without system calls, the first process to open the
+ * store keeps the guard until it closes it. Other processes get `STORE_LOCKED`.
  */
 export async function openGuard(path: string): Promise<FileGuard> {
   if (libcAvailable().works) return new FlockGuard(path)
@@ -30,8 +30,8 @@ export async function openGuard(path: string): Promise<FileGuard> {
 }
 
 /**
- * Two locks: `turn` for the process that changes the store, `next` for the process that follows it. A waiting process
- * keeps `next` until it has `turn`, so the holder cannot take `turn` again ahead of it, and can see that it waits.
+ * Two locks: `turn` for the process that changes the store, and `next` for the process that follows it. A waiting
+ * process keeps `next` until it has `turn`. So the holder cannot retake `turn` ahead of it, and can see that it waits.
  */
 class FlockGuard implements FileGuard {
   readonly #turn: number

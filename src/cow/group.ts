@@ -1,10 +1,10 @@
-/** Blocks whose counts are kept together. */
+/** Blocks whose counts are stored together. */
 export const GROUP = 256
 
 const PLAIN = 0
 const RUNS = 1
 
-/** The counts of a group as an item of the space tree; see docs/cow-format.md. */
+/** Encodes the counts of a group as an item of the space tree; see docs/cow-format.md. */
 export function encodeGroup(counts: Uint32Array): Buffer {
   const bytes: number[] = [RUNS]
   for (let at = 0; at < GROUP;) {
@@ -22,7 +22,7 @@ export function encodeGroup(counts: Uint32Array): Buffer {
   return plain
 }
 
-/** `undefined` for what is no such item. */
+/** Returns `undefined` if the item is invalid. */
 export function decodeGroup(item: Buffer): Uint32Array | undefined {
   const counts = new Uint32Array(GROUP)
   if (item[0] === PLAIN && item.length === 1 + 4 * GROUP) {

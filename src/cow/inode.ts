@@ -8,12 +8,12 @@ const TYPES: readonly FileType[] = ['file', 'directory', 'symlink', 'char', 'blo
 const HIGH = 2 ** 32
 
 /**
- * An inode in memory, as the bytes that are on disk (docs/cow-format.md): most calls ask for a few of its fields. They are
- * copied before the first change.
+ * An inode in memory, kept in its on-disk encoding (docs/cow-format.md), since most callers need only a few fields. The
+ * first change copies the bytes.
  */
 export class Inode {
   #bytes: Buffer
-  /** Whether nobody else has them. */
+  /** Whether no other object shares the bytes. */
   #own: boolean
 
   private constructor(bytes: Buffer, own: boolean) {
@@ -21,7 +21,7 @@ export class Inode {
     this.#own = own
   }
 
-  /** A new one, of root. */
+  /** Creates an inode with uid 0. All four times are `timeNs`. */
   static made(
     type: FileType,
     fields: Partial<Pick<Inode, 'mode' | 'links' | 'gid' | 'size'>>,
@@ -36,12 +36,12 @@ export class Inode {
     return Object.assign(new Inode(bytes, true), fields, times)
   }
 
-  /** @param value is never changed, by nobody */
+  /** @param value must never change afterwards */
   static decode(value: Buffer): Inode {
     return new Inode(value, false)
   }
 
-  /** Never to be changed. */
+  /** Returns the encoded bytes. Callers must not change them. */
   encode(): Buffer {
     this.#own = false
     return this.#bytes
@@ -164,8 +164,8 @@ function writeTime(bytes: Buffer, at: number, time: bigint): void {
 const LEAVE = 0xffff_ffff
 
 /**
- * As chown(2) by root: -1, or 2^32 - 1, leaves that id as it is, and set-ID bits go. `EINVAL` for a number that is not
- * an id.
+ * Sets the owner as chown(2) by root does: -1 or 2^32 - 1 keeps that ID, and set-ID bits are cleared. Throws `EINVAL`
+ * for a number that is not a valid ID.
  */
 export function setOwner(inode: Inode, uid: number, gid: number): void {
   const owned = ownedBy(inode, idToSet(uid), idToSet(gid))

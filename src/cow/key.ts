@@ -1,6 +1,6 @@
 import type { ByteString } from '../fs/bytes.js'
 
-/** What an item of a volume's tree is; stands behind the inode's number in its key. */
+/** The type of an item in a volume's tree. In the key, it follows the inode number. */
 export const ITEM = {
   inode: '\x01',
   reference: '\x02',
@@ -11,7 +11,7 @@ export const ITEM = {
   orphan: '\x07',
 } as const
 
-/** A number as six bytes that sort as it counts. */
+/** Encodes a number as six bytes, big-endian, so that bytes sort as numbers do. */
 export function u48(number: number): string {
   const high = Math.floor(number / 0x1000000)
   return String.fromCharCode(
@@ -28,7 +28,7 @@ export function u16(number: number): string {
   return String.fromCharCode(number >>> 8, number & 0xff)
 }
 
-/** The number that stands in a key at `at`. */
+/** Decodes the six-byte number at offset `at` of a key. */
 export function numberAt(key: ByteString, at: number): number {
   let number = 0
   for (let index = at; index < at + 6; index++) number = number * 256 + key.charCodeAt(index)
@@ -39,10 +39,10 @@ export function keyOf(inode: number, item: string, rest = ''): ByteString {
   return (u48(inode) + item + rest) as ByteString
 }
 
-/** Above every key of this kind. */
+/** An upper bound for all keys of this inode and type. */
 export function endOf(inode: number, item: string): ByteString {
   return (u48(inode) + String.fromCharCode(item.charCodeAt(0) + 1)) as ByteString
 }
 
-/** Where what stands behind the type begins. */
+/** Offset of the part of a key that follows the type. */
 export const REST = 7

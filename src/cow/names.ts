@@ -15,7 +15,7 @@ const ROOT: Entry = { inode: ROOT_INODE, type: 'directory' }
 /** The names in the directories of a volume. */
 export class Names {
   readonly #volume: Volume
-  /** Work on a tree stays in one directory for a while. */
+  /** The last directory looked up. Work on a tree stays in one directory for a while. */
   #recentPath = '' as ByteString
   #recent = ROOT_INODE
   #moves = -1
@@ -24,7 +24,7 @@ export class Names {
     this.#volume = volume
   }
 
-  /** What stands at a path; the reason where its directory is none. */
+  /** The entry at a path, or an error code if its parent is missing or not a directory. */
   find(path: ByteString): Entry | undefined | 'ENOENT' | 'ENOTDIR' {
     if (path === '') return ROOT
     const parent = this.directory(parentOf(path))

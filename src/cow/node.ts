@@ -2,7 +2,7 @@ import type { ByteString } from '../fs/bytes.js'
 import { BLOCK, type Address } from './block.js'
 import type { Checksum } from './checksum.js'
 
-/** Where a node is, and which one it must be. */
+/** The address of a node, and the generation that it must have. */
 export interface Pointer {
   readonly address: Address
   readonly generation: number
@@ -15,36 +15,39 @@ const HEADER = 24
 const MAGIC = 0x43
 const ITEM = 4
 export const CAPACITY = BLOCK - HEADER
-/** Of a key and its value. */
+/** Most bytes of a key and its value together. */
 export const LARGEST_ITEM = 1344
 
-/** What the items of a node are made of. */
+/** The contents of a node's items. */
 interface Items {
   readonly keys: ByteString[]
   readonly values: Value[]
   readonly children: Pointer[]
-  /** What values that are not in memory of their own are in: the node's block as it is on disk. */
+  /** The node's block as on disk. It holds the values that have no Buffer of their own. */
   readonly block: Buffer
 }
 
-/** A value; or where it is in the node's block, times `PLACE`, and its length: a Buffer weighs more than most values. */
+/**
+ * A value, or its offset in the node's block times `PLACE` plus its length. A Buffer takes more memory than most
+ * values.
+ */
 type Value = Buffer | number
 
 const PLACE = 2 * BLOCK
 const NOTHING = Buffer.alloc(0)
 
-/** A node in memory: keys ascending, and beside each its value, or above the leaves its child. */
+/** A node in memory: ascending keys, each with its value, or with its child above the leaves. */
 export class Node implements Pointer {
   address: Address
   generation: number
   readonly level: number
   readonly keys: ByteString[]
-  /** Above the leaves. */
+  /** Only above the leaves. */
   readonly children: Pointer[]
-  /** Bytes of all items as they are on disk. */
+  /** Bytes of all items as on disk. */
   size: number
   dirty = false
-  /** Of a leaf. */
+  /** Only in a leaf. */
   #values: Value[]
   #block: Buffer
 
@@ -60,7 +63,7 @@ export class Node implements Pointer {
     for (let at = 0; at < this.keys.length; at++) this.size += this.itemSize(at)
   }
 
-  /** The same items elsewhere; who goes on with this node, too, asks for a `copy`. */
+  /** Returns a node with the same items at another place. Pass `copy` if this node stays in use. */
   moved(place: Pointer, copy: boolean): Node {
     const { keys, children } = this
     const [values, block] = [this.#values, this.#block]
@@ -70,7 +73,7 @@ export class Node implements Pointer {
     return new Node(this.level, place, items)
   }
 
-  /** Of a leaf. */
+  /** Only for a leaf. */
   value(at: number): Buffer {
     const value = this.#values[at] as Value
     if (typeof value !== 'number') return value
@@ -101,10 +104,13 @@ export class Node implements Pointer {
     else this.children.splice(at, 1)
   }
 
-  /** Takes all items of the node that follows this one, from one of them on. */
+  /**
+   * Moves the other node's items, from index `from` on, to the end of this node. Their keys must be higher than this
+   * node's keys.
+   */
   takeFrom(other: Node, from: number): void {
     const size = other.#sizeFrom(from)
-    // This node's own block is another one.
+    // Move them as Buffers: offsets would refer to the other node's block.
     for (let at = from; at < other.#values.length; at++) this.#values.push(other.value(at))
     other.#values.splice(from)
     this.keys.push(...other.keys.splice(from))
@@ -118,7 +124,7 @@ export class Node implements Pointer {
     return ITEM + key.length + (this.level > 0 ? POINTER_SIZE : lengthOf(this.#values[at] as Value))
   }
 
-  /** The place of the first key that is not below this one. */
+  /** The index of the first key that is not below `key`. */
   seek(key: ByteString): number {
     const { keys } = this
     let [low, high] = [0, keys.length]
@@ -130,13 +136,16 @@ export class Node implements Pointer {
     return low
   }
 
-  /** The child that a key is below. */
+  /** The index of the child that contains `key`. */
   childAt(key: ByteString): number {
     const at = this.seek(key)
     return at > 0 && this.keys[at] !== key ? at - 1 : at
   }
 
-  /** Fills a block with what is on disk of the node, which weighs less from now on. */
+  /**
+   * Encodes the node into a block. Afterwards the node takes less memory, since its values are in one copy of the
+   * block.
+   */
   encode(block: Buffer, checksum: Checksum): void {
     block.writeUIntLE(this.address, 8, 6)
     block.writeUIntLE(this.generation, 14, 6)
@@ -184,7 +193,7 @@ function lengthOf(value: Value): number {
   return typeof value === 'number' ? value % PLACE : value.length
 }
 
-/** Why a block is not the node that it should be; else the node, which does not need the block any more. */
+/** Decodes a node, or returns why the block is not that node. The node does not keep a reference to `block`. */
 export function decodeNode(block: Buffer, place: Pointer, checksum: Checksum): Node | string {
   if (block.readBigUInt64LE(0) !== checksum(block.subarray(8))) return 'its checksum is another one'
   if (block[21] !== MAGIC || block.readUIntLE(8, 6) !== place.address) return 'it holds something else'

@@ -3,49 +3,49 @@ import type { Checksum } from './checksum.js'
 import { DamagedBlock } from './damage.js'
 import { decodeNode, type Node, type Pointer } from './node.js'
 
-/** Written with one call, at most. */
+/** Most nodes written with one call. */
 const RUN = 64
-/** Nodes that are kept in any case. */
+/** The least number of nodes to keep, whatever the memory limit. */
 const FEWEST = 16
-/** Bytes that a node takes in memory: its block, its keys once more, and what the heap needs for them. */
+/** Estimated bytes of a node in memory: its block, a copy of its keys, and heap overhead. */
 const WEIGHT = 2 * BLOCK
-/** The part of the nodes that may be changed ones: their values have memory of their own, and weigh more. */
+/** The share of kept nodes that may be changed ones. Their values have memory of their own, so they take more. */
 const CHANGED = 1 / 4
 const scratch = Buffer.allocUnsafeSlow(RUN * BLOCK)
 
 /**
- * The nodes in memory. Changed ones stay until they are written; of the others, those that were not asked for lately go
- * when there are too many.
+ * The nodes in memory. Changed nodes stay until they are written. Other nodes are evicted if there are too many and
+ * they were not used recently.
  */
 export class Nodes {
   readonly #device: BlockDevice
   readonly #checksum: Checksum
-  /** Nodes that are kept. */
+  /** The number of nodes to keep. */
   #limit: number
   #young = new Map<Address, Node>()
   #old = new Map<Address, Node>()
   readonly #dirty = new Map<Address, Node>()
 
-  /** @param bytes of memory for them */
+  /** @param bytes of memory for the nodes */
   constructor(device: BlockDevice, checksum: Checksum, bytes: number) {
     this.#device = device
     this.#checksum = checksum
     this.#limit = limitOf(bytes)
   }
 
-  /** How many are in memory that need not be. */
+  /** How many nodes are cached. */
   get kept(): number {
     return this.#young.size + this.#old.size
   }
 
-  /** They may take another number of bytes from now on. */
+  /** Sets a new memory limit in bytes. */
   keep(bytes: number): void {
     this.#limit = limitOf(bytes)
     if (this.kept > this.#limit) this.#old = new Map()
     if (this.kept > this.#limit) this.#young = new Map()
   }
 
-  /** Throws `DamagedBlock`. */
+  /** Returns the cached node, or reads it. Throws `DamagedBlock`. */
   load(pointer: Pointer): Node {
     const { address, generation } = pointer
     const kept = this.#dirty.get(address) ?? this.#young.get(address) ?? this.#old.get(address)
@@ -61,7 +61,7 @@ export class Nodes {
     return new DamagedBlock(this.#device.name, address, what)
   }
 
-  /** As it is on the device. */
+  /** Reads a node from the device, bypassing the cache. Throws `DamagedBlock`. */
   read(pointer: Pointer): Node {
     const block = scratch.subarray(0, BLOCK)
     this.#device.read(block, pointer.address * BLOCK)
@@ -70,7 +70,7 @@ export class Nodes {
     return node
   }
 
-  /** The node is new, or was changed. */
+  /** Marks a node as new or changed. */
   changed(node: Node): void {
     if (node.dirty) return
     node.dirty = true
@@ -78,7 +78,7 @@ export class Nodes {
     this.#keep(node)
   }
 
-  /** Nothing leads to the address any more. */
+  /** Drops a node, including its changes, because nothing points to it any more. */
   forget({ address }: Pointer): void {
     const node = this.#dirty.get(address)
     if (node !== undefined) node.dirty = false
@@ -87,7 +87,10 @@ export class Nodes {
     this.#old.delete(address)
   }
 
-  /** Changed nodes take memory until they are written; nobody minds if that is before the commit. */
+  /**
+   * Writes the changed nodes if they take too much memory. This may happen before the commit, since no committed state
+   * reaches them.
+   */
   relieve(): void {
     if (this.#dirty.size > this.#limit * CHANGED) this.write()
   }
@@ -109,7 +112,7 @@ export class Nodes {
     }
   }
 
-  /** Forgets everything, changes too. */
+  /** Drops all nodes, including changes. */
   clear(): void {
     this.#young.clear()
     this.#old.clear()

@@ -2,10 +2,10 @@ import type { ByteString } from '../fs/bytes.js'
 import { u16 } from './key.js'
 import type { Tree } from './tree.js'
 
-/** Of a value that is longer than an item may be. */
+/** Bytes of one part of a value that may be too long for one item. */
 const PART = 1024
 
-/** Writes a value of any length as items whose keys end in the number of the part. */
+/** Writes a value of any length as several items. Their keys are `key` and the number of the part. */
 export function setParts(tree: Tree, key: ByteString, value: Uint8Array): void {
   deleteParts(tree, key)
   let part = 0
@@ -21,7 +21,7 @@ export function getParts(tree: Tree, key: ByteString): Buffer | undefined {
   return parts.length === 0 ? undefined : Buffer.concat(parts)
 }
 
-/** Whether there was anything. */
+/** Returns whether the value existed. */
 export function deleteParts(tree: Tree, key: ByteString): boolean {
   let any = false
   for (const [each] of itemsOf(tree, key)) any = tree.delete(each)

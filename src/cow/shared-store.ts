@@ -8,16 +8,16 @@ import { makeStoreFile } from './store-file.js'
 import { CowStore } from './store.js'
 
 export interface SharedStoreOptions {
-  /** The file must be there. @default false */
+  /** The file must exist. @default false */
   readonly readOnly?: boolean
-  /** Of the first who opens it; see `StoreOptions`. */
+  /** In bytes. The first caller to open the store sets it; see `StoreOptions`. */
   readonly cache?: number | undefined
 }
 
-/** The store in a file, as one of those in this process that use it. */
+/** One user's handle on a store that this process shares. */
 export interface SharedStore {
   readonly store: CowStore
-  /** The last one closes the store. May be called twice. */
+  /** Closes the store if this is the last user. May be called twice. */
   close(): Promise<void>
 }
 
@@ -29,7 +29,10 @@ interface Entry {
 const entries = new Map<string, Entry>()
 const closing = new Map<string, Promise<void>>()
 
-/** Opens the store in a file, which is made where it is missing. All who open it in this process have the same. */
+/**
+ * Opens the store in a file. Creates the file if it is missing, unless `readOnly`. Within this process, all callers of
+ * one path share one read-only and one writable store.
+ */
 export async function openSharedStore(path: string, options: SharedStoreOptions = {}): Promise<SharedStore> {
   const { readOnly = false } = options
   const key = `${readOnly ? 'r' : 'w'}:${join(realpathSync(dirname(path)), basename(path))}`

@@ -9,9 +9,9 @@ import type { ByteString } from '../fs/bytes.js'
 
 interface Group {
   readonly counts: Uint32Array
-  /** Of each block, 0 or why it is not free though it has no count. */
+  /** For each block: 0, or the reason why it is not free although its count is 0. */
   readonly pins: Uint8Array
-  /** Neither counted, pinned nor ready. */
+  /** Blocks that are neither counted, pinned nor ready. */
   free: number
   dirty: boolean
 }
@@ -20,14 +20,14 @@ interface Pin extends Run {
   readonly generation: number
 }
 
-/** Left for the nodes that a removal and a commit need, where room is short. */
+/** Blocks kept free for the nodes that a removal and its commit need. */
 const RESERVE = 192
 const LOOKED_AT = 8
-/** More nodes than one change of a tree takes. */
+/** More nodes than one change of a tree needs. */
 const NODES_AT_ONCE = 16
-/** Less in a group is not worth going there. */
+/** A group with fewer free blocks is not worth using. */
 const WORTHWHILE = 32
-/** Blocks that are kept ready for the nodes of changes and their commit, and how many are made ready at once. */
+/** Blocks kept ready for the nodes of changes and their commit, and how many are made ready at once. */
 const READY = 128
 const READY_AT_ONCE = 32
 const ZEROS = Buffer.alloc(READY_AT_ONCE * BLOCK)
@@ -41,21 +41,21 @@ export interface SpaceState {
 }
 
 /**
- * Which blocks are in use, and by how many. Counts are kept in the space tree, by group; what a transaction changes is in
- * memory until `save`.
+ * Which blocks are in use, and how many pointers lead to each. The space tree holds the counts, by group. Changes of a
+ * transaction stay in memory until `save`.
  */
 export class Space implements TreeSpace {
   readonly #tree: Tree
   readonly #device: BlockDevice
-  /** Groups that the device has room for. */
+  /** Groups that fit on the device. */
   readonly #roomFor: number
   readonly #loaded = new Map<number, Group>()
   readonly #dirty = new Set<number>()
   readonly #reclaimed = new Set<number>()
-  /** Groups that nodes and content are taken from. */
+  /** The groups that nodes and content are allocated from. */
   #nodeGroup = -1
   #contentGroup = -1
-  /** Free blocks for nodes that are surely there on the device, and the place in their group where more are looked for. */
+  /** Free blocks for nodes that the device surely has room for, and where to look for more in their group. */
   readonly #ready: Address[] = []
   #readyTo = GROUP
   #isFull = false
@@ -81,19 +81,19 @@ export class Space implements TreeSpace {
     return this.#dirty.size > 0
   }
 
-  /** Blocks that can still be taken; `Infinity` where the device grows. */
+  /** Blocks that can still be allocated; `Infinity` if the device grows. */
   get free(): number {
     return this.#roomFor * GROUP - this.#used - this.#pinned
   }
 
-  /** What is left is kept for removals. */
+  /** Whether the remaining space is reserved for removals. */
   get isShort(): boolean {
     return this.#isFull || this.free <= RESERVE
   }
 
   /**
-   * Before a change: makes sure that its nodes, and those of its commit, can be written even if the disk below is full. If
-   * they cannot, changes that take room must not be made any more.
+   * Call before a change. Ensures that its nodes, and those of its commit, can be written even if the underlying disk
+   * is full. Otherwise `isShort` becomes true, and changes that need space must not be made.
    */
   reserve(): void {
     this.#isFull = false
@@ -106,7 +106,7 @@ export class Space implements TreeSpace {
     }
   }
 
-  /** Blocks that a commit would give back. */
+  /** Blocks that a commit would free. */
   get pinned(): number {
     return this.#pinned
   }
@@ -116,14 +116,13 @@ export class Space implements TreeSpace {
   }
 
   /**
-   * Makes sure that the next nodes can be taken without looking at the space tree, which may be the one that is being
-   * changed.
+   * Ensures that the next nodes can be allocated without reading the space tree, which may be the tree being changed.
    */
   prepare(): void {
     if (this.#ready.length < NODES_AT_ONCE) this.#makeReady(NODES_AT_ONCE)
   }
 
-  /** Takes a free block for a node. `ENOSPC` when there is none. */
+  /** Allocates a block for a node. Throws `ENOSPC` if none is free. */
   allocateNode(): Address {
     this.prepare()
     const address = this.#ready.shift() as Address
@@ -135,7 +134,7 @@ export class Space implements TreeSpace {
     return address
   }
 
-  /** Takes free blocks in a row for content, as many as there are up to `wanted`. `ENOSPC` when there are none. */
+  /** Allocates a run of up to `wanted` blocks for content. Throws `ENOSPC` if none is free. */
   allocate(wanted: number): Run {
     if (this.isShort) throw noSpace()
     for (;;) {
@@ -145,13 +144,13 @@ export class Space implements TreeSpace {
     }
   }
 
-  /** What was allocated could not be written: takes it back, and looks for other places. */
+  /** Takes back a run that could not be written. The next allocation uses another group. */
   refuse({ address, length }: Run): void {
     this.giveBack(address, length)
     this.#contentGroup = -1
   }
 
-  /** One user more for each of the blocks. */
+  /** Adds one to the count of each block. */
   increment(address: Address, length = 1): void {
     for (let at = address; at < address + length; at++) {
       const group = this.#group(at)
@@ -163,8 +162,8 @@ export class Space implements TreeSpace {
   }
 
   /**
-   * One user less for a block, in a transaction; without any it is free when that is durable.
-   * @returns users that are left
+   * Subtracts one from the count of a block. A block with count 0 is free once `generation` is durable.
+   * @returns the remaining count
    */
   decrement(address: Address, generation: number): number {
     const group = this.#group(address)
@@ -178,7 +177,7 @@ export class Space implements TreeSpace {
     return count - 1
   }
 
-  /** Gives back what this transaction took and nobody has seen. */
+  /** Frees blocks that this transaction allocated and that nothing points to yet. */
   giveBack(address: Address, length = 1): void {
     for (let at = address; at < address + length; at++) {
       const group = this.#group(at)
@@ -189,7 +188,7 @@ export class Space implements TreeSpace {
     }
   }
 
-  /** What was freed up to this generation is free: no durable state reaches it. Told run by run. */
+  /** Frees the blocks pinned up to this generation, since no durable state reaches them. Calls `freed` for each run. */
   release(generation: number, freed: (run: Run) => void): void {
     const waiting: Pin[] = []
     for (const pin of this.#pins) {
@@ -203,7 +202,10 @@ export class Space implements TreeSpace {
     this.#pins = waiting
   }
 
-  /** Brings the counts into the space tree, whose own nodes are counted there too: until nothing changes any more. */
+  /**
+   * Writes the changed counts to the space tree. This changes the counts of the tree's own nodes, so it repeats until
+   * nothing changes.
+   */
   save(): void {
     while (this.#dirty.size > 0) {
       for (const index of [...this.#dirty].toSorted((a, b) => a - b)) {
@@ -215,7 +217,7 @@ export class Space implements TreeSpace {
     }
   }
 
-  /** All counts as they are on the device, group by group. */
+  /** All counts in the space tree, group by group. */
   *saved(): Generator<{ readonly index: number; readonly counts: Uint32Array }> {
     for (let index = 0; index < this.#groups; index++) yield { index, counts: this.#read(index) }
   }
@@ -236,7 +238,7 @@ export class Space implements TreeSpace {
     return run
   }
 
-  /** Another group to take content from. */
+  /** Chooses another group to allocate content from. */
   #nextGroup(): number {
     const found = this.#roomyGroup() ?? this.#newGroup()
     if (found !== undefined) return found
@@ -254,7 +256,9 @@ export class Space implements TreeSpace {
     }
   }
 
-  /** Free blocks are written once, so that it shows now whether there is room for them. */
+  /**
+   * Makes more blocks ready. Writes zeros to them, unless the device has `makeRoom`, so that a lack of space shows now.
+   */
   #readyMore(): void {
     const group = this.#groupAt(this.#nodeGroup)
     const { counts, pins } = group
@@ -287,7 +291,10 @@ export class Space implements TreeSpace {
     return this.#groups < this.#roomFor ? this.#groups++ : undefined
   }
 
-  /** Where something was freed; groups that were half empty before this store was opened are found little by little. */
+  /**
+   * Finds a group with enough free blocks. Prefers groups where blocks were freed, then scans a few groups at a time
+   * for older free space.
+   */
   #roomyGroup(): number | undefined {
     for (const index of this.#reclaimed) {
       this.#reclaimed.delete(index)

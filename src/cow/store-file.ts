@@ -7,9 +7,11 @@ import { acquireGuard, type Guard } from './guard.js'
 import { CowStore, locked } from './store.js'
 
 /**
- * Makes the file of an empty store where there is none, as one of several processes that may want that. Whatever the
- * moment of a crash, the path holds nothing or a whole store: it is made under another name, and synced before the rename.
- * The next one who makes it takes away what a crash left there. So a file that is empty is one that lost what it had.
+ * Creates the file of an empty store if it is missing. Several processes may try this at once.
+ *
+ * After a crash at any moment, the path holds nothing or a complete store. The store is created under another name, and
+ * synced before the rename. The next attempt removes what a crash left under that name. So an empty file at the path
+ * has lost its content.
  */
 export async function makeStoreFile(path: string, checksum: Checksum, guard: Guard): Promise<void> {
   if (existsSync(path)) return

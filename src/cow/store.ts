@@ -25,57 +25,57 @@ import { decodeRecord, encodeRecord, ROOT_INODE, Volume, type VolumeRecord } fro
 
 export interface StoreOptions {
   readonly checksum: Checksum
-  /** Bytes of nodes that are kept in memory, changed ones too. @default 32 MiB */
+  /** Bytes of nodes to keep in memory, including changed ones. @default 32 MiB */
   readonly cache?: number | undefined
   /** @default false */
   readonly readOnly?: boolean
-  /** @default the device is this process's own */
+  /** @default none: only this process uses the device */
   readonly guard?: Guard
-  /** How long to wait for others that change the store, in ms. @default 60000 */
+  /** How long to wait for other processes that change the store, in ms. @default 60000 */
   readonly patience?: number
-  /** An empty device is not made a store, but is one that lost what it had. @default false */
+  /** Treats an empty device as a store that lost its content, instead of formatting it. @default false */
   readonly mustExist?: boolean
 }
 
 export interface CreateVolumeOptions {
-  /** The volume that it begins as a copy of. */
+  /** Name of the volume to copy. */
   readonly from?: string | undefined
-  /** Most bytes of content that it may have. */
+  /** Most bytes of content. Rounded up to whole blocks. */
   readonly limit?: bigint | undefined
   readonly mode?: number
 }
 
 const CACHE = 32 << 20
-/** Changes are committed after this long at the latest, in ms. */
+/** The longest time before changes are committed, in ms. */
 const LATEST_COMMIT = 1000
-/** How often a process that holds the guard looks whether another process waits for it, in ms. */
+/** How often the holder of the guard checks whether another process waits for it, in ms. */
 const LOOK_FOR_OTHERS = 20
-/** A process that changes the store without a pause lets waiting processes in after this long, in ms. */
+/** A process that changes the store continuously lets waiting processes in after this long, in ms. */
 const LONGEST_TURN = 100
-/** Reads of a state that other processes keep moving, before the damage that they meet is taken for real. */
+/** Attempts to read while other processes commit, before damage is reported. */
 const MOST_TRIES = 1000
 const SLICE = 8
 const NEVER = new Int32Array(new SharedArrayBuffer(4))
 const VOLUME = 'L'
 const REMOVED = 'R'
 
-/** A superblock that is not yet known to be on disk. */
+/** A superblock, and its slot, that may not be on disk yet. */
 interface Sealed {
   readonly superblock: Superblock
   readonly slot: number
 }
 
 /**
- * Volumes on a block device; docs/cow-format.md tells what is there, and the invariants that this keeps.
+ * Volumes on a block device; docs/cow-format.md describes the format and its invariants.
  *
- *     begin ──► changes of trees in memory, content on the device ──► seal ──► flush ──► superblock ──► flush ──► settle
+ *     begin ──► tree changes in memory, content on the device ──► seal ──► flush ──► superblock ──► flush ──► settle
  *
- * `begin` stands before each change: it makes sure that nobody else changes the store, and that this process has its
- * latest state. A commit ends the transaction: `seal` writes what changed and begins the next generation, so that
- * changes go on while the flushes take their time. `settle` gives back what the durable state does not reach.
+ * `begin` precedes each change. It excludes changes by other processes, and takes over the store's latest state. A
+ * commit ends the transaction. `seal` writes what changed and begins the next generation, so that changes can go on
+ * during the flushes. `settle` frees what the durable state does not reach.
  *
- * Readers take no lock. Another process may free a block and write it anew while it is read: the checksum or the
- * generation then differs, and `read` starts again from the newest superblock.
+ * Readers take no lock. Another process may free and rewrite a block while it is read. Then its checksum or its
+ * generation differs, and `read` restarts from the newest superblock.
  */
 export class CowStore implements Ground {
   readonly device: BlockDevice
@@ -97,15 +97,15 @@ export class CowStore implements Ground {
   #dirty = false
   #committing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
-  /** When the oldest change was made that is not committed. */
+  /** When the oldest uncommitted change was made. */
   #dirtySince = 0
-  /** When to look next whether another process waits. */
+  /** When to check next whether another process waits. */
   #lookAt = 0
-  /** A change is being made: a commit now would publish half of it. */
+  /** Whether a change is in progress. A commit now would publish half of it. */
   #changing = false
   #failure: unknown
   #holders = 0
-  /** How many need the guard though nothing is left to commit. */
+  /** How many callers need the guard although nothing is left to commit. */
   #keepers = 0
   #closed = false
 
@@ -125,7 +125,10 @@ export class CowStore implements Ground {
     this.#newest = state
   }
 
-  /** Opens the store of a device; an empty device becomes one. `STORE_FOREIGN` for what is something else. */
+  /**
+   * Opens the store on a device. Formats an empty device, unless `readOnly` or `mustExist`. Throws `STORE_FOREIGN` if
+   * the device holds something else, and `STORE_CORRUPT` if the store is damaged or lost.
+   */
   static open(device: BlockDevice, options: StoreOptions): CowStore {
     const found = findSuperblock(device, options.checksum)
     if (found.kind === 'superblock') return new CowStore(device, found, options)
@@ -147,13 +150,13 @@ export class CowStore implements Ground {
     }
     const store = new CowStore(device, { superblock, slot: 1 }, options)
     store.begin()
-    // They are the first ones that are free.
+    // The first allocations return blocks 0 and 1, which hold the superblocks.
     for (let slot = 0; slot < SUPERBLOCKS; slot++) store.space.allocateNode()
     store.commitNow()
     return store
   }
 
-  /** A number of the store's own, the same wherever it is opened. */
+  /** A number that identifies the store, the same wherever it is opened. */
   get id(): bigint {
     return BigInt(this.#newest.superblock.store.readUInt32LE(0))
   }
@@ -172,7 +175,10 @@ export class CowStore implements Ground {
     return this.read(() => this.#volumeTree.get(volumeKey(name)) !== undefined)
   }
 
-  /** The volume of this name, the same object for all callers while it is open; `undefined` if it does not exist. */
+  /**
+   * The volume of this name, or `undefined` if it does not exist. All callers get the same object while the volume is
+   * open.
+   */
   volume(name: string): Volume | undefined {
     return this.read(() => {
       const open = this.#volumes.get(name)
@@ -186,8 +192,8 @@ export class CowStore implements Ground {
   }
 
   /**
-   * Reads in the newest state. `work` may run more than once: a block that another process freed and wrote anew
-   * meanwhile looks damaged, and the read starts again. `DamagedBlock` for damage in a state that is still the newest.
+   * Reads the newest state. `work` may run more than once: a block that another process freed and rewrote meanwhile
+   * looks damaged, so the read restarts. Throws `DamagedBlock` for damage in a state that is still the newest.
    */
   read<T>(work: () => T): T {
     for (let tries = 1; ; tries++) {
@@ -200,7 +206,10 @@ export class CowStore implements Ground {
     }
   }
 
-  /** Makes a volume, empty or a snapshot; a snapshot of any volume takes the same time. `NAME_CONFLICT` if it exists. */
+  /**
+   * Creates a volume, empty or as a snapshot. A snapshot takes the same time for any volume. Throws `NAME_CONFLICT` if
+   * the name exists.
+   */
   create(name: string, { from, limit = 0n, mode = 0o755 }: CreateVolumeOptions = {}): Volume {
     return this.change(() => {
       this.#mustBeFree(name)
@@ -225,7 +234,7 @@ export class CowStore implements Ground {
     })
   }
 
-  /** `NAME_CONFLICT` if there is a volume of the new name. */
+  /** Throws `NAME_CONFLICT` if a volume has the new name. */
   rename(name: string, newName: string): void {
     this.change(() => {
       this.#mustBeFree(newName)
@@ -239,7 +248,7 @@ export class CowStore implements Ground {
     })
   }
 
-  /** The volume is gone at once; `reap` gives back what it took. */
+  /** Removes the volume at once. `reap` frees its blocks later. */
   remove(name: string): void {
     this.change(() => {
       const volume = this.#existing(name)
@@ -250,7 +259,7 @@ export class CowStore implements Ground {
     })
   }
 
-  /** Takes apart what was removed, leaf by leaf, in slices. What is damaged stays. */
+  /** Frees removed volumes, leaf by leaf, in time slices. Damaged ones stay. */
   async reap(): Promise<void> {
     const damaged = new Set<ByteString>()
     for (let next = this.#removed(damaged); next !== undefined; next = this.#removed(damaged)) {
@@ -266,25 +275,27 @@ export class CowStore implements Ground {
     }
   }
 
-  /** Whether anybody in this process uses the volume. */
+  /** Whether this process has the volume open. */
   isOpen(name: string): boolean {
     return (this.#volumes.get(name)?.opened ?? 0) > 0
   }
 
-  /** Takes over what another process committed. */
+  /** Takes over the newest state that another process committed. */
   latest(): void {
     if (this.isStale) this.#reload()
   }
 
-  /** Another process committed a state that is newer than the one in memory. */
+  /**
+   * Whether another process committed a newer state than the one in memory. Always `false` for the holder of the guard.
+   */
   get isStale(): boolean {
     if (this.#guarded || this.#guard === undefined) return false
     return newestGeneration(this.device) !== this.#newest.superblock.generation
   }
 
-  /** Does what changes the store, on its latest state, alone. */
+  /** Runs `work` as one change of the latest state, while no other process changes the store. */
   change<T>(work: () => T): T {
-    // A change within a change is part of the outer one.
+    // A nested change is part of the outer one.
     if (this.#changing) return work()
     this.begin()
     const before = this.changes
@@ -292,7 +303,7 @@ export class CowStore implements Ground {
     try {
       return work()
     } catch (error) {
-      // Half of a change must not be committed; what was committed stays readable.
+      // Half of a change must not be committed. The committed state stays readable.
       if (this.changes !== before) this.#failure ??= error
       throw error
     } finally {
@@ -322,13 +333,13 @@ export class CowStore implements Ground {
     this.#timer ??= this.#commitInTime()
   }
 
-  /** As `change`, but waits without holding up this thread. */
+  /** Like `change`, but waits without blocking this thread. */
   async changeLater<T>(work: () => T): Promise<T> {
     await this.#waitForGuard()
     return this.change(work)
   }
 
-  /** Does what must see one state without a pause: other processes wait until `work` is done. */
+  /** Runs `work` with the guard held, so it sees a state that no other process changes. */
   async guarded<T>(work: () => Promise<T>): Promise<T> {
     await this.#waitForGuard()
     this.#keepers++
@@ -340,7 +351,10 @@ export class CowStore implements Ground {
     }
   }
 
-  /** Resolves when all that was changed before is on disk. One that fails is tried again, and others wait for that. */
+  /**
+   * Resolves when all earlier changes are on disk. If it fails, it is retried later, and other processes wait until
+   * then.
+   */
   async commit(): Promise<void> {
     try {
       await this.#commit()
@@ -393,12 +407,14 @@ export class CowStore implements Ground {
     }
   }
 
-  /** What was committed last; it stays as it is while somebody holds it. */
+  /** The last committed state. Use `hold` to keep its blocks unchanged. */
   get committed(): { readonly superblock: Superblock; readonly slot: number } {
     return this.#durable
   }
 
-  /** Nothing that the committed state reaches is written to until this is undone. */
+  /**
+   * Keeps this process from overwriting blocks that the committed state reaches, until the returned function is called.
+   */
   hold(): () => void {
     this.#holders++
     return () => {
@@ -406,7 +422,7 @@ export class CowStore implements Ground {
     }
   }
 
-  /** Another process waits, and this one had a whole turn. Looks at most every `LOOK_FOR_OTHERS` ms. */
+  /** Whether this process had a whole turn and another one waits. Checks at most every `LOOK_FOR_OTHERS` ms. */
   #mustYield(): boolean {
     const time = performance.now()
     if (time < this.#lookAt) return false
@@ -414,7 +430,7 @@ export class CowStore implements Ground {
     return this.#guard?.isWanted() === true
   }
 
-  /** Commits when another process waits, and after `LATEST_COMMIT` in any case. */
+  /** Commits when another process waits, and after `LATEST_COMMIT` ms at the latest. */
   #commitInTime(): NodeJS.Timeout {
     return setTimeout(() => {
       this.#timer = undefined
@@ -430,7 +446,7 @@ export class CowStore implements Ground {
     void this.commit().catch(() => undefined)
   }
 
-  /** The timer alone does not keep the process alive. */
+  /** Schedules another commit. The timer alone does not keep the process alive. */
   #tryAgain(): void {
     if (this.#closed) return
     if (this.#failure !== undefined) return this.#letGo()
@@ -440,7 +456,10 @@ export class CowStore implements Ground {
     }, LATEST_COMMIT).unref()
   }
 
-  /** What is half changed is never committed. So what was committed last is shown, and others may go on from there. */
+  /**
+   * Drops a half-made change, which must never be committed. Returns to the last committed state, and lets other
+   * processes in.
+   */
   #letGo(): void {
     if (!this.#guarded) return
     this.nodes.clear()
@@ -452,7 +471,7 @@ export class CowStore implements Ground {
     }
   }
 
-  /** Returns at once where no change can follow. */
+  /** Returns at once if no change can follow. */
   async #waitForGuard(): Promise<void> {
     const end = Date.now() + this.#patience
     while (this.#failure === undefined && !this.readOnly && !this.#tryGuard()) {
@@ -514,14 +533,14 @@ export class CowStore implements Ground {
     })
   }
 
-  /** Nothing is left to do: others may change the store. */
+  /** Releases the guard, unless work is left to commit or a caller still needs the guard. */
   #rest(): void {
     if (this.#dirty || this.#newest !== this.#durable || !this.#guarded || this.#keepers > 0) return
     this.#guard?.release()
     this.#guarded = false
   }
 
-  /** Nobody else changes the store from now on, and this is its latest state; false while somebody else does. */
+  /** Takes the guard and the latest state. Returns `false` while another process has the guard. */
   #tryGuard(): boolean {
     if (this.#guarded) return true
     if (this.#guard === undefined) return (this.#guarded = true)
@@ -536,7 +555,7 @@ export class CowStore implements Ground {
     return (this.#guarded = true)
   }
 
-  /** Takes over the state on the device: all of it, or nothing if it cannot be read. */
+  /** Takes over the state on the device: completely, or not at all if it cannot be read. */
   #reload(): void {
     const found = findSuperblock(this.device, this.checksum)
     if (found.kind !== 'superblock') throw notAStore(this.device.name, found)

@@ -41,8 +41,8 @@ export function encodeSuperblock(superblock: Superblock, checksum: Checksum): Bu
 }
 
 /**
- * The state of a store: the superblock with the highest generation, of those that are whole. One of another version that is
- * whole is of a later state, or of one that is not known here.
+ * The state of a store: the intact superblock with the highest generation. An intact superblock of another version
+ * takes precedence: its state may be later.
  */
 export function findSuperblock(device: BlockDevice, checksum: Checksum): Found {
   const blocks = Buffer.allocUnsafe(SUPERBLOCKS * BLOCK)
@@ -62,7 +62,10 @@ export function findSuperblock(device: BlockDevice, checksum: Checksum): Found {
   return best ?? other ?? { kind: 'empty' }
 }
 
-/** How many copies of the superblock in this slot are damaged; a commit that was cut off leaves blank ones and older ones. */
+/**
+ * How many copies of the superblock in this slot are damaged. Blank and older copies don't count: an interrupted commit
+ * leaves them.
+ */
 export function damagedCopies(device: BlockDevice, slot: number, checksum: Checksum): number {
   const block = Buffer.allocUnsafe(BLOCK)
   device.read(block, slot * BLOCK)
@@ -74,7 +77,7 @@ export function damagedCopies(device: BlockDevice, slot: number, checksum: Check
   return copies
 }
 
-/** Whether anything but these two generations was written since: cheap enough for each call. */
+/** The higher of the generations in the two superblocks, without verifying them. Cheap enough for every call. */
 export function newestGeneration(device: BlockDevice): number {
   device.read(scratch, 0)
   return Math.max(Number(scratch.readBigUInt64LE(48)), Number(scratch.readBigUInt64LE(BLOCK + 48)))

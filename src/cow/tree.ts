@@ -9,24 +9,26 @@ export interface Ground {
   readonly space: TreeSpace
   /** Nodes of this generation may be changed in place. */
   readonly generation: number
-  /** Counts changes of items: who sees the same number before and after knows that nothing was changed. */
+  /** Counts changes to items. If the number is the same before and after a step, nothing changed. */
   changes: number
 }
 
-/** Which blocks of a store are in use, and by how many nodes; see `Space`. */
+/** Which blocks of a store are in use, and how many pointers lead to each; see `Space`. */
 export interface TreeSpace {
-  /** Call before a change: afterwards `allocateNode` does not read the space tree, which may be the one that changes. */
+  /**
+   * Call before a change. Afterwards `allocateNode` does not read the space tree, which may be the tree being changed.
+   */
   prepare(): void
   allocateNode(): Address
-  /** Gives back a node that no commit has written. */
+  /** Frees a node that no commit has written. */
   giveBack(address: Address): void
   count(address: Address): number
   increment(address: Address, length?: number): void
-  /** @returns the users that are left; a block without users is free once `generation` is durable */
+  /** @returns the remaining count; a block with count 0 is free once `generation` is durable */
   decrement(address: Address, generation: number): number
 }
 
-/** The blocks that an item of a leaf leads to. */
+/** The blocks that an item of a leaf points to. */
 export type ContentOf = (key: ByteString, value: Buffer) => Run | undefined
 
 export type Item = readonly [key: ByteString, value: Buffer]
@@ -34,8 +36,8 @@ export type Item = readonly [key: ByteString, value: Buffer]
 const SMALL = CAPACITY / 4
 
 /**
- * A B-tree of ordered bytes that is never changed where others see it: a change shadows the path from the root to the leaf
- * (Rodeh, "B-trees, shadowing, and clones"). Values must not be changed after they were given or taken.
+ * A B-tree with byte strings as keys. A change never alters shared nodes: it shadows the path from the root to the leaf
+ * (Rodeh, "B-trees, shadowing, and clones"). Values must not change after they were passed in or returned.
  */
 export class Tree {
   readonly #ground: Ground
@@ -52,7 +54,7 @@ export class Tree {
     return this.#root
   }
 
-  /** The tree becomes another state of itself. */
+  /** Replaces the tree with another state of itself. */
   moveTo(root: Pointer): void {
     this.#root = root
   }
@@ -65,12 +67,15 @@ export class Tree {
     return node.keys[at] === key ? node.value(at) : undefined
   }
 
-  /** The item with the highest key below this one. */
+  /** The item with the highest key below `key`. */
   before(key: ByteString): Item | undefined {
     return this.#root.address === 0 ? undefined : this.#before(this.#load(this.#root), key)
   }
 
-  /** Items from a key to below another one. The tree may be changed meanwhile: what is ahead is seen as it is then. */
+  /**
+   * Items from `from` up to, but excluding, `to`. The tree may change during iteration; items still ahead reflect the
+   * change.
+   */
   *range(from: ByteString, to: ByteString): Generator<Item, void, void> {
     for (let key = from; this.#root.address !== 0;) {
       const leaf = this.#leafWith(this.#load(this.#root), key)
@@ -120,15 +125,18 @@ export class Tree {
     return true
   }
 
-  /** Another tree that begins as this one. What either does, the other does not see: the generation must change. */
+  /**
+   * Returns the root for a second tree with the same content. The caller must begin a new generation, so that neither
+   * tree sees changes of the other.
+   */
   share(): Pointer {
     this.#ground.space.increment(this.#root.address)
     return this.#root
   }
 
   /**
-   * Takes the last of the tree away: a leaf, or all below a node that others have too.
-   * @returns whether there is anything left
+   * Removes the last part of the tree: a leaf, or a whole subtree that other trees share.
+   * @returns whether anything is left
    */
   shrink(): boolean {
     const { space, generation } = this.#ground
@@ -165,7 +173,7 @@ export class Tree {
     return undefined
   }
 
-  /** The first leaf that has a key from this one on. */
+  /** The first leaf with a key that is not below `key`. */
   #leafWith(node: Node, key: ByteString): Node | undefined {
     if (node.level === 0) return node.seek(key) < node.keys.length ? node : undefined
     for (let at = node.childAt(key); at < node.children.length; at++) {
@@ -204,7 +212,7 @@ export class Tree {
     return at + 1
   }
 
-  /** Keys that come in order fill their nodes. */
+  /** Splits at the end if the last key was inserted there, so that ascending keys fill their nodes. */
   #split(node: Node, atEnd: boolean): Node {
     const right = this.#newNode(node.level)
     const cut = atEnd ? node.keys.length - 1 : halfOf(node)
@@ -228,7 +236,7 @@ export class Tree {
     }
   }
 
-  /** Makes one node of two neighbours, if they fit. */
+  /** Merges two neighboring nodes if they fit in one. */
   #join(node: Node, at: number): void {
     if (at < 0 || at + 1 >= node.children.length) return
     const [left, right] = [node.children[at], node.children[at + 1]] as [Pointer, Pointer]
@@ -279,7 +287,7 @@ export class Tree {
     return child
   }
 
-  /** The node that may be changed in the place of this one. */
+  /** Returns the node to change in place of this one: itself, or its shadow. */
   #writable(pointer: Pointer): Node {
     const { nodes, space, generation } = this.#ground
     const node = this.#load(pointer)
@@ -297,7 +305,7 @@ export class Tree {
     return shadow
   }
 
-  /** Others keep the old one, and all that it leads to. */
+  /** Copies a shared node. The original stays in use, so the count of everything it points to grows by one. */
   #copied(node: Node, address: number): Node {
     const { space, generation } = this.#ground
     for (const child of node.children) space.increment(child.address)
@@ -322,13 +330,13 @@ export class Tree {
     return node
   }
 
-  /** A node of this generation that nothing leads to any more. */
+  /** Frees a node of this generation that nothing points to any more. */
   #discard(node: Node): void {
     this.#ground.nodes.forget(node)
     this.#ground.space.giveBack(node.address)
   }
 
-  /** One level below its parent, so every way down ends. */
+  /** Loads a child, which must be one level below its parent, so every descent ends. */
   #child(parent: Node, at: number): Node {
     const pointer = parent.children[at]
     if (pointer === undefined) throw this.#ground.nodes.damaged(parent, 'it has no children')

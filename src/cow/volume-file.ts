@@ -3,14 +3,14 @@ import type { SyncFile, SyncStat } from '../fs/sync-fs.js'
 import { systemError } from '../sys/errno.js'
 import { setTimes, type Inode } from './inode.js'
 
-/** What an open file asks of its volume, by the number of its inode. */
+/** What an open file needs from its volume, by inode number. */
 export interface VolumeInodes {
-  /** The inode stays until `closed` was called as often. */
+  /** The inode stays until `closed` was called as often as `opened`. */
   opened(inode: number): void
   closed(inode: number): void
   stat(inode: number): SyncStat
   readContent(inode: number, buffer: Uint8Array, position: number): number
-  /** Without a position, at the end of the file. */
+  /** Without a position, appends to the file. */
   writeContent(inode: number, bytes: Uint8Array, position: number | undefined): number
   resize(inode: number, size: number): void
   chmodInode(inode: number, mode: number): void
@@ -19,7 +19,7 @@ export interface VolumeInodes {
   sync(): void
 }
 
-/** An open file of a volume; it stays readable when its last name is removed. */
+/** An open file of a volume. It stays readable after its last name is removed. */
 export class VolumeFile implements SyncFile {
   readonly #fs: VolumeInodes
   readonly #inode: number

@@ -31,19 +31,22 @@ import { Written } from './written.js'
 export interface VolumeFsOptions {
   /** @default false */
   readonly readOnly?: boolean
-  /** A file's `sync` does nothing: what a crash leaves is of no use to anybody. @default false */
+  /** Makes `sync` of a file a no-op, for content that is useless after a crash. @default false */
   readonly volatile?: boolean
-  /** Tells this filesystem from others that are snapshots of the same device below. @default the volume's own number */
+  /**
+   * Distinguishes this filesystem from others that are snapshots of the same underlying device.
+   * @default the volume's own number
+   */
   readonly number?: number
-  /** Of a filesystem on a device of its own that others may be snapshots of. */
+  /** For a filesystem on its own device, which may have snapshots. */
   readonly lineage?: Lineage
 }
 
-/** Which snapshot of which device a filesystem began as. */
+/** The device of a filesystem, and the snapshot that it began as. */
 export interface Lineage {
-  /** The device's; never another one's. */
+  /** Identifies the device. Never reused for another one. */
   readonly identity: string
-  /** The device that it is a snapshot of, and the generation of the state that it began with. */
+  /** The device that this one is a snapshot of, and the generation of the state that it began with. */
   readonly origin?: { readonly identity: string; readonly generation: number } | undefined
 }
 
@@ -56,8 +59,8 @@ const SET_GROUP_ID = 0o2000
 const MOST_LINKS = 0xffff_ffff
 
 /**
- * A volume as a filesystem. Whoever uses it may do everything: permission bits are kept, not asked. Access times stay as
- * they are set.
+ * A volume as a filesystem. Callers have all permissions: permission bits are stored, not enforced. Access times change
+ * only if they are set.
  */
 export class VolumeFs implements SyncFs, VolumeInodes {
   readonly readOnly: boolean
@@ -284,7 +287,7 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     })
   }
 
-  /** The mode follows an access list; a list that says no more than the mode is not kept. */
+  /** Sets an ACL. An access ACL also sets the mode, and is not stored if it says no more than the mode. */
   #setAcl(number: number, name: ByteString, acl: Buffer): void {
     const said = name === ACCESS_ACL && !isEmptyAcl(acl) ? modeOfAcl(acl) : undefined
     if (isEmptyAcl(acl) || said?.isMode === true) this.#deleteXattr(number, name)
@@ -294,7 +297,7 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     })
   }
 
-  /** Whether there was one. */
+  /** Returns whether the attribute existed. */
   #deleteXattr(number: number, name: ByteString): boolean {
     if (!deleteParts(this.volume.tree, xattrKey(number, name))) return false
     this.#update(number, (inode) => {
@@ -317,14 +320,17 @@ export class VolumeFs implements SyncFs, VolumeInodes {
         if (this.#stateWith(lower) !== state) return
       }
     } catch (error) {
-      // It may be another process's doing; `compare` finds that out.
+      // Another process's commit may be the cause; `compare` finds out.
       if (error instanceof DamagedBlock) return
       throw error
     }
     this.#prepared = { lower, state, written }
   }
 
-  /** Of another volume of the same store, or of the device that this one's is a snapshot of: costs what differs. */
+  /**
+   * Compares with another volume of the same store, or with the device that this one is a snapshot of. The cost
+   * usually depends only on what differs; see `compareWritten`.
+   */
   compare(lower: SyncFs): Comparison | undefined {
     if (!(lower instanceof VolumeFs)) return undefined
     const common = this.#commonWith(lower)
@@ -335,8 +341,8 @@ export class VolumeFs implements SyncFs, VolumeInodes {
   }
 
   /**
-   * Up to which generation a node of one of two trees is that of the other, where the pointer to it is the same; `undefined`
-   * where nobody knows. What either device wrote since the snapshot is of a later generation: each state begins one.
+   * The generation up to which equal pointers in both trees lead to the same node; `undefined` if unknown. After a
+   * snapshot, either device writes only later generations, since each committed state begins one.
    */
   #commonWith(lower: VolumeFs): number | undefined {
     if (lower.#store === this.#store) return Infinity
@@ -362,7 +368,7 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     return isTrue ? prepared.written : undefined
   }
 
-  /** Is another one after any change of either tree. */
+  /** Changes with any change of either tree. */
   #stateWith(lower: VolumeFs): string {
     return `${this.#state} ${lower.#state}`
   }
@@ -378,7 +384,7 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     this.volume.opened--
   }
 
-  /** What the files of this filesystem are made of; for `VolumeFile`. */
+  /** Operations on inodes, for `VolumeFile`. */
 
   inode(number: number): Inode {
     const inode = this.volume.inode(number)
@@ -418,13 +424,13 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     })
   }
 
-  /** Without a position, at the end. */
+  /** Without a position, appends to the file. */
   writeContent(number: number, bytes: Uint8Array, position: number | undefined): number {
     if (bytes.length === 0) return 0
     try {
       return this.#writeContent(number, bytes, position)
     } catch (error) {
-      // What was freed can be used when that is on disk.
+      // Freed blocks become usable once a commit is on disk.
       if (!isErrno(error, 'ENOSPC') || this.#store.space.pinned === 0) throw error
       this.#store.commitNow()
       return this.#writeContent(number, bytes, position)
@@ -462,7 +468,7 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     })
   }
 
-  /** `EINVAL` for an id that no file can have. */
+  /** Throws `EINVAL` for an ID that no file can have. */
   giveInode(number: number, uid: number, gid: number): void {
     this.changeInode(number, (inode) => {
       setOwner(inode, uid, gid)
@@ -479,7 +485,7 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     files.set(number, (files.get(number) ?? 0) + 1)
   }
 
-  /** The last one that closes a file without names removes it. */
+  /** Removes a file without names when its last opening is closed. */
   closed(number: number): void {
     const { files } = this.volume
     const left = (files.get(number) ?? 1) - 1
@@ -557,7 +563,7 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     if (this.#store.space.isShort) throw failure('ENOSPC', syscall, path)
   }
 
-  /** The directory in which a new name may stand. */
+  /** Returns the directory for a new name. Throws `EEXIST` if the name exists. */
   #room(syscall: string, path: ByteString): number {
     const parent = this.#directory(syscall, parentOf(path))
     if (path === '' || this.#names.entry(parent, baseOf(path)) !== undefined) {
@@ -596,7 +602,7 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     this.volume.tree.delete(orphanKey(number))
   }
 
-  /** Files that were open without a name when their process ended. */
+  /** Removes files that were open without a name when their process ended. */
   #removeOrphans(): void {
     const orphans: number[] = []
     this.#read(() => {
@@ -627,7 +633,7 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     })
   }
 
-  /** As the kernel does to a file that is written or given away. */
+  /** Removes the file capability, as the kernel does when a file is written or changes its owner. */
   #dropCapability(number: number, inode: Inode): void {
     if (!inode.hasXattrs || !deleteParts(this.volume.tree, xattrKey(number, CAPABILITY))) return
     inode.hasXattrs = this.#xattrItems(number).next().done !== true
@@ -668,7 +674,7 @@ function isAcl(name: ByteString): boolean {
   return name === ACCESS_ACL || name === DEFAULT_ACL
 }
 
-/** Names hold no byte 0, so it ends them. */
+/** A zero byte ends the name, since names contain none. */
 function xattrKey(inode: number, name: ByteString): ByteString {
   return keyOf(inode, ITEM.xattr, `${name}\0`)
 }

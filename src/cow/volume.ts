@@ -9,11 +9,11 @@ export interface VolumeRecord {
   readonly root: Pointer
   readonly number: number
   readonly nextInode: number
-  /** Of content, in all its files. */
+  /** Blocks of content in all files. */
   readonly blocks: number
-  /** The most that there may be; 0: no limit. */
+  /** Most blocks of content; 0: no limit. */
   readonly limit: number
-  /** The volume that it is a snapshot of; 0: none. */
+  /** Number of the volume that this one is a snapshot of; 0: none. */
   readonly origin: number
   readonly madeIn: number
 }
@@ -21,7 +21,7 @@ export interface VolumeRecord {
 export const ROOT_INODE = 1
 const SIZE = 48
 
-/** A filesystem of a store while it is in use: its tree, and what its record says. */
+/** A filesystem of a store while it is in use: its tree and the fields of its record. */
 export class Volume {
   name: string
   readonly tree: Tree
@@ -31,13 +31,13 @@ export class Volume {
   readonly madeIn: number
   nextInode: number
   blocks: number
-  /** How many have it open. */
+  /** How many users have the volume open. */
   opened = 0
-  /** It was removed, or is under another name now. */
+  /** The volume was removed, has another name now, or was not open when the store took over a newer state. */
   gone = false
   /** How often each inode is open. */
   readonly files = new Map<number, number>()
-  /** Changes with every change of a directory's name or place. */
+  /** Changes whenever a directory may have changed its name or place. */
   moves = 0
   #saved: Buffer
 
@@ -58,7 +58,7 @@ export class Volume {
     return { root: this.tree.root, number, nextInode, blocks, limit, origin, madeIn }
   }
 
-  /** The record, if it is another one than was saved last. */
+  /** Returns the encoded record if it differs from the last saved one, and marks it as saved. */
   unsaved(): Buffer | undefined {
     const record = encodeRecord(this.record)
     if (record.equals(this.#saved)) return undefined
@@ -66,7 +66,7 @@ export class Volume {
     return record
   }
 
-  /** What another process made of it. */
+  /** Takes over the record that another process committed. */
   becomes(record: VolumeRecord): void {
     this.#saved = encodeRecord(record)
     this.tree.moveTo(record.root)
@@ -84,11 +84,11 @@ export class Volume {
     this.tree.set(keyOf(number, ITEM.inode), inode.encode())
   }
 
-  /** Removes an inode that has no name any more, and all that is its own. */
+  /** Removes an inode that has no name any more, and all of its items. */
   removeInode(number: number, release: (key: ByteString, value: Buffer) => void): void {
     const end = keyOf(number + 1, '')
     for (const [key, value] of this.tree.range(keyOf(number, ''), end)) {
-      // First the shadow of a leaf that others have, too, which counts its content once more.
+      // Delete first: if the leaf is shared, this shadows it and raises the count of its content by one.
       this.tree.delete(key)
       release(key, value)
     }

@@ -10,7 +10,7 @@ interface Place {
   readonly volume: Volume
 }
 
-/** The inodes in which two volumes differ, and their names in both, up to the root. */
+/** The inodes in which two volumes differ, and their names in both volumes, up to the root. */
 export class Written implements WrittenInodes {
   readonly #inodes = new Set<number>()
   readonly #names = new Map<number, Set<ByteString>>()
@@ -23,7 +23,7 @@ export class Written implements WrittenInodes {
     return this.#names.get(Number(directory)) ?? []
   }
 
-  /** Finds them, in small steps; nothing is true before the last one. */
+  /** Finds the inodes and their names in small steps. The result is valid only after the last step. */
   *find(upper: Place, lower: Place, common?: number): Generator<void> {
     for (const key of differentKeys(rooted(upper), rooted(lower), common)) {
       const inode = numberAt(key, 0)

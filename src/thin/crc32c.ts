@@ -1,4 +1,4 @@
-/** CRC-32C of bytes as the kernel's persistent-data library takes it: not inverted at the end, but xored with a number. */
+/** CRC-32C as the kernel's persistent-data library computes it: not inverted at the end, but XORed with `xor`. */
 export function crc32c(bytes: Uint8Array, xor: number): number {
   let crc = 0xffff_ffff
   for (const byte of bytes) crc = ((TABLE[(crc ^ byte) & 0xff] as number) ^ (crc >>> 8)) >>> 0

@@ -1,12 +1,12 @@
 const LEAST = 8
 
-/** Values of one size, one behind the other: a Buffer for each would weigh more than most of them. */
+/** Values of one size in one buffer. A Buffer for each value would take more memory than most values. */
 export class FixedValues implements Iterable<Buffer> {
   readonly #size: number
   #bytes: Buffer
   #count: number
 
-  /** @param bytes of the values that there are, to be copied */
+  /** @param bytes the initial values; copied */
   constructor(size: number, bytes: Uint8Array = new Uint8Array(0)) {
     this.#size = size
     this.#count = bytes.length / size
@@ -18,7 +18,7 @@ export class FixedValues implements Iterable<Buffer> {
     return new FixedValues(this.#size, this.#used)
   }
 
-  /** The caller's own. */
+  /** Returns a copy. */
   at(index: number): Buffer {
     return Buffer.from(this.#bytes.subarray(index * this.#size, (index + 1) * this.#size))
   }
@@ -39,7 +39,7 @@ export class FixedValues implements Iterable<Buffer> {
     this.#count--
   }
 
-  /** Takes all values of another one, from one of them on. */
+  /** Moves the other list's values, from index `start` on, to the end of this one. */
   takeFrom(other: FixedValues, start: number): void {
     const taken = other.#used.subarray(start * this.#size)
     other.#count = Math.min(other.#count, start)

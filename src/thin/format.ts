@@ -4,24 +4,24 @@ import { isErrno } from '../errors.js'
 import { crc32c } from './crc32c.js'
 
 /**
- * The blocks of a thin pool's metadata as the kernel has them (drivers/md/dm-thin-metadata.c and
- * drivers/md/persistent-data). Each begins with a checksum of the rest, and has its own number in it.
+ * The metadata blocks of a thin pool, in the kernel's format (drivers/md/dm-thin-metadata.c and
+ * drivers/md/persistent-data). Each block begins with a checksum of the rest, and contains its own number.
  */
 
-/** The salt of each kind of block. */
+/** The checksum salt of each kind of block. */
 const SALT = { superblock: 160_774, node: 121_107, bitmap: 240_779, index: 160_478 } as const
 export type BlockKind = keyof typeof SALT
 
 const NUMBER_AT = 8
 
-/** Fills in the block's number and its checksum. */
+/** Writes the block's number and its checksum. */
 export function seal(block: Buffer, address: number, kind: BlockKind): Buffer {
   block.writeBigUInt64LE(BigInt(address), NUMBER_AT)
   block.writeUInt32LE(crc32c(block.subarray(4), SALT[kind]), 0)
   return block
 }
 
-/** Why a block is not what should be there; undefined for one that is. */
+/** Why a block is not the expected one, or `undefined` if it is. */
 export function complaint(block: Buffer, address: number, kind: BlockKind): string | undefined {
   if (block.readUInt32LE(0) !== crc32c(block.subarray(4), SALT[kind])) return 'its checksum is another one'
   if (Number(block.readBigUInt64LE(NUMBER_AT)) !== address) return 'it holds another block'
@@ -30,7 +30,7 @@ export function complaint(block: Buffer, address: number, kind: BlockKind): stri
 
 export interface ThinSuperblock {
   readonly flags: number
-  /** Counts commits, where the kernel leaves room for a UUID that nobody reads. */
+  /** Counts commits, in bytes that the kernel reserves for a UUID and never reads. */
   readonly generation: number
   readonly time: number
   readonly transactionId: number
@@ -44,7 +44,7 @@ export interface ThinSuperblock {
   readonly metadataBlocks: number
 }
 
-/** Whether a file holds a pool that this library made: the kernel counts no commits. */
+/** Whether a file holds a pool that this library created: the kernel does not count commits. */
 export function isPoolOfOurs(path: string): boolean {
   const block = Buffer.alloc(BLOCK)
   try {
@@ -77,7 +77,7 @@ const MOST_DATA_BLOCKS = 2 ** 28
 /** 255 bitmaps. */
 const MOST_METADATA_BLOCKS = 255 * (BLOCK - 16) * 4
 const GENERATION_AT = 16
-/** Bytes of a superblock that are others after each commit. */
+/** Bytes at the start of a superblock that change with each commit. */
 export const STAMP = 32
 const MAGIC = 27_022_010n
 const VERSION = 2
@@ -101,7 +101,9 @@ export function encodeSuperblock(superblock: ThinSuperblock): Buffer {
   return seal(block, 0, 'superblock')
 }
 
-/** What it says; or why it is none that we can use, as a sentence, and whether it was one. */
+/**
+ * Decodes a superblock. Otherwise returns why it is unusable, as a sentence, and whether it is a damaged superblock.
+ */
 export function decodeSuperblock(
   block: Buffer,
 ): ThinSuperblock | { readonly why: string; readonly isDamaged: boolean } {
@@ -127,7 +129,7 @@ export function decodeSuperblock(
   return isPossible(found) ? found : { why: 'its sizes are impossible', isDamaged: true }
 }
 
-/** The limits of the kernel, and for data blocks one that keeps their counts in memory. */
+/** Checks the kernel's limits, and a limit for data blocks that keeps their counts small enough for memory. */
 function isPossible({ dataBlockSize, dataSpace, metadataSpace, metadataBlocks }: ThinSuperblock): boolean {
   return (
     dataBlockSize >= SMALLEST_BLOCK &&

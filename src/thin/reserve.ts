@@ -5,12 +5,12 @@ import { isNoSpace } from '../errors.js'
 import { systemError } from '../sys/errno.js'
 
 const SIZE = 2 << 20
-/** Another process may have spent it: looked at again after this long, in ms. */
+/** Another process may have spent the reserve, so it is checked again after this long, in ms. */
 const LOOK_AGAIN = 100
 
 /**
- * A file beside a pool's that holds nothing: when the disk below is full it is cut to nothing, and gives its room to what
- * must be written to come to an end. As long as it cannot be made again, there is no room for anything else.
+ * A file beside a pool's files that only reserves space. If the underlying disk is full, the file is truncated, so that
+ * writes that must complete have room. Until it can be created again, all other changes fail with `ENOSPC`.
  */
 export class Reserve {
   readonly #path: string
@@ -21,7 +21,7 @@ export class Reserve {
     this.#path = path
   }
 
-  /** `ENOSPC` when it is not there, and there is no room for it. */
+  /** Creates the reserve if it is missing. Throws `ENOSPC` if there is no room for it. */
   ensure(): void {
     if (!this.#isThere || performance.now() - this.#looked > LOOK_AGAIN) {
       this.#isThere = this.#size() === SIZE || this.#make()
@@ -30,7 +30,7 @@ export class Reserve {
     if (!this.#isThere) throw systemError('ENOSPC', 'write')
   }
 
-  /** Tells whether there was any. */
+  /** Truncates the reserve. Returns whether it had any bytes. */
   spend(): boolean {
     if (this.#size() === 0) return false
     truncateSync(this.#path)
@@ -42,7 +42,7 @@ export class Reserve {
     return statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0
   }
 
-  /** Random bytes: a disk that compresses must keep room for them too. */
+  /** Fills the file with random bytes, so that a disk that compresses must keep room for them too. */
   #make(): boolean {
     const fd = openSync(this.#path, 'w', 0o600)
     try {
@@ -59,7 +59,7 @@ export class Reserve {
   }
 }
 
-/** A file as a device whose urgent writes may spend the reserve. */
+/** Wraps a device so that urgent writes may spend the reserve. */
 export function withReserve(device: BlockDevice, reserve: Reserve): BlockDevice {
   return {
     name: device.name,

@@ -3,9 +3,9 @@ import { systemError } from '../sys/errno.js'
 import { seal } from './format.js'
 
 const HEADER = 16
-/** Blocks that one bitmap tells of, two bits each. */
+/** Blocks that one bitmap covers, with two bits each. */
 export const PER_BITMAP = (BLOCK - HEADER) * 4
-/** Two bits say 0, 1, 2, or that the count stands in a tree. */
+/** Two bits hold 0, 1 or 2. A value of 3 means that a tree holds the count. */
 const MANY = 3
 
 export interface IndexEntry {
@@ -16,26 +16,27 @@ export interface IndexEntry {
 }
 
 /**
- * How often each block of a device is in use. All counts are in memory; which bitmaps and which large counts differ from
- * what is on disk is remembered for the commit. What a transaction frees is not taken before that is on disk.
+ * How many references each block of a device has. All counts are in memory. For the commit, the map records which
+ * bitmaps and which large counts differ from those on disk. What a transaction frees is not allocated before the commit
+ * is on disk.
  */
 export class SpaceMap {
   readonly blocks: number
   readonly counts: Uint32Array
-  /** Where each bitmap is; 0 for one that was never written. */
+  /** The address of each bitmap; 0 if it was never written. */
   readonly bitmaps: number[]
   readonly changedBitmaps = new Set<number>()
-  /** Blocks whose counts are or were more than two bits can say. */
+  /** Blocks whose count is or was too large for two bits. */
   readonly changedCounts = new Set<number>()
   allocated = 0
-  /** Of each bitmap, how many are free and where the first one is; undefined after a change. */
+  /** For each bitmap: how many blocks are free, and where the first one is. `undefined` after a change. */
   readonly #summaries: (Pick<IndexEntry, 'free' | 'noneFreeBefore'> | undefined)[] = []
   readonly #freed = new Set<number>()
   #cursor = 0
 
   readonly #wrong: (what: string) => Error
 
-  /** @param wrong makes the error for counts that contradict the trees */
+  /** @param wrong creates the error for counts that contradict the trees */
   constructor(blocks: number, wrong: (what: string) => Error) {
     this.#wrong = wrong
     this.blocks = blocks
@@ -43,12 +44,12 @@ export class SpaceMap {
     this.bitmaps = Array.from({ length: Math.ceil(blocks / PER_BITMAP) }, () => 0)
   }
 
-  /** Blocks that can be taken now. */
+  /** Blocks that can be allocated now. */
   get free(): number {
     return this.blocks - this.allocated - this.#freed.size
   }
 
-  /** Blocks that a commit gives back. */
+  /** Blocks that a commit will free. */
   get freed(): number {
     return this.#freed.size
   }
@@ -68,21 +69,21 @@ export class SpaceMap {
     this.#set(block, (this.counts[block] as number) + 1)
   }
 
-  /** @returns users that are left */
+  /** @returns the remaining count */
   decrement(block: number): number {
     const count = (this.counts[block] as number) - 1
     this.#set(block, count)
     return count
   }
 
-  /** A block that was just allocated, and that nothing leads to. */
+  /** Frees a block that was just allocated and that nothing points to. */
   giveBack(block: number): void {
     this.decrement(block)
     this.#freed.delete(block)
     this.#cursor = Math.min(this.#cursor, block)
   }
 
-  /** What was freed is on disk. Tells which blocks. */
+  /** Call when the commit is on disk. Frees what the transaction released, and returns those blocks. */
   settle(): Iterable<number> {
     const freed = [...this.#freed]
     this.#freed.clear()
@@ -107,7 +108,7 @@ export class SpaceMap {
     return seal(block, this.bitmaps[index] as number, 'bitmap')
   }
 
-  /** As it is on disk; large counts follow by `setCount`. */
+  /** Decodes a bitmap as on disk. `setCount` adds the large counts afterwards. */
   decodeBitmap(index: number, address: number, block: Buffer): void {
     this.bitmaps[index] = address
     const start = index * PER_BITMAP

@@ -21,23 +21,23 @@ export interface PoolGeometry {
   /** Blocks of 4 KiB for the pool's own trees. */
   readonly metadataBlocks: number
   readonly dataBlocks: number
-  /** Bytes of a data block. */
+  /** Size of a data block in bytes. */
   readonly blockSize: number
 }
 
 export interface OpenOptions {
-  /** Blocks of its trees that are kept in memory, beside those that changed. @default 2048 */
+  /** Tree blocks to keep in memory, in addition to changed ones. @default 2048 */
   readonly kept?: number | undefined
-  /** An empty device becomes a pool's. */
+  /** Whether to create a pool on an empty device. */
   readonly mayMake: boolean
-  /** Asked of an empty one: whether it cannot have been empty. */
+  /** For an empty device: returns whether it must have held a pool. */
   readonly mustExist?: () => boolean
 }
 
-/** Where a block of a thin device is. */
+/** Where a block of a thin device is stored. */
 export interface Mapping {
   readonly block: number
-  /** A snapshot has it too: it must not be written. */
+  /** Whether a snapshot may share the block. If so, the block must not be written. */
   readonly shared: boolean
 }
 
@@ -59,11 +59,11 @@ const ROOTS: ThinValues = { size: 8 }
 const MAPPING_SIZE = 8
 
 /**
- * What a thin pool knows of its devices: which data block each of their blocks is in. On disk it is what the kernel's
- * dm-thin writes, so that its programs judge it.
+ * The metadata of a thin pool: which data block holds each block of its devices. The format on disk is that of the
+ * kernel's dm-thin, so its tools can verify it.
  *
- * A commit writes blocks that the last commit does not reach, then the superblock, which is one sector: it is there or
- * not. A crash leaves the last commit.
+ * A commit writes blocks that the last commit does not reach, then the superblock. The superblock is one sector, so it
+ * is written completely or not at all. A crash leaves the last commit.
  */
 export class ThinMetadata implements ThinNodes {
   readonly blockSize: number
@@ -83,13 +83,16 @@ export class ThinMetadata implements ThinNodes {
   readonly #changedDetails = new Set<number>()
   readonly #nodes = new Map<number, ThinNode>()
   readonly #dirty = new Map<number, { readonly node: ThinNode; readonly valueSize: number }>()
-  /** Blocks of this transaction. */
+  /** Blocks that this transaction allocated. */
   readonly #fresh = new Set<number>()
   readonly #kept: number
   #indexBlock: number
   #time: number
   #generation: number
-  /** A change was left half done: what is in memory means nothing, and nothing of this transaction may be written. */
+  /**
+   * Set if a change failed halfway. The state in memory is then invalid, and nothing of this transaction may be
+   * written.
+   */
   #failure: unknown
   #changed: boolean
 
@@ -126,7 +129,10 @@ export class ThinMetadata implements ThinNodes {
     this.#detailsTree = new ThinTree(this, DETAILS, found?.details)
   }
 
-  /** Opens the metadata that a device holds; an empty one becomes a pool's. `STORE_FOREIGN` for something else. */
+  /**
+   * Opens the metadata on a device. Creates a pool on an empty device if `mayMake`. Throws `STORE_FOREIGN` if the
+   * device holds something else, and `STORE_CORRUPT` if the superblock is damaged or lost.
+   */
   static open(
     device: BlockDevice,
     geometry: PoolGeometry,
@@ -149,12 +155,12 @@ export class ThinMetadata implements ThinNodes {
     return new ThinMetadata(device, { ...geometry, blockSize: found.dataBlockSize * 512 }, found, kept)
   }
 
-  /** The number of the last transaction of this state. */
+  /** The transaction ID of this state. */
   get transactionId(): number {
     return this.#transactionId
   }
 
-  /** Makes a change and numbers the state without a pause in between: a commit writes both or neither. */
+  /** Makes a change and sets the transaction ID in one step, so a commit writes both or neither. */
   transact(id: number, change: () => void): void {
     change()
     this.#change(() => {
@@ -162,7 +168,7 @@ export class ThinMetadata implements ThinNodes {
     })
   }
 
-  /** The number of the state in which a device was made; `undefined` without such a device. */
+  /** The transaction ID with which a device was created; `undefined` if the device does not exist. */
   madeIn(device: number): number | undefined {
     return this.#detailsOf(device)?.transactionId
   }
@@ -171,12 +177,12 @@ export class ThinMetadata implements ThinNodes {
     return this.#changed
   }
 
-  /** What is in memory can neither be used nor written. */
+  /** Whether the state in memory is invalid: it can be neither used nor written. */
   get isLost(): boolean {
     return this.#failure !== undefined
   }
 
-  /** Reads what is only needed for changes. Throws `DamagedBlock`. */
+  /** Reads the counts, which only changes need. Throws `DamagedBlock`. */
   loadCounts(): void {
     this.#maps ??= this.#loadMaps()
   }
@@ -202,7 +208,7 @@ export class ThinMetadata implements ThinNodes {
     return this.#detailsOf(device) !== undefined
   }
 
-  /** `EEXIST` if there is one of the number. */
+  /** Throws `EEXIST` if a device has this number. */
   createThin(device: number): void {
     if (this.has(device)) throw systemError('EEXIST', 'create_thin')
     this.#change(() => {
@@ -226,7 +232,7 @@ export class ThinMetadata implements ThinNodes {
     })
   }
 
-  /** Harmless if there is none. */
+  /** A no-op if the device does not exist. */
   deleteThin(device: number): void {
     if (!this.has(device)) return
     const tree = this.#tree(device)
@@ -250,8 +256,9 @@ export class ThinMetadata implements ThinNodes {
   }
 
   /**
-   * Gives a block of a device another data block, which `fill` was called with first, and lets go of the one that it had.
-   * `ENOSPC` when there is none.
+   * Maps a block of a device to a new data block, which `fill` writes first. Releases the data block that it replaces.
+   * Throws `ENOSPC` if no block is free.
+   * @returns the new data block
    */
   map(device: number, block: number, fill?: (made: number) => void): number {
     const tree = this.#tree(device)
@@ -274,7 +281,7 @@ export class ThinMetadata implements ThinNodes {
     return made
   }
 
-  /** Harmless where nothing is mapped. */
+  /** A no-op if the block is not mapped. */
   unmap(device: number, block: number): void {
     const tree = this.#tree(device)
     const before = tree.get(block)
@@ -370,7 +377,7 @@ export class ThinMetadata implements ThinNodes {
 
   #change(work: () => void): void {
     if (this.#failure !== undefined) throw this.#failure
-    // Damaged counts show before anything is half done.
+    // Load first, so that damaged counts show before a change is half made.
     this.loadCounts()
     this.#changed = true
     try {
@@ -413,7 +420,7 @@ export class ThinMetadata implements ThinNodes {
     return tree
   }
 
-  /** The data blocks' counts; their bitmaps and trees are blocks of ours. */
+  /** Saves the counts of data blocks. Their bitmaps and trees are metadata blocks. */
   #saveDataSpace(): void {
     this.#saveCounts(this.#data, this.#dataCounts)
     for (const index of this.#data.changedBitmaps) {
@@ -422,7 +429,10 @@ export class ThinMetadata implements ThinNodes {
     }
   }
 
-  /** The counts of our own blocks change as they are saved, until all that tells of them is of this transaction. */
+  /**
+   * Saves the counts of metadata blocks. This changes the counts, so it repeats until all blocks that hold them belong
+   * to this transaction.
+   */
   #saveOwnSpace(): void {
     const space = this.#space
     const saved = new Map<number, number>()
@@ -448,7 +458,7 @@ export class ThinMetadata implements ThinNodes {
     for (const block of space.changedCounts) saveCount(tree, block, space.counts[block] as number)
   }
 
-  /** Gives a bitmap a place of this transaction; tells whether it had none. */
+  /** Moves a bitmap to a block of this transaction. Returns `false` if it is already in one. */
   #moveBitmap(space: SpaceMap, index: number): boolean {
     const before = space.bitmaps[index] as number
     if (this.#fresh.has(before)) return false
@@ -503,7 +513,7 @@ export class ThinMetadata implements ThinNodes {
     return (this.#maps ??= this.#loadMaps()).data
   }
 
-  /** They are large, and only who changes the pool needs them. */
+  /** Loads the maps. They are large, and only processes that change the pool need them. */
   #loadMaps() {
     const wrong = (what: string) => new DamagedBlock(this.#device.name, 0, what)
     const space = new SpaceMap(this.#geometry.metadataBlocks, wrong)
@@ -557,7 +567,7 @@ export class ThinMetadata implements ThinNodes {
   }
 }
 
-/** What was there is gone. */
+/** The error for a file whose content is lost. */
 export function lost(path: string): StoreError {
   return new StoreError('STORE_CORRUPT', `${path} has lost what it had`, {
     path,
@@ -613,7 +623,7 @@ function decodeDetails(value: Buffer): Details {
   }
 }
 
-/** The data block that a mapping leads to; the time of its making is below it. */
+/** The data block of a mapping. The bits below it hold the mapping's time. */
 function blockOf(value: Buffer): number {
   return value.readUIntLE(3, 5)
 }

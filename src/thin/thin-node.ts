@@ -7,18 +7,18 @@ const INTERNAL = 1
 const LEAF = 2
 const POINTER = 8
 
-/** A node of a tree with numbers for keys and values of one size: keys ascending. */
+/** A node of a tree with ascending numbers as keys and values of one size. */
 export interface ThinNode {
   address: number
   readonly leaf: boolean
   readonly keys: number[]
-  /** Of a leaf. */
+  /** Only in a leaf. */
   readonly values: FixedValues
-  /** Above the leaves. */
+  /** Only above the leaves. */
   readonly children: number[]
 }
 
-/** How many keys a node has room for; a third of them is the least but for a root. */
+/** How many keys fit in a node. Every node except a root has at least a third of them. */
 export function roomIn(leaf: boolean, valueSize: number): number {
   return 3 * Math.floor((BLOCK - HEADER) / (8 + (leaf ? valueSize : POINTER)) / 3)
 }
@@ -40,7 +40,7 @@ export function encodeThinNode(node: ThinNode, valueSize: number): Buffer {
   return seal(block, node.address, 'node')
 }
 
-/** Why it is no node of such a tree, or the node; the checksum was looked at before. */
+/** Decodes a node, or returns why the block is not a node of this tree. The caller has verified the checksum. */
 export function decodeThinNode(block: Buffer, address: number, valueSize: number): ThinNode | string {
   const leaf = (block.readUInt32LE(4) & LEAF) !== 0
   const size = leaf ? valueSize : POINTER

@@ -5,46 +5,47 @@ import { systemError } from '../sys/errno.js'
 import { STAMP } from './format.js'
 import { ThinMetadata, type PoolGeometry } from './thin-metadata.js'
 
-/** Data blocks that are left for what must be written when there is no room for more; one change takes half of them. */
+/** Data blocks kept free for writes that must complete when space runs out. A single change may take half. */
 const RESERVE = 128
-/** The same for the pool's own blocks. */
+/** The same for metadata blocks. */
 const METADATA_RESERVE = 512
-/** For what is read while another process writes it. */
+/** Attempts to read while another process writes. */
 const MOST_TRIES = 1000
 
 export interface ThinPoolFiles {
   readonly metadata: BlockDevice
   readonly data: BlockDevice
   readonly geometry: PoolGeometry
-  /** Blocks of the metadata's trees that are kept in memory; see `OpenOptions`. */
+  /** Blocks of the metadata's trees to keep in memory; see `OpenOptions`. */
   readonly kept?: number | undefined
   readonly readOnly: boolean
-  /** There was a pool already: empty metadata is metadata that was lost. */
+  /** Whether a pool existed before. If so, empty metadata is lost metadata. */
   readonly mustExist: () => boolean
-  /** Keeps other processes from changing the pool. */
+  /** Excludes changes to the pool by other processes. */
   readonly guard: Guard | undefined
 }
 
 /**
- * Thin devices by number on one device for data: a block of the pool is taken when a device first writes to it, shared by
- * snapshots until one of them writes, and given back when it is discarded.
+ * Thin devices, by number, on one data device. The first write to a device's block allocates a block of the pool.
+ * Snapshots share it until one of them writes. A discard frees it.
  *
- * Who changes the pool acquires it: nobody outside this process does then, and what is in memory is the latest. Who is in
- * this process may acquire it too; it is given back when all are done, and all is on disk. Readers ask nobody. Blocks
- * that a superblock reaches are written anew only after the next one is there, so what was read is true if the superblock
- * is still the same afterwards; else it is read again.
+ * Writers acquire the pool, which excludes other processes and loads the latest metadata. Several callers in this
+ * process may share it. It is released when all are done and everything is on disk.
+ *
+ * Readers take no lock. Blocks that a superblock reaches are rewritten only after the next superblock is on disk. So a
+ * read is valid if the superblock is still the same afterwards; otherwise it is repeated.
  */
 export class ThinPool {
   readonly data: BlockDevice
   readonly #files: ThinPoolFiles
   #metadata: ThinMetadata | undefined
-  /** Of the superblock that `#metadata` is of. */
+  /** Identifies the superblock that `#metadata` belongs to. */
   #stamp: Buffer = Buffer.alloc(0)
   #users = 0
   #isHeld = false
   #heldSince = 0
   #leaving: Promise<void> = Promise.resolve()
-  /** Something was written to the data device since it was flushed. */
+  /** Whether the data device was written to since its last flush. */
   #written = false
   #flushing = 0
 
@@ -53,17 +54,20 @@ export class ThinPool {
     this.data = files.data
   }
 
-  /** The latest, if the pool is acquired; else what it was a moment ago. */
+  /** The latest metadata if the pool is acquired; otherwise possibly outdated. */
   get metadata(): ThinMetadata {
     return (this.#metadata ??= this.#load())
   }
 
-  /** How long this process has kept others out, in ms. */
+  /** How long this process has excluded other processes, in ms. */
   get heldFor(): number {
     return this.#isHeld ? performance.now() - this.#heldSince : 0
   }
 
-  /** Whether the pool is this caller's to change, with others of this process, until it calls `release`. */
+  /**
+   * Acquires the pool for changes, until `release`. Callers in this process share it. Returns `false` while another
+   * process has it.
+   */
   tryAcquire(): boolean {
     if (!this.#isHeld) {
       if (this.#files.guard?.tryAcquire() === false) return false
@@ -81,12 +85,12 @@ export class ThinPool {
     return true
   }
 
-  /** Nobody in this process waits for it any more; or they ask again. */
+  /** Gives up this process's place in the queue. Callers in this process that still wait must ask again. */
   forgo(): void {
     this.#files.guard?.forgo()
   }
 
-  /** Another process waits for the pool, which this one has acquired. */
+  /** Whether this process has the pool and another process waits for it. */
   get isWanted(): boolean {
     return this.#isHeld && this.#files.guard?.isWanted() === true
   }
@@ -94,7 +98,7 @@ export class ThinPool {
   release(): void {
     if (--this.#users > 0) return
     if (!this.metadata.isChanged || this.metadata.isLost) return this.#giveUp()
-    // What is written here was not promised to anybody: blocks that were discarded after a commit.
+    // Ignore errors: this saves only discards made after a commit, which no caller relies on.
     this.#leaving = this.commitLater()
       .catch(() => undefined)
       .then(() => {
@@ -102,19 +106,22 @@ export class ThinPool {
       })
   }
 
-  /** Others may change the pool now; nobody in this process does. */
+  /** Commits and lets other processes change the pool. A no-op while a caller in this process has acquired it. */
   releaseNow(): void {
     if (this.#users > 0 || !this.#isHeld) return
     this.commit()
     this.#giveUp()
   }
 
-  /** When all that was released is. */
+  /** Resolves when pending releases are complete. */
   async settled(): Promise<void> {
     await this.#leaving
   }
 
-  /** What is read of the metadata, and at the places that it names, belongs together. */
+  /**
+   * Runs `work` so that all it reads, of the metadata and at the addresses in it, belongs to one state. `work` may run
+   * more than once.
+   */
   consistently<T>(work: (metadata: ThinMetadata) => T): T {
     for (let tries = 1; ; tries++) {
       const { metadata } = this
@@ -128,12 +135,12 @@ export class ThinPool {
     }
   }
 
-  /** A device of the pool, of a size in bytes. */
+  /** A device of the pool. `size` is in bytes. */
   device(id: number, size: number): BlockDevice {
     return new ThinDevice(this, id, size)
   }
 
-  /** All that was written is on disk, and where it is. */
+  /** Syncs all written data, then the metadata that maps it. */
   commit(): void {
     if (this.#written || this.#flushing > 0) this.data.flush()
     this.#written = false
@@ -167,7 +174,7 @@ export class ThinPool {
     return !this.#isHeld && !stampOf(this.#files.metadata).equals(this.#stamp)
   }
 
-  /** What is on disk is another state, or what is in memory is half of one. */
+  /** Drops the state in memory, because it is outdated or a partial change. */
   #forget(): void {
     this.#metadata = undefined
   }
@@ -187,7 +194,7 @@ export class ThinPool {
         const mayMake = !readOnly && this.#isHeld
         return ThinMetadata.open(metadata, geometry, { mayMake, mustExist, kept })
       } catch (error) {
-        // It may have been read while it was written.
+        // Another process may have been writing it.
         if (tries === MOST_TRIES || this.#isHeld || !this.#isStale()) throw error
       }
     }
@@ -235,7 +242,7 @@ class ThinDevice implements BlockDevice {
     }
   }
 
-  /** Whether there is room to write there, in a while too. */
+  /** Throws `ENOSPC` if only the reserve of the pool is left, or if its data device has no room. */
   makeRoom(): void {
     const { data, metadata } = this.#pool.metadata.status
     const least = Math.min(METADATA_RESERVE, metadata.total / 8)
@@ -265,7 +272,7 @@ class ThinDevice implements BlockDevice {
 
   close(): void {}
 
-  /** A block that others have too is copied first, and a new one is whole: nothing of its former user shows. */
+  /** Copies a shared block before the write. Writes a new block whole, so that no data of its former user shows. */
   #writePiece(block: number, inside: number, piece: Uint8Array, urgent: boolean): void {
     const { metadata, data } = this.#pool
     const { blockSize } = metadata
@@ -295,7 +302,10 @@ class ThinDevice implements BlockDevice {
   }
 }
 
-/** What a block is put together in, each time the same: so many for once weigh much before they are collected. */
+/**
+ * Returns a reused buffer in which a block is assembled. A new buffer each time would use much memory before it is
+ * collected.
+ */
 function wholeBlock(size: number): Buffer {
   if (scratch.length < size) scratch = Buffer.allocUnsafeSlow(size)
   return scratch.subarray(0, size)

@@ -1,23 +1,26 @@
 import { roomIn, type ThinNode } from './thin-node.js'
 
-/** Levels of a tree; five are enough for all keys of a device. */
+/** Limit of a tree's levels. Five are enough for all keys of a device. */
 const MOST_LEVELS = 16
 
-/** Where the nodes of trees are kept. */
+/** Storage for the nodes of trees. */
 export interface ThinNodes {
-  /** The error for a node that cannot be where it is. */
+  /** Creates the error for a node that cannot be at this address. */
   damaged(address: number, what: string): Error
   load(address: number, valueSize: number): ThinNode
-  /** A new node, which may be changed until the commit. */
+  /** Adds a new node. It may be changed until the commit. */
   add(leaf: boolean, valueSize: number): ThinNode
-  /** The node that may be changed in the place of this one; `shared` is told of one whose children others have too. */
+  /**
+   * Returns the node to change in place of this one: itself, or its shadow. Calls `shared` with the old node if other
+   * trees still use it.
+   */
   writable(address: number, valueSize: number, shared: (node: ThinNode) => void): ThinNode
-  /** Nothing leads to it any more. @returns whether others have it still */
+  /** Drops one reference to the node. Returns whether any remain. */
   release(address: number): boolean
   increment(address: number): void
 }
 
-/** What values lead to. */
+/** How to count references to what values point to. */
 export interface ThinValues {
   readonly size: number
   increment?(value: Buffer): void
@@ -25,8 +28,8 @@ export interface ThinValues {
 }
 
 /**
- * A B-tree of the persistent-data library: shadowed, counted, nodes at least a third full but for the root. Values that are
- * replaced or deleted are the caller's to release.
+ * A B-tree of the persistent-data library. Changed nodes are shadowed, references are counted, and every node except
+ * the root is at least a third full. Callers release values that they replace or delete.
  */
 export class ThinTree {
   readonly #nodes: ThinNodes
@@ -74,12 +77,12 @@ export class ThinTree {
     return true
   }
 
-  /** Reads every node that `drop` would, so that damage shows before anything is released. */
+  /** Reads every node that `drop` would read, so that damage shows before anything is released. */
   loadOwn(isOwn: (address: number) => boolean): void {
     this.#loadOwn(this.#load(this.root), 1, isOwn)
   }
 
-  /** Releases the whole tree, but for what others have too. */
+  /** Releases the whole tree, except what other trees share. */
   drop(): void {
     this.#drop(this.root)
   }
@@ -137,7 +140,7 @@ export class ThinTree {
     if (child.keys.length < this.#room(child) / 3) this.#rebalance(node, at)
   }
 
-  /** Makes one node of two, or shares their items evenly. */
+  /** Merges two neighboring nodes, or divides their items evenly. */
   #rebalance(node: ThinNode, at: number): void {
     if (node.children.length < 2) return
     const first = at + 1 < node.children.length ? at : at - 1
@@ -167,7 +170,10 @@ export class ThinTree {
     })
   }
 
-  /** The keys of a node lie between its own in the parent and the next, so a walk meets each key once and ends. */
+  /**
+   * Loads a child. Its keys must lie between its key in the parent and the next one there. So a walk meets each key
+   * once, and ends.
+   */
   #child(parent: ThinNode, at: number, depth: number): ThinNode {
     const address = parent.children[at]
     if (address === undefined) throw this.#nodes.damaged(parent.address, 'it has no children')
@@ -188,7 +194,7 @@ export class ThinTree {
   }
 }
 
-/** The place of the first key that is not below this one. */
+/** The index of the first key that is not below `key`. */
 function lowerBound({ keys }: ThinNode, key: number): number {
   let [low, high] = [0, keys.length]
   while (low < high) {
