@@ -32,15 +32,15 @@ export interface CatalogParts {
   readonly lockFile: string
 }
 
-/** So many chains of images are kept, those of removed images among them. */
+/** Capacity of the cache of images' chains, which keeps those of removed images. */
 const MANY = 10_000
 
 /**
- * What is in the store, as one: images, their names, their layers, and the containers on them.
+ * The contents of a store: images, their names, their layers, and the containers on them.
  *
- * 1. An image is stored when all of its layers are, and its names point at it after that.
- * 2. Names go before the image, and the image before its layers.
- * 3. All of that is done under the catalog's lock, which is never held while a layer is read or written.
+ * 1. An image is stored after all of its layers. Names point at it after that.
+ * 2. Names are removed before the image, and the image before its layers.
+ * 3. These steps run under the catalog's lock, which is never held while a layer is read or written.
  */
 export class Catalog {
   readonly images: ImageStore
@@ -65,7 +65,7 @@ export class Catalog {
     return images.filter((image) => image !== undefined)
   }
 
-  /** By reference, by ID, or by the beginning of one. Throws `IMAGE_NOT_FOUND`, `REFERENCE_AMBIGUOUS`. */
+  /** By reference, by ID, or by a prefix of an ID. Rejects with `IMAGE_NOT_FOUND` or `REFERENCE_AMBIGUOUS`. */
   async image(referenceOrId: string): Promise<Image> {
     const id = await this.find(referenceOrId)
     return this.#describe(id, (await this.references.all()).get(id) ?? [])
@@ -87,8 +87,8 @@ export class Catalog {
   }
 
   /**
-   * The layers of an image, the lowest first; none of an image that cannot be read. Read once, since an image ID stands
-   * for the same layers for ever.
+   * The layers of an image, lowest first. Empty for an image that cannot be read. Cached, because the layers of an image
+   * ID never change.
    */
   async chainOf(id: ImageID): Promise<readonly ChainID[]> {
     const known = this.#chains.get(id)
@@ -101,7 +101,7 @@ export class Catalog {
     return chain
   }
 
-  /** As `image`, with its parent and what the driver says of its top layer. */
+  /** Like `image`, with the parent and the driver's metadata of the top layer. */
   async inspect(referenceOrId: string, driver: Driver): Promise<InspectedImage> {
     const image = await this.image(referenceOrId)
     const top = image.chainId === undefined ? undefined : await this.layers.require(image.chainId)
@@ -113,19 +113,19 @@ export class Catalog {
     }
   }
 
-  /** The uppermost layer of an image; none of an empty one. */
+  /** The top layer of an image. `undefined` for an image without layers. */
   async topLayer(id: ImageID): Promise<ChainID | undefined> {
     return chainIds((await this.images.config(id)).rootfs.diff_ids).at(-1)
   }
 
-  /** The reference that the text is, if it names an image here by one, and not by its ID. */
+  /** The reference in the text, if it names an image by reference and not by ID. */
   async referenceOf(text: string): Promise<Reference | undefined> {
     if (isDigest(text) || isHexId(text)) return undefined
     const reference = withDefaultTag(parseReference(text))
     return (await this.references.get(reference)) === undefined ? undefined : reference
   }
 
-  /** Stores images whose layers are here, and points references at them: all of them, or none. */
+  /** Stores images whose layers exist, and points references at them: all of them, or none. */
   async publish(entries: readonly NewImage[], { onProgress }: OperationOptions): Promise<Image[]> {
     const ids = await this.locked(() => Rollback.guard((rollback) => this.#addAll(entries, rollback)))
     for (const [index, { references }] of entries.entries()) {
@@ -145,7 +145,7 @@ export class Catalog {
     )
   }
 
-  /** Names of the containers that stand on each image: ours, and those that a dockerd keeps in this root. */
+  /** Names of the containers on each image, including those of a dockerd in this root. */
   async containersByImage(images: readonly ImageID[]): Promise<Map<ImageID, string[]>> {
     const records = await this.containers.list()
     const known = new Set(records.map((record) => record.id))
@@ -160,7 +160,7 @@ export class Catalog {
     return byImage
   }
 
-  /** Clears what processes that have ended left half done, wherever the store keeps something. */
+  /** Clears what dead processes left unfinished, in every part of the store. */
   async tidy(): Promise<void> {
     await this.layers.tidy((id) => this.containers.has(id))
     await this.forgetRemoved()
@@ -168,8 +168,8 @@ export class Catalog {
   }
 
   /**
-   * Removes records of containers that are gone. A record is made after its writable layer and removed after it, so a
-   * crash during a removal leaves a record alone.
+   * Removes records of removed containers. A record is made after its writable layer and removed after it, so a crash
+   * during a removal leaves only the record.
    */
   async forgetRemoved(): Promise<void> {
     const records = await this.containers.list()
@@ -180,7 +180,7 @@ export class Catalog {
     }
   }
 
-  /** Clears temporary files, and metadata of images that a crash removed in part. */
+  /** Clears temporary files, and metadata of images whose removal a crash interrupted. */
   async tidyFiles(): Promise<void> {
     await this.images.tidy((work) => this.locked(work))
     await this.references.tidy()
@@ -190,8 +190,8 @@ export class Catalog {
   }
 
   /**
-   * As `locked`, for work that detaches layers. Deletes their content when the lock is released, since that may take long.
-   * A layer whose content is in use is deleted by a later open.
+   * Like `locked`, for work that detaches layers. Deletes their content after the lock is released, because that may take
+   * long. A later open deletes content that is still in use.
    */
   async lockedRemoval<T>(work: (detached: DetachedLayer[]) => Promise<T>): Promise<T> {
     const detached: DetachedLayer[] = []
@@ -212,11 +212,11 @@ export class Catalog {
     const before = new Set(await this.images.list())
     const ids: ImageID[] = []
     for (const { config, parent } of entries) {
-      // Layers first: a process that died in between would leave an image without them.
+      // Layers first: a crash in between must not leave an image without layers.
       for (const chain of chainIds(parseImageConfig(config).rootfs.diff_ids)) await this.layers.require(chain)
       const id = sha256<ImageID>(config)
       if (!before.has(id)) rollback.onFailure(() => this.images.remove(id))
-      // The config last: with it the image is there, and has its parent.
+      // The config comes last: it makes the image exist, together with its parent.
       if (parent !== undefined && (await this.images.parent(id)) === undefined)
         await this.images.setParent(id, parent)
       ids.push(await this.images.add(config))
@@ -228,7 +228,7 @@ export class Catalog {
     return ids
   }
 
-  /** `undefined` for an image that another process removed since it was listed. */
+  /** `undefined` for an image that another process removed after it was listed. */
   async #describeIfThere(id: ImageID, references: readonly string[]): Promise<Image | undefined> {
     try {
       return await this.#describe(id, references)
@@ -255,7 +255,7 @@ export class Catalog {
   }
 }
 
-/** Throws the first error after trying all. */
+/** Tries all, then throws the first error. */
 async function deleteAll(detached: readonly DetachedLayer[]): Promise<void> {
   const errors: unknown[] = []
   for (const layer of detached) {

@@ -4,16 +4,16 @@ import { fewAtATime } from '../concurrency.js'
 import type { Catalog } from './catalog.js'
 import type { Findings, Remedy } from './repair.js'
 
-/** What is wrong with one container, and what can be done about it. */
+/** A fault of a container, and the ways to repair it. */
 interface ContainerFault {
   readonly detail: string
   readonly remedies: readonly Remedy[]
   readonly discard?: Remedy
-  /** The last step of a removal leaves this state for a moment. */
+  /** The last step of a removal causes this state for a moment. */
   readonly mayPass?: true
 }
 
-/** A state that may pass is looked at so often, and so far apart in ms; another one twice. */
+/** How often to look at a state that may pass, and the pause between looks in ms. Other states are looked at twice. */
 const TRIES = 6
 const PAUSE = 80
 
@@ -30,7 +30,7 @@ export async function checkContainers(findings: Findings): Promise<void> {
   }
 }
 
-/** A fault that stays: another process may be in the middle of making or removing the container. */
+/** A fault that lasts. Another process may be making or removing the container. */
 async function lastingFault(catalog: Catalog, id: string): Promise<ContainerFault | undefined> {
   let last: string | undefined
   for (let tries = 1; ; tries++) {
@@ -44,7 +44,7 @@ async function lastingFault(catalog: Catalog, id: string): Promise<ContainerFaul
 
 async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | undefined> {
   const { containers, layers } = catalog
-  // A decided consumption turns the container into an image.
+  // A decided commit with `consume` turns the container into an image.
   if (layers.consumptions.has(id)) return undefined
   const hasEntry = (await layers.writables.names()).includes(id)
   const record = (await containers.list()).find((each) => each.id === id)
@@ -76,7 +76,7 @@ async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | u
   return isDamage(fault) ? { detail, remedies: [mend], discard } : { detail, remedies: [mend] }
 }
 
-/** The container's layer is gone, and its record with it. */
+/** Removes the record of a container whose layer is removed. */
 function forget(catalog: Catalog, id: string): Promise<void> {
   return catalog.locked(async () => {
     if (!(await catalog.layers.writables.isGone(id))) throw notGone(id)
@@ -84,7 +84,7 @@ function forget(catalog: Catalog, id: string): Promise<void> {
   })
 }
 
-/** For a writable layer that is missing or cannot be read. */
+/** Removes a container whose writable layer is missing or unreadable. */
 async function discardContainer(catalog: Catalog, id: string): Promise<void> {
   const { layers, containers } = catalog
   if (await layers.writables.isUnderWay(id)) throw notGone(id)
@@ -94,12 +94,12 @@ async function discardContainer(catalog: Catalog, id: string): Promise<void> {
   await catalog.locked(() => containers.remove(id))
 }
 
-/** Other errors, such as a lack of descriptors, may pass. */
+/** Other errors may pass, such as a lack of file descriptors. */
 function isDamage(fault: Error | undefined): boolean {
   return fault instanceof StoreError && fault.code === 'STORE_CORRUPT'
 }
 
-/** From what the layerdb has of it. */
+/** Writes a new record from the container's layerdb entry. */
 async function recordAnew(catalog: Catalog, id: string): Promise<void> {
   const { parent } = await catalog.layers.writables.require(id)
   for (const image of await catalog.images.list()) {

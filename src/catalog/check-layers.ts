@@ -7,14 +7,14 @@ import { knownPlaces, type CheckOptions, type Findings } from './repair.js'
 
 type Places = ReadonlyMap<ChainID, LayerPlace>
 
-/** Examines all layers, the lowest first, so that a layer is compared with a parent that is whole or mended. */
+/** Examines all layers, lowest first, so that a layer is compared with an intact or repaired parent. */
 export async function checkLayers(findings: Findings): Promise<number> {
   const { catalog, options } = findings
   const { upkeep } = catalog.layers
   const places = await placesOf(findings)
   const ids = lowestFirst(await catalog.layers.chainIds(), places)
   const lost = await lostLayers(findings, ids, places)
-  // The uppermost first, since a layer is kept while another one stands on it.
+  // Top layers first: a layer cannot be removed while another one stands on it.
   for (const [id, { detail, unfounded, examination }] of [...lost].toReversed()) {
     const kind = unfounded ? 'layer-unfounded' : 'layer-damaged'
     await findings.report({ kind, id }, detail, [], () => upkeep.discard(examination))
@@ -27,7 +27,7 @@ export async function checkLayers(findings: Findings): Promise<number> {
   return ids.length
 }
 
-/** Last of all: a mended entry may name one. */
+/** Call it last: a repaired entry may name a layer that looked like an orphan. */
 export async function checkOrphans(findings: Findings): Promise<void> {
   const { orphans } = findings.catalog.layers
   for (const id of await orphans.list()) {
@@ -52,13 +52,13 @@ async function lostLayers(
 }
 
 /**
- * Examines layers side by side, before it is known whether a repair changes the layers below them. A layer without faults
- * counts, unless one below has faults.
+ * Examines layers concurrently, before it is known whether a repair changes the layers below them. A clean result is valid
+ * unless a layer below has faults.
  */
 class EarlyExaminations implements AsyncDisposable {
   readonly #examinations: ReadonlyMap<ChainID, Promise<Examination | undefined>>
   readonly #stop = new AbortController()
-  /** Layers that have a fault or stand on one that has. */
+  /** Layers with faults, and the layers on them. */
   readonly #affected = new Set<ChainID>()
 
   constructor(upkeep: LayerUpkeep, ids: readonly ChainID[], options: CheckOptions) {
@@ -72,7 +72,7 @@ class EarlyExaminations implements AsyncDisposable {
     for (const examination of this.#examinations.values()) examination.catch(() => undefined)
   }
 
-  /** Ask for parents first. @returns `undefined` for a layer that has to be examined again */
+  /** Ask for parents first. @returns `undefined` for a layer that must be examined again */
   async of(id: ChainID, parent: ChainID | undefined): Promise<Examination | undefined> {
     const isAffected = parent !== undefined && this.#affected.has(parent)
     const examination = isAffected ? undefined : await this.#examinations.get(id)
@@ -87,7 +87,7 @@ class EarlyExaminations implements AsyncDisposable {
   }
 }
 
-/** A layer that is damaged, or stands on one, and could not be mended. */
+/** A layer that is damaged, or stands on a damaged one, and could not be repaired. */
 interface Loss {
   readonly detail: string
   readonly unfounded: boolean
@@ -109,7 +109,7 @@ async function examined(
   const place = places.get(id)
   const parent = place?.parent
   const isFounded = parent === undefined || (!lost.has(parent) && (await isHere(findings, parent, places)))
-  // The content says nothing of a layer whose parent cannot be compared with.
+  // Without an intact parent, comparing the content proves nothing.
   const content = isFounded && options.content !== false
   const found = isFounded ? await early.of(id, parent) : undefined
   const examination = found ?? (await catalog.layers.upkeep.examine(id, { ...options, content }))
@@ -137,7 +137,7 @@ function remedies(findings: Findings, examination: Examination, place: LayerPlac
   ]
 }
 
-/** Brings a missing layer from the source where the check repairs. */
+/** Whether the layer exists. If the check repairs, unpacks a missing layer from the source. */
 async function isHere(findings: Findings, id: ChainID, places: Places): Promise<boolean> {
   const { layers } = findings.catalog
   if ((await layers.chainIds()).includes(id)) return true
@@ -154,7 +154,7 @@ async function isHere(findings: Findings, id: ChainID, places: Places): Promise<
   ])
 }
 
-/** By the entries of the layers, and by what images say where an entry is damaged. */
+/** From the layerdb's entries. Images tell the places of layers with damaged entries. */
 async function placesOf(findings: Findings): Promise<Map<ChainID, LayerPlace>> {
   const { layers } = findings.catalog
   const places = await knownPlaces(findings)

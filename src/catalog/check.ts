@@ -6,7 +6,7 @@ import { checkLayers, checkOrphans } from './check-layers.js'
 import { Findings, messageOf, type CheckOptions, type Problem, type RepairSource } from './repair.js'
 
 export interface CheckReport {
-  /** There are no problems, or all of them are repaired. */
+  /** Whether no problem was found, or all were repaired. */
   readonly clean: boolean
   readonly problems: readonly Problem[]
   readonly layers: number
@@ -14,8 +14,8 @@ export interface CheckReport {
 }
 
 /**
- * Examines everything, layers first, and tells all that is wrong. What another process makes or removes meanwhile is no
- * problem; every repair looks again under the lock before it changes anything.
+ * Examines everything and reports all problems. Concurrent changes by other processes are not problems. Every repair looks
+ * again under the lock before it changes anything.
  */
 export async function check(
   catalog: Catalog,
@@ -33,7 +33,7 @@ export async function check(
   return { clean: problems.every(({ repaired }) => repaired), problems, layers, images }
 }
 
-/** Configs first: they tell what damaged entries of layers stood for. */
+/** Runs first: configs tell which layers damaged entries belong to. */
 async function checkConfigs(findings: Findings): Promise<number> {
   const { catalog, options, source } = findings
   const { images } = catalog
@@ -56,7 +56,7 @@ async function checkConfigs(findings: Findings): Promise<number> {
   return ids.length
 }
 
-/** `undefined` for an image that is whole, or gone. */
+/** `undefined` for an intact or removed image. */
 async function configFault({ images }: Catalog, id: ImageID): Promise<string | undefined> {
   try {
     await images.config(id)
@@ -71,7 +71,7 @@ async function checkCompleteness(findings: Findings): Promise<void> {
   for (const id of await catalog.images.list()) {
     options.signal?.throwIfAborted()
     const missing = await missingLayers(catalog, id)
-    // An image goes before its layers do.
+    // An image is removed before its layers.
     if (missing.length === 0 || !(await catalog.images.has(id))) continue
     const detail = `not here: ${missing.join(', ')}`
     await findings.report({ kind: 'image-incomplete', id }, detail, [() => complete(findings, id)])
@@ -82,7 +82,7 @@ async function missingLayers({ images, layers }: Catalog, id: ImageID): Promise<
   const config = await images.config(id).catch(() => undefined)
   const missing: ChainID[] = []
   for (const chain of chainIds(config?.rootfs.diff_ids ?? [])) {
-    // A damaged layer is there, and has a problem of its own.
+    // A damaged layer exists, and is a problem of its own.
     const isHere = await layers.get(chain).then(
       (layer) => layer !== undefined,
       () => true,
@@ -131,7 +131,7 @@ async function checkReferences(findings: Findings): Promise<void> {
   }
 }
 
-/** A name goes before its image does, so the name is looked at last. */
+/** Looks at the name last, because a name is removed before its image. */
 async function isDangling({ images, references }: Catalog, name: string, id: ImageID): Promise<boolean> {
   return !(await images.has(id)) && ((await references.all()).get(id) ?? []).includes(name)
 }

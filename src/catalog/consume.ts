@@ -10,8 +10,8 @@ import { familiarText, parseReference } from '../references/reference.js'
 import type { Catalog, NewImage } from './catalog.js'
 
 /**
- * Turns a container into an image, by the protocol of `Consumptions`. When it rejects, the container is as it was. If the
- * driver had adopted its layer already, the next call on the container, or the next open, finishes the image instead.
+ * Turns a container into an image, by the protocol of `Consumptions`. If it rejects, the container is as it was. If the
+ * driver had already adopted the layer, the next call on the container or the next open finishes the image instead.
  * @param imageOf describes the image of the container's layer
  */
 export async function consumeContainer(
@@ -46,10 +46,10 @@ export async function consumeContainer(
 }
 
 /**
- * Finishes commits that were decided and cut short, by a kill or an error. A consumption that cannot be finished does not
- * stop the others: it stays for a later call, or, where the driver refuses to adopt the layer, its container stays as it
+ * Finishes commits that were decided and then interrupted by a kill or an error. A consumption that cannot be finished
+ * does not stop the others. It stays for a later call. If the driver refuses to adopt the layer, its container stays as it
  * was.
- * @returns the images that it finished, by container
+ * @returns the finished images, by container
  */
 export async function finishConsumptions(catalog: Catalog): Promise<ReadonlyMap<string, Image>> {
   const { layers } = catalog

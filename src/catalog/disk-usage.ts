@@ -3,13 +3,13 @@ import { isAbort, StoreError } from '../errors.js'
 import type { OperationOptions } from '../operation-options.js'
 import type { Catalog } from './catalog.js'
 
-/** What takes space, as `docker system df` counts it: bytes of regular files, as they are in the layers. */
+/** Disk usage as `docker system df` counts it: bytes of regular files in the layers. */
 export interface DiskUsage {
-  /** Of all layers, each counted once. */
+  /** All layers, each counted once. */
   readonly layersSize: number
   readonly images: readonly ImageUsage[]
   readonly containers: readonly ContainerUsage[]
-  /** Of the layers that no container's image needs. */
+  /** Layers that no container's image needs. */
   readonly reclaimable: number
 }
 
@@ -17,20 +17,20 @@ export interface ImageUsage {
   readonly id: ImageID
   readonly references: readonly string[]
   readonly size: number
-  /** Of its layers that other images have, too. */
+  /** Layers that other images have, too. */
   readonly sharedSize: number
-  /** How many containers stand on it. */
+  /** The number of containers on the image. */
   readonly containers: number
 }
 
 export interface ContainerUsage {
   readonly id: string
   readonly name: string
-  /** Of the files that were added or changed. */
+  /** Files that were added or changed. */
   readonly size: number
 }
 
-/** What another process removes meanwhile is left out, and so are entries that are damaged: `check` tells of them. */
+/** Leaves out what other processes remove meanwhile, and damaged entries, which `check` reports. */
 export async function diskUsage(catalog: Catalog, options: OperationOptions): Promise<DiskUsage> {
   const sizes = new Map((await catalog.layers.soundLayers()).map(({ chainId, size }) => [chainId, size]))
   const images = await catalog.list()
@@ -55,8 +55,7 @@ export async function diskUsage(catalog: Catalog, options: OperationOptions): Pr
 }
 
 /**
- * `undefined` for a container that goes, or went, while its layer is read. A removal that fails hides the layer for a
- * moment.
+ * `undefined` for a container that is removed while its layer is read. Retries while a failing removal hides the layer.
  */
 async function sizeIfThere(
   { containers, layers }: Catalog,

@@ -28,7 +28,7 @@ export interface ImportOptions extends OperationOptions {
   readonly changes?: readonly string[] | undefined
   /** The comment of the image's history entry. @default 'Imported from -', as Docker writes it */
   readonly message?: string | undefined
-  /** What the tar may ask of this process. */
+  /** Bounds on the tar. */
   readonly limits?: Limits | undefined
 }
 
@@ -95,7 +95,7 @@ export async function commitContainer(
   )
 }
 
-/** The image that a commit of the container comes to, by the new layer. */
+/** Describes the image of a commit, given its layer. */
 export async function committedImage(
   { images }: Catalog,
   record: ContainerRecord,

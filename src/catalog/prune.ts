@@ -8,12 +8,12 @@ import { usedLayers } from './removal.js'
 import { Usage } from './usage.js'
 
 export interface PruneOptions extends OperationOptions {
-  /** Images with names, too, if no container stands on them. @default false */
+  /** Also removes named images that no container stands on. @default false */
   readonly all?: boolean | undefined
 }
 
 export interface Pruned {
-  /** Familiar texts of the references that went. */
+  /** The removed references, in familiar form. */
   readonly untagged: readonly string[]
   readonly images: readonly ImageID[]
   readonly layers: readonly ChainID[]
@@ -21,12 +21,12 @@ export interface Pruned {
   readonly reclaimed: number
 }
 
-/** How long a slice of the work may hold the lock, in ms. Others are served in between. */
+/** How long one slice of the work may hold the lock, in ms. Other processes get the lock in between. */
 const SLICE = 100
 
 /**
- * Removes as `docker image prune`: images that have no name and that nothing stands on. Removes, too, layers that no image
- * names, as a load leaves them whose process ended, and whatever else such processes left.
+ * Removes unnamed images that nothing stands on, as `docker image prune`. Also removes layers that no image names, which an
+ * interrupted load leaves, and everything else that dead processes left.
  */
 export async function prune(catalog: Catalog, { all = false, signal }: PruneOptions): Promise<Pruned> {
   await finishConsumptions(catalog)
@@ -69,10 +69,10 @@ async function untagUnused(catalog: Catalog): Promise<string[]> {
   return untagged
 }
 
-/** Their layers are orphans then. False when the time was not enough for all. */
+/** Leaves their layers without an image. `false` if the slice ended before all were removed. */
 async function removeUnneeded(catalog: Catalog, removed: ImageID[], isOver: () => boolean): Promise<boolean> {
   const usage = await Usage.read(catalog)
-  // An image that goes may have been the last that stood on another.
+  // The removed image may have been the last one on its parent.
   for (let found = true; found;) {
     found = false
     for (const id of usage.images.filter((each) => usage.isUnneeded(each))) {
@@ -88,12 +88,12 @@ async function removeUnneeded(catalog: Catalog, removed: ImageID[], isOver: () =
 
 interface OrphanRemoval {
   readonly detached: DetachedLayer[]
-  /** Layers that work under way needs. They are not tried again. */
+  /** Layers that running work needs. They are not tried again. */
   readonly inUse: Set<ChainID>
   isOver(): boolean
 }
 
-/** The uppermost first, so that each goes that nothing needs. False when the time was not enough for all. */
+/** Top layers first, so that every unneeded layer is removed. `false` if the slice ended before all were removed. */
 async function removeOrphans(catalog: Catalog, { detached, inUse, isOver }: OrphanRemoval): Promise<boolean> {
   const used = await usedLayers(catalog)
   const parents = await catalog.layers.parents()

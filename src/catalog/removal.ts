@@ -4,19 +4,19 @@ import type { DetachedLayer } from '../layers/layer-store.js'
 import type { Catalog } from './catalog.js'
 import { Usage } from './usage.js'
 
-/** What went: familiar texts of references, and images in the order in which they were removed. */
+/** The removed references in familiar form, and the removed images in order of removal. */
 export interface Removed {
   readonly untagged: readonly string[]
   readonly deleted: readonly ImageID[]
 }
 
 /**
- * Removes as `docker rmi`. By name: that name alone, and with its last name the image. By ID: the image, with its name;
- * one that has several is `REFERENCE_CONFLICT` unless `force`. With an image go its layers, as far as no other image and
- * no container needs them, and the images that it was committed from, as far as nobody named them or uses them.
+ * Removes as `docker rmi`. By name: only that name, and the image with its last name. By ID: the image and its name; an
+ * image with several names is `REFERENCE_CONFLICT` unless `force`. Also removes the image's layers that no other image or
+ * container needs, and the unnamed, unused images that it was committed from.
  *
- * An image that a container stands on, or that another was committed from, is `IMAGE_IN_USE`; by name the latter loses
- * its name alone.
+ * Rejects with `IMAGE_IN_USE` if a container stands on the image, or if another image was committed from it. In the latter
+ * case, removing by name removes only the name.
  */
 export function removeImage(catalog: Catalog, text: string, force: boolean): Promise<Removed> {
   return catalog.lockedRemoval(async (detached) => {
@@ -39,9 +39,9 @@ export function removeImage(catalog: Catalog, text: string, force: boolean): Pro
 }
 
 /**
- * Removes layers of the chain that no image, no container and no other process needs, the uppermost first. Under the
+ * Removes layers of the chain that no image, container or other process needs, top layers first. Call it under the
  * catalog's lock.
- * @param detached takes those whose content is to be deleted
+ * @param detached receives the layers whose content the caller must delete
  */
 export async function removeUnusedLayers(
   catalog: Catalog,
@@ -62,7 +62,7 @@ export async function removeUnusedLayers(
   }
 }
 
-/** Chains, with all below them, of all images. An image that cannot be read is no reason to keep a layer. */
+/** The chains of all images. An unreadable image keeps no layer. */
 export async function usedLayers(catalog: Catalog): Promise<Set<ChainID>> {
   const used = new Set<ChainID>()
   for (const id of await catalog.images.list()) for (const chain of await catalog.chainOf(id)) used.add(chain)

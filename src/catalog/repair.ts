@@ -7,61 +7,61 @@ import type { Catalog } from './catalog.js'
 
 export interface CheckOptions extends OperationOptions {
   /**
-   * Reads every layer back: its tar is compared with its DiffID, and its tree with the tree that its tar describes.
+   * Reads every layer: compares its tar with its DiffID, and its tree with the tree that the tar describes.
    * @default true
    */
   readonly content?: boolean | undefined
   /**
-   * Mends what can be mended without losing anything: damaged records, leftovers that nothing names, names of images that
-   * are not here. Layers and configs that are damaged themselves need `from` or `discard`. @default false
+   * Repairs what it can without losing data: damaged records, orphans, and names of missing images. Damaged layers and
+   * configs need `from` or `discard`. @default false
    */
   readonly repair?: boolean | undefined
   /**
-   * With `repair`: removes damaged layers, configs and containers that cannot be mended, unless a container stands on
-   * them. Loading the image again then brings new ones. @default false
+   * With `repair`: removes damaged layers, configs and containers that cannot be repaired, unless a container stands on
+   * them. Loading the image again then replaces them. @default false
    */
   readonly discard?: boolean | undefined
 }
 
-/** Something that is not as it should be. `repaired`: it is mended, or it is gone. */
+/** A problem that a check found. `repaired`: it was repaired, or the damaged thing was removed. */
 export type Problem = ProblemKind & { readonly detail: string; readonly repaired: boolean }
 
 export type ProblemKind =
-  /** The layer's files do not give the bytes of its DiffID, its tree is not the one of its tar, or its entry is damaged. */
+  /** The layer's files do not give the bytes of its DiffID, its tree differs from its tar, or its entry is damaged. */
   | { readonly kind: 'layer-damaged'; readonly id: ChainID }
   /** The layer stands on one that is damaged or missing. */
   | { readonly kind: 'layer-unfounded'; readonly id: ChainID }
-  /** The driver keeps a layer that nothing names. */
+  /** The driver keeps a layer that nothing references. */
   | { readonly kind: 'driver-orphan'; readonly id: string }
-  /** A file of the driver is damaged. The layers in it have problems of their own. Not repaired. */
+  /** A file of the driver is damaged. Its layers are reported separately. Not repaired. */
   | { readonly kind: 'driver-damaged'; readonly id: string }
-  /** The bytes of the image's config do not have the digest that is its ID. */
+  /** The config's bytes do not match the image ID. */
   | { readonly kind: 'image-damaged'; readonly id: ImageID }
   /** Some of the image's layers are missing. */
   | { readonly kind: 'image-incomplete'; readonly id: ImageID }
-  /** The reference points at no image. Repaired, it is gone. */
+  /** The reference points at no image. The repair removes it. */
   | { readonly kind: 'reference-dangling'; readonly id: string }
-  /** The list of references cannot be read. Repaired, it is empty: images stay, their names are lost. */
+  /** The list of references is unreadable. The repair empties it: images stay and lose their names. */
   | { readonly kind: 'references-damaged'; readonly id: string }
   /**
-   * The container's writable layer is missing, its entry or its record is damaged, or it cannot be opened. A container
-   * without a readable record gets another one, under its ID as the name.
+   * The container's writable layer is missing, its entry or record is damaged, or it cannot be opened. The repair writes a
+   * new record for a container without a readable one, and names it after its ID.
    */
   | { readonly kind: 'container-damaged'; readonly id: string }
 
-/** Layers and configs that a repair can take: those of an archive. */
+/** An archive's layers and configs, for a repair. */
 export interface RepairSource {
   layer(diffId: DiffID): LayerSource | undefined
   /** The chains of all images. */
   readonly chains: readonly (readonly DiffID[])[]
-  /** The config's bytes, which have the digest `id`. */
+  /** The config's bytes. Their digest is `id`. */
   config(id: ImageID): Uint8Array | undefined
 }
 
-/** One way to mend a problem. Rejecting means that the way is closed, and the next one is tried. */
+/** One way to repair a problem. If it rejects, the next one is tried. */
 export type Remedy = () => Promise<unknown>
 
-/** Collects what a check finds, and mends it at once where the caller asks for that. */
+/** Collects the problems that a check finds, and repairs each at once if the caller asked for it. */
 export class Findings {
   readonly catalog: Catalog
   readonly options: CheckOptions
@@ -74,14 +74,14 @@ export class Findings {
     this.source = source
   }
 
-  /** Whether one of the remedies helped. None is tried unless the check repairs. */
+  /** Whether a remedy succeeded. Tries none unless the check repairs. */
   async mended(remedies: readonly Remedy[]): Promise<boolean> {
     return this.options.repair === true && (await firstOf(remedies))
   }
 
   /**
-   * @param remedies in the order of trying; none loses anything that is whole
-   * @param discard loses the damaged thing, and so is done only where the caller allows it
+   * @param remedies in order of preference; none loses intact data
+   * @param discard removes the damaged thing, and so runs only if the caller allows it
    * @returns whether the problem is repaired
    */
   async report(
@@ -109,7 +109,7 @@ async function firstOf(remedies: readonly Remedy[]): Promise<boolean> {
   return false
 }
 
-/** What ChainIDs stand for, as far as images that can be read tell. */
+/** The layers that ChainIDs identify, according to the readable images. */
 export async function knownPlaces({ catalog, source }: Findings): Promise<Map<ChainID, LayerPlace>> {
   const places = new Map<ChainID, LayerPlace>()
   const add = (diffIds: readonly DiffID[]): void => {

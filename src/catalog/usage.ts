@@ -1,10 +1,10 @@
 import type { ImageID } from '../digest.js'
 import type { Catalog } from './catalog.js'
 
-/** What stands on what, read once under the catalog's lock. It does not see changes, other than by `forget`. */
+/** Dependencies of images and containers, read once under the catalog's lock. Only `forget` updates it. */
 export class Usage {
   readonly #references: ReadonlyMap<ImageID, readonly string[]>
-  /** Of all images: the one that each was committed from. */
+  /** The parent of each image: the image that it was committed from. */
   readonly #parents: Map<ImageID, ImageID | undefined>
   readonly #containers: ReadonlyMap<ImageID, readonly string[]>
 
@@ -44,13 +44,13 @@ export class Usage {
     return this.#containers.get(id) ?? []
   }
 
-  /** Here, without a name, and nothing stands on it. */
+  /** Whether the image exists, has no name, and nothing stands on it. */
   isUnneeded(id: ImageID): boolean {
     if (!this.#parents.has(id) || this.#references.has(id)) return false
     return this.containersOn(id).length === 0 && this.childOf(id) === undefined
   }
 
-  /** The image was removed. */
+  /** Call it after removing the image. */
   forget(id: ImageID): void {
     this.#parents.delete(id)
   }

@@ -16,8 +16,8 @@ interface RootAttributes {
 const OF_A_BASE: RootAttributes = { mode: 0o755, uid: 0, gid: 0, xattrs: new Map() }
 
 /**
- * Gives the root directory of an adopted layer the attributes that it has below. A layer's tar cannot hold what a
- * container changed there, so the tree would differ from the one that the tar makes elsewhere. Can be repeated.
+ * Gives the root directory of an adopted layer the attributes that it has below. A layer's tar cannot hold a container's
+ * changes to the root, so the tree would differ from the one that the tar makes elsewhere. Can be repeated.
  */
 export async function restoreRoot(driver: Driver, id: string, parent: string | undefined): Promise<void> {
   const wanted = parent === undefined ? OF_A_BASE : await rootOf(driver, parent)

@@ -20,11 +20,11 @@ export async function keptTreesOf(
   const lower = parent === undefined ? undefined : await driver.contents?.(parent)
   if (files === undefined || (parent !== undefined && lower === undefined)) return undefined
   const source = lower && (await driver.diffSource?.(id, parent))
-  // What changed since a snapshot was made is known without comparing everything else.
+  // With a snapshot, only what changed since it was made is compared.
   return { form: 'merged', files, lower, snapshot: source?.form === 'snapshot' ? source : undefined }
 }
 
-/** A layer that stands on other layers than its parent does shows a wrong tree, whatever is in it. */
+/** A layer that the driver stacks on wrong layers shows a wrong tree, whatever it contains. */
 async function refuseOtherStack(
   driver: Driver,
   lowers: readonly HostFsSpec[],
@@ -39,7 +39,7 @@ async function refuseOtherStack(
 
 export interface OpenKeptTrees extends KeptTrees, AsyncDisposable {}
 
-/** Views of the layer and of the one below, which other threads cannot open. */
+/** Opens views of the layer and of the one below. Other threads cannot open them. */
 export async function openKeptTrees(
   driver: Driver,
   id: string,

@@ -14,30 +14,30 @@ import { TAR_SPLIT } from './layerdb.js'
 import { verifyLayer } from './verify-layer.js'
 
 export interface UpkeepSteps {
-  /** Rejects with `LAYER_IN_USE` if a layer or a container stands on a layer, or work under way needs it. */
+  /** Rejects with `LAYER_IN_USE` if a layer or a container stands on the layer, or running work needs it. */
   readonly refuseInUse: (id: ChainID) => Promise<void>
   /** Unpacks a tar into a new driver layer over `parent`, with its tar-split in a write set. */
   readonly unpack: (place: LayerPlace, source: LayerSource, swap: Swap) => Promise<void>
 }
 
-/** What a ChainID says, in the words of the images that have it. */
+/** The DiffID and parent that a ChainID stands for. */
 export interface LayerPlace {
   readonly chainId: ChainID
   readonly diffId: DiffID
   readonly parent: ChainID | undefined
 }
 
-/** Where a layer's tar can be read again. */
+/** A source of a layer's tar. */
 export interface LayerSource {
   readonly source: ByteSource
-  /** The digest of the source's bytes, where the archive claims one. */
+  /** The digest of the source's bytes, if the archive claims one. */
   readonly blob: Digest | undefined
 }
 
-/** Puts a layer that was unpacked where it belongs. Runs under the lock. */
+/** Puts an unpacked layer in its place. Runs under the lock. */
 export type Swap = (writeSet: string, made: Layer) => Promise<void>
 
-/** A layer as an examination found it. `cacheId` is `undefined` where the entry in the layerdb is damaged. */
+/** The result of examining a layer. `cacheId` is `undefined` if the layerdb's entry is damaged. */
 export interface Examination {
   readonly id: ChainID
   readonly cacheId: string | undefined
@@ -49,16 +49,16 @@ export interface ExamineOptions extends OperationOptions {
   readonly content?: boolean | undefined
 }
 
-/** So often, and so far apart in ms, a layer that another process works on is examined again. */
+/** Retries, and the pause between them in ms, for a layer that another process is changing. */
 const TRIES = 20
 const PAUSE = 100
 
 /**
- * Finds layers that are damaged and mends them, beside other processes.
+ * Finds damaged layers and repairs them while other processes use the store.
  *
- * 1. What another process makes or removes meanwhile is no damage: a fault counts if the same entry is there afterwards.
- * 2. A repair looks again under the lock, and does nothing if what it found before has changed.
- * 3. A damaged layer stays until another one is complete, except where `discard` is called.
+ * 1. Concurrent changes are not damage: a fault counts only if the same entry exists afterwards.
+ * 2. A repair looks again under the lock, and does nothing if the earlier findings have changed.
+ * 3. A damaged layer stays until its replacement is complete, except in `discard`.
  */
 export class LayerUpkeep {
   readonly #parts: LayerParts
@@ -69,7 +69,7 @@ export class LayerUpkeep {
     this.#steps = steps
   }
 
-  /** `undefined` where the layer is gone. */
+  /** `undefined` if the layer is removed. */
   async examine(id: ChainID, options: ExamineOptions = {}): Promise<Examination | undefined> {
     for (let tries = 1; ; tries++) {
       const before = await this.#entry(id)
@@ -85,8 +85,8 @@ export class LayerUpkeep {
   }
 
   /**
-   * Mends a layer whose content is whole: writes its entry in the layerdb and the driver's bookkeeping again. Rejects with
-   * `STORE_CORRUPT` where no layer of the driver gives the tree and the bytes of the layer.
+   * Repairs a layer with intact content: rewrites its layerdb entry and the driver's bookkeeping. Rejects with
+   * `STORE_CORRUPT` if no driver layer gives the tree and the bytes of the layer.
    */
   async mend(examined: Examination, place: LayerPlace, { signal }: OperationOptions): Promise<void> {
     const below = place.parent === undefined ? undefined : await this.#parts.db.layer(place.parent)
@@ -104,8 +104,8 @@ export class LayerUpkeep {
   }
 
   /**
-   * Mends a container's writable layer: writes its entry in the layerdb and the driver's bookkeeping again. Rejects with
-   * `STORE_CORRUPT` where it cannot be told which of the driver's layers it is.
+   * Repairs a container's writable layer: rewrites its layerdb entry and the driver's bookkeeping. Rejects with
+   * `STORE_CORRUPT` if several driver layers may be the container's.
    */
   async mendWritable(name: string, parent: ChainID | undefined): Promise<void> {
     const below = parent === undefined ? undefined : await this.#parts.db.layer(parent)
@@ -125,8 +125,8 @@ export class LayerUpkeep {
   }
 
   /**
-   * Unpacks a layer again and puts it in the place of the examined one. Layers and containers that stand on it stay.
-   * Rejects with `LAYER_NOT_FOUND` where another process changed the layer meanwhile.
+   * Unpacks a layer again and replaces the examined one. Layers and containers on it stay. Rejects with `LAYER_NOT_FOUND`
+   * if another process changed the layer meanwhile.
    */
   async rebuild(examined: Examination, place: LayerPlace, source: LayerSource): Promise<void> {
     const { replace } = this.#parts.driver
@@ -145,7 +145,7 @@ export class LayerUpkeep {
       await this.#parts.db.rewrite(inPlace ? { ...made, cacheId: old } : made, join(writeSet, TAR_SPLIT))
       await this.#parts.db.removeWriteSet(made.cacheId)
     })
-    // A view may hold it; then it is an orphan, which a later repair removes.
+    // If a view holds it, it becomes an orphan, which a later repair removes.
     if (rest !== undefined) await this.#parts.driver.remove(rest).catch(() => undefined)
   }
 
@@ -164,7 +164,7 @@ export class LayerUpkeep {
     await rm(removing, { recursive: true, force: true })
   }
 
-  /** What the driver finds damaged in its own files. */
+  /** Damage that the driver finds in its own files. */
   async driverDamage(options: OperationOptions): Promise<Damage[]> {
     return (await this.#parts.driver.check?.(options)) ?? []
   }
@@ -205,7 +205,7 @@ export class LayerUpkeep {
     }
   }
 
-  /** Layers of the driver that a damaged entry may have named: the one that it still names, or those that are free. */
+  /** Driver layers that a damaged entry may have named: the one that it still names, or else all unreferenced ones. */
   async #candidates(id: ChainID): Promise<string[]> {
     const taken = await this.#takenIds(id)
     const written = this.#parts.db.writtenCacheId(id)
@@ -213,7 +213,7 @@ export class LayerUpkeep {
     return (await this.#parts.driver.list()).filter((each) => !taken.has(each))
   }
 
-  /** As `#candidates`. An id that the driver does not keep stands for one that is nearly the same. */
+  /** Like `#candidates`. An id that the driver does not keep matches one that differs in a few characters. */
   async #writableCandidate(name: string): Promise<string> {
     const taken = await this.#takenIds(name)
     const written = this.#parts.db.writtenMountId(name)
@@ -224,12 +224,12 @@ export class LayerUpkeep {
     throw new StoreError('STORE_CORRUPT', `it is not known which of ${free.length} layers is ${name}`)
   }
 
-  /** Also for a layer whose bookkeeping is damaged. */
+  /** Also `true` for a layer with damaged bookkeeping. */
   async #isOnDisk(id: string): Promise<boolean> {
     return ((await this.#parts.driver.idsOnDisk?.()) ?? (await this.#parts.driver.list())).includes(id)
   }
 
-  /** Ids of the driver's layers that sound entries other than `of`, and work under way, name. */
+  /** Driver ids that intact entries other than `of`, and running work, name. */
   async #takenIds(of: string): Promise<Set<string>> {
     const taken = driverIdsOf(await this.#parts.claims.all())
     for (const { chainId, cacheId } of await this.#parts.db.soundLayers())
@@ -273,7 +273,7 @@ export class LayerUpkeep {
   }
 }
 
-/** Ids are random: two that differ in so few places are one id and its damaged copy. */
+/** Ids are random. Two ids that differ in at most this many characters are one id and its damaged copy. */
 const MOST_DAMAGED = 8
 
 function isNearly(id: string, damaged: string): boolean {

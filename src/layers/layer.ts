@@ -1,11 +1,11 @@
 import type { ChainID, DiffID } from '../digest.js'
 
-/** A layer in its place in a stack: the same change set on another parent is another one. */
+/** A layer in its place in a stack. The same change set on another parent is another layer. */
 export interface Layer {
   readonly chainId: ChainID
   readonly diffId: DiffID
   readonly parent: ChainID | undefined
-  /** Bytes of the regular files that this layer alone brought. */
+  /** Bytes of the regular files that this layer adds or changes. */
   readonly size: number
   /** The driver's id. */
   readonly cacheId: string
@@ -17,6 +17,6 @@ export interface WritableLayer {
   readonly parent: ChainID | undefined
   /** The driver's id. */
   readonly mountId: string
-  /** The driver's id of the layer between this one and the parent, which dockerd makes for its containers. */
+  /** The driver's id of the init layer, which dockerd puts between a container's layer and its parent. */
   readonly initId: string | undefined
 }

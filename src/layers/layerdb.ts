@@ -26,16 +26,16 @@ const OWN_WRITE_SET = /^write-set-([a-f0-9]{64})$/
 export const TAR_SPLIT = 'tar-split.json.gz'
 
 /**
- * Which layers there are, as files in Docker's own layout, `image/<driver>/layerdb`:
+ * The records of all layers, as files in Docker's own layout, `image/<driver>/layerdb`:
  *
  *     sha256/<chain hex>/{diff,size,cache-id,parent,tar-split.json.gz}    a layer
  *     mounts/<name>/{mount-id,init-id,parent}                             a writable layer
- *     tmp/write-set-<driver's id>/                                        one that is being written
+ *     tmp/write-set-<driver's id>/                                        a layer that is being written
  *
- * 1. A layer's directory appears whole, by one rename, when its files and the driver's are on disk.
- * 2. It disappears by one rename, to `<chain hex>-<random>-removing`, before anything of it is removed.
- * 3. So what stands under a chain's name is whole, unless somebody else's crash (moby#44909) left less: `layer` tells.
- * 4. The same holds for writable layers, which go by a rename to the write set of their driver's id.
+ * 1. A layer's directory appears by one rename, after its files and the driver's are on disk.
+ * 2. It disappears by one rename, to `<chain hex>-<random>-removing`, before any file in it is removed.
+ * 3. So a directory under a chain's name is complete, unless a crash of dockerd (moby#44909) left less: `layer` reports it.
+ * 4. The same holds for writable layers. Their removal renames them to the write set of their driver id.
  */
 export class LayerDb {
   readonly directory: string
@@ -55,7 +55,7 @@ export class LayerDb {
     for (const path of [this.#layers, this.#mounts, this.#temporary]) makeStoreDirectory(path, 0o700)
   }
 
-  /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */
+  /** `undefined` if the layer does not exist. Rejects with `STORE_CORRUPT` if its files are damaged. */
   async layer(id: ChainID): Promise<Layer | undefined> {
     return this.#layer(id)
   }
@@ -79,14 +79,14 @@ export class LayerDb {
     })
   }
 
-  /** `STORE_CORRUPT` if one of them is damaged. */
+  /** Rejects with `STORE_CORRUPT` if an entry is damaged. */
   async require(id: ChainID): Promise<Layer> {
     const layer = this.#layer(id)
     if (layer === undefined) throw noLayer(id)
     return layer
   }
 
-  /** The driver's id of a layer; `undefined` without a layer. */
+  /** The driver's id of a layer. `undefined` without a layer. */
   async cacheIdOf(id: ChainID | undefined): Promise<string | undefined> {
     return id === undefined ? undefined : (await this.require(id)).cacheId
   }
@@ -101,7 +101,7 @@ export class LayerDb {
     return names.filter((name) => HEX.test(name)).map((hex) => `sha256:${hex}` as ChainID)
   }
 
-  /** All layers but those whose entries are damaged. */
+  /** All layers except those with damaged entries. */
   async soundLayers(): Promise<Layer[]> {
     const layers: Layer[] = []
     for (const id of await this.chainIds()) {
@@ -111,18 +111,18 @@ export class LayerDb {
     return layers
   }
 
-  /** Whether there is a directory of the layer, damaged or not. */
+  /** Whether the layer has a directory, damaged or not. */
   async has(id: ChainID): Promise<boolean> {
     return identity(this.#layerDirectory(id)) !== undefined
   }
 
-  /** What `cache-id` says, also where the rest of the entry is damaged. */
+  /** The content of `cache-id`, even if the rest of the entry is damaged. */
   writtenCacheId(id: ChainID): string | undefined {
     const text = readText(join(this.#layerDirectory(id), 'cache-id'))
     return text !== undefined && CACHE_ID.test(text) ? text : undefined
   }
 
-  /** What `mount-id` says, also where the rest of the entry is damaged. */
+  /** The content of `mount-id`, even if the rest of the entry is damaged. */
   writtenMountId(name: string): string | undefined {
     const text = readText(join(this.#mountDirectory(name), 'mount-id'))
     return text !== undefined && CACHE_ID.test(text) ? text : undefined
@@ -132,27 +132,27 @@ export class LayerDb {
     return join(this.#layerDirectory(id), TAR_SPLIT)
   }
 
-  /** A directory to write a layer's files in, before anybody can see them; it is found again by the driver's id. */
+  /** Makes a directory for a layer's files before the layer is visible. The driver's id identifies it. */
   async writeSet(driverId: string): Promise<string> {
     const path = this.#writeSetDirectory(driverId)
     await fse.mkdirp(path, { mode: 0o755 })
     return path
   }
 
-  /** Synchronous, since there are only a few files. Harmless when they are missing. */
+  /** Synchronous, because there are only a few files. A no-op if they are missing. */
   removeWriteSet(driverId: string): void {
     rmSync(this.#writeSetDirectory(driverId), { recursive: true, force: true })
   }
 
-  /** Driver's ids of all write sets of this library. Those of dockerd have other names. */
+  /** Driver ids of this library's write sets. Those of dockerd have other names. */
   async writeSets(): Promise<string[]> {
     const names = namesIn(this.#temporary)
     return names.map((name) => OWN_WRITE_SET.exec(name)?.[1]).filter((id) => id !== undefined)
   }
 
   /**
-   * Completes a write set that holds the layer's tar-split. When this resolves, it is on disk. Takes time: not for the
-   * store's lock.
+   * Completes a write set that contains the layer's tar-split. When this resolves, it is on disk. Do not call it under the
+   * lock, because it syncs.
    */
   async seal(writeSet: string, layer: Layer): Promise<void> {
     await writeFiles(writeSet, {
@@ -163,16 +163,16 @@ export class LayerDb {
     })
   }
 
-  /** Makes the sealed write set of the driver's layer `driverId` a layer. */
+  /** Turns the sealed write set of the driver layer `driverId` into a layer. */
   async publish(driverId: string, id: ChainID): Promise<void> {
     renameSync(this.#writeSetDirectory(driverId), this.#layerDirectory(id))
     await syncDirectory(this.#layers)
   }
 
   /**
-   * Writes the files of a layer's entry again, where it is. `cache-id` comes last: until then a crash leaves the entry
-   * damaged, or as it was.
-   * @param tarSplit replaces the one of the entry
+   * Rewrites the files of a layer's entry in place. `cache-id` comes last: until then, a crash leaves the entry damaged or
+   * as it was.
+   * @param tarSplit path of a file that replaces the entry's tar-split
    */
   async rewrite(layer: Layer, tarSplit?: string): Promise<void> {
     const directory = this.#layerDirectory(layer.chainId)
@@ -188,7 +188,7 @@ export class LayerDb {
     await syncDirectory(directory)
   }
 
-  /** Takes a layer out of sight; returns where its files are now. */
+  /** Hides a layer. @returns the path of its files */
   async unpublish(id: ChainID): Promise<string> {
     const hex = hexOf(id)
     const removing = join(this.#layers, `${hex}-${randomBytes(8).toString('hex')}-removing`)
@@ -197,15 +197,14 @@ export class LayerDb {
     return removing
   }
 
-  /** Layers that are being removed, or were when somebody crashed, with the driver's id as far as it is known. */
+  /** Layers whose removal is under way or was interrupted, with the driver's id if it is known. */
   async removing(): Promise<{ readonly path: string; readonly cacheId: string | undefined }[]> {
     const names = namesIn(this.#layers).filter((name) => REMOVING.test(name))
     return names.map((name) => removed(join(this.#layers, name)))
   }
 
   /**
-   * The layer below each, of all layers but the damaged ones. What is below a ChainID never changes, so an entry is read
-   * once.
+   * The parent of each layer, except of damaged ones. Cached, because the parent of a ChainID never changes.
    */
   async parents(): Promise<Map<ChainID, ChainID | undefined>> {
     const ids = await this.chainIds()
@@ -217,7 +216,7 @@ export class LayerDb {
     return new Map(this.#parents)
   }
 
-  /** `undefined` if there is none; `STORE_CORRUPT` if its files are not what they should be. */
+  /** `undefined` if the layer does not exist. Rejects with `STORE_CORRUPT` if its files are damaged. */
   async writable(name: string): Promise<WritableLayer | undefined> {
     return this.#writable(name)
   }
@@ -234,14 +233,14 @@ export class LayerDb {
     })
   }
 
-  /** Damaged ones too. */
+  /** Includes damaged layers. */
   async requireWritable(name: string): Promise<WritableLayer> {
     const layer = this.#writable(name)
     if (layer === undefined) throw noWritable(name)
     return layer
   }
 
-  /** The driver's id of the layer below a writable one. */
+  /** The driver's id of the layer below a writable layer. */
   async idBelow({ initId, parent }: WritableLayer): Promise<string | undefined> {
     return initId ?? this.cacheIdOf(parent)
   }
@@ -256,8 +255,7 @@ export class LayerDb {
   }
 
   /**
-   * Ids of all layers of the driver that are named here; `undefined` while an entry is damaged, since that may be the one
-   * that names a further one.
+   * The driver ids in all entries. `undefined` while an entry is damaged, because it may name another id.
    */
   async driverIds(): Promise<Set<string> | undefined> {
     try {
@@ -271,7 +269,7 @@ export class LayerDb {
     }
   }
 
-  /** Writes what `addWritable` publishes, outside of the store's lock. When it fails nothing is left of it. */
+  /** Writes the files that `addWritable` publishes, outside of the lock. Leaves nothing behind if it fails. */
   async prepareWritable(layer: WritableLayer): Promise<void> {
     const writeSet = await this.writeSet(layer.mountId)
     try {
@@ -282,7 +280,7 @@ export class LayerDb {
     }
   }
 
-  /** Makes a prepared writable layer known. When it fails nothing is left of it. */
+  /** Publishes a prepared writable layer. Leaves nothing behind if it fails. */
   async addWritable({ name, mountId }: WritableLayer): Promise<void> {
     try {
       renameSync(this.#writeSetDirectory(mountId), this.#mountDirectory(name))
@@ -329,7 +327,7 @@ function removed(path: string): { path: string; cacheId: string | undefined } {
   return { path, cacheId: cacheId !== undefined && CACHE_ID.test(cacheId) ? cacheId : undefined }
 }
 
-/** Removes what no file can be renamed over; with `always`, a file too. */
+/** Removes a directory, which no file can be renamed over. With `always`, removes a file too. */
 async function clear(path: string, always = false): Promise<void> {
   const isFile = (await lstat(path).catch(() => undefined))?.isFile() === true
   if (always || !isFile) await rm(path, { recursive: true, force: true })
@@ -339,7 +337,7 @@ async function writeFiles(
   directory: string,
   files: Readonly<Record<string, string | undefined>>,
 ): Promise<void> {
-  // A journal that several ask at once writes once for all of them.
+  // Concurrent fsyncs share one journal commit.
   await allDone(
     Object.entries(files).map(async ([name, text]) => {
       if (text !== undefined) await writeFile(join(directory, name), text)
@@ -358,14 +356,14 @@ async function writeFile(path: string, text: string): Promise<void> {
   }
 }
 
-/** Rejects when nothing is under way any more. */
+/** Rejects after all of them have ended. */
 async function allDone(work: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason
 }
 
 /**
- * What `read` makes of a directory's files: `undefined` is what they cannot be, unless the directory was removed, or even
- * came again, between two reads.
+ * The result of `read` on a directory's files. If `read` returns `undefined`, the files are damaged, unless the directory
+ * was removed or recreated between two reads.
  */
 function readWhole<T>(directory: string, read: (directory: string) => T | undefined): T | undefined {
   for (;;) {
@@ -386,7 +384,7 @@ function readText(path: string): string | undefined {
     return readFileSync(path, 'latin1').trim()
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
-    // A directory in the place of the file has no text that its readers take.
+    // A directory in the file's place reads as text that no caller accepts.
     if (isErrno(error, 'EISDIR')) return ''
     throw error
   }

@@ -12,7 +12,7 @@ export interface LayerUnderTest extends LayerClaims {
   readonly parentCacheId: string | undefined
 }
 
-/** What is wrong with a layer, as `jobs/verify.ts` finds it; in a worker thread where one can open the driver's trees. */
+/** Verifies a layer (`jobs/work/verify.ts`), in a worker thread if one can open the driver's trees. */
 export async function verifyLayer(
   { driver, cacheId, parentCacheId, ...claims }: LayerUnderTest,
   { signal }: OperationOptions,
