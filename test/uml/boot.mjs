@@ -87,7 +87,7 @@ function script() {
 }
 
 function quoted(word) {
-  return `'${word.replaceAll("'", String.syncFs`'\''`)}'`
+  return `'${word.replaceAll("'", String.raw`'\''`)}'`
 }
 
 /** See `wide-registers.c`. */
