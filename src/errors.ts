@@ -1,10 +1,10 @@
 /**
- * What can go wrong in a store, as a closed set. Codes are stable within a major version; the README explains each.
+ * The closed set of store error codes. Codes are stable within a major version; the README explains each.
  *
- * Calls on a filesystem (`LayerFs`) do not use these: they reject in the shape of Node's `ErrnoException`.
+ * Filesystem calls (`LayerFs`) do not use these codes: they reject in the shape of Node's `ErrnoException`.
  */
 export type StoreErrorCode =
-  // input: archives and what is in them
+  // input: archives and their content
   | 'ARCHIVE_TRUNCATED'
   | 'ARCHIVE_CORRUPT'
   | 'ARCHIVE_UNSUPPORTED'
@@ -18,7 +18,7 @@ export type StoreErrorCode =
   | 'REFERENCE_INVALID'
   | 'NAME_INVALID'
   | 'CHANGE_INVALID'
-  // names of things
+  // lookups by ID or name
   | 'IMAGE_NOT_FOUND'
   | 'LAYER_NOT_FOUND'
   | 'CONTAINER_NOT_FOUND'
@@ -46,15 +46,15 @@ export type StoreErrorCode =
 
 export interface StoreErrorOptions {
   readonly cause?: unknown
-  /** What the caller can do about it, as one sentence. */
+  /** What the caller can do about the error, in one sentence. */
   readonly hint?: string | undefined
   readonly path?: string | undefined
-  /** The errno's name and the system call, when the operating system refused. */
+  /** The errno's name, if the operating system rejected a call. `syscall` names that call. */
   readonly errno?: string | undefined
   readonly syscall?: string | undefined
 }
 
-/** Every failure of the store that is not a programmer's mistake (`TypeError`) or an abort (the signal's reason). */
+/** Every store failure except programming mistakes (`TypeError`) and aborts (the signal's reason). */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
   readonly code: StoreErrorCode
@@ -79,7 +79,7 @@ export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.Err
   return error instanceof Error && codes.includes((error as NodeJS.ErrnoException).code ?? '')
 }
 
-/** Whatever was being done: the disk is full, or a quota is reached. */
+/** Returns whether the disk is full or a quota is reached, whichever call failed. */
 export function isNoSpace(error: unknown): boolean {
   if (error instanceof StoreError) return error.code === 'NO_SPACE'
   // Node has no name for EDQUOT.
@@ -87,8 +87,8 @@ export function isNoSpace(error: unknown): boolean {
 }
 
 /**
- * Wraps what the operating system said, once, at the level that adds meaning. ENOSPC and EDQUOT are always `NO_SPACE`,
- * whatever was being done; a `StoreError` and an abort pass through as they are.
+ * Wraps an operating-system error once, at the level that adds meaning. ENOSPC and EDQUOT always become `NO_SPACE`,
+ * regardless of `code`. A `StoreError` or an abort passes through unchanged.
  */
 export function storeError(error: unknown, code: StoreErrorCode, message: string, hint?: string): unknown {
   if (error instanceof StoreError || isAbort(error)) return error

@@ -1,17 +1,17 @@
 import { setImmediate } from 'node:timers/promises'
 
-/** Far below what a user notices, far above the cost of a turn of the event loop. */
+/** Far below what a user notices, and far above the cost of one event-loop turn. */
 const SLICE_MS = 8
 
-/** When this thread began the work that keeps its event loop waiting, by `performance.now()`. */
+/** When the work that currently blocks this thread's event loop began, by `performance.now()`. */
 let busySince = 0
-/** Resolves when the event loop has come round. */
+/** Resolves on the next turn of the event loop. */
 let nextTurn: Promise<void> | undefined
 
 /**
- * The one way for long work on a thread to let other work run. Call it between small steps; each call takes less than a
- * microsecond.
- * @returns a promise to await when the event loop has waited for 8 ms; `undefined` when the work may go on
+ * Lets long work on a thread yield to other work; all such work uses this function. Call it between small steps: each
+ * call takes less than a microsecond.
+ * @returns a promise to await if the event loop has been blocked for 8 ms; `undefined` if the work may continue
  */
 export function yieldIfDue(): Promise<void> | undefined {
   if (nextTurn !== undefined) return performance.now() - busySince < SLICE_MS ? undefined : nextTurn
@@ -23,8 +23,8 @@ export function yieldIfDue(): Promise<void> | undefined {
 }
 
 /**
- * Maps items by synchronous work of microseconds each, in order, and yields between them. For small files this is faster
- * than asynchronous reads, each of which goes to the thread pool several times.
+ * Maps items in order by synchronous work of microseconds each, and yields between items. For small files this is
+ * faster than asynchronous reads, each of which goes to the thread pool several times.
  */
 export async function mapYielding<T, U>(items: Iterable<T>, work: (item: T) => U): Promise<U[]> {
   const results: U[] = []

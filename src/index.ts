@@ -6,13 +6,13 @@ import { vfs } from './drivers/vfs/index.js'
 import { openStoreWith, type OpenStoreOptions } from './open-store.js'
 import type { Store } from './store.js'
 
-/** The built-in drivers, in the order in which `driver: 'auto'` tries them. */
+/** Returns the built-in drivers, in the order in which `driver: 'auto'` tries them. */
 export function builtInDrivers(): DriverRegistry {
   return new DriverRegistry([overlay2, btrfs, vfs, devicemapper])
 }
 
 /**
- * Opens a store; the caller closes it.
+ * Opens a store. The caller must close it.
  *
  * @example
  * ```ts

@@ -1,9 +1,9 @@
-/** Deeper than any document of an image, and shallow enough for every recursive reader. */
+/** Deeper than any image document, and shallow enough for every recursive reader. */
 const MAX_DEPTH = 512
 
 /**
- * Parses JSON that may be hostile. Throws `SyntaxError`, also for lists and objects nested deeper than 512: `JSON.parse`
- * takes minutes for some megabytes of brackets.
+ * Parses JSON that may be hostile. Throws `SyntaxError` for invalid JSON, and for lists and objects nested deeper than
+ * 512. `JSON.parse` takes minutes for a few megabytes of brackets.
  */
 export function parseJson(text: string): unknown {
   refuseDeep(text)

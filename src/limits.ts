@@ -1,43 +1,48 @@
 import { StoreError } from './errors.js'
 
 /**
- * Bounds on what an archive may ask of this process. A violation is `LIMIT_EXCEEDED`, whose hint names the option that
- * lifts it. The defaults admit every real image known to us: 500,000 entries, 20 GB, a few hundred layers.
+ * Limits on the resources that an archive may use. Exceeding one is `LIMIT_EXCEEDED`; the error's hint names the option
+ * that raises it. The defaults admit every real image known to us: 500,000 entries, 20 GB, a few hundred layers.
  *
- * The values are positive numbers; `Infinity` lifts a limit.
+ * Values are positive numbers; `Infinity` removes a limit.
  */
 export interface Limits {
-  /** Entries of one tar: of the archive itself, or of a layer with the directories that its paths imply. @default 1,000,000 */
+  /**
+   * Entries of one tar: the archive itself, or a layer, including the directories that its paths imply.
+   * @default 1,000,000
+   */
   readonly entries?: number | undefined
-  /** Bytes of a path or link target, as it stands in the tar. Linux takes 4,095 of a clean one. @default 8192 */
+  /** Bytes of a path or link target, as stored in the tar. Linux accepts 4,095 for a cleaned path. @default 8192 */
   readonly pathLength?: number | undefined
   /** Components of a path. @default 1024 */
   readonly pathDepth?: number | undefined
   /**
-   * Bytes of one extension header: PAX records, a long name. All headers of an entry together may have four times as
-   * many. At most 64 MiB.
+   * Bytes of one extension header (PAX records or a long name). All headers of one entry together may have four times
+   * as many. At most 64 MiB.
    * @default 1 MiB
    */
   readonly extensionBytes?: number | undefined
   /** PAX records of one entry. @default 10,000 */
   readonly paxRecords?: number | undefined
-  /** Bytes of all files that one call unpacks, holes included. @default 256 GiB */
+  /** Bytes of all files that one call unpacks, including holes. @default 256 GiB */
   readonly unpackedBytes?: number | undefined
   /**
-   * How many times larger than its compressed form an archive or a layer may be. The first 256 MiB are free, so that a
-   * layer of zeros passes.
+   * Maximum ratio of uncompressed to compressed size, for an archive or a layer. The first 256 MiB are exempt, so that
+   * a layer of zeros passes.
    * @default 100
    */
   readonly expansion?: number | undefined
-  /** Bytes of memory that a zstd frame may ask for. @default 128 MiB, as `zstd -d` */
+  /** Bytes of memory that a zstd frame may request. @default 128 MiB, as `zstd -d` */
   readonly zstdWindow?: number | undefined
-  /** Bytes of a manifest, an index or a config. All of one archive together may have eight times as many. @default 4 MiB */
+  /**
+   * Bytes of one manifest, index or config. All of one archive together may have eight times as many. @default 4 MiB
+   */
   readonly documentBytes?: number | undefined
   /** Layers of one image. @default 1,000 */
   readonly layers?: number | undefined
 }
 
-/** Every limit has a value. Plain data, so that worker threads take it. */
+/** Limits with every value set. Plain data, so it can be sent to worker threads. */
 export type ResolvedLimits = { readonly [Name in keyof Limits]-?: number }
 
 export const DEFAULT_LIMITS: ResolvedLimits = {
@@ -55,7 +60,7 @@ export const DEFAULT_LIMITS: ResolvedLimits = {
 
 const MAX_EXTENSION = 64 << 20
 
-/** For tars that this store has verified, or makes itself. */
+/** For tars that this store has verified or creates itself. */
 export const NO_LIMITS: ResolvedLimits = {
   entries: Infinity,
   pathLength: Infinity,
@@ -69,7 +74,7 @@ export const NO_LIMITS: ResolvedLimits = {
   layers: Infinity,
 }
 
-/** Checks what a caller passes, and fills in the defaults. Throws `TypeError`. */
+/** Validates the caller's limits and fills in the defaults. Throws `TypeError`. */
 export function resolveLimits(limits: Limits = {}): ResolvedLimits {
   const resolved: Record<keyof Limits, number> = { ...DEFAULT_LIMITS }
   for (const [name, value] of Object.entries(limits)) {
@@ -83,7 +88,7 @@ export function resolveLimits(limits: Limits = {}): ResolvedLimits {
   return { ...resolved, extensionBytes: Math.min(resolved.extensionBytes, MAX_EXTENSION) }
 }
 
-/** @param what a sentence without its end, for example `the layer has more than 1000000 entries` */
+/** @param what a clause without a full stop, for example `the layer has more than 1000000 entries` */
 export function limitExceeded(name: keyof Limits, limit: number, what: string): StoreError {
   return new StoreError('LIMIT_EXCEEDED', `limit exceeded: ${what}`, {
     hint: `if you trust the archive, raise the option limits.${name}, which is ${limit}`,

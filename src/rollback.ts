@@ -1,4 +1,4 @@
-/** Steps to take back, newest first, unless the work that needed them was finished. */
+/** Undo steps, which run newest first if the work fails. */
 export class Rollback {
   readonly #steps: (() => unknown)[] = []
   #abandoned = false
@@ -7,14 +7,14 @@ export class Rollback {
     this.#steps.push(undo)
   }
 
-  /** From now on a failure takes nothing back: what was begun is to be finished later. */
+  /** After this, a failure undoes nothing: the work is to be completed later. */
   abandon(): void {
     this.#abandoned = true
   }
 
   /**
-   * Runs `work`; if it fails, takes back all that was noted, and rejects with the first error.
-   * @param onRemains told when something could not be taken back
+   * Runs `work`. If it fails, runs all undo steps and rejects with the first error.
+   * @param onRemains called if something was not undone
    */
   static async guard<T>(work: (rollback: Rollback) => Promise<T>, onRemains?: () => void): Promise<T> {
     const rollback = new Rollback()
@@ -26,7 +26,9 @@ export class Rollback {
     }
   }
 
-  /** The first error is the one to report, so a step that fails tells no more than that. */
+  /**
+   * Returns whether everything was undone. Ignores errors of the steps, because the first error is the one to report.
+   */
   async #undo(): Promise<boolean> {
     if (this.#abandoned) return false
     let isWhole = true

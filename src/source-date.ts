@@ -1,8 +1,8 @@
 const BILLION = 1_000_000_000n
 
 /**
- * The moment that `SOURCE_DATE_EPOCH` names, `undefined` where it is not set or empty. It is read at each call, and stands
- * for the clock in everything that an image says. Throws a `TypeError` for what is no whole number of seconds.
+ * Returns the time in `SOURCE_DATE_EPOCH`, or `undefined` if it is unset or empty. Reads the variable on every call.
+ * This time replaces the clock in all image metadata. Throws `TypeError` if the value is not a whole number of seconds.
  */
 export function sourceDate(): Date | undefined {
   const text = process.env['SOURCE_DATE_EPOCH']
@@ -14,7 +14,7 @@ export function sourceDate(): Date | undefined {
   )
 }
 
-/** The same in nanoseconds: later modification times become this one in the layers that are made. */
+/** Returns the same time in nanoseconds. Layers that are created clamp later modification times to it. */
 export function sourceDateNs(): bigint | undefined {
   const date = sourceDate()
   return date && (BigInt(date.getTime()) / 1000n) * BILLION

@@ -8,7 +8,7 @@ import { StoreError } from '../errors.js'
 import { parseJson } from '../json.js'
 import { mapYielding } from '../event-loop.js'
 
-/** What the store knows of a container; its content is the writable layer of the same id. */
+/** The store's record of a container. Its content is the writable layer with the same ID. */
 export interface ContainerRecord {
   /** 64 hex digits. */
   readonly id: string
@@ -21,20 +21,20 @@ export interface ContainerRecord {
 const MAX_RECORD = 1 << 20
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
 
-/** Records of containers: `layerstack/containers/<driver>/<id>.json`. Changed under the store's lock. */
+/** Container records: `layerstack/containers/<driver>/<id>.json`. Changed under the store's lock. */
 export class ContainerStore {
   readonly #directory: string
   readonly #dockers: string
-  /** As they were read last: a record never changes, but that a repair makes a damaged one anew. */
+  /** Records as last read. A record never changes, except that a repair rewrites a damaged one. */
   readonly #known = new Map<string, ContainerRecord>()
 
-  /** @param dockers where a dockerd keeps its own: `containers/<id>/` */
+  /** @param dockers directory where dockerd keeps its own containers: `containers/<id>/` */
   constructor(directory: string, dockers: string) {
     this.#directory = directory
     this.#dockers = dockers
   }
 
-  /** All but the damaged ones. Those that are known, and still there, are not read again. */
+  /** Returns all undamaged records. Does not reread known records whose files still exist. */
   async list(): Promise<ContainerRecord[]> {
     const ids = this.#ids()
     this.#forgetAllBut(ids)
@@ -45,7 +45,7 @@ export class ContainerStore {
     return ids.map((id) => this.#known.get(id)).filter((record) => record !== undefined)
   }
 
-  /** Ids of containers whose records are none. */
+  /** Returns the IDs of containers with damaged records. */
   async damaged(): Promise<string[]> {
     const ids = this.#ids()
     const records = await mapYielding(ids, (id) => this.#read(id))
@@ -56,12 +56,15 @@ export class ContainerStore {
     return isThere(join(this.#directory, `${id}.json`))
   }
 
-  /** Whether it is a dockerd's. */
+  /** Whether the container belongs to dockerd. */
   async isDockers(id: string): Promise<boolean> {
     return isThere(join(this.#dockers, id))
   }
 
-  /** By id, by a unique beginning of one, or by name. Throws `CONTAINER_NOT_FOUND`, `REFERENCE_AMBIGUOUS`. */
+  /**
+   * Finds a container by ID, by a unique prefix of an ID, or by name. Rejects with `CONTAINER_NOT_FOUND` or
+   * `REFERENCE_AMBIGUOUS`.
+   */
   async find(idOrName: string): Promise<ContainerRecord> {
     const all = await this.list()
     const exact = all.find(({ id, name }) => id === idOrName || name === idOrName)
@@ -96,7 +99,7 @@ export class ContainerStore {
     this.#known.delete(id)
   }
 
-  /** Clears temporary files of processes that have ended. */
+  /** Removes temporary files of processes that have ended. */
   tidy(): Promise<void> {
     return removeAbandoned(this.#directory)
   }

@@ -12,13 +12,13 @@ import { sourceDateNs } from '../source-date.js'
 import type { ContainerRecord } from './container-store.js'
 
 export interface CommitContainerOptions extends OperationOptions {
-  /** A name for the new image. */
+  /** Reference for the new image. */
   readonly reference?: string | undefined
   readonly author?: string | undefined
   readonly message?: string | undefined
-  /** Edits of the config as in a Dockerfile: `CMD ["/bin/sh"]`, `ENV A=b` … */
+  /** Edits of the config in Dockerfile syntax: `CMD ["/bin/sh"]`, `ENV A=b` … */
   readonly changes?: readonly string[] | undefined
-  /** The container is given up, and its writable layer becomes the layer, without a copy. @default false */
+  /** Removes the container and turns its writable layer into the image layer, without a copy. @default false */
   readonly consume?: boolean | undefined
 }
 
@@ -32,7 +32,7 @@ export interface ContainerInfo {
   readonly created: Date
 }
 
-/** What a container asks of the store that made it. */
+/** What a container requires of the store that created it. */
 export interface ContainerHome {
   readonly layers: LayerStore
   commit(record: ContainerRecord, options: CommitContainerOptions): Promise<Image>
@@ -40,14 +40,13 @@ export interface ContainerHome {
 }
 
 /**
- * One copy-on-write layer over an image. It is mounted when it is created or opened; `unmount` gives back what that took,
- * and the container stays. What was written is durable as files of the host are: after `sync` of a handle, and after a
- * commit.
+ * One copy-on-write layer on top of an image. Creating or opening a container mounts it. `unmount` releases the mount
+ * and keeps the container. Writes are as durable as writes to host files: after `sync` of a handle, and after a commit.
  */
 export class Container implements ContainerInfo, AsyncDisposable {
   readonly id: string
   readonly name: string
-  /** The image that it stands on. */
+  /** The image that it is based on. */
   readonly image: ImageID
   readonly created: Date
   readonly #home: ContainerHome
@@ -77,8 +76,8 @@ export class Container implements ContainerInfo, AsyncDisposable {
   }
 
   /**
-   * Where the container's filesystem is on the host: a mount that any program can use, until `unmount`. Mounts again
-   * what was unmounted. Drivers whose views have no path on the host reject with `HOST_PATH_UNAVAILABLE`.
+   * Returns the container's path on the host: a mount that any program can use, until `unmount`. Mounts again after
+   * `unmount`. Rejects with `HOST_PATH_UNAVAILABLE` if the driver's views have no host path.
    */
   async mount(): Promise<string> {
     this.#opened ??= await this.#home.layers.writables.view(this.id)
@@ -89,7 +88,7 @@ export class Container implements ContainerInfo, AsyncDisposable {
     })
   }
 
-  /** Gives back the view, and the mount if there is one. May be called twice; `mount` takes it again. */
+  /** Releases the view, and the mount if it has one. Idempotent; `mount` reopens the view. */
   async unmount(): Promise<void> {
     const opened = this.#opened
     this.#opened = undefined
@@ -101,12 +100,15 @@ export class Container implements ContainerInfo, AsyncDisposable {
     }
   }
 
-  /** What differs from the image. */
+  /** Lists the differences from the image. */
   changes(options?: OperationOptions): AsyncIterable<Change> {
     return this.#home.layers.writables.changes(this.id, options)
   }
 
-  /** The writable layer as a tar: what a commit would add, with times clamped to `SOURCE_DATE_EPOCH` where it is set. */
+  /**
+   * Returns the writable layer as a tar, as a commit would add it. Times are clamped to `SOURCE_DATE_EPOCH` if it is
+   * set.
+   */
   diff(options?: OperationOptions): Readable {
     const { layers } = this.#home
     const { id } = this
@@ -118,25 +120,28 @@ export class Container implements ContainerInfo, AsyncDisposable {
     )
   }
 
-  /** The whole filesystem as a tar, as `docker export` gives it, without what is mounted in it. Times are clamped as in `diff`. */
+  /**
+   * Returns the whole filesystem as a tar, like `docker export`, without anything mounted inside it. Times are clamped
+   * as in `diff`.
+   */
   export({ signal }: OperationOptions = {}): Readable {
     return Readable.from(exportOf(this.fs.syncFs, { signal, clampMtimeNs: sourceDateNs() }), {
       objectMode: false,
     })
   }
 
-  /** Makes an image of the container. */
+  /** Creates an image from the container. */
   async commit(options: CommitContainerOptions = {}): Promise<Image> {
     if (options.consume === true) await this.unmount()
     return this.#home.commit(this.#record, options)
   }
 
-  /** Bytes of the regular files that were added or changed. */
+  /** Returns the total bytes of regular files that were added or changed. */
   size(options?: OperationOptions): Promise<number> {
     return this.#home.layers.writables.size(this.id, options)
   }
 
-  /** Removes the container and what was written in it. */
+  /** Removes the container and everything written in it. */
   async remove(): Promise<void> {
     await this.unmount()
     await this.#home.remove(this.#record)

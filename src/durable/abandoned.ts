@@ -5,8 +5,9 @@ import { isErrno } from '../errors.js'
 import { isAbandonedName } from '../sys/temporary-name.js'
 
 /**
- * Removes files and directories under temporary names (`temporaryName`) whose process has ended. Looks at the entries of
- * the directory itself, which callers that have read it pass as `names`. Harmless when the directory does not exist.
+ * Removes files and directories with temporary names (`temporaryName`) whose process has ended. Examines only direct
+ * entries of the directory; callers that have already read it pass them as `names`. A no-op if the directory does not
+ * exist.
  */
 export async function removeAbandoned(directory: string, names = namesIn(directory)): Promise<void> {
   for (const name of names) {
@@ -14,7 +15,7 @@ export async function removeAbandoned(directory: string, names = namesIn(directo
   }
 }
 
-/** Names in a directory; none when it does not exist. */
+/** Returns the names in a directory; empty if it does not exist. */
 export function namesIn(directory: string): string[] {
   try {
     return readdirSync(directory)

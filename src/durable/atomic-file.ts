@@ -8,20 +8,20 @@ import { syncDirectory } from './sync-directory.js'
 import { syncFile } from './sync-file.js'
 
 export interface AtomicFileOptions {
-  /** Set as given, whatever the umask. @default 0o600 */
+  /** Set exactly, regardless of the umask. @default 0o600 */
   readonly mode?: number
-  /** Where the temporary file is made, on the same file system. @default the file's own directory */
+  /** Directory for the temporary file; must be on the same file system. @default the file's own directory */
   readonly aside?: string
 }
 
 /**
- * Writes a file whole. Whatever the moment of a crash, afterwards the path holds what it held before or all of `data`;
- * when this resolves, it is the latter, for good. The directory is made if it is not there.
+ * Writes a whole file atomically. After a crash at any point, the path holds either its previous content or all of
+ * `data`. Once this resolves, `data` is durable. Creates the directory if it is missing.
  *
- * 1. The content is on disk before the name is: the file is synced before the rename.
- * 2. Readers never see the file half written: it is written under a temporary name and renamed.
+ * 1. Content reaches the disk before the name: the file is synced before the rename.
+ * 2. Readers never see a partial file: it is written under a temporary name and renamed.
  * 3. A full disk is `NO_SPACE`.
- * 4. A crash leaves at most the temporary file, which `removeAbandoned` clears.
+ * 4. A crash leaves at most the temporary file, which `removeAbandoned` removes.
  */
 export async function writeFileAtomic(
   path: string,
@@ -41,7 +41,7 @@ export async function writeFileAtomic(
   await syncDirectory(directory)
 }
 
-/** Over an empty directory, too, that a fault put in the place of the file. */
+/** Also replaces an empty directory, which a disk fault may have left in place of the file. */
 function rename(from: string, to: string): void {
   try {
     renameSync(from, to)
@@ -52,7 +52,7 @@ function rename(from: string, to: string): void {
   }
 }
 
-/** Writes a new file, which is on disk when it and its directory are synced. */
+/** Writes a new file. It is durable once it and its directory are synced. */
 export function writeNewFile(
   path: string,
   data: string | Uint8Array,

@@ -3,8 +3,8 @@ import { writeFileAtomic } from './atomic-file.js'
 import { readFileIfThere } from './read-file.js'
 
 /**
- * Makes sure that what lies beside the file is of this format: writes the file where there is none. Throws
- * `STORE_FOREIGN` for another format, before anything is changed.
+ * Checks that the data beside `file` has this format. Writes the file if it is missing, unless `readOnly`. Rejects with
+ * `STORE_FOREIGN` for another format, before changing anything.
  */
 export async function claimFormat(file: string, format: string, readOnly: boolean): Promise<void> {
   const found = readFileIfThere(file)?.toString('utf8')

@@ -11,20 +11,20 @@ const LONGEST_WAIT = 20
 const PATIENCE = 60_000
 
 /**
- * One lock for each key, all in one file: cheaper than a file for each, and nothing is left to clear. A lock ends with its
+ * One lock per key, all in one file: cheaper than a file per key, and nothing needs cleaning up. A lock ends with its
  * process. Callers that wait for the same key are served in random order.
  *
- * With system calls it is a byte of the file, chosen by the key's hash. Without them it is a lock file beside it.
+ * With system calls, a lock is a byte of the file, chosen by the key's hash. Without them, it is a lock file beside it.
  */
 export class KeyedLocks {
   readonly #path: string
 
-  /** @param path of the file; its directory exists when a lock is acquired */
+  /** @param path of the file; its directory must exist when a lock is acquired */
   constructor(path: string) {
     this.#path = path
   }
 
-  /** Rejects with `STORE_LOCKED` after a minute. */
+  /** Rejects with `STORE_LOCKED` after one minute. */
   async acquire(key: string): Promise<Release> {
     if (!libcAvailable().works) return releaseOf(await Lock.acquire(`${this.#path}-${key}`))
     const end = Date.now() + PATIENCE
@@ -36,7 +36,7 @@ export class KeyedLocks {
     }
   }
 
-  /** The lock if it is free. */
+  /** Returns the lock if it is free. */
   async tryAcquire(key: string): Promise<Release | undefined> {
     if (libcAvailable().works) return this.#tryByte(key)
     const lock = await Lock.tryAcquire(`${this.#path}-${key}`)
@@ -62,7 +62,7 @@ function releaseOf(lock: Lock): Release {
   return () => lock.release()
 }
 
-/** Of 48 bits of FNV-1a. Keys that share a byte wait for each other, and lose nothing else. */
+/** A 48-bit hash based on FNV-1a. Keys that share a byte wait for each other, with no other effect. */
 function byteOf(key: string): bigint {
   let [high, low] = [0x811c9dc5, 0x01000193]
   for (let index = 0; index < key.length; index++) {

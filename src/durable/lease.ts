@@ -13,22 +13,23 @@ import { syncDirectory } from './sync-directory.js'
 
 const SUFFIX = '.json'
 const LOCK_SUFFIX = '.lock'
-/** A file as large as a lease, which is written over when there is no room for one. */
+/** A file of a lease's size, which is overwritten if the disk has no room for a new lease. */
 const SPARE = 'spare'
 const SPARE_SUFFIX = '.spare'
 const ROOM = 4096
 const ID = /^[a-f0-9]{24}(?=\.)/
 
 /**
- * A lease says what an operation is about to make, before it makes it, so that after a crash somebody can take it away.
- * It is two files, `<id>.lock` and `<id>.json`. Beside them is one of their size for the time when the disk is full.
+ * A lease records what an operation is about to make, so that recovery can remove it after a crash. It consists of two
+ * files, `<id>.lock` and `<id>.json`. A spare file of the same size is kept beside them for when the disk is full.
  *
- * 1. Its lock is held from before the lease exists until after it is gone, by the process that works under it.
+ * 1. The working process holds the lock from before the lease exists until after it is removed.
  * 2. Names are on disk in the lease before the things they name exist.
- * 3. The lease goes after what it names has become part of the store, or is gone.
- * 4. So a lease whose lock is free is one of a dead process, and what it names is half made, or whole and in the store.
- * 5. A lock without a lease is of a process that is just beginning or ending one, or died there: nothing was made.
- * 6. After a power cut a lease that was ended may be there again. What it names is then in the store, or gone: 4 holds.
+ * 3. The lease is removed only after what it names has become part of the store or has been removed.
+ * 4. So a lease whose lock is free belongs to a dead process. What it names is half made, or complete and in the store.
+ * 5. A lock without a lease belongs to a process that is starting or ending a lease, or died doing so: nothing was
+ *    made.
+ * 6. After a power cut, an ended lease may reappear. What it names is then in the store or removed, so 4 holds.
  */
 export class Lease implements AsyncDisposable {
   readonly #path: string
@@ -50,7 +51,7 @@ export class Lease implements AsyncDisposable {
     }
   }
 
-  /** Somebody who tidies up may take a lock that has no lease yet; then there are other numbers. */
+  /** Cleanup may take a lock that has no lease yet; then another ID is tried. */
   static async #begin(directory: string): Promise<Lease> {
     try {
       await makeDirectory(directory, { mode: 0o700 })
@@ -64,7 +65,7 @@ export class Lease implements AsyncDisposable {
     }
   }
 
-  /** Where nothing can be written any more, into the room that is kept for one lease: with it, room can be made. */
+  /** If the disk is full, writes the lease into the spare file. With that lease, the operation can free space. */
   async #write(directory: string, names: string): Promise<void> {
     const [path, spare] = [this.#path + SUFFIX, join(directory, SPARE)]
     try {
@@ -84,7 +85,7 @@ export class Lease implements AsyncDisposable {
     await this.#lock.release()
   }
 
-  /** Leaves it as one of a dead process: the next one who opens the store clears what it names. */
+  /** Leaves the lease as if its process had died: the next process that opens the store removes what it names. */
   async abandon(): Promise<void> {
     await this.#lock.release()
   }
@@ -93,7 +94,7 @@ export class Lease implements AsyncDisposable {
     await this.end()
   }
 
-  /** Names in leases of live processes and dead ones alike, but for one lease. */
+  /** Returns the names in all leases, of live and dead processes, except those of `except`. */
   static async named(directory: string, except?: Lease): Promise<Set<string>> {
     const names = new Set<string>()
     for (const id of leaseIds(directory)) {
@@ -103,7 +104,7 @@ export class Lease implements AsyncDisposable {
     return names
   }
 
-  /** Names in leases of live processes alone. */
+  /** Returns the names in leases of live processes only. */
   static async namedByLiving(directory: string): Promise<Set<string>> {
     const living = new Set<string>()
     for (const id of leaseIds(directory)) {
@@ -121,8 +122,8 @@ export class Lease implements AsyncDisposable {
   }
 
   /**
-   * Leases of dead processes, taken over: the caller clears what each names, then ends it. One that it does not end is
-   * found abandoned again.
+   * Takes over the leases of dead processes. The caller removes what each names, then ends it. A lease that the caller
+   * does not end is found again as abandoned.
    */
   static async *abandoned(
     directory: string,
@@ -153,7 +154,7 @@ function makeSpare(spare: string, path: string): void {
   }
 }
 
-/** Whether there was one, and nobody else took it. */
+/** Returns whether a spare existed and this process obtained it. */
 function taken(spare: string, path: string): boolean {
   try {
     renameSync(spare, path)
@@ -175,7 +176,7 @@ async function removeTraces(directory: string, id: string): Promise<void> {
   }
 }
 
-/** `undefined` for a lease that is not there, or no longer. */
+/** Returns `undefined` if the lease does not exist. */
 function readNames(path: string): string[] | undefined {
   try {
     const text = readFileIfThere(path)?.toString('utf8')

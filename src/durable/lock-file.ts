@@ -6,17 +6,18 @@ import { isAlive, processMark } from '../sys/process-mark.js'
 import { temporaryName } from '../sys/temporary-name.js'
 
 /**
- * A lock for systems without flock(2): a file that names the process which holds it.
+ * A lock for systems without flock(2): a file that names the process that holds it.
  *
- * 1. The file appears with its content, by link(2): nobody reads it half written.
- * 2. Only its maker removes it, or, when the maker is dead, whoever holds the same kind of lock on its removal and has
- *    read under that lock that the maker is dead. So no one takes away a lock that somebody just took over.
- * 3. A lock on a removal whose maker is dead is removed by the first who sees it. Two processes could meet there, if a
+ * 1. link(2) creates the file with its content, so readers never see it half written.
+ * 2. Only its maker removes it, unless the maker is dead. Then another process may remove it if it holds a removal lock
+ *    of the same kind and has read under it that the maker is dead. So no process removes a lock that another process
+ *    has just taken over.
+ * 3. The first process that sees a removal lock whose maker is dead removes it. Two processes can collide there if a
  *    third was killed between two system calls.
- * 4. A draft that is gone before it is linked was taken for a dead process' by somebody who tidied up what the lock was
- *    for: that one holds the lock, or held it a moment ago.
+ * 4. A draft may be removed before it is linked, by cleanup that takes it for a dead process's file. The process that
+ *    cleans up holds the lock, or held it a moment ago.
  *
- * @returns how to give it up, or `undefined` when another process holds it, or held it a moment ago
+ * @returns a function that releases the lock, or `undefined` if another process holds it or held it a moment ago
  */
 export async function tryLockFile(path: string): Promise<(() => Promise<void>) | undefined> {
   if (await make(path)) return () => rm(path, { force: true })
@@ -35,7 +36,7 @@ export async function tryLockFile(path: string): Promise<(() => Promise<void>) |
   }
 }
 
-/** Clears lock files in a directory that processes have left. */
+/** Removes the lock files in a directory whose processes have ended. */
 export async function clearLockFiles(directory: string): Promise<void> {
   for (const name of namesIn(directory)) {
     const path = join(directory, name)
@@ -60,7 +61,10 @@ async function make(path: string): Promise<boolean> {
   }
 }
 
-/** There, and its maker is dead. One that was given up meanwhile is nobody's to remove: it may be another's by now. */
+/**
+ * Whether the lock exists and its maker is dead. A lock released meanwhile does not count: another process may have
+ * taken it.
+ */
 async function isLeft(path: string): Promise<boolean> {
   try {
     return !isAlive(await readFile(path, 'utf8'))

@@ -26,17 +26,20 @@ export interface LockOptions {
 }
 
 /**
- * A lock between processes, and between the callers in one: whoever holds it is alone.
+ * An exclusive lock between processes, and between callers in one process.
  *
- * 1. With system calls it is a flock(2) on the file, which stays there when the lock is released. It ends with its
- *    process, however that ends. It belongs to one opening of the file, so it parts the callers in one process too.
- * 2. A file that was removed and made anew while its lock was taken is another file: such a lock is given back.
- * 3. Without system calls it is a file beside it that names its holder's process (`lock-file.ts`). A process with system
- *    calls and one without do not see one another's locks.
+ * 1. With system calls, it is a flock(2) on the file, which remains after the lock is released. It ends with its
+ *    process, however that ends. It belongs to one open file description, so it also excludes other callers in the same
+ *    process.
+ * 2. If the file was removed and recreated while its lock was being taken, it is a different file, and the lock is
+ *    released.
+ * 3. Without system calls, it is a file beside it that names the holder's process (`lock-file.ts`). Processes with
+ *    system calls and processes without do not see each other's locks.
  *
- * Callers are served in the order of their arrival: those of one process by `Turns`, and processes by a `WaitingLine` in
- * `<path>.queue`. Without system calls the order between processes is random, and a process that wants a lock all the
- * time lets the others in now and then. A lock is not reentrant: acquiring a lock that the caller holds never resolves.
+ * Callers are served in order of arrival: `Turns` orders callers in one process, and a `WaitingLine` in `<path>.queue`
+ * orders processes. Without system calls, the order between processes is random, and a process that constantly wants a
+ * lock periodically yields to other processes. A lock is not reentrant: acquiring a lock that the caller holds never
+ * succeeds.
  */
 export class Lock implements AsyncDisposable {
   readonly #release: () => Promise<void> | void
@@ -68,13 +71,13 @@ export class Lock implements AsyncDisposable {
     }
   }
 
-  /** The lock if nobody holds it. */
+  /** Returns the lock if it is free. */
   static async tryAcquire(path: string): Promise<Lock | undefined> {
     const release = await attempt(path)
     return release === undefined ? undefined : new Lock(release)
   }
 
-  /** May be called twice. */
+  /** Idempotent. */
   async release(): Promise<void> {
     if (!this.#held) return
     this.#held = false
@@ -88,7 +91,7 @@ export class Lock implements AsyncDisposable {
 
 type Release = () => Promise<void> | void
 
-/** Only the first in line tries, so a process that has just arrived cannot overtake those that wait. */
+/** Only the first in line tries, so a newly arrived process cannot overtake waiting ones. */
 async function inLine(path: string, end: number, signal: AbortSignal | undefined): Promise<Release> {
   const line = `${path}${LINE_SUFFIX}`
   const atOnce = WaitingLine.isEmpty(line) ? flockOnce(path) : undefined
@@ -120,7 +123,7 @@ async function byChance(
     const release = await tryLockFile(`${path}.held`)
     if (release !== undefined) return release
     if (Date.now() >= end) throw locked(path)
-    // Processes that began to wait at once part in time.
+    // Jitter separates processes that began to wait at the same moment.
     await sleep(wait * (0.5 + Math.random() / 2))
   }
 }
@@ -159,14 +162,16 @@ function locked(path: string): StoreError {
 
 interface Queue {
   readonly turns: Turns
-  /** When this process began to take the lock again and again, and when it last gave it back. */
+  /** When this process began to retake the lock repeatedly, and when it last released it. */
   began: number
   left: number
 }
 
-/** How long others are shut out by a process that leaves them less time between its turns than they sleep. */
+/**
+ * How long, in ms, a process may keep retaking the lock, with pauses shorter than other processes sleep between tries.
+ */
 const GREEDY = 500
-/** So many queues are kept before those that nothing waits in are forgotten. */
+/** Number of queues kept before idle ones are dropped. */
 const MANY = 1000
 const queues = new Map<string, Queue>()
 

@@ -8,14 +8,14 @@ import { syncDirectory } from './sync-directory.js'
 
 export interface MakeDirectoryOptions {
   /**
-   * Permission bits of each directory that is made. They are set as given: the umask, and a set-group-ID bit or a default
-   * ACL of the parent, have no effect.
+   * Permission bits of each new directory. Set exactly: the umask, the parent's set-group-ID bit and its default ACL
+   * have no effect.
    * @default 0o700
    */
   readonly mode?: number
 }
 
-/** Makes a directory and its missing parents. The new directories are durable when it resolves. */
+/** Makes a directory and its missing parents. Once this resolves, the new directories are durable. */
 export async function makeDirectory(
   path: string,
   { mode = 0o700 }: MakeDirectoryOptions = {},
@@ -23,7 +23,10 @@ export async function makeDirectory(
   for (const made of makeDirectories(path, mode)) await syncDirectory(dirname(made))
 }
 
-/** The same without syncing. @returns the directories that were made, lowest first */
+/**
+ * The same without syncing.
+ * @returns the new directories, deepest first
+ */
 export function makeDirectories(path: string, mode: number): string[] {
   const first = mkdirSync(path, { recursive: true, mode })
   if (first === undefined) return []
@@ -35,8 +38,8 @@ export function makeDirectories(path: string, mode: number): string[] {
 }
 
 /**
- * Makes a directory of the store, as `makeDirectories`, and corrects the mode of one that exists: a crash may have left it
- * as the umask made it. A directory of another user stays as it is.
+ * Makes a store directory like `makeDirectories`, and corrects the mode of an existing one: a crash may have left it
+ * with the mode that the umask gave it. A directory that belongs to another user is left unchanged.
  */
 export function makeStoreDirectory(path: string, mode: number): void {
   if (makeDirectories(path, mode).length > 0) return
@@ -47,13 +50,13 @@ export function makeStoreDirectory(path: string, mode: number): void {
   }
 }
 
-/** A default ACL goes too, so that nothing made below inherits it. */
+/** Also removes a default ACL, so that entries created below do not inherit it. */
 function settleMode(directory: string, mode: number): void {
   dropAcls(directory)
   if ((lstatSync(directory).mode & 0o7777) !== mode) chmodSync(directory, mode)
 }
 
-/** Makes a directory that the caller removes, and `removeAbandoned` when the caller's process has ended. */
+/** Makes a directory that the caller must remove. `removeAbandoned` removes it after the caller's process has ended. */
 export async function makeTemporaryDirectory(directory: string, label: string): Promise<string> {
   const path = join(directory, temporaryName(label))
   await mkdir(path, { mode: 0o700 })

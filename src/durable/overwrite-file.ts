@@ -2,8 +2,8 @@ import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { syncData } from './sync-file.js'
 
 /**
- * Writes over what a file holds, which is as long: no room is taken, and nothing renamed. When this resolves, it is on
- * disk. A crash meanwhile leaves the old bytes, the new ones, or a mixture.
+ * Overwrites a file's content with bytes of the same length, so it needs no new space and no rename. Once this
+ * resolves, the bytes are on disk. A crash meanwhile leaves the old bytes, the new ones, or a mixture.
  */
 export async function overwriteFile(path: string, bytes: string | Uint8Array): Promise<void> {
   const fd = openSync(path, 'r+')

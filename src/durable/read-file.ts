@@ -2,15 +2,15 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, rmdirSync } fr
 import { isErrno, StoreError } from '../errors.js'
 
 const { O_NONBLOCK = 0, O_RDONLY } = constants
-/** More than any file that is read whole. */
+/** Larger than any file that is read whole. */
 const MAX_BYTES = 256 << 20
 
 /**
- * Reads a file of the store whole. The root may come from a stranger, so the type and the size are checked before any
- * content is read, and opening a FIFO does not block.
+ * Reads a whole file of the store. The root may be untrusted, so the type and size are checked before the content is
+ * read, and opening a FIFO does not block.
  *
- * @param maxBytes the largest size that the file can have
- * @returns `undefined` where there is no such file
+ * @param maxBytes the largest size that the file may have
+ * @returns `undefined` if the file does not exist
  * @throws StoreError `STORE_CORRUPT` for a larger file, and for anything but a regular file
  */
 export function readFileIfThere(path: string, maxBytes = MAX_BYTES): Buffer | undefined {
@@ -36,7 +36,7 @@ function openIfThere(path: string): number | undefined {
   }
 }
 
-/** Takes an empty directory away from where a file belongs. Rejects with `STORE_CORRUPT` for one that holds something. */
+/** Removes an empty directory where a file belongs. Throws `STORE_CORRUPT` if it is not empty. */
 export function clearDirectory(path: string): void {
   try {
     rmdirSync(path)

@@ -5,9 +5,9 @@ import { overwriteFile } from './overwrite-file.js'
 const SECTOR = 512
 
 /**
- * Writes a short text, filled up with spaces, over the one that is there: one sync, and no new name. When this resolves,
- * it is on disk. A crash leaves the old text, the new one, or, where a disk does not write a sector at once, a mixture:
- * for what need not be told apart from nothing.
+ * Overwrites a file with a short text, padded with spaces to 512 bytes: one sync, and no new name. Once this resolves,
+ * the text is on disk. A crash leaves the old text, the new text, or a mixture if the disk does not write a sector
+ * atomically. Use it only for content whose damage readers may treat as absence.
  */
 export async function writeSectorFile(path: string, text: string): Promise<void> {
   const bytes = Buffer.from(text)

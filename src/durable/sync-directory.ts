@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs'
 import { syncFile } from './sync-file.js'
 import { isErrno } from '../errors.js'
 
-/** When this resolves, the names in the directory are on disk. Where directories cannot be synced, nothing is done. */
+/** Once this resolves, the names in the directory are on disk. A no-op on platforms that cannot sync directories. */
 export async function syncDirectory(path: string): Promise<void> {
   const fd = openDirectory(path)
   if (fd === undefined) return

@@ -4,9 +4,9 @@ import { syncDirectory } from './sync-directory.js'
 import { syncFile } from './sync-file.js'
 
 /**
- * Brings them to disk at the same time: a file system that has a journal writes it once for all. ext4 gives a new file its
- * blocks when it writes them, so writing all of them begins before the first is waited for: what changed after that
- * would take the journal another time.
+ * Syncs files and directories concurrently, so that a journaling file system writes its journal once for all of them.
+ * ext4 allocates a new file's blocks when it writes them. Writeback of all files therefore starts before the first sync
+ * waits; later changes would need another journal write.
  */
 export async function syncTogether(what: {
   readonly files?: readonly string[]
@@ -15,7 +15,7 @@ export async function syncTogether(what: {
   const { files = [], directories = [] } = what
   const opened: number[] = []
   try {
-    // Windows wants them open for writing.
+    // Windows requires write access for a sync.
     for (const path of files) opened.push(openSync(path, 'r+'))
     if (opened.length > 1) opened.forEach(beginWriteback)
     const syncs = await Promise.allSettled([

@@ -1,11 +1,11 @@
-/** The callers of this process that want one lock, one after the other, in the order in which they asked. */
+/** Serializes callers in this process that want the same lock, in order of arrival. */
 export class Turns {
   readonly #waiting: (() => void)[] = []
   #taken = false
 
   /**
-   * Resolves to whether it is the caller's turn, which then lasts until `next`; `false` when `patience` ms were not
-   * enough. Rejects with the signal's reason.
+   * Resolves to `true` when the caller's turn begins; it lasts until `next`. Resolves to `false` after `patience` ms.
+   * Rejects with the signal's reason.
    */
   async take(patience: number, signal: AbortSignal | undefined): Promise<boolean> {
     if (this.#taken) return this.#queue(patience, signal)
@@ -13,7 +13,7 @@ export class Turns {
     return true
   }
 
-  /** Nothing has a turn or waits for one. */
+  /** Whether no caller has a turn or waits for one. */
   get isIdle(): boolean {
     return !this.#taken
   }

@@ -4,11 +4,11 @@ import { openLockFile } from './open-lock-file.js'
 import { hasByteLock, tryByteLock } from '../sys/byte-lock.js'
 
 /**
- * A place in the line of processes that wait for a lock, in the order of their arrival.
+ * A place in the line of processes that wait for a lock, in order of arrival.
  *
- * The line is a file. A waiting process locks the byte whose offset is the time of its arrival in microseconds, so the
- * lowest locked byte belongs to the process that is next. The byte lock ends with its process, which leaves the line
- * that way. Clocks that are set back change the order and nothing else.
+ * The line is a file. A waiting process locks the byte whose offset is its arrival time in microseconds, so the lowest
+ * locked byte belongs to the next process. The byte lock ends with its process, which thereby leaves the line. A clock
+ * that is set back changes only the order.
  */
 export class WaitingLine {
   readonly #fd: number
@@ -19,7 +19,7 @@ export class WaitingLine {
     this.#place = place
   }
 
-  /** Whether a process waits. */
+  /** Whether no process waits. */
   static isEmpty(path: string): boolean {
     const fd = openIfThere(path)
     if (fd === undefined) return true

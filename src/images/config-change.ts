@@ -4,7 +4,7 @@ import type { ContainerConfig } from './image-config.js'
 type Edit = (config: ContainerConfig, argument: string) => ContainerConfig
 
 /**
- * Applies Dockerfile-style edits, as `docker commit --change` takes them: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD,
+ * Applies Dockerfile-style edits, as in `docker commit --change`: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD,
  * STOPSIGNAL, USER, VOLUME, WORKDIR. Throws `CHANGE_INVALID`.
  */
 export function applyChanges(config: ContainerConfig, changes: readonly string[]): ContainerConfig {
@@ -37,7 +37,7 @@ const EDITS: Readonly<Record<string, Edit>> = {
   }),
 }
 
-/** A JSON list is taken as it is; anything else is a line for the shell. */
+/** A JSON list of strings is used unchanged; anything else is a shell command line. */
 function command({ Shell = ['/bin/sh', '-c'] }: ContainerConfig, argument: string): readonly string[] {
   return jsonList(argument) ?? [...Shell, argument]
 }
@@ -51,7 +51,7 @@ function jsonList(argument: string): string[] | undefined {
   }
 }
 
-/** `key=value key="a b"`, or the old form `key value`. */
+/** `key=value key="a b"`, or the legacy form `key value`. */
 function pairs(argument: string): [string, string][] {
   if (!/^[^\s"']+=/.test(argument)) {
     const [, key, value] = /^(\S+)\s+([\s\S]+)$/.exec(argument) ?? []

@@ -3,8 +3,9 @@ import { StoreError } from '../errors.js'
 import { parseJson } from '../json.js'
 
 /**
- * An image's config: the OCI image configuration as Docker writes it. Its raw bytes give the image's ID, so a config that
- * came from elsewhere is kept as bytes; this is what is read of it. Fields that no one here needs pass through.
+ * An image's config: the OCI image configuration as Docker writes it. The sha256 of its raw bytes is the image ID, so a
+ * config from elsewhere is stored as bytes, and this is its parsed form. Fields that this library does not use pass
+ * through.
  */
 export interface ImageConfig {
   readonly architecture?: string
@@ -27,7 +28,7 @@ export interface HistoryEntry {
   readonly empty_layer?: boolean
 }
 
-/** What a container of the image starts with: `config` of the image config. */
+/** Settings that a container of the image starts with: `config` of the image config. */
 export interface ContainerConfig {
   readonly User?: string
   readonly ExposedPorts?: Readonly<Record<string, object>>
@@ -44,7 +45,10 @@ export interface ContainerConfig {
   readonly [field: string]: unknown
 }
 
-/** Reads a config. Throws `CONFIG_INVALID`: no JSON, or its layers are not told rightly. */
+/**
+ * Parses a config. Throws `CONFIG_INVALID` if it is not a JSON object, or its list of layers or its history is
+ * malformed, or its history describes more layers than `rootfs.diff_ids` lists.
+ */
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   const config = parseObject(bytes)
   const diffIds = (config['rootfs'] as { diff_ids?: unknown } | undefined)?.diff_ids ?? []
@@ -59,7 +63,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
 }
 
 export interface ChildStep {
-  /** Absent: the step changed the config only. */
+  /** Absent if the step changed only the config. */
   readonly diffId?: DiffID
   readonly config: ContainerConfig
   readonly created: string
@@ -68,14 +72,14 @@ export interface ChildStep {
   readonly comment?: string | undefined
 }
 
-/** The config of an image that adds one step to `parent`, as `docker commit` writes it. */
+/** Returns the config of an image that adds one step to `parent`, as `docker commit` writes it. */
 export function childConfig(parent: ImageConfig, step: ChildStep): ImageConfig {
   const empty = step.diffId === undefined || step.diffId === EMPTY_DIFF_ID
   const diffIds = empty ? parent.rootfs.diff_ids : [...parent.rootfs.diff_ids, step.diffId]
   return withHistory(parent, step, [...(parent.history ?? []), historyEntry(step, empty)], diffIds)
 }
 
-/** The config of the same image in one layer: old history entries are kept and marked empty, one is added. */
+/** Returns the config of the same image in one layer: keeps old history entries, marked as empty, and adds one. */
 export function flattenedConfig(
   parent: ImageConfig,
   step: ChildStep & { readonly diffId: DiffID },

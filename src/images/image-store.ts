@@ -13,8 +13,8 @@ const MAX_NOTE = 4096
 const HEX = /^[a-f0-9]{64}$/
 
 /**
- * Image configs by image ID, as Docker keeps them in `image/<driver>/imagedb`: raw bytes under their own digest, which is
- * checked at each read, and beside them what Docker notes of an image (`parent`, `lastUpdated`).
+ * Image configs by image ID, in Docker's layout `image/<driver>/imagedb`. Configs are raw bytes stored under their
+ * digest, which is verified on each read. Docker's notes on an image (`parent`, `lastUpdated`) are stored beside them.
  */
 export class ImageStore {
   readonly #content: string
@@ -34,7 +34,10 @@ export class ImageStore {
     return existsSync(join(this.#content, hexOf(id)))
   }
 
-  /** The config's raw bytes. Throws `IMAGE_NOT_FOUND`, and `STORE_CORRUPT` if they are not what the ID says. */
+  /**
+   * Returns the config's raw bytes. Rejects with `IMAGE_NOT_FOUND`, or with `STORE_CORRUPT` if they do not match the
+   * ID.
+   */
   async bytes(id: ImageID): Promise<Buffer> {
     const path = join(this.#content, hexOf(id))
     const bytes = readFileIfThere(path)
@@ -50,7 +53,7 @@ export class ImageStore {
     return parseImageConfig(await this.bytes(id))
   }
 
-  /** When this resolves the config is durable. */
+  /** Once this resolves, the config is durable. */
   async add(bytes: Uint8Array): Promise<ImageID> {
     const id = sha256<ImageID>(bytes)
     await writeFileAtomic(join(this.#content, hexOf(id)), bytes)
@@ -58,8 +61,8 @@ export class ImageStore {
   }
 
   /**
-   * When this resolves the removal is durable. The layers of the image go after it, so that no crash leaves an image without
-   * its layers.
+   * Once this resolves, the removal is durable. Remove the image's layers afterwards, so that no crash leaves an image
+   * without its layers.
    */
   async remove(id: ImageID): Promise<void> {
     await rm(join(this.#metadata, hexOf(id)), { recursive: true, force: true })
@@ -67,21 +70,25 @@ export class ImageStore {
     await syncDirectory(this.#content)
   }
 
-  /** As Docker noted it; a note that is no digest says nothing. */
+  /** Returns the parent that Docker or this library noted. A note that is not a digest is ignored. */
   async parent(id: ImageID): Promise<ImageID | undefined> {
     const text = this.#note(id, 'parent')
     return isDigest(text) ? (text as ImageID) : undefined
   }
 
-  /** Before `add`, so that a kill leaves no image without its parent. When this resolves the note is durable. */
+  /**
+   * Call before `add`, so that a kill does not leave the image without its parent. Once this resolves, the note is
+   * durable.
+   */
   async setParent(id: ImageID, parent: ImageID): Promise<void> {
     const aside = this.#metadata
     await writeFileAtomic(join(aside, hexOf(id), 'parent'), parent, { aside })
   }
 
   /**
-   * Clears temporary files of processes that have ended, and metadata of images that a crash made or removed in part.
-   * @param locked runs what needs the store's lock
+   * Removes temporary files of processes that have ended, and metadata of images that a crash left half made or half
+   * removed.
+   * @param locked runs work that needs the store's lock
    */
   async tidy(locked: (work: () => Promise<void>) => Promise<void>): Promise<void> {
     const described = namesIn(this.#metadata)

@@ -21,19 +21,19 @@ export interface NamedImage {
 }
 
 /**
- * Image IDs by familiar name (`debian`) and familiar reference (`debian:12`). Docker writes more than this library
- * understands: digests of other algorithms, hosts with an underscore. Such entries stay as they are.
+ * Image IDs by familiar name (`debian`) and familiar reference (`debian:12`). Docker accepts references that this
+ * library does not: digests of other algorithms, hosts with an underscore. Such entries are preserved.
  */
 type Repositories = Map<string, Map<string, unknown>>
 
-/** Some 400,000 references. */
+/** About 400,000 references. */
 const MAX_BYTES = 64 << 20
 
 /**
- * Names of images: `image/<driver>/repositories.json`, in Docker's form
+ * Image references: `image/<driver>/repositories.json`, in Docker's form
  * `{"Repositories": {"<familiar name>": {"<familiar reference>": "sha256:<image id>"}}}`.
  *
- * Each call reads the file, since other processes may change it. Calls that change it run under the store's lock and
+ * Every call reads the file, because other processes may change it. Calls that change it run under the store's lock and
  * replace the file atomically. A file that is not JSON of this shape is `STORE_CORRUPT`.
  */
 export class ReferenceStore {
@@ -49,7 +49,10 @@ export class ReferenceStore {
     return isDigest(id) ? (id as ImageID) : undefined
   }
 
-  /** Familiar texts of all references, by image, sorted. Entries whose image ID is not a sha256 digest are left out. */
+  /**
+   * Returns the familiar text of every reference, by image, sorted. Omits entries whose image ID is not a sha256
+   * digest.
+   */
   async all(): Promise<Map<ImageID, string[]>> {
     const all = new Map<ImageID, string[]>()
     for (const references of (await this.#read()).repositories.values()) {
@@ -63,7 +66,7 @@ export class ReferenceStore {
     return new Map([...all].map(([id, texts]) => [id, texts.toSorted()]))
   }
 
-  /** Points references at images, all in one write. Throws as {@link refuse}. */
+  /** Points references at images in one write. Rejects like {@link refuse}. */
   async set(entries: readonly NamedImage[]): Promise<void> {
     if (entries.length === 0) return
     const content = await this.#read()
@@ -77,7 +80,10 @@ export class ReferenceStore {
     await this.#write(content)
   }
 
-  /** Throws `REFERENCE_CONFLICT` for a digest that names another image, and `REFERENCE_INVALID` for a reserved name. */
+  /**
+   * Rejects with `REFERENCE_CONFLICT` for a digest that names another image, and with `REFERENCE_INVALID` for a
+   * reserved name.
+   */
   async refuse(entries: readonly NamedImage[]): Promise<void> {
     if (entries.length === 0) return
     const { repositories } = await this.#read()
@@ -85,8 +91,8 @@ export class ReferenceStore {
   }
 
   /**
-   * Removes references, all in one write; absent ones are ignored.
-   * @param texts references in any form, or texts that `all` gave
+   * Removes references in one write. Ignores absent ones.
+   * @param texts references in any form, or texts returned by `all`
    */
   async delete(texts: readonly string[]): Promise<void> {
     const content = await this.#read()
@@ -101,7 +107,7 @@ export class ReferenceStore {
     await this.#write(content)
   }
 
-  /** Clears temporary files of processes that have ended. */
+  /** Removes temporary files of processes that have ended. */
   tidy(): Promise<void> {
     return removeAbandoned(dirname(this.#file))
   }
@@ -111,7 +117,7 @@ export class ReferenceStore {
     await rm(this.#damaged, { force: true })
   }
 
-  /** Begins anew without names. The damaged file is set aside until `prune`. */
+  /** Starts over without references. The damaged file is set aside until `prune`. */
   async reset(): Promise<void> {
     await rename(this.#file, this.#damaged)
     await this.#write({ repositories: new Map(), others: {} })
@@ -138,7 +144,7 @@ interface FileContent {
   readonly others: object
 }
 
-/** A tag moves; a digest never does. */
+/** A tag can move to another image; a digest cannot. */
 function refuseConflict(repositories: Repositories, stored: Reference, id: ImageID): void {
   const name = familiarName(stored)
   if (name === 'sha256') {
@@ -149,7 +155,7 @@ function refuseConflict(repositories: Repositories, stored: Reference, id: Image
   throw new StoreError('REFERENCE_CONFLICT', `${text} already names another image: a digest cannot be moved`)
 }
 
-/** An empty file is what a crash of an old Docker leaves; it stands for no references. */
+/** An empty file, which a crash of an old Docker can leave, means no references. */
 function parseContent(text: string, file: string): FileContent {
   const { Repositories: all, ...others } = objectOf(text === '' ? {} : parsed(text, file), file)
   const repositories: Repositories = new Map()

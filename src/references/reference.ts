@@ -2,14 +2,14 @@ import { isDigest, type Digest } from '../digest.js'
 import { StoreError } from '../errors.js'
 
 /**
- * `name[:tag][@digest]`, normalised as Docker normalises it (distribution/reference): the first component is a domain if
- * it has a `.` or a `:`, is `localhost`, or has an upper-case letter; else the name is on Docker Hub, below `library/`
- * if it has one component only.
+ * `name[:tag][@digest]`, normalised like Docker (distribution/reference). The first component is a domain if it
+ * contains a `.` or a `:`, is `localhost`, or has an upper-case letter. Otherwise the name is on Docker Hub, under
+ * `library/` if it has only one component.
  */
 export interface Reference {
-  /** `docker.io`, `registry.example:5000`. */
+  /** For example `docker.io`, `registry.example:5000`. */
   readonly domain: string
-  /** `library/debian`, `team/app`. */
+  /** For example `library/debian`, `team/app`. */
   readonly path: string
   readonly tag?: string
   readonly digest?: Digest
@@ -27,7 +27,7 @@ const DOMAIN =
   /^(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?$/
 const HEX64 = /^[a-f0-9]{64}$/
 
-/** Reads a reference as a person types it. Throws `REFERENCE_INVALID`. */
+/** Parses a reference as users type it. Throws `REFERENCE_INVALID`. */
 export function parseReference(text: string): Reference {
   if (HEX64.test(text)) throw invalid(text, 'a name of 64 hex digits would be taken for an image ID')
   const at = text.indexOf('@')
@@ -61,7 +61,7 @@ export function isReference(text: string): boolean {
   }
 }
 
-/** With the default tag if it has neither tag nor digest. */
+/** Adds the default tag if the reference has neither tag nor digest. */
 export function withDefaultTag(reference: Reference): Reference {
   return reference.tag === undefined && reference.digest === undefined
     ? { ...reference, tag: DEFAULT_TAG }
@@ -69,14 +69,14 @@ export function withDefaultTag(reference: Reference): Reference {
 }
 
 /**
- * How `repositories.json` names it: a reference with a digest stands for that digest alone, whatever its tag.
+ * Returns the form in `repositories.json`. A reference with a digest is stored under the digest alone, without its tag.
  */
 export function storedForm(reference: Reference): Reference {
   const { domain, path, digest } = withDefaultTag(reference)
   return digest === undefined ? withDefaultTag(reference) : { domain, path, digest }
 }
 
-/** As people know it: `debian`, `team/app`, `registry.example:5000/app`. */
+/** The short name that users see: `debian`, `team/app`, `registry.example:5000/app`. */
 export function familiarName({ domain, path }: Reference): string {
   if (domain !== DEFAULT_DOMAIN) return `${domain}/${path}`
   return path.startsWith(OFFICIAL) && !path.slice(OFFICIAL.length).includes('/')
@@ -84,12 +84,12 @@ export function familiarName({ domain, path }: Reference): string {
     : path
 }
 
-/** As people know it, whole: `debian:12`. */
+/** The short name with tag or digest: `debian:12`. */
 export function familiarText(reference: Reference): string {
   return familiarName(reference) + suffix(reference)
 }
 
-/** Whole and unambiguous: `docker.io/library/debian:12`. */
+/** The full, unambiguous form: `docker.io/library/debian:12`. */
 export function canonicalText(reference: Reference): string {
   return `${reference.domain}/${reference.path}${suffix(reference)}`
 }

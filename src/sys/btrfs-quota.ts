@@ -9,7 +9,7 @@ const MAX_REFERENCED = 1n
 const QUOTA_TREE = 8n
 const STATUS = { object: 0n, type: 240, offset: 0n }
 
-/** Whether the file system counts what its subvolumes take. Needs CAP_SYS_ADMIN. */
+/** Whether the file system accounts for the space of its subvolumes. Needs CAP_SYS_ADMIN; `false` without it. */
 export function quotaEnabled(path: HostPath): boolean {
   return withDirectory(path, (fd) => {
     try {
@@ -23,7 +23,7 @@ export function quotaEnabled(path: HostPath): boolean {
   })
 }
 
-/** The most bytes that a subvolume may refer to, what it shares with others included. */
+/** Limits the bytes that a subvolume may reference, including data shared with other subvolumes. */
 export function limitSubvolume(path: HostPath, bytes: bigint): void {
   const args = Buffer.alloc(48)
   args.writeBigUInt64LE(MAX_REFERENCED, 8)
@@ -31,7 +31,10 @@ export function limitSubvolume(path: HostPath, bytes: bigint): void {
   withDirectory(path, (fd) => ioctl(fd, QGROUP_LIMIT, args, 'BTRFS_IOC_QGROUP_LIMIT', path))
 }
 
-/** Removes the group of a subvolume that was destroyed. A kernel that does so itself is busy with it until then. */
+/**
+ * Removes the quota group of a destroyed subvolume. A kernel that removes the group itself reports it as busy until
+ * then; that error is ignored.
+ */
 export function removeQgroup(path: HostPath, subvolume: bigint): void {
   const args = Buffer.alloc(16)
   args.writeBigUInt64LE(subvolume, 8)

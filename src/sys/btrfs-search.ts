@@ -6,24 +6,24 @@ const HEADER = 32
 const BUFFER = 256 << 10
 const MOST = 0xffff_ffff_ffff_ffffn
 
-/** Places in a B-tree are ordered by object, type and offset. */
+/** A position in a B-tree, which is ordered by object, type and offset. */
 interface Place {
   readonly object: bigint
   readonly type: number
   readonly offset: bigint
 }
 
-/** An item; its data are good until the next one is asked for. */
+/** An item. Its data is valid only until the next item is requested. */
 export interface TreeItem extends Place {
   readonly data: Buffer
 }
 
 export interface TreeRange {
-  /** @default 0n, the subvolume that the descriptor is in */
+  /** @default 0n, the subvolume of the descriptor */
   readonly tree?: bigint
   readonly first: Place
   readonly last: Place
-  /** Only items of leaves that this transaction or a later one wrote. @default 0n */
+  /** Only items in leaves written by this transaction or a later one. @default 0n */
   readonly since?: bigint
   /** Only items of these types. @default all */
   readonly types?: ReadonlySet<number>
@@ -31,7 +31,7 @@ export interface TreeRange {
 
 export const LAST_PLACE: Place = { object: MOST, type: 0xff, offset: MOST }
 
-/** The items of a B-tree between two places, in order. Needs CAP_SYS_ADMIN. */
+/** Yields the items of a B-tree between two places, in order. Needs CAP_SYS_ADMIN. */
 export function* searchTree(fd: number, range: TreeRange): Generator<TreeItem, void, void> {
   const { tree = 0n, first, last, since = 0n, types } = range
   const buffer = Buffer.allocUnsafeSlow(KEY + (first.object === last.object ? SMALL : BUFFER))
@@ -61,7 +61,7 @@ function placeAt(buffer: Buffer, at: number): Place {
   }
 }
 
-/** Any item fits: leaves have 64 KiB at most. */
+/** Large enough for any item: leaves have at most 64 KiB. */
 const SMALL = 65 << 10
 
 function writeKey(buffer: Buffer, tree: bigint, first: Place, last: Place, since: bigint): void {

@@ -15,28 +15,28 @@ const GET_SUBVOL_INFO = request('read', MAGIC, 60, 504)
 const GET_SUBVOL_ROOTREF = request('both', MAGIC, 61, 4096)
 const INO_LOOKUP_USER = request('both', MAGIC, 62, 4096)
 
-/** The inode of every subvolume's root. */
+/** The inode number of every subvolume's root. */
 const SUBVOLUME_ROOT = 256
 
 const READ_ONLY = 2n
 
-/** What the file system says of a subvolume. */
+/** The file system's metadata of a subvolume. */
 export interface SubvolumeInfo {
   readonly id: bigint
   readonly uuid: string
-  /** Of the subvolume that it is a snapshot of; zeros if it is none. */
+  /** UUID of the subvolume that this is a snapshot of; zeros if it is not a snapshot. */
   readonly parentUuid: string
-  /** The transaction that made it: what is younger was changed since. */
+  /** The transaction that made it. Anything with a later transaction has changed since. */
   readonly madeAt: bigint
-  /** The transaction that last changed it; one before `madeAt` if nothing has since. */
+  /** The transaction that last changed it; one before `madeAt` if nothing has changed since. */
   readonly changedAt: bigint
   /** When it was made, by the file system's clock. */
   readonly madeAtNs: bigint
 }
 
-/** Of calls that wait until what was written to a subvolume is on disk, or forgotten. */
+/** Options of calls that wait until data written to a subvolume is on disk or discarded. */
 export interface SubvolumeCallOptions {
-  /** This thread goes on meanwhile. That takes a tenth of a millisecond. @default false */
+  /** Makes the call on another thread, which costs a tenth of a millisecond. @default false */
   readonly elsewhere?: boolean
 }
 
@@ -45,14 +45,14 @@ export function isSubvolume(path: HostPath): boolean {
   return stat?.isDirectory() === true && stat.ino === SUBVOLUME_ROOT
 }
 
-/** Makes an empty subvolume. It is on disk when the directory is synced. */
+/** Makes an empty subvolume. It is durable once the directory is synced. */
 export function createSubvolume(directory: string, name: string): void {
   withDirectory(directory, (fd) =>
     ioctl(fd, SUBVOL_CREATE, named(8, Buffer.from(name)), 'BTRFS_IOC_SUBVOL_CREATE', `${directory}/${name}`),
   )
 }
 
-/** Makes a writable snapshot of a subvolume, with what has been written to it so far, durably. */
+/** Makes a durable, writable snapshot of a subvolume, including everything written to it so far. */
 export async function snapshotSubvolume(
   source: string,
   directory: string,
@@ -70,8 +70,8 @@ export async function snapshotSubvolume(
 }
 
 /**
- * Destroys a subvolume with all that are nested in it, the deepest first. For an ordinary user this is `EPERM` where the
- * file system is not mounted with `user_subvol_rm_allowed`; an empty subvolume can then be removed with rmdir.
+ * Destroys a subvolume and all subvolumes nested in it, deepest first. Unprivileged users get `EPERM` if the file
+ * system is not mounted with `user_subvol_rm_allowed`; an empty subvolume can then be removed with rmdir.
  */
 export async function destroySubvolume(
   directory: HostPath,
@@ -99,7 +99,7 @@ export function subvolumeInfo(path: HostPath): SubvolumeInfo {
   }
 }
 
-/** Takes the read-only flag from a subvolume, if it has one. Only its owner and root may. */
+/** Clears the read-only flag of a subvolume, if set. Only its owner and root may do this. */
 export function makeWritable(path: HostPath): void {
   const flags = Buffer.alloc(8)
   withDirectory(path, (fd) => {
@@ -113,12 +113,12 @@ export function makeWritable(path: HostPath): void {
 const ROOTREFS = 255
 
 export interface NestedSubvolume {
-  /** The directory that holds it, relative to the subvolume around it; empty or with a slash at its end. */
+  /** The directory that holds it, relative to the enclosing subvolume; empty, or ends with a slash. */
   readonly directory: Buffer
   readonly name: Buffer
 }
 
-/** The subvolumes whose nearest subvolume above is this one. */
+/** Returns the subvolumes nested directly in this one. */
 export function nestedSubvolumes(path: HostPath): NestedSubvolume[] {
   return withDirectory(path, (fd) => nestedIn(fd, path))
 }
@@ -137,9 +137,9 @@ function nestedIn(fd: number, path: HostPath): NestedSubvolume[] {
 }
 
 /**
- * Does `work` on each of the `nestedSubvolumes`.
- * @param work is given a path of the directory that holds it, good while `work` runs, which no symlink in the subvolume
- *   leads elsewhere
+ * Calls `work` for each of the `nestedSubvolumes`.
+ * @param work receives a path of the directory that holds it. The path is valid while `work` runs; symlinks in the
+ *   subvolume cannot redirect it.
  */
 export async function withNestedSubvolumes(
   path: HostPath,
@@ -183,7 +183,7 @@ function overflows(work: () => void): boolean {
   }
 }
 
-/** `btrfs_ioctl_vol_args`, and its second version, differ in where the name stands. */
+/** `btrfs_ioctl_vol_args` and its second version differ in the offset of the name. */
 function named(offset: number, name: Buffer): Buffer {
   if (name.length > 255) throw systemError('ENAMETOOLONG', 'ioctl', name)
   const args = Buffer.alloc(VOLUME_ARGS)

@@ -9,8 +9,8 @@ const F_WRLCK = 1
 const F_UNLCK = 2
 
 /**
- * Locks one byte of a file, which need not be that long, unless another open file description has it. Tells whether it did.
- * The lock ends when the descriptor is closed.
+ * Locks one byte of a file, which may lie beyond its end, unless another open file description holds it. Returns
+ * whether the lock was taken. The lock ends when the descriptor is closed.
  */
 export function tryByteLock(fd: number, offset: bigint): boolean {
   if (fcntl(fd, F_OFD_SETLK, range(offset, 1n)) === 0) return true
@@ -19,14 +19,14 @@ export function tryByteLock(fd: number, offset: bigint): boolean {
   return false
 }
 
-/** Whether another open file description has locked a byte below `end`, or any byte without `end`. */
+/** Whether another open file description has locked a byte below `end`, or any byte if `end` is omitted. */
 export function hasByteLock(fd: number, end = 0n): boolean {
   const lock = range(0n, end)
   checked(fcntl(fd, F_OFD_GETLK, lock), 'fcntl F_OFD_GETLK')
   return lock.readInt16LE(0) !== F_UNLCK
 }
 
-/** `struct flock` of 64-bit systems. A length of 0 reaches to the end of every file. */
+/** `struct flock` of 64-bit systems. A length of 0 means to the end of the file, however large. */
 function range(start: bigint, length: bigint): Buffer {
   const lock = Buffer.alloc(32)
   lock.writeInt16LE(F_WRLCK, 0)

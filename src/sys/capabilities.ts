@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-/** Bits of linux/capability.h that storage drivers ask for. */
+/** Bits from linux/capability.h that storage drivers need. */
 const CAPABILITIES = {
   CAP_CHOWN: 0,
   CAP_DAC_OVERRIDE: 1,
@@ -11,7 +11,7 @@ const CAPABILITIES = {
 } as const
 export type Capability = keyof typeof CAPABILITIES
 
-/** Whether this process has it, effective, now. False where there are no capabilities. */
+/** Whether the capability is in this process's effective set now. `false` on systems without capabilities. */
 export function hasCapability(capability: Capability): boolean {
   return ((effective() >> BigInt(CAPABILITIES[capability])) & 1n) === 1n
 }

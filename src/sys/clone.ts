@@ -10,7 +10,7 @@ const copy = bindSyscall(
 const FICLONE = 0x40049409
 const offsets = Buffer.allocUnsafeSlow(16)
 
-/** Shares all blocks of one file with another, if the file system can; tells whether it did. */
+/** Shares all blocks of one file with another. Returns whether the file system did so. */
 export function ficlone(from: number, to: number): boolean {
   if (ioctl(to, FICLONE, from) === 0) return true
   if (
@@ -24,8 +24,8 @@ export function ficlone(from: number, to: number): boolean {
 }
 
 /**
- * Copies inside the kernel, at most `length` bytes at `position`, to the same position.
- * @returns bytes copied, 0 at the end of the file, or `undefined` where these two files cannot be copied so
+ * Copies at most `length` bytes at `position` to the same position, inside the kernel.
+ * @returns bytes copied, 0 at the end of the file, or `undefined` if the kernel cannot copy between these files
  */
 export function copyFileRange(
   from: number,

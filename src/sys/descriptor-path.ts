@@ -5,27 +5,27 @@ import { O_PATH } from './openat2.js'
 const { O_DIRECTORY, O_NOFOLLOW } = constants
 
 /**
- * Paths that begin at an open directory. They reach that directory whatever becomes of its own path, so a chain of them,
- * one component at a time and without following the last, stays inside the tree it began in.
+ * Paths that begin at an open directory. They reach that directory even if its own path changes. So a chain of such
+ * paths, one component at a time and without following the last, stays inside the tree where it began.
  */
 
-/** The path of an open file or directory itself. */
+/** Returns the path of an open file or directory. */
 export function descriptorPath(fd: number): string {
   return `/proc/self/fd/${fd}`
 }
 
-/** Opens the directory `name` in the directory `fd`. A symlink is `ENOTDIR`. `O_PATH` unless `flags` say otherwise. */
+/** Opens the directory `name` in the directory `fd`. A symlink is `ENOTDIR`. `O_PATH` unless `flags` is given. */
 export function openDirectoryAt(fd: number, name: HostPath, flags: number = O_PATH): number {
   return openSync(entryPath(fd, name) as string, flags | O_DIRECTORY | O_NOFOLLOW)
 }
 
-/** The path of the entry `name` in the directory `fd`. */
+/** Returns the path of the entry `name` in the directory `fd`. */
 export function entryPath(fd: number, name: HostPath): HostPath {
   if (typeof name === 'string') return `/proc/self/fd/${fd}/${name}`
   return Buffer.concat([Buffer.from(`/proc/self/fd/${fd}/`), name])
 }
 
-/** Opens the directory that a path of several components leads to, none of which may be a symlink. */
+/** Opens the directory at a path of several components, none of which may be a symlink. */
 export function openDirectoryBelow(fd: number, path: Buffer): number {
   let directory = openDirectoryAt(fd, '.')
   for (let start = 0; start < path.length;) {
@@ -46,7 +46,7 @@ export function openDirectoryBelow(fd: number, path: Buffer): number {
 
 let works: boolean | undefined
 
-/** Whether this system has paths that begin at a descriptor: Linux with `/proc` mounted. */
+/** Whether this system supports paths that begin at a descriptor: Linux with `/proc` mounted. */
 export function hasDescriptorPaths(): boolean {
   return (works ??= tryPaths())
 }

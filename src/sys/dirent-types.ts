@@ -9,8 +9,8 @@ const TYPE_AT = 18
 const DT_UNKNOWN = 0
 
 /**
- * Whether the file system says in a directory of what type its entries are; overlayfs relies on it. Node would hide that
- * it does not: `readdir` with types then asks for each entry.
+ * Whether directory entries on this file system have a type, which overlayfs requires. Node hides a missing type:
+ * `readdir` with types then queries each entry.
  */
 export function tellsTypes(directory: string): boolean {
   const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY)

@@ -2,25 +2,28 @@ import { closeSync, openSync } from 'node:fs'
 import { isErrno } from '../errors.js'
 import { ioctl, request } from './ioctl.js'
 
-/** Devices of the kernel's device-mapper, by name: what `dmsetup` does, without it and without waiting for udev. */
+/**
+ * Devices of the kernel's device-mapper, by name. Does what `dmsetup` does, but without that program and without
+ * waiting for udev.
+ */
 
 const CONTROL = '/dev/mapper/control'
 
-/** What the kernel says of a device (`struct dm_ioctl`). */
+/** The kernel's state of a device (`struct dm_ioctl`). */
 export interface DmDevice {
   readonly major: number
   readonly minor: number
-  /** How many have it open; devices above it count. */
+  /** Number of openers, including devices stacked on it. */
   readonly openCount: number
   readonly suspended: boolean
-  /** It has a table; one without was being made when its maker died. */
+  /** It has a table. A device without one was left by a process that died while making it. */
   readonly ready: boolean
   readonly readOnly: boolean
-  /** It goes when its last user is gone. */
+  /** The kernel removes it when its last user closes it. */
   readonly removedWhenUnused: boolean
 }
 
-/** One line of a device's table: a range of sectors of 512 bytes, and what they lead to. */
+/** One line of a device's table: a range of 512-byte sectors, and its target. */
 export interface DmTarget {
   readonly start: bigint
   readonly sectors: bigint
@@ -29,13 +32,13 @@ export interface DmTarget {
   readonly parameters: string
 }
 
-/** Of the kernel's driver: major, minor, patch. */
+/** Returns the version of the kernel's driver: major, minor, patch. */
 export function dmVersion(): readonly [number, number, number] {
   const { answer } = command('DM_VERSION', {})
   return [answer.readUInt32LE(0), answer.readUInt32LE(4), answer.readUInt32LE(8)]
 }
 
-/** Whether the kernel has targets of this type, after it has loaded what it can. */
+/** Whether the kernel supports this target type. Loads the target's module if possible. */
 export function dmKnowsTarget(type: string): boolean {
   try {
     command('DM_GET_TARGET_VERSION', { name: type })
@@ -46,7 +49,7 @@ export function dmKnowsTarget(type: string): boolean {
   }
 }
 
-/** The device of this name, if there is one. */
+/** Returns the device of this name, if it exists. */
 export function dmDevice(name: string): DmDevice | undefined {
   try {
     return deviceOf(command('DM_DEV_STATUS', { name }).answer)
@@ -56,7 +59,7 @@ export function dmDevice(name: string): DmDevice | undefined {
   }
 }
 
-/** Makes a device with one target, ready for use. `EBUSY` if there is one of the name that is ready, too. */
+/** Makes a device with one target, ready for use. Throws `EBUSY` if a ready device of this name already exists. */
 export function createDmDevice(name: string, target: DmTarget, { readOnly = false } = {}): DmDevice {
   try {
     command('DM_DEV_CREATE', { name })
@@ -75,14 +78,14 @@ export function createDmDevice(name: string, target: DmTarget, { readOnly = fals
   }
 }
 
-/** Gives a device another table; what runs through it waits meanwhile. */
+/** Replaces a device's table. I/O waits meanwhile. */
 export function replaceDmTable(name: string, target: DmTarget): void {
   command('DM_TABLE_LOAD', { name, payload: encodeTarget(target), targets: 1 })
   suspendDmDevice(name)
   resumeDmDevice(name)
 }
 
-/** Lets a file system on it come to rest, and holds everything back until it is resumed. */
+/** Freezes a file system on the device, and holds back all I/O until it is resumed. */
 export function suspendDmDevice(name: string): void {
   command('DM_DEV_SUSPEND', { name, flags: DM_SUSPEND })
 }
@@ -92,8 +95,9 @@ export function resumeDmDevice(name: string): void {
 }
 
 /**
- * Removes a device: `EBUSY` while it is open. `whenUnused` lets it go when its last user is gone.
- * @returns false if there is none
+ * Removes a device. Throws `EBUSY` while it is open. With `whenUnused`, the kernel removes it after its last user
+ * closes it.
+ * @returns `false` if it does not exist
  */
 export function removeDmDevice(name: string, { whenUnused = false } = {}): boolean {
   try {
@@ -105,7 +109,7 @@ export function removeDmDevice(name: string, { whenUnused = false } = {}): boole
   }
 }
 
-/** Takes `whenUnused` back. False if the device is gone. */
+/** Cancels a removal that `whenUnused` deferred. Returns `false` if the device no longer exists. */
 export function keepDmDevice(name: string): boolean {
   try {
     sendDmMessage(name, '@cancel_deferred_remove')
@@ -116,7 +120,7 @@ export function keepDmDevice(name: string): boolean {
   }
 }
 
-/** A device that is ready for use, and its first target with what it says of its state, if there is one of the name. */
+/** Returns a ready device and the status of its first target; `undefined` if no ready device has this name. */
 export function dmStatus(name: string): { readonly device: DmDevice; readonly target: DmTarget } | undefined {
   try {
     const { answer, payload } = command('DM_TABLE_STATUS', { name, room: ROOM, flags: DM_NOFLUSH })
@@ -128,7 +132,7 @@ export function dmStatus(name: string): { readonly device: DmDevice; readonly ta
   }
 }
 
-/** The first target of a device, as its table has it. */
+/** Returns the first target of a device, as in its table. */
 export function dmTable(name: string): DmTarget {
   return decodeTarget(command('DM_TABLE_STATUS', { name, room: ROOM, flags: DM_STATUS_TABLE }).payload)
 }
@@ -149,7 +153,9 @@ const DM_STATUS_TABLE = 1 << 4
 const DM_ACTIVE_PRESENT = 1 << 5
 const DM_NOFLUSH = 1 << 11
 const DM_DEFERRED_REMOVE = 1 << 17
-/** In the upper half of the event number udev's rules find what not to do: no scans, which would hold the device open. */
+/**
+ * The upper half of the event number tells udev's rules what to skip. Skips scans, which would hold the device open.
+ */
 const NO_SCANS = (0x2 | 0x4 | 0x8) << 16
 
 const COMMANDS = {
@@ -169,10 +175,10 @@ interface Request {
   readonly flags?: number
   readonly payload?: Buffer
   readonly targets?: number
-  /** Bytes for an answer that is longer than the request. */
+  /** Bytes to reserve for an answer that is longer than the request. */
   readonly room?: number
   readonly udev?: boolean
-  /** For the error's words. */
+  /** Added to the error message. */
   readonly detail?: string
 }
 

@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import { lastErrno, type HostPath } from './libc.js'
 
-/** An error as `node:fs` throws it: `code`, negative `errno`, `syscall`, `path`, and Node's own words. */
+/** Creates an error like those of `node:fs`: `code`, negative `errno`, `syscall`, `path`, and Node's message text. */
 export function systemError(
   code: string,
   syscall: string,
@@ -21,20 +21,20 @@ export function systemError(
   })
 }
 
-/** Throws what errno says of the call that just returned `-1`; else gives its result. */
+/** Throws the errno of the call that just failed with `-1`; otherwise returns its result. */
 export function checked(result: number, syscall: string, path?: HostPath, dest?: HostPath): number {
   if (result < 0) throw systemError(errnoName(lastErrno()), syscall, path, dest)
   return result
 }
 
-/** The error of a call of Node's, under the system's name where Node has none for it (`EDQUOT`). */
+/** Returns a Node error under the system's name if Node has no name for it (`EDQUOT`). */
 export function namedError(error: unknown, syscall: string): unknown {
   const { code, errno } = error as NodeJS.ErrnoException
   if (code?.startsWith('Unknown system error') !== true || errno === undefined) return error
   return systemError(errnoName(-errno), syscall)
 }
 
-/** As Node names it, so 95 is `ENOTSUP`; a number that has no name here is `E` and the number. */
+/** Returns Node's name, so 95 is `ENOTSUP`. An unknown number is `E` and the number. */
 export function errnoName(number: number): string {
   return names().get(number) ?? `E${number}`
 }
@@ -50,7 +50,7 @@ function wordsOf(number: number): string {
   return table().get(-number)?.[1] ?? 'unknown error'
 }
 
-/** Node's table and what it has no name for, kept: Node makes its table anew at each call, for 11 µs. */
+/** Node's table and the names it lacks, cached: Node rebuilds its table at each call, which takes 11 µs. */
 function names(): ReadonlyMap<number, string> {
   return (byNumber ??= new Map([
     ...LINUX_ONLY,

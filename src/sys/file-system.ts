@@ -1,19 +1,19 @@
 import { statfsSync } from 'node:fs'
 
 export interface FileSystem {
-  /** As `docker info` names it: `extfs`, `xfs`, `btrfs`, `overlayfs`, `tmpfs` … or `<unknown>`. */
+  /** The name that `docker info` uses: `extfs`, `xfs`, `btrfs`, `overlayfs`, `tmpfs` … or `<unknown>`. */
   readonly name: string
-  /** Bytes that an ordinary user may still take. */
+  /** Bytes still available to unprivileged users. */
   readonly free: bigint
 }
 
-/** The file system that a directory is on. */
+/** Returns the file system that contains a directory. */
 export function fileSystemOf(path: string): FileSystem {
   const { type, bavail, bsize } = statfsSync(path, { bigint: true })
   return { name: NAMES.get(Number(type & 0xffffffffn)) ?? '<unknown>', free: bavail * bsize }
 }
 
-/** Magic numbers of statfs(2), under the names of moby's graphdriver.FsNames. */
+/** Magic numbers of statfs(2), with the names in moby's graphdriver.FsNames. */
 const NAMES = new Map([
   [0x61756673, 'aufs'],
   [0x9123683e, 'btrfs'],

@@ -5,14 +5,14 @@ const BTRFS_IOC_RESIZE = request('write', 0x94, 3, 4096)
 const XFS_IOC_FSGEOMETRY_V1 = request('read', 0x58, 100, 112)
 const XFS_IOC_FSGROWFSDATA = request('write', 0x58, 110, 16)
 
-/** Lets a mounted ext4 have this many blocks of its own size. */
+/** Grows a mounted ext4 to this many blocks of its own block size. */
 export function growExt4(mountPoint: string, blocks: bigint): void {
   const argument = Buffer.alloc(8)
   argument.writeBigUInt64LE(blocks)
   withDirectory(mountPoint, (fd) => ioctl(fd, EXT4_IOC_RESIZE_FS, argument, 'EXT4_IOC_RESIZE_FS', mountPoint))
 }
 
-/** Lets a mounted XFS have this many blocks of its own size. */
+/** Grows a mounted XFS to this many blocks of its own block size. */
 export function growXfs(mountPoint: string, blocks: bigint): void {
   withDirectory(mountPoint, (fd) => {
     const geometry = Buffer.alloc(112)
@@ -24,7 +24,7 @@ export function growXfs(mountPoint: string, blocks: bigint): void {
   })
 }
 
-/** Lets a mounted btrfs fill its device. */
+/** Grows a mounted btrfs to fill its device. */
 export function growBtrfs(mountPoint: string): void {
   const argument = Buffer.alloc(4096)
   argument.write('max', 8)

@@ -11,7 +11,7 @@ const NR_BITS = 8
 const SIZE_SHIFT = 16
 const DIRECTIONS = { none: 0, write: 1, read: 2, both: 3 } as const
 
-/** A request's number (asm-generic/ioctl.h). */
+/** Computes a request number (asm-generic/ioctl.h). */
 export function request(
   direction: keyof typeof DIRECTIONS,
   type: number,
@@ -21,14 +21,14 @@ export function request(
   return DIRECTIONS[direction] * 2 ** 30 + (size << SIZE_SHIFT) + (type << NR_BITS) + number
 }
 
-/** The kernel reads its argument from the buffer, and writes its answer there. */
+/** The kernel reads its argument from the buffer and writes its answer there. */
 export function ioctl(fd: number, number: number, argument: Buffer, name: string, path?: HostPath): number {
   return checked(call(fd, number, argument), `ioctl ${name}`, path)
 }
 
 /**
- * The same, while this thread goes on. The descriptor stays open until then. What fails is tried once more on this thread,
- * which is told why.
+ * The same on another thread. The descriptor must stay open until the call ends. A failed call is repeated on this
+ * thread, where its errno is known.
  */
 export async function ioctlElsewhere(
   fd: number,
@@ -45,7 +45,7 @@ export function ioctlNumber(fd: number, number: number, argument: number, name: 
   return checked(callWithNumber(fd, number, argument), `ioctl ${name}`)
 }
 
-/** Does `work` on a directory that is open. */
+/** Runs `work` with the directory open. */
 export function withDirectory<T>(path: HostPath, work: (fd: number) => T): T {
   const fd = openDirectory(path)
   try {
@@ -55,7 +55,7 @@ export function withDirectory<T>(path: HostPath, work: (fd: number) => T): T {
   }
 }
 
-/** The same for work that does not end at once. */
+/** The same for asynchronous work. */
 export async function holdingDirectory<T>(path: HostPath, work: (fd: number) => T | Promise<T>): Promise<T> {
   const fd = openDirectory(path)
   try {
@@ -65,7 +65,7 @@ export async function holdingDirectory<T>(path: HostPath, work: (fd: number) => 
   }
 }
 
-/** A symlink is no directory. */
+/** Opens a directory. Rejects a symlink. */
 export function openDirectory(path: HostPath): number {
   return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
 }

@@ -1,12 +1,12 @@
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 
-/** A host path for a system call: a string stands for its UTF-8 bytes, a Buffer for its own. */
+/** A host path for a system call: a string is encoded as UTF-8, a Buffer is used unchanged. */
 export type HostPath = string | Buffer
 
 export interface Availability {
   readonly works: boolean
-  /** Why not. */
+  /** Why it does not work. */
   readonly reason?: string
 }
 
@@ -17,7 +17,7 @@ interface Native {
   readonly async: (...args: unknown[]) => void
 }
 
-/** The C library, through koffi: an optional dependency, loaded at the first call. */
+/** The C library, through koffi, an optional dependency that is loaded at the first call. */
 interface Libc {
   readonly errno: () => number
   readonly func: (prototype: string) => Native
@@ -25,22 +25,23 @@ interface Libc {
 
 let loaded: Libc | Error | undefined
 
-/** Whether system calls can be made here; if not, why. */
+/** Whether this process can make system calls; if not, why. */
 export function libcAvailable(): Availability {
   const libc = load()
   return libc instanceof Error ? { works: false, reason: libc.message } : { works: true }
 }
 
 /**
- * A C function, bound when it is first called. Throws, with `code` `ENOSYS`, where there is no koffi or no such function.
- * Variadic ones are declared with the arguments that we pass: on Linux the calling conventions for both are the same.
+ * Returns a C function that is bound on its first call. Throws with `code` `ENOSYS` if koffi or the function is
+ * missing. Variadic functions are declared with the arguments that we pass: on Linux the calling conventions for both
+ * are the same.
  */
 export function bind(prototype: string): Call {
   let bound: Native | undefined
   return (...args) => (bound ??= bindNow(prototype))(...args)
 }
 
-/** The same for a function that may take long: it is called by another thread. The errno of such a call is not known. */
+/** The same for a function that may take long: another thread calls it. The errno of such a call is not known. */
 export function bindAsync(prototype: string): (...args: unknown[]) => Promise<number> {
   let bound: Native | undefined
   return async (...args) => {
@@ -51,15 +52,15 @@ export function bindAsync(prototype: string): (...args: unknown[]) => Promise<nu
   }
 }
 
-/** Of those kernels that we know, x86-64 has numbers of its own; the later ones share theirs. */
+/** x86-64 has its own numbers for older calls; the other supported architectures share theirs. */
 export interface SyscallNumber {
   readonly x64: number
   readonly others: number
 }
 
 /**
- * A system call that not every C library has a function for (glibc before 2.33 has no `mknod`, musl no `renameat2`).
- * Since 2019 new calls have one number everywhere.
+ * Binds a system call that some C libraries have no function for (glibc before 2.33 has no `mknod`, musl no
+ * `renameat2`). Since 2019 new calls have the same number on all architectures.
  */
 export function bindSyscall(number: number | SyscallNumber, parameters: string): Call {
   const call = bind(`long syscall(long number, ${parameters})`)
@@ -67,18 +68,21 @@ export function bindSyscall(number: number | SyscallNumber, parameters: string):
   return (...args) => call(own, ...args)
 }
 
-/** The errno of the last call. */
+/** Returns the errno of the last call. */
 export function lastErrno(): number {
   return needLibc().errno()
 }
 
-/** The path as a C string. One with a NUL inside would reach another file: `TypeError`, as in Node. */
+/**
+ * Returns the path as a C string. Throws `TypeError` like Node if it contains a NUL, because it would name another
+ * file.
+ */
 export function cString(path: HostPath): Buffer {
   refuseNul(path)
   return typeof path === 'string' ? Buffer.from(`${path}\0`) : Buffer.concat([path, NUL])
 }
 
-/** As `cString`, good only until this is called again: for calls that are made for each file of a tree. */
+/** As `cString`, but valid only until the next call of this function. For calls made for each file of a tree. */
 export function passingCString(path: HostPath): Buffer {
   if (typeof path !== 'string' || 3 * path.length >= passing.length) return cString(path)
   refuseNul(path)

@@ -13,7 +13,7 @@ const LO_FLAGS_READ_ONLY = 1
 const LO_FLAGS_AUTOCLEAR = 4
 const TRIES = 100
 
-/** A file as a block device. It is one until the last who has the device open closes it. */
+/** A file as a block device. It detaches when the last user closes the device. */
 export interface LoopDevice {
   readonly fd: number
   readonly path: string
@@ -21,7 +21,10 @@ export interface LoopDevice {
   readonly minor: number
 }
 
-/** The caller closes `fd`, when others have the device open or it is needed no more. */
+/**
+ * Attaches a file to a free loop device. The caller closes `fd` once other users have opened the device, or it is no
+ * longer needed.
+ */
 export function attachLoop(file: string, { readOnly = false } = {}): LoopDevice {
   const backing = openSync(file, readOnly ? 'r' : 'r+')
   try {
@@ -35,7 +38,7 @@ export function attachLoop(file: string, { readOnly = false } = {}): LoopDevice 
         return { fd, path, major: LOOP_MAJOR, minor }
       } catch (error) {
         closeSync(fd)
-        // Somebody else was quicker.
+        // Another process took this device first.
         if (!isErrno(error, 'EBUSY') || tries === TRIES) throw error
       }
     }
@@ -44,7 +47,7 @@ export function attachLoop(file: string, { readOnly = false } = {}): LoopDevice 
   }
 }
 
-/** The file behind a loop device, if it is one. */
+/** Returns the path of the file behind a loop device; `undefined` if the device is not one. */
 export function fileOfLoop(major: number, minor: number): string | undefined {
   try {
     return readFileSync(`/sys/dev/block/${major}:${minor}/loop/backing_file`, 'utf8').trimEnd()
@@ -54,7 +57,7 @@ export function fileOfLoop(major: number, minor: number): string | undefined {
   }
 }
 
-/** Whether this file, and no other that had its path before, is behind a loop device. */
+/** Whether this very file is behind a loop device, not an earlier file at the same path. */
 export function isLoopOf(path: string, file: string): boolean {
   const status = Buffer.alloc(232)
   const fd = openSync(path, 'r')
@@ -70,7 +73,7 @@ export function isLoopOf(path: string, file: string): boolean {
   return status.readBigUInt64LE(0) === dev && status.readBigUInt64LE(8) === ino
 }
 
-/** The device becomes as large as its file has become. */
+/** Grows the device to the current size of its file. */
 export function growLoop(path: string): void {
   const fd = openSync(path, 'r+')
   try {
@@ -89,7 +92,7 @@ function freeLoop(): number {
   }
 }
 
-/** `struct loop_config`, with a `struct loop_info64` in it. */
+/** `struct loop_config`, which contains a `struct loop_info64`. */
 function configuration(backing: number, file: string, readOnly: boolean): Buffer {
   const config = Buffer.alloc(304)
   config.writeUInt32LE(backing, 0)

@@ -10,7 +10,7 @@ const AT_FDCWD = -100
 
 const TYPES = { fifo: 0o010000, char: 0o020000, block: 0o060000, socket: 0o140000 } as const
 
-/** Makes a node; the umask applies. A character device 0:0, a whiteout, needs no privilege since Linux 5.8. */
+/** Makes a node; the umask applies. A character device 0:0 (a whiteout) needs no privilege since Linux 5.8. */
 export function mknod(path: HostPath, type: keyof typeof TYPES, mode: number, major = 0, minor = 0): void {
   checked(mknodat(AT_FDCWD, cString(path), TYPES[type] | mode, deviceNumber(major, minor)), 'mknod', path)
 }

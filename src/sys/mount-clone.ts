@@ -21,10 +21,11 @@ const MS_PRIVATE = 1n << 18n
 let refused = false
 
 /**
- * A descriptor of `directory` in a mount of its own, which has nothing mounted below it: path lookups from the descriptor
- * see what lies under every mount point. Devices cannot be opened through it. The mount ends with the descriptor.
+ * Returns a descriptor of `directory` in a private mount, with nothing mounted below it. Path lookups from the
+ * descriptor see what lies under every mount point. Devices cannot be opened through it. The mount ends with the
+ * descriptor.
  *
- * `undefined` where the kernel refuses, or `directory` is not there: it takes CAP_SYS_ADMIN and Linux 5.12.
+ * Returns `undefined` if the kernel refuses or `directory` does not exist. Needs CAP_SYS_ADMIN and Linux 5.12.
  */
 export function cloneMount(
   directory: HostPath,

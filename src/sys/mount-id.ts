@@ -7,7 +7,7 @@ const statx = bindSyscall(
 
 const AT_EMPTY_PATH = 0x1000
 const STATX_MNT_ID = 0x1000
-/** Of `struct statx`. */
+/** Size and offsets of `struct statx`. */
 const SIZE = 256
 const MASK_OFFSET = 0
 const MOUNT_ID_OFFSET = 144
@@ -16,8 +16,8 @@ const EMPTY = Buffer.alloc(1)
 const result = Buffer.alloc(SIZE)
 
 /**
- * Identifies the mount that an open file is on. `fstat` cannot: two mounts of one file system have the same device.
- * `undefined` without koffi and before Linux 5.8.
+ * Returns the ID of the mount that an open file is on. `fstat` cannot tell: two mounts of one file system have the same
+ * device. `undefined` without koffi and before Linux 5.8.
  */
 export function mountIdOf(fd: number): bigint | undefined {
   if (!libcAvailable().works) return undefined

@@ -13,11 +13,11 @@ const CLOEXEC = 1
 const COMMAND = { flag: 0, string: 1, create: 6 } as const
 const MOVE_MOUNT_F_EMPTY_PATH = 4
 const AT_FDCWD = -100
-/** What mount(2) takes as `data`: a page, with the NUL that ends it. */
+/** Limit of mount(2)'s `data`: one page, including the final NUL. */
 const PAGE = 4096
-/** What fsconfig(2) takes as a string, with its NUL. */
+/** Limit of an fsconfig(2) string, including the NUL. */
 const LONGEST_STRING = 256
-/** What the kernel takes as an escape or a separator in one option or the other, and its versions differ on which. */
+/** Characters that the kernel treats as an escape or a separator in some options; kernel versions differ on which. */
 const SPECIAL = /[\\:,]/
 
 export interface OverlayMount {
@@ -32,17 +32,20 @@ export interface OverlayMount {
 }
 
 /**
- * Mounts an overlay on `target`; read-only without an upper. An error says in its message what the kernel had to say.
+ * Mounts an overlay on `target`, read-only without an upper. Error messages include the kernel's own message.
  *
- * Layers are handed over one by one through the mount API, where the kernel knows `lowerdir+` (Linux 6.7): 500 of them,
- * which is the kernel's own limit, mount in 1.7 ms. An older kernel gets them in the options of mount(2), which must fit
- * in a page, as they are if they do, else as `/proc/self/fd/N`, which leaves room for 200: beyond is `E2BIG`.
+ * If the kernel supports `lowerdir+` (Linux 6.7), layers are passed one by one through the mount API. 500 layers, which
+ * is the kernel's own limit, mount in 1.7 ms. An older kernel gets them in the options of mount(2), which must fit in a
+ * page. If the paths do not fit, they become `/proc/self/fd/N`, which leaves room for 200 layers; more is `E2BIG`.
  */
 export function mountOverlay(target: string, overlay: OverlayMount): void {
   if (!mountByLayers(target, overlay)) mountOverlayByOptions(target, overlay)
 }
 
-/** Whether `mountOverlay` is free of the page's limit here: `lowerdir+` is known. Throws where no overlay can be mounted. */
+/**
+ * Whether the kernel supports `lowerdir+`, so that the page limit does not apply to `mountOverlay`. Throws if no
+ * overlay can be mounted.
+ */
 export function takesLayersOneByOne(lower: string): boolean {
   const fd = openContext(lower)
   if (fd === undefined) return false
@@ -53,7 +56,7 @@ export function takesLayersOneByOne(lower: string): boolean {
   }
 }
 
-/** False where the kernel does not know the API or the option. */
+/** Returns `false` if the kernel does not support the API or the option. */
 function mountByLayers(target: string, overlay: OverlayMount): boolean {
   const { lowers, upper, work, options = [] } = overlay
   using names = new PathNames()
@@ -100,8 +103,8 @@ function openContext(path: string): number | undefined {
 let optionsAreRead: boolean | undefined
 
 /**
- * Whether the overlay of this kernel takes its options through the API (Linux 6.5). Before, any option is taken for
- * known, `lowerdir+` too, until the mount is made.
+ * Whether this kernel's overlay accepts options through the API (Linux 6.5). Older kernels accept any option, including
+ * `lowerdir+`, until the mount is made.
  */
 function readsOptions(): boolean {
   if (optionsAreRead !== undefined) return optionsAreRead
@@ -121,14 +124,14 @@ function setOption(fd: number, key: string, value?: string): boolean {
 
 const keys = new Map<string, Buffer>()
 
-/** Of a hundred layers each is told by the same one. */
+/** Cached, because a mount passes the same key for each of its many layers. */
 function keyOf(option: string): Buffer {
   const key = keys.get(option) ?? cString(option)
   keys.set(option, key)
   return key
 }
 
-/** errno, and the messages that the kernel left for whoever reads the descriptor. */
+/** Creates an error with errno and the messages that the kernel left in the descriptor. */
 function refusal(fd: number, syscall: string, path: string): NodeJS.ErrnoException {
   const error = systemError(errnoName(lastErrno()), syscall, path)
   const words = kernelWords(fd)
@@ -140,7 +143,7 @@ function kernelWords(fd: number): string {
   const words: string[] = []
   const message = Buffer.alloc(1024)
   try {
-    // Each read gives one message, as `e overlay: …`; ENODATA comes after the last.
+    // Each read returns one message, as `e overlay: …`; ENODATA follows the last.
     for (;;) words.push(message.toString('utf8', 2, readSync(fd, message)).trim())
   } catch {
     return words.join('; ')
@@ -161,7 +164,7 @@ function attach(fd: number, target: string, flags: number): void {
   }
 }
 
-/** What `mountOverlay` does on a kernel that does not take layers one by one. */
+/** Does the work of `mountOverlay` on a kernel that does not take layers one by one. */
 export function mountOverlayByOptions(target: string, overlay: OverlayMount): void {
   using names = new PathNames()
   const flags = flagsOf(overlay)
@@ -189,11 +192,11 @@ function fits(data: string): boolean {
   return Buffer.byteLength(data) < PAGE
 }
 
-/** What to call directories when talking to the kernel: by path, or by a descriptor that stays open until it is done. */
+/** Names directories for the kernel: by path, or by a descriptor that stays open until disposal. */
 class PathNames implements Disposable {
   readonly #descriptors: number[] = []
 
-  /** The path itself, if that is short and means the same in every option. */
+  /** Returns the path itself if it is short and has the same meaning in every option. */
   plain(path: string): string {
     const simple = !SPECIAL.test(path) && Buffer.byteLength(path) < LONGEST_STRING
     return simple ? path : this.byDescriptor(path)

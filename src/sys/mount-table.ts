@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { isErrno } from '../errors.js'
 
-/** Whether something is mounted exactly at `path`, an absolute path without symlinks, in this process's mount namespace. */
+/** Whether `path` is a mount point in this process's mount namespace. `path` must be absolute and without symlinks. */
 export function isMountPoint(path: string): boolean {
   return mountPoints().includes(path)
 }
 
-/** Mount points below `path`, an absolute path without symlinks, the deepest first. `path` itself is not listed. */
+/**
+ * Returns the mount points below `path`, deepest first, without `path` itself. `path` must be absolute and without
+ * symlinks.
+ */
 export function mountPointsBelow(path: string): string[] {
   const prefix = path.endsWith('/') ? path : `${path}/`
   return mountPoints()
@@ -14,7 +17,7 @@ export function mountPointsBelow(path: string): string[] {
     .toSorted((one, other) => other.split('/').length - one.split('/').length)
 }
 
-/** Empty where there is no `/proc`. A mount point with several mounts on it is listed several times. */
+/** Empty without `/proc`. A mount point with several mounts on it is listed several times. */
 function mountPoints(): string[] {
   return mountTable()
     .split('\n')

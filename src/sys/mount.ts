@@ -6,14 +6,14 @@ const mountCall = bind(
 )
 const umountCall = bind('int umount2(const void *target, int flags)')
 
-/** The same numbers as `MOUNT_ATTR_*` of fsmount(2). */
+/** The same values as `MOUNT_ATTR_*` of fsmount(2). */
 export const MS_RDONLY = 1
 export const MS_NOSUID = 2
 export const MS_NODEV = 4
 export const MS_NOEXEC = 8
 const MS_REMOUNT = 32
 const MNT_DETACH = 2
-/** A symlink at the target is not followed to some other mount. */
+/** Do not follow a symlink at the target to another mount. */
 const UMOUNT_NOFOLLOW = 8
 
 export interface MountOptions {
@@ -21,7 +21,7 @@ export interface MountOptions {
   readonly type: string
   /** `MS_*` */
   readonly flags?: number
-  /** The file system's own options, comma separated; the kernel takes less than a page of them. */
+  /** The file system's own options, comma-separated; the kernel accepts less than one page. */
   readonly data?: string
 }
 
@@ -31,18 +31,18 @@ export function mount(target: HostPath, { source, type, flags = 0, data }: Mount
 }
 
 /**
- * Makes the mounted file system read-only, in every mount of it and for good. False, and nothing changes, while a file of
- * it is open for writing. True as well where nothing is mounted, or this process may not remount.
+ * Makes the mounted file system permanently read-only, in all its mounts. Returns `false` and changes nothing while a
+ * file on it is open for writing. Also returns `true` if nothing is mounted, or if this process may not remount.
  */
 export function makeReadOnly(target: HostPath): boolean {
-  // A remount replaces the mount's flags: these are at least as strict as the ones it has.
+  // A remount replaces the mount's flags; these are at least as strict as the current ones.
   const flags = MS_REMOUNT | MS_RDONLY | MS_NODEV | MS_NOSUID
   return mountCall(null, cString(target), null, flags, null) === 0 || errnoName(lastErrno()) !== 'EBUSY'
 }
 
 /**
- * Takes the mount out of the tree at once; it ends when its last user is gone.
- * @returns whether there was a mount
+ * Detaches the mount at once; it ends when its last user is done.
+ * @returns whether a mount existed
  */
 export function unmountIfMounted(target: HostPath): boolean {
   if (umountCall(cString(target), MNT_DETACH | UMOUNT_NOFOLLOW) === 0) return true

@@ -9,13 +9,13 @@ export const RESOLVE_IN_ROOT = 0x10
 export const O_PATH = 0o10000000
 const O_CLOEXEC = 0o2000000
 
-/** As runc and libpathrs: more than this many renames in the way of one call are an attack. */
+/** As in runc and libpathrs: more renames than this during one call are an attack. */
 const TRIES = 128
 const how = Buffer.alloc(24)
 
 /**
- * Opens `path` relative to the directory `dir`, resolved as `resolve` (`RESOLVE_*`) says. Linux 5.6. A rename anywhere
- * while the kernel goes through a `..` makes it ask for another try, which it is given.
+ * Opens `path` relative to the directory `dir`, resolved according to `resolve` (`RESOLVE_*`). Needs Linux 5.6. If
+ * anything is renamed while the kernel resolves a `..`, it requests a retry, so this retries.
  */
 export function openat2(dir: number, path: HostPath, flags: number, resolve: number, mode = 0): number {
   how.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0)

@@ -27,37 +27,38 @@ import { isAbandonedName, temporaryName } from './temporary-name.js'
 import { timePrecisionAt, type TimePrecision } from './time-precision.js'
 import { lgetxattr, lsetxattr } from './xattr.js'
 
-/** What works below a directory, here and now. Each answer is a trial, not a guess from a version. */
+/** What works below a directory now. Each answer comes from a trial, not from a kernel version. */
 export interface Probe {
-  /** System calls: koffi loads. */
+  /** System calls work: koffi loads. */
   readonly libc: Availability
   readonly openat2: Availability
   readonly sysAdmin: Availability
-  /** Files can be given to other owners. */
+  /** This process can change file owners. */
   readonly chown: Availability
-  /** `mknod` of a device node that is not a whiteout. */
+  /** `mknod` of a device node that is not a whiteout works. */
   readonly deviceNodes: Availability
-  /** `mknod` of a character device 0:0. */
+  /** `mknod` of a character device 0:0 works. */
   readonly whiteouts: Availability
   readonly trustedXattrs: Availability
   readonly userXattrs: Availability
-  /** `security.capability` is kept, which not every file system does. */
+  /** The file system keeps `security.capability`; not every file system does. */
   readonly fileCapabilities: Availability
   readonly reflink: Availability
-  /** The file system tells types of entries in directories, which overlayfs needs. */
+  /** The file system reports entry types in directories, which overlayfs needs. */
   readonly dType: Availability
   /**
-   * An overlay was mounted with its marks in `trusted` xattrs, or in `user` ones where trusted are not to be had; in it
-   * a directory was replaced, and the upper directory says so with a whiteout and an opaque mark.
+   * An overlay works. The trial mounts one with marks in `trusted` xattrs, or in `user` xattrs if trusted ones are
+   * unavailable. It removes a file and replaces a directory there, and finds the whiteout and the opaque mark in the
+   * upper directory.
    */
   readonly overlay: Availability
-  /** An overlay takes up to 500 lower layers however long their paths (`lowerdir+`, Linux 6.7). */
+  /** An overlay accepts up to 500 lower layers, regardless of path lengths (`lowerdir+`, Linux 6.7). */
   readonly manyLowers: Availability
   readonly backingFileSystem: string
   readonly times: TimePrecision
 }
 
-/** Tries everything in a directory of its own below `directory`, which must be writable, and removes it. */
+/** Runs all trials in a temporary directory below `directory`, which must be writable, and then removes it. */
 export function probe(directory: string): Probe {
   removeLeftBehind(directory)
   const place = join(directory, temporaryName('probe'))
@@ -140,7 +141,7 @@ function tryXattr(file: string, name: string): void {
   if (lgetxattr(file, name)?.toString() !== 'y') throw new Error(`${name} did not keep its value`)
 }
 
-/** Without the right to set one, another kind of xattr tells. */
+/** If this process may not set one, other kinds of xattr that work are taken as evidence. */
 function tryCapability(file: string, othersWork: boolean): void {
   try {
     lsetxattr(file, 'security.capability', NO_CAPABILITY)
@@ -162,7 +163,7 @@ function tryReflink(place: string, file: string): void {
   }
 }
 
-/** A kernel that can load the module does so at the first mount, so that a missing name alone says nothing to root. */
+/** The kernel may load the module at the first mount, so for root a missing name proves nothing. */
 function overlayKnown(): Availability {
   const listed = /\toverlay$/m.test(readFile('/proc/filesystems')) || hasCapability('CAP_SYS_ADMIN')
   return listed ? { works: true } : { works: false, reason: 'this kernel has no overlay file system' }

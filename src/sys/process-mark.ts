@@ -3,7 +3,7 @@ import { isErrno } from '../errors.js'
 
 /**
  * Identifies this process on its machine: process ID, start time, boot ID and PID namespace, separated by spaces. The
- * start time tells apart processes that had the same ID.
+ * start time distinguishes processes that had the same ID.
  */
 export function processMark(): string {
   own ??= [process.pid, processAt(process.pid).start, ...place()].join(' ')
@@ -11,8 +11,8 @@ export function processMark(): string {
 }
 
 /**
- * Whether the process that made the mark still runs. A process of another PID namespace cannot be seen from here and
- * counts as running. A process of an earlier boot does not run.
+ * Whether the process that made the mark still runs. A process in another PID namespace is not visible and counts as
+ * running. A process from an earlier boot has ended.
  */
 export function isAlive(mark: string): boolean {
   const [pid = '', start, boot, namespace] = mark.split(' ')
@@ -43,7 +43,7 @@ function exists(pid: number): boolean {
   }
 }
 
-/** The start in clock ticks after boot, or `-` where there is no /proc. A zombie has ended. */
+/** The start time in clock ticks after boot, or `-` without /proc. A zombie counts as ended. */
 function processAt(pid: number): { start: string; ended: boolean } {
   const stat = orDash(() => readFileSync(`/proc/${pid}/stat`, 'latin1'))
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')

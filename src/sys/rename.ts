@@ -11,12 +11,12 @@ const AT_FDCWD = -100
 const RENAME_EXCHANGE = 2
 const RENAME_WHITEOUT = 4
 
-/** Lets two paths change places in one step; false, and nothing done, where the system cannot. */
+/** Atomically exchanges two paths. Returns `false` and does nothing if the system does not support this. */
 export function renameExchange(from: HostPath, to: HostPath): boolean {
   return rename(from, to, RENAME_EXCHANGE)
 }
 
-/** As rename(2), and leaves a whiteout at `from` in the same step; false, and nothing done, where the system cannot. */
+/** Like rename(2), but atomically leaves a whiteout at `from`. Returns `false` and does nothing if unsupported. */
 export function renameLeavingWhiteout(from: HostPath, to: HostPath): boolean {
   return rename(from, to, RENAME_WHITEOUT)
 }

@@ -6,17 +6,17 @@ const PROTOTYPE = 'int syncfs(int fd)'
 const call = bind(PROTOTYPE)
 const callElsewhere = bindAsync(PROTOTYPE)
 
-/** Writes out everything of the file system that the descriptor is on. Blocks for as long as that takes. */
+/** Syncs the whole file system of the descriptor. Blocks until that is done. */
 export function syncfs(fd: number): void {
   checked(call(fd), 'syncfs')
 }
 
-/** The same, while this thread goes on. The descriptor stays open until then. */
+/** The same on another thread. The descriptor must stay open until the call ends. */
 export async function syncfsElsewhere(fd: number): Promise<void> {
   if ((await callElsewhere(fd)) < 0) throw systemError('EIO', 'syncfs')
 }
 
-/** The same for the file system that a directory is on. */
+/** The same for the file system of a directory. */
 export function syncFileSystemOf(path: HostPath): Promise<void> {
   return holdingDirectory(path, syncfsElsewhere)
 }

@@ -2,22 +2,22 @@ import { randomBytes } from 'node:crypto'
 import { isAlive, processMark } from './process-mark.js'
 
 const PREFIX = '.tmp-'
-/** `.tmp-<label>-<process ID>.<start>.<boot ID>.<PID namespace>.<random>`; the boot ID without hyphens. */
+/** `.tmp-<label>-<process ID>.<start>.<boot ID>.<PID namespace>.<random>`; the boot ID has no hyphens. */
 const TEMPORARY = /^\.tmp-.+-(\d+)\.(\d+|-)\.([a-f0-9]{32}|-)\.(\d+|-)\.[a-f0-9]{8}$/s
 
-/** File names have 255 bytes at most. A character has up to three, and what follows the label takes less than 100. */
+/** File names have at most 255 bytes. A character takes up to three, and the rest of the name less than 100. */
 const LONGEST_LABEL = 50
 
 /**
- * A fresh name for a file or directory that its maker renames or removes. The name tells which process made it, so that
- * other processes can remove it after that process has ended.
- * @param label tells people what the file is; a long one is cut
+ * Returns a fresh name for a file or directory that its maker renames or removes. The name identifies the process that
+ * made it, so that other processes can remove the file after that process has ended.
+ * @param label describes the file to readers; a long label is truncated
  */
 export function temporaryName(label: string): string {
   return `.tmp-${label.slice(0, LONGEST_LABEL)}-${(token ??= tokenOf(processMark()))}.${randomBytes(4).toString('hex')}`
 }
 
-/** Whether `temporaryName` made the name, in a process of any time. */
+/** Whether `temporaryName` made the name, in any process, past or present. */
 export function isTemporaryName(name: string): boolean {
   return name.startsWith(PREFIX) && TEMPORARY.test(name)
 }

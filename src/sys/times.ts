@@ -10,7 +10,7 @@ const UTIME_OMIT = (1n << 30n) - 2n
 const BILLION = 1_000_000_000n
 const times = Buffer.allocUnsafeSlow(32)
 
-/** Sets times to the nanosecond on the object itself; `undefined` leaves that time alone. */
+/** Sets times to the nanosecond, without following a symlink. `undefined` leaves that time unchanged. */
 export function utimensat(path: HostPath, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
   checked(
     utimensatCall(AT_FDCWD, passingCString(path), pack(atimeNs, mtimeNs), AT_SYMLINK_NOFOLLOW),

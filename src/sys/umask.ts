@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs'
 let known: number | undefined
 
 /**
- * The umask that this process had when it was first asked for. `process.umask()` would set it to 0 for a moment, and what
- * other threads make in that moment could be written by everybody.
+ * Returns the process's umask as of the first call. `process.umask()` would briefly set it to 0, and files that other
+ * threads create in that moment could be world-writable.
  */
 export function umask(): number {
   return (known ??= fromProc() ?? process.umask())
 }
 
-/** `undefined` on other systems than Linux. */
+/** Returns `undefined` on systems other than Linux. */
 function fromProc(): number | undefined {
   try {
     const digits = /^Umask:\s*([0-7]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1]

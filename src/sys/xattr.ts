@@ -2,8 +2,8 @@ import { checked, errnoName } from './errno.js'
 import { bind, cString, lastErrno, passingCString, type HostPath } from './libc.js'
 
 /**
- * Extended attributes of the object itself: a symlink is not followed. Names and values are bytes. The calls that begin
- * with `f` are the same for an open file.
+ * Extended attributes of the object itself: symlinks are not followed. Names and values are bytes. Functions that begin
+ * with `f` do the same for an open file.
  */
 
 const get = bind('long lgetxattr(const void *path, const void *name, void *value, size_t size)')
@@ -23,12 +23,12 @@ const scratch = Buffer.allocUnsafeSlow(4096)
 const MAX = 65536
 const NOTHING = Buffer.alloc(0)
 
-/** `undefined` where there is none of this name, or the file system has no xattrs. */
+/** Returns `undefined` if the attribute does not exist, or the file system has no xattrs. */
 export function lgetxattr(path: HostPath, name: HostPath): Buffer | undefined {
   return sized((buffer) => get(passingCString(path), cString(name), buffer, buffer.length), 'getxattr', path)
 }
 
-/** Empty where the file system has no xattrs. */
+/** Empty if the file system has no xattrs. */
 export function llistxattr(path: HostPath): Buffer[] {
   const names = sized((buffer) => list(passingCString(path), buffer, buffer.length), 'listxattr', path)
   return names === undefined ? [] : splitNames(names)
@@ -48,7 +48,7 @@ export function lsetxattr(
   )
 }
 
-/** `ENODATA` where there is none of this name. */
+/** Throws `ENODATA` if the attribute does not exist. */
 export function lremovexattr(path: HostPath, name: HostPath): void {
   checked(remove(passingCString(path), cString(name)), 'removexattr', path)
 }
@@ -71,7 +71,7 @@ export function fremovexattr(fd: number, name: HostPath): void {
   checked(removeOpen(fd, cString(name)), 'fremovexattr')
 }
 
-/** Whether the file system of `path` keeps xattrs of this namespace. */
+/** Whether the file system of `path` supports the xattr namespace of `name`. */
 export function keepsXattr(path: HostPath, name: HostPath): boolean {
   if (get(passingCString(path), cString(name), scratch, scratch.length) >= 0) return true
   return !['EOPNOTSUPP', 'ENOTSUP', 'ENOSYS'].includes(errnoName(lastErrno()) ?? '')
