@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs'
 import type { ByteString } from './bytes.js'
 import type { DeviceNumber, FileType, SyncStat } from './sync-fs.js'
 
-/** What the operating system may refuse to keep in an inode. */
+/** Attributes that the operating system may refuse to store in an inode. */
 export interface KeptStat {
   readonly type: FileType
   readonly mode: number
@@ -11,48 +11,52 @@ export interface KeptStat {
   readonly device: DeviceNumber
 }
 
-/** An object of a tree, by its path or as opened. */
+/** An object of a tree, named by path or by open descriptor. */
 export interface Subject {
-  /** For a descriptor, the path that was opened; it may be another file's by now. */
+  /** For a descriptor, the path that was opened. It may name another file by now. */
   readonly path: ByteString
-  /** Its path on the host, good only during the call, or its descriptor. */
+  /** Path on the host, valid only during the call, or an open descriptor. */
   readonly host: string | Buffer | number
 }
 
-/**
- * Where `HostFs` keeps owners, modes, types and xattrs when the inode is not to be used (see `AttributeMode`).
- */
+/** Stores owners, modes, types and xattrs for `HostFs` when the inode is not used for them (see `AttributeMode`). */
 export interface Attributes {
-  /** Whether a symlink can have an owner; where it cannot, it becomes a file that is kept as a symlink. */
+  /**
+   * Whether a host symlink can carry attributes. If not, a symlink that gets an owner or an xattr is replaced by a
+   * regular file that shows as a symlink.
+   */
   readonly marksSymlinks: boolean
-  /** What an object is to show, given what its inode says. */
+  /** Returns what an object shows, given the stat of its inode. */
   seen(subject: Subject, inode: SyncStat): SyncStat
-  /** What a regular file of the host shows as. */
+  /** Returns the type that a regular file of the host shows as. */
   typeOf(subject: Subject): FileType
-  /** The permission bits to give the inode of a file that shows others. */
+  /** Permission bits for the inode of an object that shows `mode`. */
   hostMode(type: FileType, mode: number): number
   keep(subject: Subject, kept: KeptStat): void
   list(subject: Subject): ByteString[]
   get(subject: Subject, name: ByteString): Buffer | undefined
   set(subject: Subject, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void
   remove(subject: Subject, name: ByteString): void
-  /** Those that keep by path are told what becomes of paths, once it is done. */
+  /** Set if attributes are stored by path. Receives each change of a path after it was made. */
   readonly paths?: PathEvents
   close(): void
 }
 
 export interface PathEvents {
-  /** The object's modification time was set, as exactly as the host can. */
+  /** The modification time was set to `mtimeNs`. The inode holds `inodeMtimeNs`, as exactly as the host can. */
   timed(subject: Subject, mtimeNs: bigint, inodeMtimeNs: bigint): void
   linked(existing: ByteString, path: ByteString): void
-  /** With all below it; what was at `to` is gone. */
+  /** Includes everything below `from`. The object at `to` was replaced. */
   renamed(from: ByteString, to: ByteString): void
   removed(path: ByteString): void
   opened(path: ByteString, fd: number): void
   closed(fd: number): void
 }
 
-/** The owner of what nothing is kept of: whoever runs this, and whom the tree belongs to, show as root. */
+/**
+ * Maps the owner of an object without stored attributes. The user and group of this process, and those of the tree's
+ * root directory, show as root.
+ */
 export class TreeOwner {
   readonly #uids: readonly (number | undefined)[]
   readonly #gids: readonly (number | undefined)[]
@@ -70,13 +74,13 @@ export class TreeOwner {
   }
 }
 
-/** The largest id that chown(2) sets: the next one stands for -1. */
+/** The largest ID that chown(2) sets. The next number stands for -1. */
 export const MAX_ID = 0xffff_fffe
-/** Linux keeps twelve bits of a major number, and twenty of a minor one. */
+/** Linux stores 12 bits of a major number and 20 bits of a minor number. */
 export const MAX_MAJOR = 0xfff
 export const MAX_MINOR = 0xf_ffff
 
-/** Whether a file can have this owner or group. */
+/** Whether a file can have this owner or group ID. */
 export function isId(id: number): boolean {
   return Number.isInteger(id) && id >= 0 && id <= MAX_ID
 }
@@ -88,8 +92,8 @@ export function isDeviceNumber({ major, minor }: DeviceNumber): boolean {
 }
 
 /**
- * As chown(2) by root: -1 leaves that id alone, and set-ID bits go, of everything but directories; that of the group stays
- * where the group may not execute.
+ * Applies chown(2) as root does. -1 leaves that ID unchanged. Set-ID bits are cleared, except on directories. The
+ * set-group-ID bit stays if the group may not execute the file.
  */
 export function ownedBy<T extends KeptStat>(stat: T, uid: number, gid: number): T {
   const taken = stat.type === 'directory' ? 0 : (stat.mode & 0o010) === 0 ? 0o4000 : 0o6000
@@ -105,15 +109,18 @@ export function dropCapability(attributes: Attributes, subject: Subject): void {
   if (attributes.get(subject, CAPABILITY) !== undefined) attributes.remove(subject, CAPABILITY)
 }
 
-/** What a chown, or a write, takes from a file. */
+/** File capabilities. A chown or a write removes them. */
 export const CAPABILITY = 'security.capability' as ByteString
 
-/** Whoever runs this can always read and write, and nobody gets the set-id bits of a file that is not theirs. */
+/**
+ * Mode for the host inode. This process's user can always read and write. Set-ID bits are left out, because the inode's
+ * owner is not the owner that the file shows.
+ */
 export function ownersMode(type: FileType, mode: number): number {
   return (mode & 0o777) | (type === 'directory' ? 0o700 : 0o600)
 }
 
-/** What shows by itself, without anything kept of it. */
+/** Whether an object shows these attributes without a stored record. */
 export function showsByItself(kept: KeptStat): boolean {
   const { type, mode, uid, gid } = kept
   if (uid !== 0 || gid !== 0) return false
@@ -121,12 +128,15 @@ export function showsByItself(kept: KeptStat): boolean {
   return (type === 'file' || type === 'directory') && mode === ownersMode(type, mode)
 }
 
-/** As the kernel has it: what has no namespace that there is cannot be set. */
+/** Whether the name has a known namespace. As in the kernel, no other xattr can be set. */
 export function isXattrName(name: ByteString): boolean {
   return /^(user|trusted|security|system)\../s.test(name)
 }
 
-/** As the kernel has it: what may not be set on an object of this type, or removed from it. */
+/**
+ * Returns the error for an xattr that may not be set on, or removed from, an object of this type. Same rules as the
+ * kernel.
+ */
 export function xattrRefusal(type: FileType, name: ByteString): 'EPERM' | 'ENOTSUP' | undefined {
   if (!isXattrName(name)) return 'ENOTSUP'
   return name.startsWith('user.') && type !== 'file' && type !== 'directory' ? 'EPERM' : undefined

@@ -1,10 +1,10 @@
 /**
- * Names are bytes. Inside the library a name or a path is a `ByteString`: a string whose character codes are its bytes
- * (latin1), so that comparing, splitting, sorting and hashing work on bytes and cost what they cost on strings.
+ * Names are bytes. Inside the library, a name or a path is a `ByteString`: a string whose character codes are its bytes
+ * (latin1). Comparing, splitting, sorting and hashing therefore work on bytes and cost the same as on strings.
  */
 export type ByteString = string & { readonly __bytes: unique symbol }
 
-/** What callers pass: a string stands for its UTF-8 bytes. */
+/** A path from a caller. A string stands for its UTF-8 bytes. */
 export type PathLike = string | Uint8Array
 
 // oxlint-disable-next-line no-control-regex
@@ -21,22 +21,22 @@ export function bytesToBuffer(bytes: ByteString): Buffer {
   return Buffer.from(bytes, 'latin1')
 }
 
-/** For people: invalid UTF-8 becomes U+FFFD. Never for reaching a file. */
+/** For display only: invalid UTF-8 becomes U+FFFD. Never use it to access a file. */
 export function bytesToText(bytes: ByteString): string {
   return ASCII.test(bytes) ? bytes : Buffer.from(bytes, 'latin1').toString('utf8')
 }
 
-/** For `node:fs`, which takes a string as UTF-8 and a Buffer as it is. */
+/** For `node:fs`, which encodes a string as UTF-8 and passes a Buffer through unchanged. */
 export function bytesToHost(bytes: ByteString): string | Buffer {
   return ASCII.test(bytes) ? bytes : Buffer.from(bytes, 'latin1')
 }
 
-/** Byte order: the order of every sorted listing and every tar that we write. */
+/** Byte order. Every sorted listing and every tar that this library writes uses it. */
 export function compareBytes(a: ByteString, b: ByteString): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-/** Joins a directory and a name; the root is `''`. */
+/** Joins a directory and a name. The root is `''`. */
 export function joinBytes(directory: ByteString, name: ByteString): ByteString {
   return (directory === '' ? name : `${directory}/${name}`) as ByteString
 }

@@ -8,16 +8,16 @@ import type { SyncFile, SyncStat } from './sync-fs.js'
 const read = promisify(readWithCallback)
 const write = promisify(writeWithCallback)
 
-/** Less than this is read and written faster than the kernel is asked to copy it. */
+/** Below this size, reading and writing is faster than a copy in the kernel. */
 const SMALL = 64 * 1024
 const PIECE = 1024 * 1024
 const buffer = Buffer.allocUnsafeSlow(SMALL)
 const ZEROS = Buffer.alloc(PIECE)
 
 /**
- * Copies the first `size` bytes of a file into a new one, by the cheapest way that the host has: shared blocks, a copy
- * inside the kernel, reading and writing. Holes stay holes.
- * @param stat of the file that is read
+ * Copies the first `size` bytes of a file into a new file by the cheapest way that the host has: shared blocks, a copy
+ * inside the kernel, or reads and writes. Holes stay holes.
+ * @param stat of the source file
  */
 export function copyContent(from: SyncFile, to: SyncFile, size: number, stat: SyncStat): void {
   const sparse = isSparse(stat)
@@ -34,7 +34,10 @@ export function copyContent(from: SyncFile, to: SyncFile, size: number, stat: Sy
   }
 }
 
-/** As `copyContent`, of the whole file and on the thread pool, so that the event loop goes on. Aborting rejects. */
+/**
+ * As `copyContent`, but copies the whole file. Reads and writes run on the thread pool, so the event loop stays free.
+ * Rejects if `signal` aborts.
+ */
 export async function copyContentInPieces(
   from: SyncFile,
   to: SyncFile,
@@ -105,7 +108,7 @@ function isZero(content: Buffer): boolean {
   return content.equals(ZEROS.subarray(0, content.length))
 }
 
-/** Files of the host have one. */
+/** Files of the host always have a descriptor. */
 function fdOf(file: SyncFile): number {
   return file.fd as number
 }

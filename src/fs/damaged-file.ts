@@ -1,7 +1,7 @@
 import { StoreError } from '../errors.js'
 import type { ByteString } from './bytes.js'
 
-/** What a layer's tar brought is not what its file holds now. */
+/** The file no longer holds what the layer's tar delivered. */
 export function damagedFile(path: ByteString, why: string, cause?: unknown): StoreError {
   return new StoreError('STORE_CORRUPT', `a file of the layer is damaged: ${path}: ${why}`, {
     path,

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 
 export const { O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY } = constants
-/** The bits that say reading, writing or both. */
+/** Mask of the access mode: read, write or both. */
 export const O_ACCMODE = 3
 
 const { O_RDWR, O_SYNC } = constants
@@ -22,7 +22,7 @@ const NAMED: Readonly<Record<string, number>> = {
   'as+': O_RDWR | O_CREAT | O_APPEND | O_SYNC,
 }
 
-/** Node's names of open flags, or the bits themselves. */
+/** Converts Node's names of open flags to open(2) bits. Returns a number unchanged. */
 export function parseFlags(flags: string | number): number {
   if (typeof flags === 'number') return flags
   const bits = NAMED[flags]

@@ -5,17 +5,17 @@ import type { SyncDirent, SyncFs, SyncStat } from './sync-fs.js'
 import type { HostFsSpec } from './spec.js'
 
 /**
- * How a directory in overlay form (an upper or `diff` directory) records what it takes away from the layers below it.
- * There are several forms of each mark, made by the kernel, by fuse-overlayfs, by containers/storage and by us; every one
- * is read, and the first one that the host lets us make is written:
+ * Marks in a directory in overlay form (an upper or `diff` directory). They record what the directory hides of the
+ * layers below it. Each mark has several forms, made by the kernel, fuse-overlayfs, containers/storage and this
+ * library. All forms are read. The first form that the host accepts is written:
  *
- * | mark            | forms, in the order of trying                                                                    |
- * |-----------------|--------------------------------------------------------------------------------------------------|
- * | whiteout of `x` | character device 0:0 named `x` · file `.wh.x`                                                    |
- * | opaque          | xattr `trusted.overlay.opaque` = `y` · `user.overlay.opaque` = `y` · file `.wh..wh..opq` inside   |
+ * | mark            | forms, in order of preference                                                                |
+ * |-----------------|----------------------------------------------------------------------------------------------|
+ * | whiteout of `x` | character device 0:0 named `x` · file `.wh.x`                                                |
+ * | opaque          | xattr `trusted.overlay.opaque` = `y` · `user.overlay.opaque` = `y` · file `.wh..wh..opq` inside |
  *
- * A `.wh.x` beside an `x` hides what lower layers have under that name, and never the `x` of the same layer. Names that
- * begin with `.wh.` therefore cannot stand for themselves in such a directory.
+ * A `.wh.x` beside an `x` hides what lower layers have under that name, never the `x` of the same layer. Names that
+ * begin with `.wh.` are therefore marks and cannot name ordinary entries of such a directory.
  */
 
 const MARK = '.wh.'
@@ -32,36 +32,36 @@ const YES = Buffer.from('y')
 const MARK_MODE = 0o600
 const XATTR_BLOCK = 4096
 
-/** A filesystem that holds a tree in overlay form. `spec` tells which forms of a mark the host takes. */
+/** A filesystem that holds a tree in overlay form. `spec` says which forms of a mark the host accepts. */
 export type MarkedFs = SyncFs & { readonly spec?: HostFsSpec }
 
-/** What a directory holds, marks taken apart from entries. */
+/** A directory listing that separates marks from entries. */
 export interface OverlayDir {
   /** Without marks. */
   readonly entries: SyncDirent[]
-  /** Names that lower layers no longer show here; one of them may also be among the entries. */
+  /** Names that this directory hides in lower layers. A name may also be among the entries. */
   readonly whiteouts: Set<ByteString>
-  /** Nothing of lower layers shows here. */
+  /** Whether the directory hides everything in lower layers. */
   readonly opaque: boolean
   /** See {@link OverlayDirMarks}. */
   readonly redirected: boolean
 }
 
-/** What xattrs of a directory say about the layers below it. */
+/** What the xattrs of a directory say about the layers below it. */
 interface OverlayDirMarks {
   readonly opaque: boolean
-  /** A kernel with `redirect_dir=on` put a renamed directory here, whose lower content lies under another name. */
+  /** A kernel with `redirect_dir=on` renamed the directory to this place. Its lower content lies under another name. */
   readonly redirected: boolean
 }
 
-/** Names that stand for a mark and never for themselves. */
+/** Whether the name is reserved for marks. */
 export function isMarkName(name: ByteString): boolean {
   return name.startsWith(MARK)
 }
 
 /**
- * @param mount the xattrs that a kernel's mount marks the directory with, if programs wrote to it through one. Other marks
- *   are then theirs: names are entries, and xattrs mean nothing
+ * @param mount the xattr namespace of the kernel mount through which programs wrote to the directory, if any. `.wh.`
+ *   names are then ordinary entries, and overlay xattrs of other namespaces mean nothing.
  */
 export function readOverlayDir(fs: MarkedFs, dir: ByteString, mount?: 'trusted' | 'user'): OverlayDir {
   const entries: SyncDirent[] = []
@@ -81,7 +81,7 @@ export function readOverlayDir(fs: MarkedFs, dir: ByteString, mount?: 'trusted' 
   return { entries, whiteouts, opaque: opaque || marks.opaque, redirected: marks.redirected }
 }
 
-/** Reads the xattrs of a directory; the `.wh..wh..opq` file is not looked for. */
+/** Reads the marks in a directory's xattrs. Does not look for the `.wh..wh..opq` file. */
 function overlayDirMarks(
   fs: MarkedFs,
   dir: ByteString,
@@ -97,8 +97,8 @@ function overlayDirMarks(
 }
 
 /**
- * Whether a regular file is only the metadata of a file below, as a kernel with `metacopy=on` writes it: a file without
- * content, but for a block that its xattrs may take, and one of these says so.
+ * Whether a regular file holds only the metadata of a file below, as a kernel with `metacopy=on` writes it. Such a file
+ * has no content, except a block that its xattrs may occupy, and has a metacopy xattr.
  */
 export function isMetacopy(fs: MarkedFs, path: ByteString, stat: SyncStat): boolean {
   const allocated = stat.blocks * 512
@@ -107,12 +107,12 @@ export function isMetacopy(fs: MarkedFs, path: ByteString, stat: SyncStat): bool
   return METACOPY_XATTRS.some((name) => names.includes(name))
 }
 
-/** Nothing may be at `path`; its directory must be there. */
+/** Nothing may exist at `path`. Its directory must exist. */
 export function makeWhiteout(fs: MarkedFs, path: ByteString): void {
   if (!makeWhiteoutDevice(fs, path)) makeWhiteoutFile(fs, path)
 }
 
-/** The form that a kernel knows; false, and nothing made, where the host does not let us. */
+/** Makes the form that the kernel reads. Returns false, without making anything, if the host refuses. */
 export function makeWhiteoutDevice(fs: MarkedFs, path: ByteString): boolean {
   try {
     fs.mknod(path, 'char', 0, { major: 0, minor: 0 })
@@ -123,18 +123,18 @@ export function makeWhiteoutDevice(fs: MarkedFs, path: ByteString): boolean {
   }
 }
 
-/** The form of fuse-overlayfs, which may stand beside the file that it will hide the lower ones of. */
+/** Makes fuse-overlayfs's form. It may be made beside the file whose lower versions it will hide. */
 export function makeWhiteoutFile(fs: MarkedFs, path: ByteString): void {
   makeMarkFile(fs, whiteoutFileOf(path))
 }
 
-/** Whether a node is a whiteout by itself: a character device 0:0. The `.wh.` form is known by its name alone. */
+/** Whether an object is itself a whiteout: a character device 0:0. Only its name identifies the `.wh.` form. */
 export function isWhiteoutAt(fs: MarkedFs, path: ByteString): boolean {
   const { type, device } = fs.find(path) ?? {}
   return type === 'char' && device?.major === 0 && device.minor === 0
 }
 
-/** Removes every form of a whiteout of `path`; false when there was none. */
+/** Removes every form of a whiteout of `path`. Returns false if there was none. */
 export function removeWhiteout(fs: MarkedFs, path: ByteString): boolean {
   const device = isWhiteoutAt(fs, path)
   if (device) fs.unlink(path)
@@ -151,7 +151,7 @@ export function removeWhiteoutFile(fs: MarkedFs, path: ByteString): boolean {
   }
 }
 
-/** Hides what lower layers have in `dir`. */
+/** Hides everything that lower layers have in `dir`. */
 export function makeOpaque(fs: MarkedFs, dir: ByteString): void {
   for (const name of opaqueXattrsOf(fs)) {
     try {
@@ -164,12 +164,15 @@ export function makeOpaque(fs: MarkedFs, dir: ByteString): void {
   makeMarkFile(fs, joinBytes(dir, OPAQUE_FILE))
 }
 
-/** Where the `.wh.` form of a whiteout of `path` lies. */
+/** Path of the `.wh.` form of a whiteout of `path`. */
 function whiteoutFileOf(path: ByteString): ByteString {
   return joinBytes(parentOf(path), `${MARK}${baseOf(path)}` as ByteString)
 }
 
-/** Xattrs that belong to the overlay and not to the file: never copied up, never part of a layer's tar. */
+/**
+ * Whether an xattr's name belongs to the overlay and not to the file. Such an xattr is never part of a layer's tar.
+ * Copy-up skips it unless a union shows it under another name (see `shownXattr`).
+ */
 export function isOverlayXattr(name: ByteString): boolean {
   return (
     name.startsWith('trusted.overlay.') ||
@@ -178,7 +181,7 @@ export function isOverlayXattr(name: ByteString): boolean {
   )
 }
 
-/** Where attributes are kept in `user` xattrs, `trusted` ones are too, and mean nothing to a kernel. */
+/** In `override` mode, `trusted` xattrs are stored as `user` xattrs, which the kernel does not read as marks. */
 function opaqueXattrsOf(fs: MarkedFs): ByteString[] {
   const [trusted, user] = OPAQUE_XATTRS as [ByteString, ByteString]
   const { attributes, overlayXattrs } = fs.spec ?? {}
@@ -199,7 +202,7 @@ function makeMarkFile(fs: MarkedFs, path: ByteString): void {
   fs.open(path, constants.O_WRONLY | constants.O_CREAT, MARK_MODE).close()
 }
 
-/** The host cannot or may not keep this kind of mark; another kind may do. */
+/** The host cannot or may not store this form of a mark. Another form may work. */
 function isRefusal(error: unknown): boolean {
   return isErrno(error, 'EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL')
 }

@@ -5,34 +5,36 @@ import type { SyncFs, SyncStat } from './sync-fs.js'
 
 const MAX_LINKS = 40
 const NAME_MAX = 255
-/** With the zero byte at the end. */
+/** Includes the terminating zero byte. */
 export const PATH_MAX = 4096
 const ROOT = '' as ByteString
 
 /**
- * Resolution of callers' paths inside the root, as the kernel does it for a process whose root it is (path_resolution(7)):
- * absolute symlinks start at the root, `..` at the root stays there, more than 40 symlinks are `ELOOP`, what is below
- * something that is no directory is `ENOTDIR`.
+ * Resolves callers' paths inside the root, as the kernel does for a process with that root (path_resolution(7)).
+ * Absolute symlinks start at the root, and `..` at the root stays there. More than 40 symlinks are `ELOOP`. A path
+ * below a non-directory is `ENOTDIR`.
  */
 
 export interface Resolved {
-  /** Without symlinks, but for the last component if it was not to be followed. */
+  /** Contains no symlinks, except a last component that was not to be followed. */
   readonly path: ByteString
-  /** Absent when nothing is there; the directory it would be in is. */
+  /** Absent if nothing exists there. The parent directory always exists. */
   readonly stat: SyncStat | undefined
 }
 
-/** Resolves to an object. A trailing slash asks for a directory, and follows. */
+/** Resolves a path to an object. A trailing slash requires a directory and follows a symlink. */
 export function resolve(fs: SyncFs, path: PathLike, follow: boolean, syscall: string): Resolved {
   const text = checkedPath(path, syscall)
   return resolvePlain(fs, text, follow) ?? new Resolution(fs, text, syscall).object(follow)
 }
 
-/** A place in a directory, for calls that make, move or remove what is there. The last component is never followed. */
+/**
+ * A name in a directory, for calls that make, move or remove the object there. The last component is never followed.
+ */
 export interface Entry extends Resolved {
-  /** The path has no name at its end: it is `/`, or ends in `.` or `..`. */
+  /** Set if the path does not end in a name: it is `/`, or ends in `.` or `..`. */
   readonly special: '/' | '.' | '..' | undefined
-  /** The path ends in a slash, so a directory is meant. */
+  /** Whether the path ends in a slash and so means a directory. */
   readonly slash: boolean
 }
 
@@ -59,7 +61,7 @@ function checkedPath(path: PathLike, syscall: string): ByteString {
   throw Object.assign(new TypeError('a path must be without null bytes'), { code: 'ERR_INVALID_ARG_VALUE' })
 }
 
-/** Most paths go through no symlink, and one look tells; `undefined` where it does not. */
+/** Most paths contain no symlink and need only one lookup. Returns `undefined` if the path needs full resolution. */
 function resolvePlain(fs: SyncFs, text: ByteString, follow: boolean): Resolved | undefined {
   const path = (text.startsWith('/') ? text.slice(1) : text) as ByteString
   if (/(^|\/)(\.\.?)?(\/|$)/.test(path)) return undefined
@@ -73,16 +75,16 @@ function resolvePlain(fs: SyncFs, text: ByteString, follow: boolean): Resolved |
   }
 }
 
-/** Component by component. */
+/** Resolves a path component by component. */
 class Resolution {
   readonly #fs: SyncFs
   readonly #text: ByteString
   readonly #syscall: string
-  /** Those to come, the next one last. */
+  /** Components still to resolve, the next one last. */
   readonly #rest: string[]
   #links = 0
   #path = ROOT
-  /** What is at `#path`; a directory is known to be one without having been looked at. */
+  /** The object at `#path`. `'directory'` means a known directory that was not looked up. */
   #stat: SyncStat | 'directory' | undefined = 'directory'
 
   constructor(fs: SyncFs, text: ByteString, syscall: string) {
@@ -118,7 +120,7 @@ class Resolution {
     if (name.length > NAME_MAX) throw this.#error('ENAMETOOLONG')
     const path = joinBytes(this.#path, name)
     const stat = this.#fs.find(path)
-    // A slash behind a symlink is a component, too, if only an empty one.
+    // A slash after a symlink adds an empty component, so the symlink is followed.
     if (stat?.type === 'symlink' && (followsLast || this.#rest.length > 0)) return this.#follow(path)
     this.#path = path
     this.#stat = stat

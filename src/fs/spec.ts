@@ -1,6 +1,4 @@
-/**
- * Filesystems as plain data: what a worker thread is handed so that it can open the same tree for itself.
- */
+/** Describes a filesystem as plain data, so that a worker thread can open the same tree. */
 export type SyncFsSpec = HostFsSpec | UnionFsSpec
 
 /** A directory of the host, or a mount. */
@@ -11,24 +9,25 @@ export interface HostFsSpec {
   /** @default 'native' */
   readonly attributes?: AttributeMode
   /**
-   * The xattrs that mark opaque directories as they are written, in trees in overlay form under `native` keeping:
-   * an overlayfs mounted with `userxattr` reads `user.overlay.*` alone, one without `trusted.overlay.*` alone.
-   * @default 'trusted' where this process may set them, else 'user'
+   * Namespace of the xattrs that mark new opaque directories, for trees in overlay form with `native` attributes. An
+   * overlayfs mounted with `userxattr` reads only `user.overlay.*`. Without it, overlayfs reads only
+   * `trusted.overlay.*`.
+   * @default 'trusted' if this process may set them, else 'user'
    */
   readonly overlayXattrs?: 'trusted' | 'user'
   /** @default false */
   readonly readOnly?: boolean
   /**
-   * For single calls while other programs may change the tree, as in a container's mount: every call resolves its path
-   * anew, without following symlinks. Costs some µs a call.
+   * For single calls while other programs may change the tree, as in a container's mount. Every call resolves its path
+   * again, without following symlinks. This costs some µs per call.
    * @default false
    */
   readonly shared?: boolean
   /**
-   * For work on the whole tree while other programs may change it: removing, copying, reading all of it. Directories are
-   * reached by descriptors, so a directory that is swapped for a symlink leads nowhere else. What is mounted below the
-   * root does not show: the directory or file under the mount point does. Without the right to look below a mount, a
-   * tree that has one is `LAYER_IN_USE`.
+   * For work on the whole tree while other programs may change it: removing, copying or reading all of it. Directories
+   * are reached through descriptors, so a directory that is swapped for a symlink leads nowhere else. Mounts below the
+   * root are hidden: the directory or file under the mount point shows instead. If this process has no right to look
+   * below a mount, a tree with one is `LAYER_IN_USE`.
    * @default false
    */
   readonly untrusted?: boolean
@@ -37,28 +36,29 @@ export interface HostFsSpec {
 }
 
 /**
- * Where a file's owner, mode, type, device number and xattrs are kept.
+ * Where a file's owner, mode, type, device number and xattrs are stored.
  *
- * - `native`: in the inode, as the operating system does. What it refuses (a chown by an ordinary user) is an error.
- * - `override`: what the system refuses goes to xattrs: `user.containers.override_stat`, as fuse-overlayfs and
- *   containers/storage write it. The inode itself belongs to whoever runs this and stays readable for them.
- * - `sidecar`: in a file beside the root directory, `<root>.attributes`, for systems or file systems without xattrs
- *   (no koffi, no Linux). What is there reads as under `override`.
+ * - `native`: in the inode, as the operating system does. Anything it refuses, such as a chown by an ordinary user, is
+ *   an error.
+ * - `override`: attributes that the system refuses go to xattrs: `user.containers.override_stat`, as fuse-overlayfs and
+ *   containers/storage write it. The inode itself belongs to this process's user and stays readable for that user.
+ * - `sidecar`: in the file `<root>.attributes` beside the root directory, for systems or file systems without xattrs
+ *   (no koffi, or not Linux). The tree shows the same as under `override`.
  */
 export type AttributeMode = 'native' | 'override' | 'sidecar'
 
-/** A userspace overlay: an upper directory over lower ones, as overlayfs merges them. */
+/** An overlay in user space: an upper directory over lower ones, merged as overlayfs merges them. */
 export interface UnionFsSpec {
   readonly kind: 'union'
-  /** Absent: read-only. */
+  /** The union is read-only if absent. */
   readonly upper?: HostFsSpec
-  /** On the same file system as the upper: where a copy-up is prepared before it is renamed into place. */
+  /** Where copy-ups are prepared before they are renamed into place. Must be on the same file system as the upper. */
   readonly work?: string
   /** Uppermost first. */
   readonly lowers: readonly HostFsSpec[]
   /**
-   * Files that are copied up are not synced before they appear: for uppers that are thrown away. After a crash they may
-   * be empty.
+   * Skips the sync of copied-up files before they appear. For uppers that will be discarded: after a crash, such files
+   * may be empty.
    * @default false
    */
   readonly volatile?: boolean

@@ -1,13 +1,13 @@
 import { MAX_ID } from '../attributes.js'
 import type { FileData, Mode } from './layer-fs.js'
 
-/** What a call makes when its caller gives no mode. The umask of the process has no effect. */
+/** Modes of new files and directories if the caller gives none. The umask of the process has no effect. */
 export const FILE_MODE = 0o644
 export const DIRECTORY_MODE = 0o755
 
 const MAX_UINT32 = 0xffff_ffff
 
-/** The permission bits of a caller's mode. Throws as Node does. */
+/** Returns the permission bits of a caller's mode. Throws as Node does. */
 export function permissionsOf(mode: Mode | null | undefined, otherwise?: number): number {
   if (mode == null && otherwise !== undefined) return otherwise
   if (typeof mode === 'string') {
@@ -18,13 +18,13 @@ export function permissionsOf(mode: Mode | null | undefined, otherwise?: number)
   return integer('mode', mode, 0, MAX_UINT32) & 0o7777
 }
 
-/** Ids from 0 to 2^32 - 2, and -1, which leaves the id of the file. */
+/** Accepts IDs from 0 to 2^32 - 2, and -1, which leaves the file's ID unchanged. */
 export function checkOwner(uid: number, gid: number): void {
   integer('uid', uid, -1, MAX_ID)
   integer('gid', gid, -1, MAX_ID)
 }
 
-/** Throws as Node does for what is no integer from `least` to `most`. */
+/** Throws as Node does if `value` is not an integer from `least` to `most`. */
 export function integer(name: string, value: unknown, least: number, most: number): number {
   if (typeof value !== 'number') throw invalidType(name, 'of type number', value)
   if (Number.isInteger(value) && value >= least && value <= most) return value
@@ -33,13 +33,13 @@ export function integer(name: string, value: unknown, least: number, most: numbe
   throw Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' })
 }
 
-/** The bytes of an array buffer view of any kind. */
+/** Returns the bytes of any array buffer view. */
 export function viewOf(view: ArrayBufferView): Uint8Array {
   if (view instanceof Uint8Array) return view
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
 }
 
-/** The bytes of data that is here, `undefined` for an iterable of them. Throws as Node does for anything else. */
+/** Returns the bytes of data in memory, or `undefined` for an iterable. Throws as Node does for anything else. */
 export function bytesOf(data: FileData, encoding: BufferEncoding): Uint8Array | undefined {
   if (typeof data === 'string') return Buffer.from(data, encoding)
   if (ArrayBuffer.isView(data)) return viewOf(data)
@@ -47,7 +47,7 @@ export function bytesOf(data: FileData, encoding: BufferEncoding): Uint8Array | 
   throw invalidType('data', 'a string, an ArrayBufferView or an iterable of them', data)
 }
 
-/** The same for one chunk of an iterable, which is no iterable itself. */
+/** As `bytesOf`, for one chunk of an iterable. A chunk is never an iterable itself. */
 export function bytesOfChunk(chunk: unknown, encoding: BufferEncoding): Uint8Array {
   if (typeof chunk === 'string') return Buffer.from(chunk, encoding)
   if (ArrayBuffer.isView(chunk)) return viewOf(chunk)

@@ -1,28 +1,28 @@
 import { yieldIfDue } from '../../event-loop.js'
 
 /**
- * Keeps calls in the order in which they were made. A call that can be done at once is, unless an earlier one still takes
- * its time: then all that come later wait for it. Calls that are done at once, one after the other, leave the event loop
- * no room: every few milliseconds one waits until the loop has come round.
+ * Runs calls in the order in which they were made. A call that can complete at once does so, unless an earlier one is
+ * still running. Then all later calls wait for that one. Calls that complete at once, one after the other, leave the
+ * event loop no room, so every few milliseconds one yields to it.
  */
 export class CallOrder {
   #last: Promise<unknown> | undefined
 
-  /** `work` must not wait for another turn of the same kind. */
+  /** `work` must not wait for another call of the same `CallOrder`. */
   async run<T>(work: () => T | Promise<T>): Promise<T> {
     const paced = (): T | Promise<T> => yieldIfDue()?.then(work) ?? work()
     const result = this.#last === undefined ? paced() : this.#last.then(paced, paced)
     return result instanceof Promise ? this.#queue(result) : result
   }
 
-  /** For what pauses on its way: it begins after those that wait for `next` already. */
+  /** For work that yields midway. It begins after calls that already wait for `next`. */
   pausing<T>(work: () => Promise<T>): Promise<T> {
     return this.run(() => Promise.resolve().then(work))
   }
 
-  /** What a call that makes no pause waits for before it begins, if it has to. */
+  /** Returns what a call that does not yield must await before it begins, or `undefined` if it may begin at once. */
   next(): Promise<unknown> | undefined {
-    // What comes after it waits for the same promise, and so begins later, however long that one takes.
+    // Later calls wait for the same promise, and so begin after this call, however long it takes to resolve.
     return this.#last === undefined ? yieldIfDue() : this.#queue(this.#last.then(yieldIfDue, yieldIfDue))
   }
 

@@ -12,19 +12,19 @@ const readAsync = promisify(readFd)
 const writeAsync = promisify(writeFd)
 const fsyncAsync = promisify(fsync)
 const fdatasyncAsync = promisify(fdatasync)
-/** Up to this much, doing it here takes less time than asking the thread pool (some 15 µs). */
+/** Up to this size, a synchronous call takes less time than the thread pool (some 15 µs). */
 const SMALL = 64 * 1024
-/** Between two of these an abort is noticed. */
+/** Bytes between two checks for an abort. */
 const PIECE = 4 << 20
 const COPIED = 256 * 1024
-/** As Node allocates for a read without a buffer. */
+/** Node's buffer size for a read without a buffer. */
 const READ_BY_DEFAULT = 16 * 1024
 
 type FileOptions = Parameters<LayerFileHandle['readFile']>[0]
 
 /**
- * An open file with a position of its own, as Node's `FileHandle`. Large reads and writes are done on the thread pool;
- * what is called meanwhile, `close` too, waits for them.
+ * An open file with its own position, like Node's `FileHandle`. Large reads and writes run on the thread pool. Calls
+ * made meanwhile, including `close`, wait for them.
  */
 export class FileHandle implements LayerFileHandle {
   readonly #file: SyncFile
@@ -57,7 +57,7 @@ export class FileHandle implements LayerFileHandle {
     })
   }
 
-  /** A string is followed by a position and an encoding, as in Node. */
+  /** A position and an encoding follow a string, as in Node. */
   async write<T extends NodeJS.ArrayBufferView | string>(
     data: T,
     offset?: number | null | PieceOptions,
@@ -93,7 +93,10 @@ export class FileHandle implements LayerFileHandle {
     }
   }
 
-  /** The rest of this file, to the end of another that is empty or is written over. */
+  /**
+   * Copies the whole file over the content of `target`, whose position must be 0. Then truncates `target` to the same
+   * size.
+   */
   async copyTo(target: FileHandle): Promise<void> {
     const buffer = Buffer.allocUnsafe(COPIED)
     for (let position = 0; ;) {
@@ -171,7 +174,7 @@ export class FileHandle implements LayerFileHandle {
 
   async #readRest(signal: AbortSignal | undefined): Promise<Buffer> {
     const expected = Math.max(0, this.#file.stat().size - this.#position)
-    // One byte more, so that the end shows without a second buffer.
+    // One extra byte, so that the end is found without a second buffer.
     let buffer = Buffer.allocUnsafe(expected + 1)
     let filled = 0
     for (;;) {

@@ -39,21 +39,21 @@ import { CallOrder } from './call-order.js'
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, O_RDWR, O_TRUNC, O_APPEND, O_DIRECTORY } = constants
 const WRITES = O_WRONLY | O_RDWR
-/** mkdir(2) sets no others. */
+/** mkdir(2) sets no other bits. */
 const MKDIR_MODE = 0o1777
-/** Every bit of `COPYFILE_*`. */
+/** All bits of `COPYFILE_*`. */
 const COPYFILE_ALL = 7
 const XATTR_NAME_MAX = 255
 const XATTR_SIZE_MAX = 65_536
 
-/** The filesystem that callers use, over one that was written for this library. */
+/** Wraps a `SyncFs` in the interface that callers use. */
 export function layerFs(syncFs: SyncFs): LayerFs {
   return new LayerFsAdapter(syncFs)
 }
 
 class LayerFsAdapter implements LayerFs {
   readonly syncFs: SyncFs
-  /** Those that go through a whole tree pause on their way, and calls made later wait for them. */
+  /** Calls that process a whole tree yield midway. Calls made later wait for them. */
   readonly #turn = new CallOrder()
 
   constructor(syncFs: SyncFs) {
@@ -222,7 +222,7 @@ class LayerFsAdapter implements LayerFs {
       throw Object.assign(this.#error('EISDIR', 'rm', path), { code: 'ERR_FS_EISDIR' })
     }
     const { type } = found.stat
-    // What is meant is a symlink, and what its target is stays, as in Node.
+    // With a slash after a symlink, the symlink and its target stay, as in Node.
     if (endsInSlash(path) && this.#entry(path, 'rm').stat?.type === 'symlink') return
     const steps = removing(this.syncFs, found.path, type)
     while (this.#do('rm', path, () => steps.next()).done !== true) {
@@ -252,7 +252,7 @@ class LayerFsAdapter implements LayerFs {
     if (source.stat === undefined) throw fail('ENOENT')
     if (source.stat.type !== 'directory' && (source.slash || target.slash)) throw fail('ENOTDIR')
     const isIdle = target.stat?.type === 'directory' || target.path === source.path
-    // What fails, or has nothing to do, copies nothing up.
+    // A rename that fails or does nothing must not copy up.
     if (!isIdle) await this.#prepare('rename', from, source, to)
     this.#do('rename', from, () => this.syncFs.rename(source.path, target.path), to)
   }
@@ -338,7 +338,10 @@ class LayerFsAdapter implements LayerFs {
     return options.bigint === true ? bigIntStatsOf(stat) : statsOf(stat)
   }
 
-  /** Whoever uses a layer is its root: only execution of what nobody may execute, and writing to a read-only layer, fail. */
+  /**
+   * Callers are the layer's root user. Two things fail: executing a file without an execute bit, and writing to a
+   * read-only layer.
+   */
   async access(path: PathLike, mode: number = constants.F_OK): Promise<void> {
     await this.#turn.next()
     const { stat } = this.#existing(path, true, 'access')
@@ -439,7 +442,7 @@ class LayerFsAdapter implements LayerFs {
     }
   }
 
-  /** As the kernel does before it looks at the path. */
+  /** The kernel also checks the name before the path. */
   #checkXattrName(syscall: string, path: PathLike, name: string): void {
     const { length } = toBytes(name)
     if (length === 0 || length > XATTR_NAME_MAX) throw this.#error('ERANGE', syscall, path)
@@ -466,7 +469,7 @@ class LayerFsAdapter implements LayerFs {
     this.#do('mkdir', path, () => this.syncFs.mkdir(place.path, mode))
   }
 
-  /** The first directory that was made, as Node tells it. */
+  /** Returns the first directory that was made, as Node does. */
   #mkdirs(path: ByteString, mode: number): string | undefined {
     const waiting = [path]
     let first: ByteString | undefined
@@ -494,7 +497,7 @@ class LayerFsAdapter implements LayerFs {
     throw this.#error(found?.stat === undefined ? 'ENOENT' : 'EEXIST', 'mkdir', shownPath)
   }
 
-  /** By a slash at its end, behind a name: `open` makes no such thing. */
+  /** Whether the path ends in a slash after a name. `open` cannot make a directory. */
   #namesDirectory(path: PathLike): boolean {
     return endsInSlash(path) && this.#entry(path, 'open').special === undefined
   }
@@ -531,7 +534,7 @@ class LayerFsAdapter implements LayerFs {
     }
   }
 
-  /** Errors name the caller's path and call, not the one beneath. */
+  /** Errors name the caller's path and call, not those of the underlying filesystem. */
   #do<T>(syscall: string, path: PathLike, work: () => T, dest?: PathLike): T {
     try {
       return work()
@@ -539,7 +542,7 @@ class LayerFsAdapter implements LayerFs {
       const { code, errno } = namedError(error, syscall) as NodeJS.ErrnoException
       if (code === undefined || errno === undefined) throw error
       const named = this.#error(code, syscall, path, dest)
-      // What is damaged is told by the filesystem beneath.
+      // The underlying error says what is damaged.
       throw code === 'EIO' ? Object.assign(named, { cause: error }) : named
     }
   }
@@ -562,7 +565,7 @@ interface ListOptions {
   readonly recursive?: boolean
 }
 
-/** A name or a path as the caller asks for it. */
+/** Encodes a name or a path as the caller requests. */
 function encoded(bytes: ByteString, encoding: NameEncoding | null | undefined): string | Buffer {
   if (encoding === 'buffer') return bytesToBuffer(bytes)
   return encoding == null ? bytesToText(bytes) : bytesToBuffer(bytes).toString(encoding)

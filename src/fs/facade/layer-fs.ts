@@ -3,17 +3,17 @@ import type { PathLike } from '../bytes.js'
 import type { FileType, SyncFs } from '../sync-fs.js'
 
 /**
- * One way to read and write a layer: a rooted filesystem with the names and the error shapes of `node:fs/promises`,
- * and what layers need beside: binary xattrs, `mknod`, nanosecond times, `bigint` identity, names of any bytes.
+ * Reads and writes a layer: a rooted filesystem with the names and the error shapes of `node:fs/promises`. It adds what
+ * layers need: binary xattrs, `mknod`, nanosecond times, `bigint` identity, names of any bytes.
  *
- * `/` is the layer's root, and relative paths start there. Symlinks, absolute and climbing ones too, resolve inside the
- * root, never outside. A path is a string (its UTF-8 bytes) or a `Uint8Array` (its bytes).
+ * `/` is the layer's root, and relative paths start there. Symlinks resolve inside the root, never outside, even if
+ * they are absolute or climb with `..`. A path is a string (its UTF-8 bytes) or a `Uint8Array` (its bytes).
  *
  * Calls take effect in the order in which they were made. A call that changes a file of a lower layer copies it up
  * first.
  *
- * Modes are set as given, whatever the umask of the process. Without one, new files are 0644 and new directories 0755. A
- * default ACL of the directory in the layer applies, as in Linux.
+ * Modes are set as given, regardless of the process's umask. By default, new files are 0644 and new directories 0755. A
+ * default ACL of the parent directory in the layer applies, as on Linux.
  *
  * @example
  * ```ts
@@ -22,7 +22,7 @@ import type { FileType, SyncFs } from '../sync-fs.js'
  * ```
  */
 export interface LayerFs {
-  /** The synchronous filesystem beneath, for work on whole trees. */
+  /** The underlying synchronous filesystem, for work on whole trees. */
   readonly syncFs: SyncFs
 
   readFile(path: PathLike, options?: { encoding?: null; signal?: AbortSignal } | null): Promise<Buffer>
@@ -32,9 +32,9 @@ export interface LayerFs {
   ): Promise<string>
   writeFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void>
   appendFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void>
-  /** @param mode `constants.COPYFILE_*` of `node:fs`: `COPYFILE_EXCL` refuses a target that exists, with `EEXIST` */
+  /** @param mode `constants.COPYFILE_*` of `node:fs`. `COPYFILE_EXCL` rejects an existing target with `EEXIST` */
   copyFile(from: PathLike, to: PathLike, mode?: number): Promise<void>
-  /** A FIFO, a socket or a device is `ENXIO`: it is never opened. */
+  /** Rejects a FIFO, a socket or a device with `ENXIO`. It is never opened. */
   open(path: PathLike, flags?: string | number, mode?: Mode): Promise<LayerFileHandle>
   createReadStream(path: PathLike, options?: BufferEncoding | ReadStreamOptions): Readable
   createWriteStream(path: PathLike, options?: BufferEncoding | WriteStreamOptions): Writable
@@ -59,10 +59,10 @@ export interface LayerFs {
   symlink(target: PathLike, path: PathLike): Promise<void>
   readlink(path: PathLike, options?: BufferEncoding | { encoding?: BufferEncoding | null }): Promise<string>
   readlink(path: PathLike, options: 'buffer' | { encoding: 'buffer' }): Promise<Buffer>
-  /** The path that is left when every symlink is followed, from the root. */
+  /** Returns the path from the root with every symlink followed. */
   realpath(path: PathLike, options?: BufferEncoding | { encoding?: BufferEncoding | null }): Promise<string>
   realpath(path: PathLike, options: 'buffer' | { encoding: 'buffer' }): Promise<Buffer>
-  /** A character device 0:0 is a whiteout, and no file of a layer: `EPERM`. */
+  /** Rejects a character device 0:0 with `EPERM`: it is a whiteout and cannot be a file of a layer. */
   mknod(
     path: PathLike,
     type: 'fifo' | 'socket' | 'char' | 'block',
@@ -76,15 +76,15 @@ export interface LayerFs {
   access(path: PathLike, mode?: number): Promise<void>
   exists(path: PathLike): Promise<boolean>
   chmod(path: PathLike, mode: Mode): Promise<void>
-  /** An id of -1 stays as it is. Ids go up to 2^32 - 2. */
+  /** An ID of -1 leaves that ID unchanged. IDs go up to 2^32 - 2. */
   chown(path: PathLike, uid: number, gid: number): Promise<void>
   lchown(path: PathLike, uid: number, gid: number): Promise<void>
-  /** Seconds or a `Date` as in Node; a `bigint` is nanoseconds since 1970. */
+  /** Takes seconds or a `Date`, as in Node. A `bigint` is nanoseconds since 1970. */
   utimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void>
   lutimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void>
   truncate(path: PathLike, size?: number): Promise<void>
 
-  /** Names of the object itself, not of what a symlink points at, here and in the other xattr calls. */
+  /** Returns the names of the object's own xattrs. No xattr call follows a symlink at the end of the path. */
   listxattr(path: PathLike): Promise<string[]>
   getxattr(path: PathLike, name: string): Promise<Buffer | undefined>
   setxattr(
@@ -101,7 +101,7 @@ export type FileData =
   | NodeJS.ArrayBufferView
   | AsyncIterable<NodeJS.ArrayBufferView | string>
   | Iterable<NodeJS.ArrayBufferView | string>
-/** What `node:fs` takes as a mode: permission bits, or a string of octal digits. */
+/** A mode as in `node:fs`: permission bits, or a string of octal digits. */
 export type Mode = number | string
 export type TimeLike = number | string | Date | bigint
 
@@ -110,7 +110,7 @@ export interface ReadStreamOptions {
   readonly encoding?: BufferEncoding | null
   /** @default 'r' */
   readonly flags?: string
-  /** The first byte, and the last one. @default the whole file */
+  /** Position of the first byte. `end` is the position of the last byte. @default the whole file */
   readonly start?: number
   readonly end?: number
   readonly highWaterMark?: number
@@ -118,27 +118,27 @@ export interface ReadStreamOptions {
 }
 
 export interface WriteStreamOptions {
-  /** Of strings that are written. @default 'utf8' */
+  /** Encoding of written strings. @default 'utf8' */
   readonly encoding?: BufferEncoding | null
   /** @default 'w' */
   readonly flags?: string
-  /** Of a new file, set as given: the umask has no effect. @default 0o644 */
+  /** Mode of a new file, set as given regardless of the umask. @default 0o644 */
   readonly mode?: Mode
-  /** Where to write. @default the beginning, or the end with flags 'a' */
+  /** Position of the first write. @default the beginning, or the end with flags 'a' */
   readonly start?: number
   readonly signal?: AbortSignal
 }
 
 export interface WriteOptions {
   readonly encoding?: BufferEncoding | null
-  /** Of a new file, set as given: the umask has no effect. @default 0o644 */
+  /** Mode of a new file, set as given regardless of the umask. @default 0o644 */
   readonly mode?: Mode
   /** @default 'w' */
   readonly flag?: string
   readonly signal?: AbortSignal
 }
 
-/** Which part of a buffer to use, and where in the file: `null` stands for the handle's own position. */
+/** Which part of a buffer to use, and which position in the file. `null` stands for the handle's own position. */
 export interface PieceOptions {
   /** @default 0 */
   readonly offset?: number | null
@@ -164,7 +164,7 @@ export interface LayerFileHandle extends AsyncDisposable {
     length?: number | null,
     position?: number | null,
   ): Promise<{ bytesWritten: number; buffer: T }>
-  /** Writes a string whole. */
+  /** Writes a string, without an offset or a length. */
   write(
     data: string,
     position?: number | null,
@@ -188,7 +188,7 @@ export interface LayerFileHandle extends AsyncDisposable {
 }
 
 export interface LayerDirent {
-  /** UTF-8; a name that is none is here with U+FFFD, and whole in `nameBytes`. */
+  /** Decoded as UTF-8; invalid bytes become U+FFFD. `nameBytes` is exact. */
   readonly name: string
   readonly nameBytes: Buffer
   readonly parentPath: string

@@ -15,7 +15,7 @@ const TYPE_BITS: Readonly<Record<FileType, number>> = {
 const MILLION = 1_000_000n
 const BLOCK_SIZE = 4096
 
-/** The questions that Node's `Stats` and `Dirent` answer of a type. */
+/** The type predicates of Node's `Stats` and `Dirent`. */
 class Typed {
   readonly #type: FileType
 

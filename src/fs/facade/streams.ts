@@ -7,7 +7,7 @@ const CHUNK = 256 * 1024
 /** Opens a file of a `LayerFs`. */
 type Open = (path: PathLike, flags: string | number, mode?: number | string) => Promise<LayerFileHandle>
 
-/** A stream of a file from `start` to `end`, both inclusive, as `fs.createReadStream`. */
+/** Streams a file from `start` to `end`, both inclusive, as `fs.createReadStream` does. */
 export function readStream(
   open: Open,
   path: PathLike,
@@ -40,7 +40,7 @@ async function* chunksOf(
   }
 }
 
-/** A stream into a file, as `fs.createWriteStream`. */
+/** Streams into a file, as `fs.createWriteStream` does. */
 export function writeStream(
   open: Open,
   path: PathLike,

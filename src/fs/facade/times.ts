@@ -1,7 +1,10 @@
 import { invalidType } from './arguments.js'
 import type { TimeLike } from './layer-fs.js'
 
-/** Nanoseconds since 1970 of what callers give: seconds, also as a string, a `Date`, or nanoseconds as a `bigint`. */
+/**
+ * Converts a caller's time to nanoseconds since 1970. Takes seconds (also as a string), a `Date`, or nanoseconds as a
+ * `bigint`.
+ */
 export function nanoseconds(time: TimeLike): bigint {
   if (typeof time === 'bigint') return time
   const milliseconds = time instanceof Date ? time.getTime() : secondsOf(time) * 1000

@@ -19,7 +19,7 @@ import type { HostFsSpec } from '../spec.js'
 const { O_DIRECTORY, O_NOFOLLOW } = constants
 const RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 const ROOT = '' as ByteString
-/** Open directories that a walk keeps at hand, which is more than most trees are deep. */
+/** Directories that a walk keeps open. Most trees are less deep. */
 const KEPT = 32
 
 export function openHostPaths(spec: HostFsSpec): HostPaths {
@@ -31,7 +31,7 @@ export function openHostPaths(spec: HostFsSpec): HostPaths {
 }
 
 /**
- * For single calls on a tree that other programs change: openat2(2) opens the directory in one step, and the last
+ * For single calls on a tree that other programs change. openat2(2) opens the directory in one step, and the last
  * component is reached from its descriptor.
  */
 class ResolvedPaths implements HostPaths {
@@ -40,7 +40,7 @@ class ResolvedPaths implements HostPaths {
   readonly #fd: number
   #open = true
 
-  /** `undefined` where openat2 does not work: before Linux 5.6, without koffi, and where a sandbox forbids it. */
+  /** Returns `undefined` if openat2 does not work: before Linux 5.6, without koffi, or if a sandbox forbids it. */
   static open(root: string): ResolvedPaths | undefined {
     if (!libcAvailable().works) return undefined
     const fd = openSync(root, O_PATH | O_DIRECTORY)
@@ -91,7 +91,7 @@ class ResolvedPaths implements HostPaths {
     this.#open = false
   }
 
-  /** A symlink in the middle is `ENOTDIR`, as for every other kind of file there. */
+  /** A symlink in the middle is `ENOTDIR`, like any other non-directory. */
   #openDirectory(path: ByteString): number {
     try {
       return openat2(this.#fd, bytesToHost(path), O_PATH | O_DIRECTORY, RESOLVE)
@@ -105,19 +105,18 @@ class ResolvedPaths implements HostPaths {
 interface OpenDirectory {
   readonly path: ByteString
   readonly fd: number
-  /** Of the descriptor. */
+  /** Host path of the descriptor. */
   readonly host: string
-  /** Calls of `at` under way, which nest. */
+  /** Calls that use the directory now. They nest. */
   uses: number
 }
 
 /**
- * Reaches each directory from the descriptor of the one above it, opened without following symlinks. Takes no system call
- * but open(2).
+ * Opens each directory from the descriptor of its parent, without following symlinks. Uses no system call but open(2).
  *
- * For work on a whole tree, directories stay open while the work is near them, so a file costs one lookup, and the root
- * is on a mount of its own, so nothing that is mounted below shows. A directory that another program moves meanwhile is
- * still read under the path it was found at.
+ * For work on a whole tree, directories stay open while the work is near them, so a file costs one lookup. The root is
+ * on its own mount, so mounts below it do not show. A directory that another program moves meanwhile is still read
+ * under the path where it was found.
  */
 class DescriptorPaths implements HostPaths {
   readonly refusesDevices: boolean
@@ -128,12 +127,14 @@ class DescriptorPaths implements HostPaths {
   #last: OpenDirectory
   #open = true
 
-  /** For single calls: nothing is kept. */
+  /** For single calls: keeps no directory open. */
   static open(root: string): DescriptorPaths {
     return new DescriptorPaths(root, openSync(root, O_PATH | O_DIRECTORY), { kept: 0, refusesDevices: false })
   }
 
-  /** For work on the whole tree. Without the right to clone a mount, a tree with mounts below it is `LAYER_IN_USE`. */
+  /**
+   * For work on the whole tree. If this process may not clone a mount, a tree with mounts below it is `LAYER_IN_USE`.
+   */
   static openTree(root: string, readOnly: boolean): DescriptorPaths {
     const clone = cloneMount(root, { readOnly })
     if (clone !== undefined) return new DescriptorPaths(root, clone, { kept: KEPT, refusesDevices: true })
@@ -228,7 +229,7 @@ class DescriptorPaths implements HostPaths {
     for (let at = path; at !== ''; at = parentOf(at)) {
       const directory = this.#directories.get(at)
       if (directory === undefined) continue
-      // Used last, evicted last.
+      // The map's order is from least to most recently used.
       this.#directories.delete(at)
       this.#directories.set(at, directory)
       return directory
@@ -268,14 +269,14 @@ function refuseMountsBelow(root: string): void {
   })
 }
 
-/** The error with the path inside the root instead of one that begins at a descriptor. */
+/** The error with a path below the root, instead of one that begins at a descriptor. */
 function renamed(error: unknown, syscall: string, root: string, path: ByteString): unknown {
   const { code, errno } = error as NodeJS.ErrnoException
   if (code === undefined || errno === undefined || error instanceof StoreError) return error
   return systemError(code, syscall, hostPathOf(root, path))
 }
 
-/** Whether there is an openat2, which does not change while a process runs. */
+/** Whether openat2 works. This does not change while a process runs. */
 let canResolve: boolean | undefined
 
 function tryOpenat2(fd: number): boolean {

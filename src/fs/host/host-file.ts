@@ -18,7 +18,7 @@ import { bytesToHost, toBytes, type ByteString } from '../bytes.js'
 import { rawStat } from './host-stat.js'
 import type { SyncFile, SyncStat } from '../sync-fs.js'
 
-/** A file of the host that is open: it stays the same one whatever becomes of its path. */
+/** An open file of the host. It stays the same file, whatever happens to its path. */
 export class HostFile implements SyncFile {
   readonly #descriptor: number
   readonly #subject: Subject
@@ -34,7 +34,7 @@ export class HostFile implements SyncFile {
     attributes?.paths?.opened(path, fd)
   }
 
-  /** `EBADF` once it is closed, since the number may be another file's by then. */
+  /** Throws `EBADF` once the file is closed, since the number may then belong to another file. */
   get fd(): number {
     if (!this.#open) throw systemError('EBADF', 'fcntl')
     return this.#descriptor
@@ -112,7 +112,7 @@ export class HostFile implements SyncFile {
   }
 }
 
-/** For Node, which takes times as doubles: exact to some µs. */
+/** Converts to seconds for Node, which takes times as doubles: exact to some µs. */
 export function seconds(ns: bigint): number {
   return Number(ns) / 1e9
 }

@@ -47,14 +47,14 @@ import type { HostFsSpec } from '../spec.js'
 
 const { O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = constants
 const openAsync = promisify(open)
-/** A copy of so many bytes takes less than half a millisecond. */
+/** Copying this many bytes takes less than half a millisecond. */
 const LARGE = 1 << 20
 const SET_GROUP_ID = 0o2000
 
 /**
- * A directory of the host, or a mount, as a filesystem of its own. What is above its root cannot be reached.
+ * A directory of the host, or a mount, as a separate filesystem. Nothing above its root can be reached.
  *
- * Times are kept to the nanosecond where system calls can be made, else as exactly as Node's doubles hold them (µs).
+ * Times are exact to the nanosecond if native system calls are available, otherwise as exact as Node's doubles (µs).
  */
 export class HostFs implements SyncFs {
   readonly spec: HostFsSpec
@@ -63,7 +63,7 @@ export class HostFs implements SyncFs {
   readonly lineage: string | undefined
   readonly #paths: HostPaths
   readonly #attributes: Attributes | undefined
-  /** Modes within these bits are made as asked for, also by a umask that was set since. */
+  /** Modes within these bits are made as requested. A umask set later is assumed to leave the owner bits. */
   readonly #safeMode = 0o700 & ~umask()
 
   constructor(spec: HostFsSpec) {
@@ -108,14 +108,14 @@ export class HostFs implements SyncFs {
 
   openSeen(path: ByteString, flags = O_RDONLY): SyncFile {
     const { shared = false, untrusted = false } = this.spec
-    // Another program may have put a device in its place. A FIFO or a directory there fails to be read.
+    // Another program may have put a device there. A FIFO or a directory there cannot be read.
     if (shared || (untrusted && !this.#paths.refusesDevices)) return this.open(path, flags)
     return this.#open(path, flags, (host) => openSync(host as string, flags | O_NOFOLLOW | O_NONBLOCK))
   }
 
   /**
-   * A kernel's overlay copies a file up while it is opened to be written to. A large one is opened once in another thread,
-   * so that this one goes on meanwhile. What fails there fails again where it is asked for.
+   * A kernel's overlay copies a file up when it is opened for writing. A large file is opened once on the thread pool,
+   * so that this thread goes on meanwhile. Ignores errors: they recur when the caller opens the file.
    */
   prepareWrite(path: ByteString, _signal?: AbortSignal, stat?: SyncStat): Promise<void> | undefined {
     if (this.spec.shared !== true || this.readOnly || (stat !== undefined && stat.size <= LARGE))
@@ -127,12 +127,12 @@ export class HostFs implements SyncFs {
     let fd: number | undefined
     try {
       fd = this.#at('open', path, (host) => openSync(host as string, O_PATH | O_NOFOLLOW))
-      // Asked of the descriptor: another program may have put a device or a FIFO at the path.
+      // Checks the descriptor: another program may have put a device or a FIFO at the path.
       const stat = fstatSync(fd)
       if (!stat.isFile() || stat.size <= LARGE) return
       closeSync(await openAsync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK))
     } catch {
-      // See above.
+      // The error recurs when the caller opens the file.
     } finally {
       if (fd !== undefined) closeSync(fd)
     }
@@ -279,17 +279,17 @@ export class HostFs implements SyncFs {
     })
   }
 
-  /** Whether the file system of the root directory keeps xattrs of this name's namespace. */
+  /** Whether the root directory's file system stores xattrs in this name's namespace. */
   keepsXattrs(name: ByteString): boolean {
     return this.#at('getxattr', '' as ByteString, (host) => keepsXattr(host, bytesToHost(name)))
   }
 
-  /** Gives `work` a path on the host for `path`, which is good only during the call; see `forget`. */
+  /** Calls `work` with a host path for `path`, which is valid only during the call. See `forget`. */
   onHost<T>(path: ByteString, work: (host: HostPath) => T): T {
     return this.#at('rename', path, work)
   }
 
-  /** Must be called after something else was put at `path` by its host path. */
+  /** Must be called whenever another object is put at `path` by its host path. */
   forget(path: ByteString): void {
     this.#paths.forget(path)
   }
@@ -315,7 +315,7 @@ export class HostFs implements SyncFs {
     if (this.readOnly) throw systemError('EROFS', syscall, bytesToHost(path))
   }
 
-  /** The root has no entry in a directory here. */
+  /** In this filesystem, no directory has an entry for the root. */
   #mayChangeEntry(syscall: string, path: ByteString): void {
     this.#mayWrite(syscall, path)
     if (path === '') throw systemError('EBUSY', syscall, '/')
@@ -366,7 +366,7 @@ export class HostFs implements SyncFs {
     }
   }
 
-  /** Devices, FIFOs and sockets are not for reading here: opening them can have effects outside the tree. */
+  /** Never opens devices, FIFOs and sockets, which could have effects outside the tree. */
   #openExisting(host: HostPath, path: ByteString, flags: number): number {
     return this.#paths.pin(host, (pinned, inode) => {
       const { type } = this.#seen(host, path, rawStat(inode))
@@ -377,7 +377,10 @@ export class HostFs implements SyncFs {
     })
   }
 
-  /** Undoes what the umask took. A directory in the inodes' own keeping inherits the set-group-ID bit of its parent. */
+  /**
+   * Restores the bits that the umask removed. With `native` attributes, a directory keeps the set-group-ID bit that it
+   * inherits from its parent.
+   */
   #correctMode(host: HostPath, path: ByteString, mode: number): void {
     this.#paths.pin(host, (pinned, inode) => {
       const has = Number(inode.mode) & 0o7777
@@ -392,7 +395,7 @@ export class HostFs implements SyncFs {
     if ((fstatSync(fd).mode & 0o7777) !== mode && !this.#inheritsAcl(path)) fchmodSync(fd, mode)
   }
 
-  /** A default ACL of the parent takes the place of the umask, and says itself which of the given bits stay. */
+  /** A default ACL of the parent replaces the umask and decides which of the given bits stay. */
   #inheritsAcl(path: ByteString): boolean {
     return this.#attributes === undefined && this.getxattr(parentOf(path), DEFAULT_ACL) !== undefined
   }
@@ -412,7 +415,10 @@ export class HostFs implements SyncFs {
     attributes.set({ path, host }, name, value, flag)
   }
 
-  /** As the system does for inodes: what is made in a set-group-ID directory has its group, and directories the bit. */
+  /**
+   * As the system does for inodes: an object made in a set-group-ID directory gets the directory's group. A new
+   * directory also gets the bit.
+   */
   #keepCreated(host: HostPath, path: ByteString, type: FileType, mode: number, device = NO_DEVICE): void {
     if (this.#attributes === undefined) return
     const gid = this.#inheritedGroup(path)
@@ -420,7 +426,7 @@ export class HostFs implements SyncFs {
     this.#attributes.keep({ path, host }, { type, mode: bits, uid: 0, gid: Math.max(0, gid), device })
   }
 
-  /** -1 where none is inherited. */
+  /** Returns -1 if no group is inherited. */
   #inheritedGroup(path: ByteString): number {
     const { mode, gid } = this.lstat(parentOf(path))
     return (mode & SET_GROUP_ID) === 0 ? -1 : gid
@@ -458,7 +464,7 @@ function mustHold(syscall: string, host: HostPath, { type }: SyncStat, name: Byt
   if (refusal !== undefined) throw systemError(refusal, syscall, host)
 }
 
-/** Puts a regular file that stands for the symlink in its place, by one rename. */
+/** Replaces the symlink, by one rename, with a regular file that shows as that symlink. */
 function replaceSymlink(
   attributes: Attributes,
   host: HostPath,
@@ -478,7 +484,7 @@ function replaceSymlink(
   }
 }
 
-/** In the same directory, whatever the length of the name. */
+/** A temporary path in the same directory. Its length does not depend on the object's name. */
 function asideOf(host: HostPath): Buffer {
   const bytes = Buffer.from(host as string)
   const directory = bytes.subarray(0, bytes.lastIndexOf('/') + 1)
@@ -487,13 +493,13 @@ function asideOf(host: HostPath): Buffer {
 
 let lastAside = 0
 
-/** Names come as latin1, a character for each byte: in half the time that Buffers take. */
+/** Reads names as latin1, one character per byte, which takes half the time of Buffers. */
 function listDirectory(directory: string): SyncDirent[] {
   try {
     const entries = readdirSync(directory, { withFileTypes: true, encoding: 'latin1' })
     return entries.map((entry) => ({ name: entry.name as ByteString, type: typeOfEntry(entry) }))
   } catch (error) {
-    // Where the file system tells no types, Node looks at each entry by a name that it takes for UTF-8.
+    // If the file system reports no types, Node stats each entry by its name encoded as UTF-8. That path may not exist.
     if (isErrno(error, 'ENOENT')) return listWithoutTypes(directory)
     throw error
   }

@@ -7,25 +7,28 @@ const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants
 // oxlint-disable-next-line no-control-regex
 const ASCII = /^[\x00-\x7f]*$/
 const MANY = 50_000
-/** Below `PATH_MAX`, with room for a longer name beside the last one. */
+/** Limit for a whole host path: below `PATH_MAX`, with room for a longer name than the last one. */
 const LONG = 3900
 
 export type HostPath = string | Buffer
 
 /**
- * Turns a resolved path inside a root into one that `node:fs` can take, such that the root cannot be left by it.
+ * Turns a resolved path inside a root into a path for `node:fs` that cannot leave the root.
  *
- * 1. No component but the last is a symlink when `work` gets the host path.
- * 2. `work` makes no call on it that follows the last one; where there is no other, it calls `pin`.
+ * 1. When `work` gets the host path, no component but the last is a symlink.
+ * 2. `work` makes no call on it that follows the last component. If no other call exists, `work` calls `pin`.
  */
 export interface HostPaths {
-  /** Opening a device node fails in the kernel, so a file can be opened before its type is known. */
+  /** Whether the kernel refuses to open device nodes. If so, a file can be opened before its type is known. */
   readonly refusesDevices: boolean
-  /** The host path is good only while `work` runs. Errors name the whole path. */
+  /** Calls `work` with the host path, which is valid only during the call. Errors name the whole path. */
   at<T>(syscall: string, path: ByteString, work: (hostPath: HostPath) => T): T
-  /** Gives `work` a path of the directory at `path` that can be listed. A symlink there is `ENOTDIR`. */
+  /** Calls `work` with a path of the directory at `path` that can be listed. A symlink there is `ENOTDIR`. */
   inside<T>(syscall: string, path: ByteString, work: (directory: string) => T): T
-  /** Another path of what is there now, and of nothing else, and what it is; unless that is a symlink, it may be followed. */
+  /**
+   * Calls `work` with the stat of the object now at `hostPath`, and with a path to exactly that object. That path may
+   * be followed unless the object is a symlink.
+   */
   pin<T>(hostPath: HostPath, work: (pinned: HostPath, stat: BigIntStats) => T): T
   /** Drops what is cached about `path` and everything below it. */
   forget(path: ByteString): void
@@ -33,13 +36,13 @@ export interface HostPaths {
 }
 
 /**
- * For a tree that only this process changes: a path is the root's path and the rest. A component in the middle must be a
- * directory; `remembers` says that one seen once stays one.
+ * For a tree that only this process changes: a host path is the root's path plus the rest. Each component in the middle
+ * must be a directory. `remembers` means that a directory, once seen, stays one.
  */
 export class OwnPaths implements HostPaths {
   readonly refusesDevices = false
   readonly #root: string
-  /** In bytes, with a slash. */
+  /** In bytes, including a slash. */
   readonly #rootLength: number
   readonly #remembers: boolean
   readonly #directories = new Set<ByteString>()
@@ -67,7 +70,7 @@ export class OwnPaths implements HostPaths {
     return work(hostPath, lstatSync(hostPath, { bigint: true }))
   }
 
-  /** A directory is remembered together with all those above it. */
+  /** A directory is remembered only with all its parents. If `path` is not, nothing below it is. */
   forget(path: ByteString): void {
     if (this.#directories.has(path)) this.#directories.clear()
   }
@@ -88,13 +91,13 @@ export class OwnPaths implements HostPaths {
     if (this.#remembers) this.#directories.add(path)
   }
 
-  /** The kernel takes paths below `PATH_MAX`, which a layer's path and the root's may exceed together. */
+  /** The kernel takes only paths below `PATH_MAX`, which the root's path and a layer's path may exceed together. */
   #reach<T>(syscall: string, path: ByteString, work: (hostPath: HostPath) => T): T {
     const length = path.length + this.#rootLength
     return length < LONG ? work(hostPathOf(this.#root, path)) : this.#reachFar(syscall, path, work)
   }
 
-  /** By the descriptor of a directory in the middle, none of whose components is a symlink. */
+  /** Uses the descriptor of a directory in the middle of the path. None of its components is a symlink. */
   #reachFar<T>(syscall: string, path: ByteString, work: (hostPath: HostPath) => T): T {
     const slash = path.lastIndexOf('/', LONG - this.#rootLength)
     const whole = hostPathOf(this.#root, path)
@@ -115,8 +118,9 @@ export class OwnPaths implements HostPaths {
 }
 
 /**
- * A symlink is `ENOTDIR`: the directory is opened without following, and read through its descriptor where that can be.
- * @param read is given a host path that is good only during the call
+ * Opens the directory without following symlinks and reads it through its descriptor, if the platform allows that. A
+ * symlink is `ENOTDIR`.
+ * @param read is given a host path that is valid only during the call
  */
 export function insideDirectory<T>(host: HostPath, read: (directory: string) => T): T {
   if (process.platform !== 'linux') {

@@ -4,7 +4,7 @@ import type { DeviceNumber, FileType, SyncStat } from '../sync-fs.js'
 
 export const NO_DEVICE: DeviceNumber = { major: 0, minor: 0 }
 
-/** What Node says of a file of the host, in our terms. */
+/** Converts Node's stat of a host file. */
 export function rawStat(stat: BigIntStats): SyncStat {
   const mode = Number(stat.mode)
   const type = TYPES.get(mode & 0o170000) ?? 'file'

@@ -6,8 +6,8 @@ import type { HostFs } from './host-fs.js'
 const ROOT = '' as ByteString
 
 /**
- * Makes a new, empty directory the root of a tree: owned by root, 0755, without ACLs. The umask, and a set-group-ID bit or
- * a default ACL of the directory that it was made in, leave no trace in the tree.
+ * Makes a new, empty directory the root of a tree: owned by root, 0755, without ACLs. Removes all traces of the umask
+ * and of the parent directory's set-group-ID bit and default ACL.
  */
 export function settleNewRoot(fs: HostFs): void {
   dropInherited(fs)
@@ -15,13 +15,16 @@ export function settleNewRoot(fs: HostFs): void {
   fs.chmod(ROOT, 0o755)
 }
 
-/** Removes what a new root got from the directory above it, for roots that get owner and mode from elsewhere. */
+/** Removes what a new root inherited from its parent directory. For roots whose owner and mode are set elsewhere. */
 export function dropInherited({ hostPath, spec }: HostFs): void {
   dropAcls(hostPath)
   if ((spec.attributes ?? 'native') !== 'native') takeOwnGroup(hostPath)
 }
 
-/** Kept-aside owners default to those of the root directory, so it gets the group that this process gives new files. */
+/**
+ * If attributes are stored outside inodes, the root directory's group shows as root. So the root gets the group that
+ * this process gives new files.
+ */
 function takeOwnGroup(root: string): void {
   const { gid } = lstatSync(root)
   const own = process.getegid?.() ?? gid

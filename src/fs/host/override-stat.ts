@@ -28,17 +28,19 @@ const PREFIX = 'user.containers.override_'
 const STAT = `${PREFIX}stat`
 
 /**
- * Attributes kept in xattrs, as fuse-overlayfs and containers/storage do.
+ * Attributes stored in xattrs, as fuse-overlayfs and containers/storage do.
  *
- * `user.containers.override_stat` = `uid:gid:mode:type`, mode in octal, type one of `dir`, `file`, `symlink`, `pipe`,
- * `socket`, `char-<major>-<minor>`, `block-<major>-<minor>`. Nodes that only root may make are regular files on the
- * host, and so are symlinks with an owner, since a symlink can have no `user.` xattr: their target is their content.
+ * `user.containers.override_stat` = `uid:gid:mode:type`, with the mode in octal. The type is `dir`, `file`, `symlink`,
+ * `pipe`, `socket`, `char-<major>-<minor>` or `block-<major>-<minor>`. Devices, FIFOs and sockets are regular files on
+ * the host, except whiteouts (0:0). A symlink with an owner is a regular file with the target as its content, since a
+ * symlink cannot have a `user.` xattr.
  *
- * An xattr that is not the user's to set, `security.capability` say, is `user.containers.override_security.capability`.
- * What the host itself keeps in such xattrs (SELinux labels) is no part of the tree.
+ * An xattr that this user may not set, such as `security.capability`, is stored as
+ * `user.containers.override_security.capability`. If the host itself has such xattrs (SELinux labels), they are not
+ * part of the tree.
  *
- * A file without the xattr that belongs to the tree's owner shows as root's; an xattr that would say no more is left out,
- * but on the root directory, by which others know that the tree is kept so.
+ * A file without the xattr that belongs to the tree's owner shows as root's. An xattr that would add nothing is left
+ * out, except on the root directory, where it tells other programs that the tree uses this format.
  */
 export class OverrideStat implements Attributes {
   readonly marksSymlinks = false
@@ -102,7 +104,9 @@ export class OverrideStat implements Attributes {
   close(): void {}
 }
 
-/** `user.` xattrs are set as they are; all others, and those that would be taken for ours, behind the prefix. */
+/**
+ * `user.` xattrs keep their names. All others, and those that would be mistaken for this format's own, get the prefix.
+ */
 function hostName(name: ByteString): string | Buffer {
   if (!isXattrName(name)) throw systemError('ENOTSUP', 'xattr', bytesToHost(name))
   const asIs = name.startsWith('user.') && !name.startsWith(PREFIX)
@@ -118,7 +122,7 @@ function set({ host }: Subject, name: string | Buffer, value: Uint8Array, flag?:
   else lsetxattr(host, name, value, flag)
 }
 
-/** Mostly there is none, and a call that throws costs more than one that looks. */
+/** Looks first: the xattr is mostly absent, and a call that throws costs more than a lookup. */
 function drop(subject: Subject): void {
   if (get(subject, STAT) === undefined) return
   if (typeof subject.host === 'number') fremovexattr(subject.host, STAT)
@@ -127,7 +131,7 @@ function drop(subject: Subject): void {
 
 type Parsed = Omit<KeptStat, 'type'> & { readonly type: FileType | undefined }
 
-/** `undefined` for a value that is malformed, or names an id or a device that no file can have. */
+/** Returns `undefined` if the value is malformed or has an ID or a device number that no file can have. */
 function keptOf(subject: Subject): Parsed | undefined {
   const value = get(subject, STAT)?.toString('latin1')
   const match = /^(\d+):(\d+):([0-7]+)(?::(.*))?$/s.exec(value ?? '')
@@ -145,7 +149,7 @@ function keptOf(subject: Subject): Parsed | undefined {
   }
 }
 
-/** A regular file of the host cannot stand for a directory, whatever is said. */
+/** A regular file of the host cannot show as a directory, whatever the xattr says. */
 function shownType({ type }: Parsed): FileType {
   return type === undefined || type === 'directory' ? 'file' : type
 }

@@ -19,26 +19,26 @@ import { systemError } from '../../sys/errno.js'
 
 const { O_APPEND, O_CREAT, O_RDONLY, O_RDWR } = constants
 const NEWLINE = 0x0a
-/** Journals shorter than this are left as they are. */
+/** Journals up to this many lines are not compacted. */
 const FEW = 1000
 
-/** What a journal's owner does with it. */
+/** Receives the lines of a journal. */
 export interface JournalReader<Line> {
-  /** All that was read so far counts no more. */
+  /** Discards everything that was read so far. */
   reset(): void
   read(line: Line): void
 }
 
 /**
- * A file of JSON lines that is only appended to, and now and then written anew.
+ * An append-only file of JSON lines that is compacted now and then.
  *
- * 1. A line is appended with one write. A last line that has no end was cut short by a crash: it counts as never written,
- *    and is cut off before the next one is appended.
- * 2. To write anew, a second file is written, synced and renamed over the first. A crash leaves the first as it was, and
- *    the second for the next writer to remove.
- * 3. One writer and any number of readers may have it open; `catchUp` reads what is new. The file that was read is held
- *    open, so that its inode is no other file's meanwhile.
- * 4. What was appended is on disk once `close` returns.
+ * 1. A line is appended with one write. A last line without an end was cut short by a crash. It counts as never written
+ *    and is cut off before the next append.
+ * 2. Compaction writes a second file, syncs it and renames it over the first. A crash leaves the first file unchanged,
+ *    and the next writer removes the second.
+ * 3. One writer and any number of readers may have the journal open; `catchUp` reads new lines. The file that was read
+ *    stays open, so that no other file gets its inode number meanwhile.
+ * 4. Appended lines are on disk once `close` returns.
  */
 export class SidecarJournal<Line> {
   readonly #path: string
@@ -46,9 +46,9 @@ export class SidecarJournal<Line> {
   #fd: number | undefined
   #writable = false
   #wrote = false
-  /** Bytes of whole lines that were read or written. */
+  /** Bytes of complete lines that were read or written. */
   #position = 0
-  /** Size of the file at the last look. */
+  /** Size of the file at the last check. */
   #size = 0
   #lines = 0
 
@@ -57,7 +57,7 @@ export class SidecarJournal<Line> {
     this.#reader = reader
   }
 
-  /** Reads what others have written since the last call. */
+  /** Reads lines that another instance wrote since the last call. */
   catchUp(): void {
     const there = statSync(this.#path, { bigint: true, throwIfNoEntry: false })
     if (there === undefined) {
@@ -68,7 +68,7 @@ export class SidecarJournal<Line> {
     } else if (Number(there.size) > this.#size) this.#readOn()
   }
 
-  /** To be called right after `catchUp`. */
+  /** Must be called right after `catchUp`. */
   append(line: Line): void {
     if (!this.#writable) this.#openForWriting()
     const fd = this.#fd as number
@@ -84,7 +84,10 @@ export class SidecarJournal<Line> {
     this.#wrote = true
   }
 
-  /** @param lines the shortest journal that says the same, made if it is worth it; `count` is how many lines it has */
+  /**
+   * @param count upper limit for the number of `lines`
+   * @param lines the shortest journal with the same meaning, requested only if compaction pays
+   */
   close(count: number, lines: () => Iterable<Line>): void {
     if (this.#wrote) {
       this.catchUp()
@@ -107,7 +110,7 @@ export class SidecarJournal<Line> {
     this.#reader.reset()
   }
 
-  /** The file is the one that was read. */
+  /** Opens the file that `catchUp` just read. */
   #openForWriting(): void {
     rmSync(this.#aside, { force: true })
     const fd = openSync(this.#path, O_RDWR | O_APPEND | O_CREAT, 0o600)
@@ -130,7 +133,7 @@ export class SidecarJournal<Line> {
     this.#size = size
   }
 
-  /** A crash may leave zeros in place of what was not yet on disk; only at the end. */
+  /** A crash may leave zeros in place of unsynced data, but only at the end. */
   #readLine(text: string, isLast: boolean): void {
     this.#lines += 1
     try {

@@ -17,21 +17,23 @@ import type { FileType, SyncStat } from '../sync-fs.js'
 import { SidecarJournal } from './sidecar-journal.js'
 
 /**
- * Attributes kept in a file beside the root directory, `<root>.attributes`: for systems and file systems without xattrs.
- * Owner, mode, type and device number, xattrs, and the nanoseconds of modification times that the host cuts off.
+ * Attributes stored in the file `<root>.attributes` beside the root directory, for systems and file systems without
+ * xattrs. It holds owner, mode, type, device number, xattrs, and the nanoseconds of modification times that the host
+ * cuts off.
  *
- * It is a journal (see `SidecarJournal`), each line one of
+ * The file is a journal (see `SidecarJournal`). Each line is one of
  *
  *     {"set": path, "stat": [type, mode, uid, gid, major, minor], "mtime": [shown, inode's], "xattrs": {name: base64}}
- *     {"link": [existing, path]}      the two have one set of attributes from now on
- *     {"rename": [from, to]}          with all below it
+ *     {"link": [existing, path]}      from now on, both paths share one set of attributes
+ *     {"rename": [from, to]}          including everything below
  *     {"remove": path}
  *
- * where paths and names have a character for each byte. Nothing is written of an object that shows what its inode says.
+ * Paths and names have one character per byte. An object that shows what its inode says has no line.
  *
- * 1. A line is written after the tree was changed. A crash in between leaves an object that shows as its inode does.
- * 2. What is kept of a path counts only while the inode there is of a type that goes with it.
- * 3. A modification time counts only until the inode's is another one, that is, until somebody writes.
+ * 1. The line about a made, renamed or removed object is written after the tree was changed. A crash in between leaves
+ *    an object that shows what its inode says.
+ * 2. A stored type, mode and owner count only while the inode at that path has a compatible type.
+ * 3. A stored modification time counts only until the inode's time changes, that is, until the next write.
  */
 export class Sidecar implements Attributes {
   readonly marksSymlinks = true
@@ -127,7 +129,7 @@ export class Sidecar implements Attributes {
     try {
       this.#journal.close(this.#byPath.size, () => this.#shortest())
     } catch (error) {
-      // The tree was removed, and all that is kept of it, while it was open.
+      // The tree and its journal were removed while it was open.
       if (!isErrno(error, 'ENOENT')) throw error
     }
     this.#byPath.clear()
@@ -138,7 +140,7 @@ export class Sidecar implements Attributes {
     return typeof host === 'number' ? this.#byDescriptor.get(host) : this.#byPath.get(path)
   }
 
-  /** What is open but has no name any more is changed as long as it is open, and not written down. */
+  /** An open file without a name is changed only in memory, and only as long as it is open. */
   #change({ path, host }: Subject, change: (kept: Kept) => unknown): void {
     const kept = (typeof host === 'number' ? this.#byDescriptor.get(host) : undefined) ?? this.#at(path)
     change(kept)
@@ -173,7 +175,7 @@ export class Sidecar implements Attributes {
   }
 
   #move(from: ByteString, to: ByteString): void {
-    // rename(2) of one name of a file to another of the same file does nothing.
+    // rename(2) does nothing if both names belong to one file.
     if (this.#byPath.has(from) && this.#byPath.get(from) === this.#byPath.get(to)) return
     this.#drop(to)
     for (const path of this.#pathsAt(from)) {
@@ -183,7 +185,7 @@ export class Sidecar implements Attributes {
     }
   }
 
-  /** `path` and those below it. */
+  /** The recorded paths among `path` and those below it. */
   #pathsAt(path: ByteString): ByteString[] {
     const below = `${path}/`
     return [...this.#byPath.keys()].filter((known) => known === path || known.startsWith(below))
@@ -215,7 +217,7 @@ export class Sidecar implements Attributes {
   }
 }
 
-/** What is kept of an object, under all of its names. */
+/** Stored attributes of an object, shared by all of its names. */
 interface Kept {
   readonly names: Set<ByteString>
   stat?: KeptStat | undefined
@@ -256,7 +258,7 @@ function lineOf(path: ByteString, { stat, mtime, xattrs }: Kept): Line {
   }
 }
 
-/** `undefined` for one that no file can have: the object shows as its inode does. */
+/** Returns `undefined` for attributes that no file can have. The object then shows what its inode says. */
 function statOf([type, mode, uid, gid, major, minor]: StatLine): KeptStat | undefined {
   const device = { major, minor }
   const isPossible = isId(uid) && isId(gid) && isDeviceNumber(device) && (mode & ~0o7777) === 0
@@ -267,7 +269,10 @@ function saysSomething({ stat, mtime, xattrs }: Kept): boolean {
   return stat !== undefined || mtime !== undefined || xattrs.size > 0
 }
 
-/** Directories are directories on the host; symlinks are symlinks, or files where the host has none; all else is files. */
+/**
+ * Whether an inode can show as the stored type. A directory is a directory on the host. A symlink is a symlink, or a
+ * file if the host has no symlinks. Everything else is a file.
+ */
 function canStandFor(inode: FileType, kept: FileType): boolean {
   if (inode === 'directory' || kept === 'directory') return inode === kept
   return inode === 'file' || inode === kept

@@ -7,8 +7,8 @@ import type { DeviceNumber, FileType, SyncDirent, SyncFile, SyncFs, SyncStat } f
 import { O_ACCMODE, O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC } from '../open-flags.js'
 
 /**
- * The content of a regular file that is kept elsewhere; it must stay as it is while the reference is in use. Where it is gone or
- * shorter, that is `STORE_CORRUPT`.
+ * The content of a regular file, stored in another filesystem. It must not change while the reference is in use. If it
+ * is missing or shorter, reading it is `STORE_CORRUPT`.
  */
 export interface FileReference {
   readonly fs: SyncFs
@@ -17,34 +17,37 @@ export interface FileReference {
 }
 
 /**
- * A filesystem of inodes in memory. Contents are references to files of other filesystems, or bytes; a tree of
- * 100,000 referenced files takes some tens of megabytes. Nothing reads the clock: times are 0 until they are set,
- * and writing does not touch them, so that the same calls make the same tree.
+ * A filesystem of inodes in memory. Contents are references to files of other filesystems, or bytes. A tree of 100,000
+ * referenced files takes some tens of megabytes. Nothing reads the clock: times are 0 until they are set, and writes do
+ * not change them. So the same calls make the same tree.
  */
 export class MemoryFs implements SyncFs {
   readonly readOnly = false
-  /** Below zero, where no host's device numbers are. */
+  /** Negative, unlike any device number of the host. */
   readonly #device = (lastDevice -= 1n)
   readonly #root = new DirectoryNode(1, 0o755)
   #lastInode = 1
-  /** Work on a tree stays at a path for some calls, and in a directory for a while: what was found last is kept at hand. */
+  /**
+   * The last object and the last directory found. Work on a tree stays at a path for several calls, and in a directory
+   * for a while.
+   */
   #found: { readonly path: ByteString; readonly node: Node } | undefined
   #recentPath = '' as ByteString
   #recent = this.#root
 
-  /** Makes a regular file whose content is read from elsewhere. */
+  /** Makes a regular file whose content is read from another filesystem. */
   createReference(path: ByteString, content: FileReference, mode: number): void {
     const file = new FileNode(++this.#lastInode, mode)
     file.content = content
     this.#insert('open', path, file)
   }
 
-  /** Says that the same content is found elsewhere from now on. */
+  /** Sets a new location of the file's content, which stays the same. */
   moveReference(path: ByteString, content: FileReference): void {
     this.#file('open', path).content = content
   }
 
-  /** Where the content of a regular file is kept, when it is not here. */
+  /** Returns where the content of a regular file is stored, if not in this filesystem. */
   referenceOf(path: ByteString): FileReference | undefined {
     const { content } = this.#file('open', path)
     return isReference(content) ? content : undefined
@@ -317,7 +320,7 @@ class DirectoryNode extends Node {
 }
 
 class FileNode extends Node {
-  /** Bytes may have room behind them; `length` says how many count. */
+  /** A buffer may be larger than the content. `length` is the size of the content. */
   content: FileReference | Buffer = NOTHING
   length = 0
 
@@ -444,7 +447,7 @@ function readReference(
   return count
 }
 
-/** Brings referenced content here, so that it can be changed. */
+/** Reads referenced content into memory, so that it can be changed. */
 function materialise(file: FileNode): void {
   const { content } = file
   if (!isReference(content)) return

@@ -18,12 +18,13 @@ export interface Snapshot {
 }
 
 /**
- * As `compareTrees`, where `upper` is a btrfs snapshot of `lower`; costs what was written since it was made.
+ * As `compareTrees`, if `upper` is a btrfs snapshot of `lower`. The cost depends on what was written since the snapshot
+ * was made.
  *
- * What neither side wrote since is the same on both. The B-trees tell, by the transactions that wrote their leaves, the
- * inodes that were written; their names lead up to the root. Only what is on the way there is compared.
+ * What neither side wrote since is the same on both. B-tree leaves name the transaction that wrote them, which reveals
+ * the written inodes. The names of those inodes lead up to the root. Only objects on these paths are compared.
  *
- * @param written what {@link writtenSince} came to
+ * @param written the result of {@link writtenSince}
  */
 export function compareSnapshot(
   snapshot: Snapshot,
@@ -34,7 +35,10 @@ export function compareSnapshot(
   return compareWritten(written, upper, lower, ROOT_INODE)
 }
 
-/** What either side wrote since, found in small steps. What is not in the B-trees yet, for want of a sync, is not found. */
+/**
+ * Finds what either side wrote since, in small steps. Misses changes that are not yet in the B-trees because nothing
+ * synced them.
+ */
 export function* writtenSince({ upper, lower, madeAt }: Snapshot): Generator<void, WrittenInodes, void> {
   const written = new Written(madeAt + 1n)
   yield* written.find(upper.root)
@@ -42,7 +46,7 @@ export function* writtenSince({ upper, lower, madeAt }: Snapshot): Generator<voi
   return written
 }
 
-/** The inodes that were written since, and where they are. */
+/** The inodes that were written since, and the paths to them. */
 class Written implements WrittenInodes {
   readonly #since: bigint
   readonly #inodes = new Set<bigint>()
@@ -56,7 +60,7 @@ class Written implements WrittenInodes {
     return this.#inodes.has(inode)
   }
 
-  /** Names in a directory that lead to such an inode. */
+  /** Names in a directory that lead to a written inode. */
   namesIn(directory: bigint): Iterable<ByteString> {
     return this.#names.get(directory) ?? []
   }
@@ -80,8 +84,8 @@ class Written implements WrittenInodes {
   }
 
   /**
-   * An inode's names stand behind it, mostly in the same leaf. Those that are all there are `named`.
-   * @returns the inodes whose names are to be found yet
+   * An inode's names follow it, mostly in the same leaf. Adds inodes whose names were all found to `named`.
+   * @returns the inodes whose names are still to be found
    */
   *#findInodes(fd: number, named: Set<bigint>): Generator<void, bigint[], void> {
     const first = { object: ROOT_INODE, type: 0, offset: 0n }

@@ -3,7 +3,7 @@ import { added, attributesDiffer, compareTrees, TreeComparison, withContents } f
 import { LinkGroups, type NamesOfTree } from './link-groups.js'
 import type { Comparison, SyncFs, SyncStat } from '../sync-fs.js'
 
-/** The inodes that two trees with shared parts do not have in common, and the way to them. */
+/** The inodes that two trees with shared parts do not have in common, and the paths to them. */
 export interface WrittenInodes {
   has(inode: bigint): boolean
   /** Names in a directory that lead to such an inode. */
@@ -11,8 +11,8 @@ export interface WrittenInodes {
 }
 
 /**
- * As `compareTrees`, where it is known which inodes may differ. Only the paths to them are compared, unless a directory
- * was renamed that contains a hard link: this changes the names of a file that was not written.
+ * As `compareTrees`, if it is known which inodes may differ. Only the paths to them are compared, unless a renamed
+ * directory contains a hard link: the rename changes the names of a file that was not written.
  * @param root the inode number of the root, and of directories that belong to other trees
  */
 export function* compareWritten(
@@ -31,7 +31,7 @@ class WrittenComparison {
   readonly #upper: SyncFs
   readonly #lower: SyncFs
   readonly #root: bigint
-  /** Compares written objects. Evidence would be wrong here: a write may keep the change time within a step of the clock. */
+  /** Compares written objects. Uses no evidence: a write within one clock step may keep the change time. */
   readonly #objects: TreeComparison
   /** Compares directories that are not snapshots of one another. */
   readonly #directories: TreeComparison
@@ -46,7 +46,7 @@ class WrittenComparison {
     this.#directories = new TreeComparison(upper, lower)
   }
 
-  /** Whether a hard link that was not written is in a directory that the lower tree has elsewhere. */
+  /** Whether a directory that the lower tree has elsewhere contains a hard link that was not written. */
   *movedLinks(directory: ByteString, inode: bigint): Generator<undefined, boolean, void> {
     for (const name of this.#written.namesIn(inode)) {
       yield
@@ -101,7 +101,7 @@ class WrittenComparison {
     }
   }
 
-  /** All names that lead to written inodes in one of the trees. */
+  /** All names in one of the trees that lead to written inodes. */
   *#writtenNames(fs: SyncFs, directory: ByteString, inode: bigint): Generator<Named, void, void> {
     for (const name of [...this.#written.namesIn(inode)].toSorted(compareBytes)) {
       yield undefined

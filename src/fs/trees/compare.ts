@@ -7,23 +7,24 @@ import { isOverlayXattr } from '../overlay-marks.js'
 import type { Comparison, SyncFile, SyncFs, SyncStat, TreeChange } from '../sync-fs.js'
 
 const CHUNK = 1 << 18
-/** So many objects are looked at in a fraction of a millisecond. */
+/** Objects between two yields: a fraction of a millisecond. */
 const STRIDE = 16
-/** What XFS keeps access lists in, which it shows as `system.posix_acl_*`, too. */
+/** XFS stores ACLs in these xattrs, and also shows them as `system.posix_acl_*`. */
 const XFS_ACL = 'trusted.SGI_ACL_'
 const SECOND = 1_000_000_000n
 const NO_XATTRS: ReadonlyMap<ByteString, Buffer> = new Map()
 
 /**
- * What turns `lower` into `upper`; without a `lower`, everything. Sorted by path, component by component, in byte order.
+ * Yields what turns `lower` into `upper`; without a `lower`, everything. Sorted by path, component by component, in
+ * byte order.
  *
- * A directory is listed if it is new, if its attributes changed, or if anything in it did. A deleted directory is listed
- * without its contents. Any other object is unchanged if all of these hold:
+ * A directory is listed if it is new, if its attributes changed, or if anything in it changed. A deleted directory is
+ * listed without its contents. Any other object is unchanged if all of these hold:
  *
- * - Type, mode, owner, device, xattrs, size, symlink target and modification time are equal. If one of two times lacks a
- *   fraction of a second, whole seconds are compared.
- * - The content is equal. It is read, unless `evidence` proves that the file was not written.
- * - It has the same names: a hard link that was made or broken is a change of the names that it concerns.
+ * - Type, mode, owner, device, xattrs, size, symlink target and modification time are equal. If one of the two times
+ *   lacks a fraction of a second, whole seconds are compared.
+ * - The content is equal. It is read unless `evidence` proves that the file was not written.
+ * - It has the same names. Making or breaking a hard link changes the names that it concerns.
  *
  * The root itself is not compared, because no layer can hold it.
  */
@@ -33,13 +34,13 @@ export function* compareTrees(upper: SyncFs, lower: SyncFs | undefined, evidence
   else yield* new TreeComparison(upper, lower).within(root, evidence)
 }
 
-/** Compares objects that both of two trees have, as {@link compareTrees} does. */
+/** Compares objects that both trees have, as {@link compareTrees} does. */
 export class TreeComparison {
   readonly #upper: SyncFs
   readonly #lower: SyncFs
   readonly #links: LinkGroups
 
-  /** @param links the hard links of the objects that are compared. @default those of both whole trees */
+  /** @param links the hard links of the compared objects. @default those of both whole trees */
   constructor(upper: SyncFs, lower: SyncFs, links = new LinkGroups(upper, lower, namesOfTree)) {
     this.#upper = upper
     this.#lower = lower
@@ -87,7 +88,7 @@ export class TreeComparison {
     )
   }
 
-  /** Whether objects differ in what can be seen without reading a file. */
+  /** Whether objects differ in anything that shows without reading a file. */
   #looksDiffer(path: ByteString, stat: SyncStat, below: SyncStat): boolean {
     if (stat.type !== below.type || stat.size !== below.size) return true
     if (timesDiffer(stat.mtimeNs, below.mtimeNs)) return true
@@ -96,7 +97,7 @@ export class TreeComparison {
   }
 }
 
-/** All of a path that the lower tree lacks, or has as another kind of object. */
+/** Yields the whole subtree at a path that the lower tree lacks, or has as another kind of object. */
 export function* added(fs: SyncFs, path: ByteString, kind: 'add' | 'modify'): Comparison {
   const stat = fs.lstat(path)
   yield { kind, path, stat }
@@ -111,7 +112,7 @@ function* addedBelow(fs: SyncFs, directory: ByteString): Comparison {
   }
 }
 
-/** A directory that both trees have: it is listed before the first change in it, and where it `differs` itself. */
+/** A directory that both trees have. It is listed first if it `differs` itself, else before the first change in it. */
 export function* withContents(directory: TreeChange, differs: boolean, contents: Comparison): Comparison {
   let listed = differs
   if (listed) yield directory
@@ -143,7 +144,7 @@ export function attributesDiffer(
     stat.gid !== below.gid ||
     stat.device.major !== below.device.major ||
     stat.device.minor !== below.device.minor ||
-    // Those of overlayfs, too: in a whole tree a program has set them.
+    // Includes overlayfs xattrs: in a whole tree, a program set them.
     xattrsDiffer(xattrsOf(upper, path, undefined, none), xattrsOf(lower, path, undefined, none))
   )
 }
@@ -157,9 +158,9 @@ function xattrsDiffer(a: ReadonlyMap<ByteString, Buffer>, b: ReadonlyMap<ByteStr
 }
 
 /**
- * The xattrs of an object that a layer can hold, without those that belong to the place where it is kept.
- * @param file the object, where it is open: then it need not be looked for
- * @param isLeftOut tells which others are not read
+ * The xattrs of an object that a layer can hold, without those that belong to the place where it is stored.
+ * @param file the object, if it is open, which saves a lookup
+ * @param isLeftOut which other xattrs are not read
  */
 export function xattrsOf(
   fs: SyncFs,
@@ -203,7 +204,7 @@ function openFile(fs: SyncFs, path: ByteString): SyncFile {
   return fs.openSeen?.(path) ?? fs.open(path, constants.O_RDONLY)
 }
 
-/** Shared by all comparisons of a thread: no bytes are kept across a pause. */
+/** Shared by all comparisons of a thread. No bytes are kept across a yield. */
 const [OURS, THEIRS] = [Buffer.allocUnsafeSlow(CHUNK), Buffer.allocUnsafeSlow(CHUNK)] as const
 
 function namesOf(fs: SyncFs, directory: ByteString): Set<ByteString> {

@@ -8,8 +8,8 @@ import { walk } from './walk.js'
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 
 /**
- * Copies a whole tree into an empty directory: contents by the cheapest way there is, hard links, holes, owners, xattrs,
- * modes and times. The root's own attributes are copied, too.
+ * Copies a whole tree into an empty directory: contents (by the cheapest way that the host has), hard links, holes,
+ * owners, xattrs, modes and times. Also copies the root's own attributes.
  * @param onFile called with the size of each regular file that was copied
  * @returns the inode number of each directory that was made
  */
@@ -68,7 +68,7 @@ function copyFile(from: SyncFs, to: HostFs, path: ByteString, stat: SyncStat): v
   }
 }
 
-/** In the order in which they do not undo each other: a chown clears set-id bits and file capabilities. */
+/** The order matters: a chown clears set-ID bits and file capabilities. */
 function setAttributes(from: SyncFs, to: HostFs, path: ByteString, stat: SyncStat): void {
   to.chown(path, stat.uid, stat.gid)
   for (const name of from.listxattr(path)) {

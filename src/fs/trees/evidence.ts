@@ -4,25 +4,28 @@ import type { ByteString } from '../bytes.js'
 import type { SyncFs, SyncStat } from '../sync-fs.js'
 
 /**
- * Proves, without reading it, that an object holds what the lower tree's object at the same path holds. A comparison asks
- * only about objects whose attributes, sizes and times are equal.
+ * Proves, without reading it, that an object holds the same as the lower tree's object at the same path. A comparison
+ * asks only about objects whose attributes, sizes and times are equal.
  *
- * All evidence rests on the change time (ctime). The kernel sets it whenever an object is written, renamed or linked, and
- * no program can choose it.
+ * All evidence rests on the change time (ctime). The kernel sets it whenever an object is written, renamed or linked,
+ * and no program can choose it.
  */
 export interface Evidence {
   isUntouched(stat: SyncStat, below: SyncStat): boolean
-  /** Whether an untouched object has the names that it had: renaming a directory changes them and touches nothing in it. */
+  /**
+   * Whether an untouched object still has its old names. Renaming a directory changes the names of its contents without
+   * touching them.
+   */
   keepsNames(): boolean
-  /** The evidence for the entries of a directory; `undefined` without any. */
+  /** Evidence for the entries of a directory, or `undefined` if none exists. */
   within(path: ByteString, stat: SyncStat): Evidence | undefined
 }
 
 /**
- * Of two trees that are snapshots of one another: an object with the same inode number and the same change time in both
- * was written in neither.
- * @param madeAtNs when the later one was made, by the file system's clock. An object that changed at this moment or later
- *   counts as touched, because the clock has coarse steps.
+ * Evidence from two trees that are snapshots of one another. An object with the same inode number and the same change
+ * time in both was written in neither.
+ * @param madeAtNs when the later one was made, by the file system's clock. An object that changed at this moment or
+ *   later counts as touched, because the clock has coarse steps.
  */
 export function snapshotEvidence(upper: SyncFs, lower: SyncFs, madeAtNs?: bigint): Evidence | undefined {
   if (upper.lineage === undefined || upper.lineage !== lower.lineage) return undefined
@@ -30,7 +33,7 @@ export function snapshotEvidence(upper: SyncFs, lower: SyncFs, madeAtNs?: bigint
     isUntouched: ({ ino, ctimeNs }, below) =>
       ino === below.ino &&
       ctimeNs === below.ctimeNs &&
-      // A file system that keeps whole seconds cannot tell two writes of one second apart.
+      // In whole seconds, two writes within one second look the same.
       ctimeNs % SECOND !== 0n &&
       (madeAtNs === undefined || ctimeNs < madeAtNs),
     keepsNames: () => false,
@@ -44,14 +47,14 @@ const SECOND = 1_000_000_000n
 /**
  * What a copy of a tree records about itself.
  *
- * 1. Every object of the copy has a change time from `fromNs` on and, unless the clock stood still, before `untilNs`. Both
- *    are of the clock of the file system that holds the copy.
+ * 1. Every object of the copy has a change time of `fromNs` or later and, unless the clock stood still, before
+ *    `untilNs`. Both come from the clock of the file system that holds the copy.
  * 2. Every later change sets a time of `untilNs` or later. If the clock was set back, the time is before `fromNs`.
- * 3. A rename of a directory leaves the change times of its contents alone. Therefore the record has the inode number of
- *    each directory: evidence ends at one that was not copied to this place.
+ * 3. Renaming a directory leaves the change times of its contents unchanged. So the record holds the inode number of
+ *    each directory, and evidence ends at a directory that was not copied to this place.
  */
 export interface CopyRecord {
-  /** The id of the layer that was copied. */
+  /** ID of the layer that was copied. */
   readonly parent: string
   readonly fromNs: bigint
   readonly untilNs: bigint
@@ -63,7 +66,7 @@ export function copyEvidence(
   copy: SyncFs,
 ): Evidence | undefined {
   const nowNs = BigInt(Date.now()) * 1_000_000n
-  // The clock was set back: what is written now may look as if the copy had written it.
+  // The clock was set back: a new write may look as if the copy had made it.
   if (nowNs < untilNs) return undefined
   let keepsNames: boolean | undefined
   const evidence: Evidence = {
@@ -83,7 +86,7 @@ function areInPlace(directories: CopyRecord['directories'], copy: SyncFs): boole
   }
 }
 
-/** `undefined` for a record that is missing, damaged, or of another parent: then there is no evidence. */
+/** Returns `undefined`, that is, no evidence, if the record is missing, damaged, or of another parent. */
 export function readCopyRecord(file: string, parent: string): CopyRecord | undefined {
   try {
     const record = JSON.parse(readFileSync(file, 'utf8')) as Stored
@@ -109,7 +112,7 @@ export function encodeCopyRecord({ parent, fromNs, untilNs, directories }: CopyR
   return JSON.stringify(stored)
 }
 
-/** Paths as characters of one byte each. */
+/** Paths have one character per byte. */
 interface Stored {
   readonly parent: string
   readonly from: string

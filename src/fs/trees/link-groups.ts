@@ -4,14 +4,14 @@ import { walk } from './walk.js'
 
 const STRIDE = 16
 
-/** The paths of a tree among which hard links are looked for, in order; `undefined` is a place to pause. */
+/** The paths of a tree among which hard links are searched, in order. `undefined` is a place to yield. */
 export type NamesOfTree = (
   fs: SyncFs,
 ) => Iterable<{ readonly path: ByteString; readonly stat: SyncStat } | undefined>
 
 type Differs = (path: ByteString, stat: SyncStat, below: SyncStat) => Generator<undefined, boolean, void>
 
-/** The names that objects have in two trees. They are collected when the first object with several names is asked for. */
+/** The names that objects have in two trees. They are collected when an object with several names is first compared. */
 export class LinkGroups {
   readonly #upper: SyncFs
   readonly #lower: SyncFs
@@ -25,8 +25,8 @@ export class LinkGroups {
   }
 
   /**
-   * Whether a path that is otherwise unchanged must be made again for the sake of its hard links: if it shares its inode
-   * with a path that it did not share it with before, or if its old inode stays with other paths.
+   * Whether a path that is otherwise unchanged must be made again because of its hard links. This is so if it shares
+   * its inode with a path that it did not share it with before, or if its old inode stays with other paths.
    * @param differs compares the objects that the trees have at another path
    */
   *differ(
@@ -46,7 +46,7 @@ export class LinkGroups {
       const other = ours.has(name) ? stat : this.#upper.find(name)
       if (other === undefined || other.type === 'directory') continue
       if (inodeOf(other) === inodeOf(stat)) return false
-      // The first group of names that is otherwise unchanged keeps the old inode.
+      // The first otherwise unchanged group of names keeps the old inode.
       if (!isWithin(namesIn(upper, name, other), theirs)) continue
       if (!(yield* differs(name, { ...other, nlink: 1 }, { ...below, nlink: 1 }))) return true
     }
@@ -63,7 +63,7 @@ export function* namesOfTree(fs: SyncFs): ReturnType<NamesOfTree> & Iterable<unk
   }
 }
 
-/** The names of each inode that has several, in order. */
+/** The names of each inode with several names, in order. */
 type Groups = ReadonlyMap<string, ReadonlySet<ByteString>>
 
 function* collect(fs: SyncFs, names: NamesOfTree): Generator<undefined, Groups, void> {

@@ -9,7 +9,7 @@ import type { SyncFs, SyncStat } from '../sync-fs.js'
 const SECOND = 1_000_000_000n
 const MICROSECOND = 1000n
 
-/** What {@link objectDifferences} compares, and what it passes over. */
+/** The object that {@link objectDifferences} expects. */
 export interface ObjectExpectation {
   readonly fs: SyncFs
   readonly path: ByteString
@@ -17,12 +17,13 @@ export interface ObjectExpectation {
 }
 
 /**
- * How the metadata of an object differs from what is expected: type, mode, owner, device, symlink target, size, time of
- * the last change and xattrs. Content, names and access times are not compared. Each difference is a phrase such as
+ * Lists how the metadata of an object differs from what is expected: type, mode, owner, device, symlink target, size,
+ * modification time and xattrs. Content, names and access times are not compared. Each difference is a phrase such as
  * `mode 4755 instead of 755`.
  *
- * Some differences come from the host and are no damage: a time that the file system clamps or rounds, an access list
- * whose mask follows the mode, an xattr that the host does not show to this process, a missing xattr without a value.
+ * Some differences come from the host and are not reported as damage: a time that the file system clamps or rounds, an
+ * ACL whose mask follows the mode, an xattr that the host does not show to this process, a missing xattr without a
+ * value.
  */
 export function objectDifferences(
   expected: ObjectExpectation,
@@ -58,21 +59,21 @@ export function objectDifferences(
   return [...found, ...xattrDifferences(expected, fs, path)]
 }
 
-/** Whether an inode that was given a time may show this one. */
+/** Whether an inode whose time was set to `wanted` may show this time. */
 export function isTime(wanted: bigint, { mtimeNs, ctimeNs }: Pick<SyncStat, 'mtimeNs' | 'ctimeNs'>): boolean {
   if (mtimeNs === wanted) return true
   if (isClamped(wanted, mtimeNs)) return true
   if (floor(wanted, SECOND) === floor(mtimeNs, SECOND)) {
-    // Docker cuts the fraction from the times in a tar but leaves it in a tree that it adopts as a layer.
+    // Docker cuts the fraction from the times in a tar, but leaves it in a tree that it adopts as a layer.
     if (wanted % SECOND === 0n) return true
     // The file system keeps whole seconds: the kernel's own timestamp has no fraction either.
     if (mtimeNs % SECOND === 0n && ctimeNs % SECOND === 0n) return true
   }
-  // Without system calls Node sets times as doubles, which hold microseconds.
+  // Without native system calls, Node sets times as doubles, which hold microseconds.
   return mtimeNs % MICROSECOND === 0n && floor(wanted, MICROSECOND) === mtimeNs
 }
 
-/** Ends of the ranges that file systems have for times, in seconds: ext2, ext4, XFS, and those that count from 1970. */
+/** Ends of the time ranges of file systems, in seconds: ext2, ext4, XFS, and those that count from 1970. */
 const RANGE_ENDS = new Set([
   -(2n ** 31n),
   0n,
@@ -104,7 +105,7 @@ function xattrDifferences(expected: ObjectExpectation, fs: SyncFs, path: ByteStr
     if (actual?.equals(value) === true) continue
     if (name === ACCESS_ACL && isSameAcl(value, expected.stat.mode, actual)) continue
     if (actual !== undefined) found.push(`xattr ${name} has another value`)
-    // Go's archive/tar reads an empty PAX record as none, so layers that dockerd unpacked lack empty xattrs.
+    // Go's archive/tar treats an empty PAX record as absent, so layers that dockerd unpacked lack empty xattrs.
     else if (value.length > 0 && isShown(name, fs)) found.push(`xattr ${name} is missing`)
   }
   for (const name of is.keys()) if (!wanted.has(name)) found.push(`unexpected xattr ${name}`)
@@ -118,7 +119,7 @@ function isShown(name: ByteString, fs: SyncFs): boolean {
   return !name.startsWith('trusted.') || hasCapability('CAP_SYS_ADMIN')
 }
 
-/** A chmod moves the mode into an access list, and one that says no more than the mode disappears. */
+/** A chmod moves the mode into an ACL. An ACL that says no more than the mode disappears. */
 function isSameAcl(list: Buffer, mode: number, actual: Buffer | undefined): boolean {
   if ((list.length - 4) % 8 !== 0) return false
   const moved = Buffer.from(list)
@@ -133,7 +134,7 @@ function isSameAcl(list: Buffer, mode: number, actual: Buffer | undefined): bool
   return actual === undefined ? !saysMore : moved.equals(actual)
 }
 
-/** Tags of entries in an access list, of the owner, the group, the mask and all others. */
+/** Tags of the ACL entries of the owner, the group, the mask and all others. */
 const USER = 0x01
 const GROUP = 0x04
 const MASK = 0x10

@@ -7,7 +7,7 @@ export function removeTree(fs: SyncFs, path: ByteString, type?: FileType): void 
   for (const _ of removing(fs, path, type));
 }
 
-/** The same in small steps. What others remove in between is gone all the same. */
+/** As `removeTree`, in small steps. Ignores objects that other programs remove in between. */
 export function* removing(
   fs: SyncFs,
   path: ByteString,
@@ -26,7 +26,7 @@ export function* removing(
   gone(() => fs.rmdir(path))
 }
 
-/** Undefined where another one removed it first. */
+/** Returns `undefined` if another program removed the object first. */
 export function gone<T>(call: () => T): T | undefined {
   try {
     return call()

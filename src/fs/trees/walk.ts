@@ -7,8 +7,9 @@ export interface Walked {
 }
 
 /**
- * Everything below `top`, without `top` itself: parents before their children, siblings in byte order, so that `a/b`
- * stands before `a-b`. A directory for which `descend` says no is given, its children are not.
+ * Yields everything below `top`, without `top` itself. Parents come before their children and siblings are in byte
+ * order, so `a/b` comes before `a-b`. If `descend` returns false for a directory, the directory is yielded but its
+ * children are not.
  */
 export function* walk(
   fs: SyncFs,

@@ -13,21 +13,23 @@ import type { WorkDir } from './work-dir.js'
 const SET_ID = 0o6000
 
 /**
- * Brings objects of lower layers into the upper directory, so that they can be changed.
+ * Copies objects of lower layers into the upper directory, so that they can be changed.
  *
- * 1. What appears in the upper directory is whole: made in the workspace, content synced, attributes set, one rename.
- * 2. The directories above it come first, and keep their times, as if nothing had been put into them.
- * 3. It shows the same as before, but for its identity: it is another inode, and hard links to it stay behind.
+ * 1. An object is complete when it appears in the upper directory: made in the workspace, content synced, attributes
+ *    set, then one rename.
+ * 2. The directories above it are copied up first. They keep their times, as if nothing had been put into them.
+ * 3. The copy shows the same as the original, except its identity: it is another inode, and hard links to the original
+ *    stay with the original.
  */
 export class CopyUp {
-  /** Whether content is on disk before it appears; a crash may otherwise leave files that are empty. */
+  /** Whether content is on disk before it appears. If not, a crash may leave empty files. */
   readonly syncs: boolean
   readonly #lookup: UnionLookup
   readonly #upper: HostFs
   readonly #workspace: WorkDir
   readonly #onLift: (path: ByteString) => void
 
-  /** @param options.onLift told of each path once its copy is in place */
+  /** @param options.onLift called with each path once its copy is in place */
   constructor(
     lookup: UnionLookup,
     upper: HostFs,
@@ -42,8 +44,8 @@ export class CopyUp {
   }
 
   /**
-   * Copies up what is shown at `path`, unless it is in the upper directory already; tells whether it did.
-   * @param limit bytes of a file's content that will be wanted; the rest may be missing
+   * Copies up the object that shows at `path`, unless the upper directory already has it. Returns whether it did.
+   * @param limit bytes of a file's content that will be needed; the rest may be missing
    */
   lift(syscall: string, path: ByteString, limit = Infinity): boolean {
     const place = this.#lookup.require(syscall, path)
@@ -67,7 +69,7 @@ export class CopyUp {
     if (this.#lookup.dir(syscall, parent).upper === undefined) this.lift(syscall, parent)
   }
 
-  /** Begins the copy of a regular file of the lower layer `fs`, whose content somebody else copies in his own time. */
+  /** Begins the copy of a regular file of the lower layer `fs`. The caller copies the content at its own pace. */
   stage(fs: HostFs, path: ByteString, stat: SyncStat): StagedCopy {
     if (isMetacopy(fs, path, stat)) throw failure('EPERM', 'open', path)
     const name = this.#workspace.next()
@@ -130,7 +132,7 @@ export class CopyUp {
     return this.#workspace.fs.open(name, flags, mode)
   }
 
-  /** Gives the copy `name` its attributes and its place. */
+  /** Sets the attributes of the copy `name` and renames it into place. */
   #finish(from: HostFs, path: ByteString, stat: SyncStat, name: ByteString): void {
     this.#dress(from, path, stat, name)
     this.liftParent('open', path)
@@ -155,7 +157,7 @@ export class CopyUp {
     const { fs } = this.#workspace
     fs.chown(name, stat.uid, stat.gid)
     this.#copyXattrs(from, path, name)
-    // A chown takes these bits away.
+    // A chown clears these bits.
     if ((stat.mode & SET_ID) !== 0 && stat.type !== 'symlink') fs.chmod(name, stat.mode)
     fs.utimes(name, stat.atimeNs, stat.mtimeNs)
   }
@@ -174,7 +176,7 @@ export class CopyUp {
   }
 }
 
-/** As in the kernel: without these the copy would grant what the file did not. */
+/** As in the kernel: without these xattrs, the copy would grant more than the original. */
 function mustKeep(xattr: ByteString): boolean {
   return xattr.startsWith('security.') || xattr.startsWith('system.posix_acl_')
 }
@@ -182,8 +184,8 @@ function mustKeep(xattr: ByteString): boolean {
 export interface StagedCopy {
   readonly from: SyncFile
   readonly to: SyncFile
-  /** Puts the copy in its place, unless the path shows something else by now. */
+  /** Puts the copy in place, unless the path shows another object by now. */
   finish(): void
-  /** To be called in any case. */
+  /** Must be called in any case. */
   release(): void
 }

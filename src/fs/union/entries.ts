@@ -17,12 +17,12 @@ import { exchangeWithin, renameLeavingWhiteoutWithin, type WorkDir } from './wor
 const SET_GID = 0o2000
 
 /**
- * Changes what names a union shows: makes, links, moves and removes, with the marks that this takes.
+ * Changes the names that a union shows: makes, links, moves and removes objects, with the marks that this requires.
  *
- * 1. After each call, and after a crash at any moment of it, nothing of a lower layer shows that was removed or replaced
- *    before. (Where the host cannot exchange two names in one step, a crash within the call may undo a removal.)
+ * 1. What was removed or replaced in a lower layer does not show again, neither after a call nor after a crash during
+ *    one. (If the host cannot exchange two names in one step, a crash during the call may undo a removal.)
  * 2. A whiteout is made only for a name that lower layers really show.
- * 3. A directory that takes the place of a whiteout, or moves over a lower directory, is opaque.
+ * 3. A directory that replaces a whiteout, or that is moved over a lower directory, is opaque.
  */
 export class UnionEntries {
   readonly #lookup: UnionLookup
@@ -37,7 +37,7 @@ export class UnionEntries {
     this.#workspace = workspace
   }
 
-  /** `make` makes the object at a path of `fs`, which may be the workspace. Nothing is shown at `path` yet. */
+  /** `make` makes the object at a path of `fs`, which may be the workspace. Nothing may show at `path` yet. */
   create<T>(
     syscall: string,
     path: ByteString,
@@ -95,7 +95,7 @@ export class UnionEntries {
     })
   }
 
-  /** As rename(2) on an overlay without `redirect_dir`: a directory that a lower layer has is `EXDEV`. */
+  /** As rename(2) on an overlay without `redirect_dir`: a directory from a lower layer, alone or merged, is `EXDEV`. */
   rename(from: ByteString, to: ByteString): void {
     if (from === '' || to === '') throw failure('EBUSY', 'rename', from)
     this.#parent('rename', from)
@@ -147,7 +147,7 @@ export class UnionEntries {
     this.#moveInUpper(from, to, hidesSource)
   }
 
-  /** An upper directory that shows as empty may be full of marks, which a rename over it would trip on. */
+  /** An upper directory that shows as empty may still hold marks, which would make a rename over it fail. */
   #emptyForReplacing(path: ByteString): void {
     const isInUpper = this.#lookup.dir('rename', path).upper !== undefined
     if (!isInUpper || this.#upper.readdir(path).length === 0) return
@@ -183,7 +183,7 @@ export class UnionEntries {
     }
   }
 
-  /** A `.wh.` file goes on hiding until the object is whole. */
+  /** A `.wh.` file hides lower objects until the new object is complete. */
   #besideWhiteout<T>(path: ByteString, type: FileType, make: (fs: HostFs, at: ByteString) => T): T {
     const made = make(this.#upper, path)
     if (type === 'directory') makeOpaque(this.#upper, path)
@@ -191,14 +191,14 @@ export class UnionEntries {
     return made
   }
 
-  /** What the host does for objects that are made in a set-group-ID directory, for those made in the workspace. */
+  /** Does for objects made in the workspace what the host does for objects made in a set-group-ID directory. */
   #inherit(path: ByteString, type: FileType, name: ByteString): void {
     const parent = this.#upper.lstat(parentOf(path))
     if ((parent.mode & SET_GID) === 0) return
     const { fs } = this.#workspace
     const { uid, mode } = fs.lstat(name)
     fs.chown(name, uid, parent.gid)
-    // A chown takes set-id bits away.
+    // A chown clears set-ID bits.
     if (type !== 'symlink') fs.chmod(name, type === 'directory' ? mode | SET_GID : mode)
   }
 
@@ -241,7 +241,7 @@ export class UnionEntries {
     this.#upper.rmdir(path)
   }
 
-  /** Removes the marks of a directory that shows as empty. */
+  /** Removes the marks in a directory that shows as empty. */
   #clear(path: ByteString): void {
     for (const { name } of this.#upper.readdir(path)) this.#upper.unlink(joinBytes(path, name))
   }
@@ -250,12 +250,12 @@ export class UnionEntries {
     return this.#lookup.dir(syscall, parentOf(path))
   }
 
-  /** Lower layers would show through where the upper directory has the object alone. */
+  /** Whether lower layers would show through if the upper object were removed. */
   #mustHide(syscall: string, path: ByteString): boolean {
     return this.#lookup.isBelow(syscall, path) && !this.#parent(syscall, path).covered.has(baseOf(path))
   }
 
-  /** In which form the upper directory hides what is below `path`. */
+  /** The form in which the upper directory hides lower objects at `path`. */
   #markAt(syscall: string, path: ByteString): 'device' | 'file' | undefined {
     const { upper, covered } = this.#parent(syscall, path)
     if (covered.has(baseOf(path))) return 'file'
@@ -279,7 +279,10 @@ export class UnionEntries {
     throw failure(source.type === 'directory' ? 'ENOTDIR' : 'EISDIR', 'rename', to)
   }
 
-  /** Two names of one upper file: a rename does nothing. Lower hard links are files of their own, as they copy up apart. */
+  /**
+   * Whether both names belong to one upper file, so that a rename does nothing. Hard links in lower layers count as
+   * separate files, because copy-up separates them.
+   */
   #isSameFile(from: ByteString, source: Place, to: ByteString, target: Place | undefined): boolean {
     if (!source.inUpper || target?.inUpper !== true || source.type === 'directory') return false
     const a = this.#upper.lstat(from)
@@ -292,7 +295,7 @@ export class UnionEntries {
     if (isMarkName(baseOf(path))) throw failure('EINVAL', syscall, path)
   }
 
-  /** What is known of directories where a change failed midway is read again. */
+  /** If the change fails midway, drops the cached directories, so that they are read again. */
   #changing<T>(paths: readonly ByteString[], change: () => T): T {
     try {
       return change()

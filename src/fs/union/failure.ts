@@ -1,7 +1,7 @@
 import { systemError } from '../../sys/errno.js'
 import { bytesToText, type ByteString } from '../bytes.js'
 
-/** What a union finds out without asking the host, in the shape of what the host would say. Paths are the union's own. */
+/** An error that a union detects without calling the host, in the shape of a host error. Paths are inside the union. */
 export function failure(code: string, syscall: string, path: ByteString): NodeJS.ErrnoException {
   return systemError(code, syscall, `/${bytesToText(path)}`)
 }

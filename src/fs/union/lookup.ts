@@ -4,7 +4,7 @@ import { DirMerger, MergedDirCache, type MergedDir } from './merged-dir.js'
 import type { FileType } from '../sync-fs.js'
 import { failure } from './failure.js'
 
-/** Where the object that a union shows at a path really is: the same path of one of its layers. */
+/** Where the object that a union shows is stored: the same path in one of its layers. */
 export interface Place {
   readonly type: FileType
   readonly fs: HostFs
@@ -14,8 +14,8 @@ export interface Place {
 const NAME_MAX = 255
 
 /**
- * Finds what a union shows. Directories are read once, merged and kept: lower layers never change, and nobody else may
- * change the upper directory while the union is open (as with a kernel's overlay mount).
+ * Finds what a union shows. Directories are read once, merged and cached. Lower layers never change. While the union is
+ * open, nothing else may change the upper directory (as with a kernel's overlay mount).
  */
 export class UnionLookup {
   readonly cache: MergedDirCache
@@ -34,7 +34,7 @@ export class UnionLookup {
     this.#lowers = lowers
   }
 
-  /** Undefined when the name is not shown; throws when its directory is not there. */
+  /** Returns `undefined` if the name is not shown. Throws if its directory does not exist. */
   find(syscall: string, path: ByteString): Place | undefined {
     if (path === '') return this.#root
     const parent = this.dir(syscall, parentOf(path))
@@ -57,7 +57,7 @@ export class UnionLookup {
     return place
   }
 
-  /** The directory shown at `path`: `ENOENT`, or `ENOTDIR` where it or one above it is something else. */
+  /** The directory that shows at `path`. Throws `ENOENT`, or `ENOTDIR` if it or a parent is not a directory. */
   dir(syscall: string, path: ByteString): MergedDir {
     const known = this.cache.get(path)
     if (known !== undefined) return known

@@ -2,11 +2,11 @@ import type { ByteString } from '../bytes.js'
 import type { SyncFile, SyncStat } from '../sync-fs.js'
 import { failure } from './failure.js'
 
-/** Files of lower layers that are open, by the path that they were opened at. */
+/** Open files of lower layers, by the path at which they were opened. */
 export class LowerFiles {
   readonly #byPath = new Map<ByteString, Set<LowerFile>>()
 
-  /** @param copyUp copies up what is shown at `path` */
+  /** @param copyUp copies up the object that shows at `path` */
   add(path: ByteString, lower: SyncFile, copyUp: (path: ByteString) => void): LowerFile {
     const file: LowerFile = new LowerFile(path, lower, {
       copyUp: () => {
@@ -20,7 +20,7 @@ export class LowerFiles {
     return file
   }
 
-  /** What is shown at `path` was copied up; `open` opens the copy. */
+  /** The object at `path` was copied up; `open` opens the copy. */
   follow(path: ByteString, open: () => SyncFile): void {
     const files = this.#byPath.get(path)
     if (files === undefined) return
@@ -28,7 +28,7 @@ export class LowerFiles {
     for (const file of files) file.follow(open())
   }
 
-  /** What was shown at `path` has lost that name. */
+  /** The object at `path` lost that name. */
   detach(path: ByteString): void {
     this.#byPath.delete(path)
   }
@@ -41,9 +41,9 @@ export class LowerFiles {
 }
 
 /**
- * A file of a lower layer, open for reading. When it is copied up it follows to the copy, as on a kernel's overlay: later
- * reads see what is written, and `fd` is another descriptor. What changes the file's attributes copies it up first, so
- * that the lower layer is never touched.
+ * A file of a lower layer, open for reading. When it is copied up, it switches to the copy, as on a kernel's overlay:
+ * later reads see what is written, and `fd` is another descriptor. A change of the file's attributes copies it up
+ * first, so the lower layer is never modified.
  */
 export class LowerFile implements SyncFile {
   readonly #path: ByteString
@@ -61,7 +61,7 @@ export class LowerFile implements SyncFile {
     return this.#current.fd as number
   }
 
-  /** `upper` is closed with this file; the lower one's descriptor stays open until then, for reads under way. */
+  /** `upper` is closed with this file. The lower descriptor also stays open until then, for reads under way. */
   follow(upper: SyncFile): void {
     this.#upper = upper
   }
@@ -108,7 +108,7 @@ export class LowerFile implements SyncFile {
     return this.#upper ?? this.#lower
   }
 
-  /** `EROFS` when the file has lost its name since it was opened, and so cannot be copied up. */
+  /** Throws `EROFS` if the file lost its name after it was opened, because it can no longer be copied up. */
   #writable(syscall: string): SyncFile {
     if (this.#upper === undefined) this.#hooks.copyUp()
     if (this.#upper === undefined) throw failure('EROFS', syscall, this.#path)

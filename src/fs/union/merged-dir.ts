@@ -4,32 +4,34 @@ import { readOverlayDir } from '../overlay-marks.js'
 import type { FileType } from '../sync-fs.js'
 import { failure } from './failure.js'
 
-/** What one directory of a union is made of: the listing of all its layers, merged. */
+/** One directory of a union: the merged listing of all its layers. */
 export interface MergedDir {
-  /** Names in the upper directory; undefined while the directory is in lower layers alone. */
+  /** Names in the upper directory. `undefined` while only lower layers have the directory. */
   upper: Map<ByteString, FileType | 'whiteout'> | undefined
-  /** Names that are in the upper directory and have a `.wh.` file beside them, which hides the lower ones for ever. */
+  /** Names in the upper directory with a `.wh.` file beside them, which keeps hiding the lower objects. */
   readonly covered: Set<ByteString>
   /** What lower layers show here, whether or not the upper directory has or hides the name. */
   readonly lower: ReadonlyMap<ByteString, LowerName>
-  /** The lower layers whose directories are merged here, uppermost first. */
+  /** Lower layers whose directories are merged here, uppermost first. */
   readonly lowerDirs: readonly number[]
 }
 
-/** Where lower layers have a name: the first one shows; a directory is merged with the directories that follow. */
+/**
+ * Lower layers that have a name. The first one shows. A directory is merged with the directories of those that follow.
+ */
 interface LowerName {
   readonly type: FileType
   readonly layers: readonly number[]
 }
 
-/** While it is merged. Names in one layer are shared objects and do not grow. */
+/** Used during a merge. A name in one layer is a shared object and must not grow. */
 interface GrowingName extends LowerName {
   readonly layers: number[]
 }
 
 const NOTHING: ReadonlyMap<ByteString, LowerName> = new Map()
 
-/** A directory that was just made, and hides what may be below. */
+/** A directory that was just made and hides everything below it. */
 export function newDir(): MergedDir {
   return { upper: new Map(), covered: new Set(), lower: NOTHING, lowerDirs: [] }
 }
@@ -39,16 +41,18 @@ export function isShown(dir: MergedDir, name: ByteString): boolean {
   return up === undefined ? dir.lower.has(name) : up !== 'whiteout'
 }
 
-/** How overlayfs calls a directory that is made of more than one: it has one link, and cannot be renamed. */
+/**
+ * Whether the directory consists of more than one, which overlayfs calls merged. It has one link and cannot be renamed.
+ */
 export function isMerged(dir: MergedDir): boolean {
   return dir.lowerDirs.length + (dir.upper === undefined ? 0 : 1) > 1
 }
 
-/** Reads directories of the layers and merges them. */
+/** Reads the layers' directories and merges them. */
 export class DirMerger {
   readonly #upper: HostFs | undefined
   readonly #lowers: readonly HostFs[]
-  /** A name in a single layer, the most frequent case by far, is one object for each layer and type. */
+  /** A name in a single layer, by far the most frequent case, is one object per layer and type. */
   readonly #names = new Map<string, GrowingName>()
 
   constructor(upper: HostFs | undefined, lowers: readonly HostFs[]) {
@@ -57,8 +61,8 @@ export class DirMerger {
   }
 
   /**
-   * @param layers lower layers that have a directory at `path` and are not hidden by something above it
-   * @throws EPERM where a kernel recorded a rename by reference (`redirect_dir=on`), since the tree would be wrong
+   * @param layers lower layers that have a directory at `path` and are not hidden by a layer above
+   * @throws EPERM if a kernel recorded a rename by reference (`redirect_dir=on`), since the tree would be wrong
    */
   merge(path: ByteString, inUpper: boolean, layers: readonly number[]): MergedDir {
     const covered = new Set<ByteString>()
@@ -120,11 +124,11 @@ function readDir(fs: HostFs, path: ByteString) {
 }
 
 /**
- * Directories by path, of which the ones used least recently are given up: two generations, and when the young one is
- * full it becomes the old one. What is given up is read again from disk, where the truth is.
+ * Caches directories by path and drops those used least recently. There are two generations: when the young one is
+ * full, it becomes the old one. Dropped directories are read again from disk, which is authoritative.
  */
 export class MergedDirCache {
-  /** Names; some 60 bytes of memory each. */
+  /** Limit in names, some 60 bytes of memory each. */
   readonly #capacity: number
   #young = new Map<ByteString, MergedDir>()
   #old = new Map<ByteString, MergedDir>()
@@ -154,7 +158,7 @@ export class MergedDirCache {
     this.#names += names
   }
 
-  /** Says what the upper directory now has at `path`; the lower layers never change. */
+  /** Records what the upper directory now has at `path`. The lower layers never change. */
   note(path: ByteString, state: FileType | 'whiteout' | undefined): void {
     const dir = this.get(parentOf(path))
     if (dir?.upper === undefined) return
@@ -165,7 +169,7 @@ export class MergedDirCache {
     this.#names += state === undefined ? 0 : 1
   }
 
-  /** A copy is in the upper directory; of a directory, without what is in it. */
+  /** Records that the object was copied to the upper directory. A directory is copied without its contents. */
   noteLifted(path: ByteString, type: FileType): void {
     this.note(path, type)
     if (type !== 'directory') return
@@ -178,7 +182,7 @@ export class MergedDirCache {
     this.#old.delete(path)
   }
 
-  /** Forgets the directory and all below it. */
+  /** Forgets the directory and everything below it. */
   forgetTree(path: ByteString): void {
     const below = `${path}/`
     for (const generation of [this.#young, this.#old]) {

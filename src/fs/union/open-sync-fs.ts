@@ -3,7 +3,7 @@ import type { SyncFs } from '../sync-fs.js'
 import type { SyncFsSpec } from '../spec.js'
 import { UnionFs } from './union-fs.js'
 
-/** Opens a filesystem that is described as data. The caller closes it. */
+/** Opens the filesystem that a spec describes. The caller closes it. */
 export function openSyncFs(spec: SyncFsSpec): SyncFs {
   switch (spec.kind) {
     case 'host':

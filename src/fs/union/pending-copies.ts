@@ -9,12 +9,12 @@ import type { UnionLookup } from './lookup.js'
 
 const fsync = promisify(fsyncWithCallback)
 
-/** So much is copied at once: it takes a millisecond or so. */
+/** Files up to this size are copied at once, in about a millisecond. */
 const SMALL = 1024 * 1024
 
 /**
- * Copy-ups of files that take their time on the thread pool, since they are large or wait for the disk; one for each path,
- * however many callers wait for it. Those that wait for the disk at the same time share its journal.
+ * Copy-ups that run on the thread pool because the file is large or must be synced. Each path has one copy, however
+ * many callers wait for it. Concurrent syncs share a journal commit of the file system.
  */
 export class PendingCopies {
   readonly #lookup: UnionLookup
@@ -27,8 +27,8 @@ export class PendingCopies {
   }
 
   /**
-   * Resolves when nothing long stands between the caller and writing to `path`. An aborted wait ends at once; the copy
-   * goes on while somebody else waits for it. If meanwhile the path was written, moved or removed, its copy is dropped.
+   * Resolves when nothing long remains to do before a write to `path`. An aborted wait rejects at once; the copy goes
+   * on while other callers wait for it. If the path is written, moved or removed meanwhile, the copy is dropped.
    */
   async prepare(path: ByteString, signal?: AbortSignal, stat?: SyncStat): Promise<void> {
     signal?.throwIfAborted()

@@ -27,20 +27,26 @@ const NOT_TRUNCATED = {
 } as const
 
 /**
- * An overlay in user space, over the directories that a kernel's overlayfs takes: an upper directory, a work directory
- * and any number of lower ones, uppermost first. Either may go on where the other stopped; both show the same tree as
+ * An overlay in user space over the directories that a kernel's overlayfs takes: an upper directory, a work directory
+ * and any number of lower ones, uppermost first. Each can continue where the other stopped. Both show the same tree as
  * long as the kernel's is mounted with `redirect_dir=off,metacopy=off,index=off`, as Docker does.
  *
- * As on the kernel's, a file that is written or whose attributes change is copied up first; a hard link to a lower file
- * breaks then; a directory that a lower layer has cannot be renamed (`EXDEV`); merged directories have one link; the
- * overlay's xattrs are not shown. And otherwise than there:
+ * As on the kernel's overlay:
  *
- * - `dev` and `ino` are those of the file that shows: stable, distinct between layers, and others after a copy-up.
+ * - A file is copied up before it is written or its attributes change. This breaks a hard link to a lower file.
+ * - A directory that shows from a lower layer, alone or merged, cannot be renamed (`EXDEV`).
+ * - Merged directories have one link.
+ * - The overlay's xattrs are not shown.
+ *
+ * Unlike the kernel's overlay:
+ *
+ * - `dev` and `ino` are those of the file that shows. They are stable and distinct between layers, but change at
+ *   copy-up.
  * - Names that begin with `.wh.` cannot be made (`EINVAL`), since they are marks in one of the forms that are read.
- * - Uppers with renames by reference or metadata-only copies (a kernel with `redirect_dir=on` or `metacopy=on` made
- *   them) are refused where they matter, with `EPERM`.
- * - While a union with an upper directory is open, nobody else may change that directory. A crash leaves only files that
- *   are whole: see `CopyUp` and `UnionEntries`.
+ * - Uppers with renames by reference or metadata-only copies (made by a kernel with `redirect_dir=on` or `metacopy=on`)
+ *   are refused where they matter, with `EPERM`.
+ * - While a union with an upper directory is open, nothing else may change that directory. A crash leaves only complete
+ *   files: see `CopyUp` and `UnionEntries`.
  */
 export class UnionFs implements SyncFs {
   readonly readOnly: boolean
@@ -50,7 +56,7 @@ export class UnionFs implements SyncFs {
   readonly #writing: Writing | undefined
   readonly #lowerFiles = new LowerFiles()
 
-  /** @param options.rememberedNames bounds the memory for directories: some 60 bytes each */
+  /** @param options.rememberedNames limits the cached names of directories, some 60 bytes of memory each */
   constructor(spec: UnionFsSpec, { rememberedNames = 400_000 }: { readonly rememberedNames?: number } = {}) {
     this.spec = spec
     const upper = spec.upper && new HostFs(spec.upper)
@@ -185,7 +191,7 @@ export class UnionFs implements SyncFs {
     return this.#writing?.pending.prepare(path, signal, stat)
   }
 
-  /** Gives up copies that `prepareWrite` has under way. Files that are open stay open. */
+  /** Cancels copies that `prepareWrite` has under way. Open files stay open. */
   close(): void {
     this.#writing?.pending.close()
     this.#writing?.workspace.close()
@@ -267,7 +273,7 @@ export class UnionFs implements SyncFs {
   }
 }
 
-/** What a union with an upper directory has beside. */
+/** Parts that only a union with a writable upper directory has. */
 interface Writing {
   readonly upper: HostFs
   readonly workspace: WorkDir

@@ -8,16 +8,16 @@ import type { HostPath } from '../host/host-path.js'
 import { makeWhiteoutDevice } from '../overlay-marks.js'
 import { removeTree } from '../trees/remove-tree.js'
 
-/** In the upper directory itself; no reader of overlay directories shows names that begin so. */
+/** Prefix of names in the upper directory itself. No reader of overlay directories shows such names. */
 const BESIDE = '.wh..wh.layerstack.'
 const ROOT = '' as ByteString
 
 /**
- * Where things are made whole before they appear in the upper directory, each by one rename.
+ * Where objects are completed before they appear in the upper directory, each by one rename.
  *
- * It is `<work>/work`, which a kernel's overlay mount uses likewise and empties when it is mounted, as we do before the
- * first use: what a crash left there was never seen. Without a work directory, and where attributes are kept by path, things are made
- * in the upper's root, under reserved names.
+ * It is `<work>/work`, which a kernel's overlay mount also uses and empties at mount. It is emptied before first use:
+ * what a crash left there was never visible. Without a work directory, or if attributes are stored by path, objects are
+ * made in the upper's root under reserved names.
  */
 export class WorkDir {
   readonly #upper: HostFs
@@ -35,13 +35,16 @@ export class WorkDir {
     return (this.#fs ??= this.#open())
   }
 
-  /** A name in `fs` that nothing has. */
+  /** Returns an unused name in `fs`. */
   next(): ByteString {
     const prefix = this.#directory === undefined ? BESIDE : '#'
     return `${prefix}${(this.#last += 1).toString(16)}` as ByteString
   }
 
-  /** Where things are made in the upper's root, its times stay as they are, whatever `work` makes and moves there. */
+  /**
+   * Runs `work`. If objects are made in the upper's root, its times stay the same, whatever `work` makes and moves
+   * there.
+   */
   leavingTimes<T>(work: () => T): T {
     const { fs } = this
     if (fs !== this.#upper) return work()
@@ -53,7 +56,7 @@ export class WorkDir {
     }
   }
 
-  /** Moves what was made into the upper directory, replacing what a rename may replace. */
+  /** Moves a finished object into the upper directory and replaces what a rename may replace. */
   place(name: ByteString, path: ByteString): void {
     if (this.fs === this.#upper) this.#upper.rename(name, path)
     else {
@@ -62,7 +65,9 @@ export class WorkDir {
     }
   }
 
-  /** Changes places with what is at `path`, in one step; false, and nothing done, where the host cannot. */
+  /**
+   * Exchanges an object with the one at `path`, in one step. Returns false, without doing anything, if the host cannot.
+   */
   exchange(name: ByteString, path: ByteString): boolean {
     if (this.fs === this.#upper) return false
     this.#upper.forget(path)
@@ -70,21 +75,21 @@ export class WorkDir {
   }
 
   /**
-   * Makes a whiteout here: a link to one that is kept, as the kernel does, since a new inode is what costs. False, and
-   * nothing made, where the host does not let us make one.
+   * Makes a whiteout in the workspace. Like the kernel, it links an existing whiteout, since a new inode is the
+   * expensive part. Returns false, without making anything, if the host refuses.
    */
   makeWhiteout(name: ByteString): boolean {
     if (this.fs === this.#upper) return makeWhiteoutDevice(this.fs, name)
     return this.#linkWhiteout(this.fs, name)
   }
 
-  /** As `makeWhiteout`, at a path of the upper directory where nothing is. */
+  /** As `makeWhiteout`, at a path of the upper directory where nothing exists. */
   placeWhiteout(path: ByteString): boolean {
     if (this.fs === this.#upper) return makeWhiteoutDevice(this.#upper, path)
     return this.#linkWhiteout(this.#upper, path)
   }
 
-  /** Takes away what is at `path`, to be discarded. */
+  /** Moves the object at `path` into the workspace, to be discarded. */
   take(path: ByteString): ByteString {
     const name = this.next()
     if (this.fs === this.#upper) this.#upper.rename(path, name)
@@ -95,13 +100,13 @@ export class WorkDir {
     return name
   }
 
-  /** Makes a further link to the upper directory's `path`. */
+  /** Makes another link in the workspace to the upper directory's `path`. */
   link(path: ByteString, name: ByteString): void {
     if (this.fs === this.#upper) this.#upper.link(path, name)
     else onHost(this.#upper, path, this.fs, name, linkSync)
   }
 
-  /** Removes something made here, or a directory that has nothing but whiteouts; harmless when it is gone. */
+  /** Removes an object made here, or a directory with nothing but whiteouts. A no-op if it does not exist. */
   discard(name: ByteString): void {
     try {
       if (this.fs.lstat(name).type !== 'directory') return this.fs.unlink(name)
@@ -150,7 +155,7 @@ export class WorkDir {
   }
 }
 
-/** Renames within one directory tree that hosts other than Linux do not have; false, and nothing done, without them. */
+/** Exchanges two names of one tree. Returns false, without doing anything, if the host cannot. Only Linux can. */
 export function exchangeWithin(fs: HostFs, from: ByteString, to: ByteString): boolean {
   if (keepsByPath(fs)) return false
   fs.forget(from)
@@ -165,12 +170,12 @@ export function renameLeavingWhiteoutWithin(fs: HostFs, from: ByteString, to: By
   return onHost(fs, from, fs, to, renameLeavingWhiteout)
 }
 
-/** What such a tree keeps of a path would stay behind when its host path is moved. */
+/** Whether the tree stores attributes by path. They would stay behind if a host path were moved. */
 function keepsByPath(fs: HostFs): boolean {
   return fs.spec.attributes === 'sidecar'
 }
 
-/** Makes a call on two objects by their paths on the host. */
+/** Calls `call` with the host paths of two objects. */
 function onHost<T>(
   from: HostFs,
   path: ByteString,
