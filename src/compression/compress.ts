@@ -5,7 +5,7 @@ import { packZstd } from './zstd.js'
 
 const CHUNK = 256 << 10
 
-/** Same input, same bytes, for one version of Node: no name and no time goes into the headers. */
+/** The same input gives the same bytes with one version of Node: headers contain no name and no time. */
 export function compress(
   compression: Compression,
   source: AsyncIterable<Uint8Array>,

@@ -1,9 +1,9 @@
 import { StoreError } from '../errors.js'
 
-/** How a layer or an archive is packed. */
+/** How a layer or an archive is compressed. */
 export type Compression = 'none' | 'gzip' | 'zstd'
 
-/** As many bytes of the beginning as {@link detectCompression} needs to be sure. */
+/** Bytes from the beginning that {@link detectCompression} needs to be sure. */
 export const DETECTION_BYTES = 512
 
 const GZIP = [0x1f, 0x8b]
@@ -19,8 +19,9 @@ const TAR_MAGIC = [0x75, 0x73, 0x74, 0x61, 0x72]
 const TAR_MAGIC_OFFSET = 257
 
 /**
- * Tells by the first bytes; what has no magic is `none`. A tar is known before anything else, so that the name of its
- * first entry can be what it likes. Throws `ARCHIVE_UNSUPPORTED` for a compression that is known but not to be had here.
+ * Detects the compression by the first bytes; `none` if they have no known magic. The tar magic is checked first, so
+ * that the name of the first entry can be anything. Throws `ARCHIVE_UNSUPPORTED` for a known compression without
+ * support.
  */
 export function detectCompression(head: Uint8Array): Compression {
   if (hasAt(head, TAR_MAGIC_OFFSET, TAR_MAGIC)) return 'none'
@@ -36,7 +37,7 @@ export function detectCompression(head: Uint8Array): Compression {
   return 'none'
 }
 
-/** zstd files may begin with a frame of user data: magic 0x184D2A50 to 0x184D2A5F. */
+/** zstd files may begin with a skippable frame of user data: magic 0x184D2A50 to 0x184D2A5F. */
 function isSkippableFrame(head: Uint8Array): boolean {
   return ((head[0] ?? 0) & 0xf0) === 0x50 && hasAt(head, 1, [0x2a, 0x4d, 0x18])
 }

@@ -7,23 +7,23 @@ import { Expansion } from './expansion.js'
 import { through } from './through.js'
 import { unpackZstd } from './zstd.js'
 
-/** Large, so that unpacking a chunk on the thread pool and working on the one before it run side by side. */
+/** Large, so that decompressing a chunk on the thread pool overlaps with work on the previous one. */
 const CHUNK = 1 << 20
 const GUNZIP: ZlibOptions & TransformOptions = { chunkSize: CHUNK, highWaterMark: CHUNK }
 
 export interface DecompressOptions {
   /** @default the defaults of `Limits` */
   readonly limits?: Pick<ResolvedLimits, 'expansion' | 'zstdWindow'> | undefined
-  /** Bytes of the source, where they are known. */
+  /** Size of the source in bytes, if known. */
   readonly packedBytes?: number | undefined
   /** Called once, before the first chunk. */
   readonly onDetected?: (compression: Compression) => void
 }
 
 /**
- * Decompresses bytes that may be compressed. Several gzip members or zstd frames in a row are one stream, as Docker reads
- * them. Garbage behind them (but for NUL padding after gzip) is `ARCHIVE_CORRUPT`, an early end `ARCHIVE_TRUNCATED`, a
- * bomb `LIMIT_EXCEEDED`. Errors of the source pass through.
+ * Decompresses bytes that may be compressed. Several gzip members or zstd frames in a row are one stream, as in Docker.
+ * Garbage after them (except NUL padding after gzip) is `ARCHIVE_CORRUPT`, an early end is `ARCHIVE_TRUNCATED`, and a
+ * bomb is `LIMIT_EXCEEDED`. Errors of the source pass through.
  */
 export async function* decompress(
   source: AsyncIterable<Uint8Array>,

@@ -1,9 +1,9 @@
 import { limitExceeded, type ResolvedLimits } from '../limits.js'
 
-/** So much output is free, since small inputs of zeros are legitimate. */
+/** Output up to this size is always allowed, because small inputs of zeros are legitimate. */
 const FREE = 256 << 20
 
-/** Throws `LIMIT_EXCEEDED` where `packed` bytes gave `unpacked`. */
+/** Throws `LIMIT_EXCEEDED` if `packed` bytes gave more than `limit` times as many `unpacked` bytes. */
 export function checkExpansion(packed: number, unpacked: number, limit: number): void {
   if (unpacked <= FREE || unpacked <= limit * packed) return
   throw limitExceeded(
@@ -13,14 +13,14 @@ export function checkExpansion(packed: number, unpacked: number, limit: number):
   )
 }
 
-/** Compares the bytes that come out of a decompressor with those that went in. */
+/** Compares the output of a decompressor with its input. */
 export class Expansion {
   readonly #limit: number
   readonly #total: number | undefined
   #in = 0
   #out = 0
 
-  /** @param total compressed bytes of the whole source, where that is known: a run of zeros may stand at its beginning */
+  /** @param total compressed bytes of the whole source, if known: the source may begin with a run of zeros */
   constructor({ expansion }: Pick<ResolvedLimits, 'expansion'>, total?: number) {
     this.#limit = expansion
     this.#total = total
@@ -38,7 +38,7 @@ export class Expansion {
     }
   }
 
-  /** Throws `LIMIT_EXCEEDED`. */
+  /** Throws `LIMIT_EXCEEDED` if the output exceeds the limit. */
   async *watchOutput(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
     for await (const chunk of chunks) {
       this.#out += chunk.length

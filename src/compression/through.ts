@@ -1,8 +1,8 @@
 import { pipeline, Readable, type Transform } from 'node:stream'
 
 /**
- * What a transform of Node's makes of the chunks. Leaving early closes the source; `explain` may put another error in
- * the place of one that the transform or the source threw.
+ * Yields what a Node transform makes of the chunks. Leaving early closes the source. `explain` may replace an error
+ * that the transform or the source threw.
  */
 export async function* through(
   transform: Transform,
@@ -10,7 +10,7 @@ export async function* through(
   explain: (error: unknown) => unknown = (error) => error,
 ): AsyncGenerator<Uint8Array, void, void> {
   pipeline(Readable.from(source), transform, () => {
-    // An error of either destroys both, and reaches the reader below.
+    // An error in either destroys both, and reaches the reader below.
   })
   try {
     for await (const chunk of transform) yield chunk as Uint8Array

@@ -8,26 +8,26 @@ const COMPRESSED_BLOCK = 2
 /** RFC 8878, Block_Maximum_Size. */
 const MAX_BLOCK = 128 << 10
 
-/** What a decoder has to do for the blocks so far. */
+/** The work of a decoder for the blocks so far. */
 interface Work {
-  /** Bytes of output, at most. */
+  /** Most bytes of output. */
   output: number
-  /** Bytes that a decoder moves which keeps its window as one array, as fzstd does: the window, for each block. */
+  /** Bytes moved by a decoder that keeps its window as one array, as fzstd does: the window, once per block. */
   moved: number
 }
 
 /**
- * Walks the frames of a zstd stream (RFC 8878) without unpacking them. Behind a frame another one or the end must follow:
- * decoders differ in what they do with garbage there, and in how much memory a header makes them allocate.
+ * Walks the frames of a zstd stream (RFC 8878) without decompressing them. After a frame, another one or the end must
+ * follow. Decoders differ in how they treat garbage there, and in how much memory a header makes them allocate.
  */
 export class ZstdFrames {
   readonly #walk: Generator<Want, never, Buffer>
   readonly work: Readonly<Work>
-  /** Bytes that the walk waits for, or wants to step over. */
+  /** Bytes that the walk waits for or skips. */
   #wanted: Want
   #field: Uint8Array = new Uint8Array(0)
 
-  /** @param maxWindow bytes of memory that a frame may ask for; more is `LIMIT_EXCEEDED` */
+  /** @param maxWindow bytes of memory that a frame may ask for; more throws `LIMIT_EXCEEDED` */
   constructor(maxWindow: number) {
     const work = { output: 0, moved: 0 }
     this.work = work
@@ -35,7 +35,7 @@ export class ZstdFrames {
     this.#wanted = this.#walk.next().value as Want
   }
 
-  /** Throws `ARCHIVE_CORRUPT`. */
+  /** Throws `ARCHIVE_CORRUPT` if the stream is malformed, and `LIMIT_EXCEEDED` if a window is too large. */
   push(chunk: Uint8Array): void {
     let rest = chunk
     while (rest.length > 0) {
@@ -48,7 +48,7 @@ export class ZstdFrames {
     }
   }
 
-  /** Throws `ARCHIVE_TRUNCATED`. */
+  /** Throws `ARCHIVE_TRUNCATED` if the stream ends inside a frame. */
   end(): void {
     if (this.#wanted.between && this.#field.length === 0) return
     throw new StoreError('ARCHIVE_TRUNCATED', 'the zstd stream ends too early')
@@ -65,7 +65,7 @@ export class ZstdFrames {
 interface Want {
   bytes: number
   readonly skip: boolean
-  /** At a place where the stream may end. */
+  /** Whether the stream may end here. */
   readonly between: boolean
 }
 

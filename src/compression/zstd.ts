@@ -5,22 +5,22 @@ import { StoreError } from '../errors.js'
 import { through } from './through.js'
 import { ZstdFrames } from './zstd-frames.js'
 
-/** Node's own zstd is there from 22.15 on; its types are not known to the Node that we are compiled for. */
+/** Node has zstd from 22.15 on. The types of the Node version that we compile for do not include it. */
 interface NativeZstd {
   createZstdCompress?(options?: { chunkSize?: number }): Transform
   createZstdDecompress?(options?: { chunkSize?: number; highWaterMark?: number }): Transform
 }
 
-/** What is packed in one go, and so is one frame, where Node has no zstd; about 20 ms of work. */
+/** Bytes compressed at once, as one frame, if Node has no zstd; about 20 ms of work. */
 const FRAME = 1 << 20
-/** What is unpacked in one go there. */
+/** Bytes decompressed at once if Node has no zstd. */
 const PIECE = 64 << 10
-/** A piece that may give more than this is unpacked in smaller ones, which give no more each. */
+/** A piece that may decompress to more than this is split into smaller ones. None of them decompresses to more. */
 const BURST = 8 << 20
 const SMALL_PIECE = 256
-/** Bytes that may be moved for a byte of input or output. Frames of full blocks need 1,024 at most. */
+/** Most bytes moved per byte of input or output. Frames of full blocks need at most 1,024. */
 const MAX_MOVED = 4096
-/** So many are free: a few seconds of work. */
+/** Moved bytes that are always allowed: a few seconds of work. */
 const FREE_MOVED = 2 ** 34
 
 const native: NativeZstd = zlib as NativeZstd
@@ -41,7 +41,9 @@ export function packZstd(source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8
     : through(native.createZstdCompress(), source)
 }
 
-/** Frame by frame, before a decoder sees them: what follows the last one, and windows too large to serve, are refused. */
+/**
+ * Checks each frame before the decoder reads it. Refuses garbage after the last frame, and windows that are too large.
+ */
 async function* checkFrames(
   source: AsyncIterable<Uint8Array>,
   maxWindow: number,
@@ -83,7 +85,7 @@ async function* unpackWithPackage(
   yield* joined(unpacked)
 }
 
-/** A large window and small blocks would take fzstd hours. */
+/** fzstd would take hours for a large window and small blocks. */
 function refuseSlow({ work }: ZstdFrames, input: number): void {
   if (work.moved <= FREE_MOVED || work.moved <= MAX_MOVED * (input + work.output)) return
   throw new StoreError('ARCHIVE_UNSUPPORTED', 'a zstd frame has small blocks and a large window', {
@@ -91,7 +93,7 @@ function refuseSlow({ work }: ZstdFrames, input: number): void {
   })
 }
 
-/** Small ones as one, since each costs its readers some microseconds. */
+/** Joins small chunks, because each costs readers some microseconds. */
 function joined(chunks: readonly Uint8Array[]): readonly Uint8Array[] {
   if (chunks.length < 2) return chunks.filter(({ length }) => length > 0)
   return chunks.some(({ length }) => length >= PIECE)
@@ -119,7 +121,7 @@ async function* packWithPackage(source: AsyncIterable<Uint8Array>): AsyncGenerat
   if (empty) yield zstd.compress(new Uint8Array(0)).slice()
 }
 
-/** The same bytes in pieces of one size, but for the last. */
+/** Yields the same bytes in pieces of `size`, except for the last. */
 async function* regroup(
   source: AsyncIterable<Uint8Array>,
   size: number,

@@ -1,20 +1,20 @@
 import type { LayerFs } from '../fs/facade/layer-fs.js'
 
 /**
- * A change of a tree, as data: the same list is carried out on a driver's view and on a plain reference. Paths are
- * `/`-led; symlinks on the way are followed, the last one is not.
+ * A change to a tree, as data, so that the same list can be applied to a driver's view and to a plain reference. Paths
+ * start with `/`. Symlinks on the way are followed, the last component is not.
  */
 export type Edit =
   /** A new regular file. */
   | { readonly do: 'create'; readonly path: string; readonly content: string; readonly mode?: number }
   | { readonly do: 'append'; readonly path: string; readonly content: string }
-  /** Bytes in the middle of a file, from `at`. */
+  /** Overwrites bytes in the middle of a file, from `at`. */
   | { readonly do: 'patch'; readonly path: string; readonly at: number; readonly content: string }
-  /** As editors save: a new file under another name, renamed onto the old one. */
+  /** As editors save: writes a new file under another name and renames it onto the old one. */
   | { readonly do: 'replace'; readonly path: string; readonly content: string; readonly mode?: number }
   | { readonly do: 'truncate'; readonly path: string; readonly size: number }
   | { readonly do: 'mkdir'; readonly path: string; readonly mode?: number }
-  /** With all that is below; harmless where nothing is. */
+  /** Removes recursively. A no-op if nothing exists at `path`. */
   | { readonly do: 'remove'; readonly path: string }
   | { readonly do: 'rename'; readonly path: string; readonly to: string }
   | { readonly do: 'link'; readonly path: string; readonly to: string }
@@ -29,12 +29,12 @@ export type Edit =
     }
   | { readonly do: 'chmod'; readonly path: string; readonly mode: number }
   | { readonly do: 'chown'; readonly path: string; readonly uid: number; readonly gid: number }
-  /** The time of the last change, in nanoseconds since 1970. */
+  /** The mtime, in nanoseconds since 1970. */
   | { readonly do: 'mtime'; readonly path: string; readonly ns: bigint }
   | { readonly do: 'setxattr'; readonly path: string; readonly name: string; readonly value: string }
   | { readonly do: 'removexattr'; readonly path: string; readonly name: string }
 
-/** One at a time, in their order. */
+/** Applies the edits one at a time, in order. */
 export async function applyEdits(fs: LayerFs, edits: readonly Edit[]): Promise<void> {
   for (const edit of edits) await applyEdit(fs, edit)
 }

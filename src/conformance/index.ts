@@ -1,4 +1,4 @@
-/** The driver contract as a test suite: for authors of drivers, and for those who test copy-on-write behaviour. */
+/** The driver contract as a test suite, for authors of drivers and for tests of copy-on-write behaviour. */
 export { applyEdits, type Edit } from './edit.js'
 export {
   oddLayers,

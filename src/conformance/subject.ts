@@ -14,13 +14,13 @@ export interface SubjectOptions {
   readonly driverOptions?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** A driver on a root of its own, and what a case does with it. */
+/** A driver on a root of its own, with the operations that the cases use. */
 export class Subject {
   readonly root: string
   driver: Driver
   readonly #options: SubjectOptions
   readonly #opened: Driver[]
-  /** What each layer must look like: the same edits, done on a plain tree. */
+  /** By layer id: the edits that made it. Applied to a plain tree, they show what the layer must look like. */
   readonly #references = new Map<string, readonly Edit[]>()
 
   private constructor(root: string, driver: Driver, options: SubjectOptions) {
@@ -34,14 +34,14 @@ export class Subject {
     return new Subject(root, await openOn(root, options), options)
   }
 
-  /** A second driver on the same root, as another process has it. */
+  /** Opens a second driver on the same root, as another process would. */
   async another(): Promise<Driver> {
     const driver = await openOn(this.root, this.#options)
     this.#opened.push(driver)
     return driver
   }
 
-  /** Ends the driver's use, and begins it anew on the same root. */
+  /** Cleans up the driver, and opens a new one on the same root. */
   async reopen(): Promise<void> {
     await this.driver.cleanup()
     this.driver = await this.another()
@@ -60,13 +60,13 @@ export class Subject {
     }
   }
 
-  /** A layer that holds what its parent does after these edits, here and in the reference. */
+  /** Creates a layer from its parent and these edits. Records them in its reference. */
   async layer(id: string, parent: string | undefined, edits: readonly Edit[] = []): Promise<void> {
     await this.driver.create(id, parent)
     await this.#edit(id, parent, edits)
   }
 
-  /** A container's layer, likewise. */
+  /** Creates a container's writable layer in the same way. */
   async container(id: string, parent: string | undefined, edits: readonly Edit[] = []): Promise<void> {
     await this.driver.createReadWrite(id, parent)
     await this.#edit(id, parent, edits)
@@ -77,7 +77,7 @@ export class Subject {
     this.#references.set(id, [...(this.#references.get(id) ?? []), ...edits])
   }
 
-  /** A layer made of a tar. */
+  /** Creates a layer from a tar. */
   async layerOfTar(id: string, parent: string | undefined, entries: readonly TarEntry[]): Promise<number> {
     await this.driver.create(id, parent)
     return this.apply(id, parent, tarOf(entries))
@@ -101,12 +101,12 @@ export class Subject {
     return this.inView(id, async (fs) => treeOf(fs.syncFs, options))
   }
 
-  /** With the time of the last change of all but directories above the diff: what a tar carries. */
+  /** Returns the tree with every mtime that a tar carries, which is all but the root's. */
   fullTree(id: string): Promise<Tree> {
     return this.tree(id, { times: (path) => path !== '/' })
   }
 
-  /** The layer looks as its edits make a plain tree look; times count where an edit has set them. */
+  /** Checks that the layer looks as its edits make a plain tree look. Compares times only if an edit set them. */
   async mustMatchReference(id: string): Promise<void> {
     const syncFs = new MemoryFs()
     await applyEdits(layerFs(syncFs), this.#references.get(id) ?? [])
@@ -126,7 +126,7 @@ export class Subject {
   }
 }
 
-/** Fails with what differs, and the whole tree. */
+/** Fails with the differences and the whole tree, if the trees differ. */
 export function same(actual: Tree, expected: Tree, what: string): void {
   const difference = treesDiffer(actual, expected)
   if (difference !== undefined) assert.fail(`${what} is not as it should be:\n${difference}`)

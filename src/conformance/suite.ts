@@ -21,29 +21,29 @@ import { Subject, type SubjectOptions } from './subject.js'
 export interface ConformanceOptions {
   /** Registers one case: `test` of node:test, `it` of vitest, mocha or jest, or a function of your own. */
   readonly test: (name: string, run: () => Promise<void>) => unknown
-  /** Makes the driver. `open` is called several times on one root in some cases. */
+  /** Makes the driver. Some cases call `open` several times on one root. */
   readonly factory: Pick<DriverFactory, 'open'>
   /** @default 'auto' */
   readonly engine?: DriverOpenOptions['engine']
   readonly driverOptions?: DriverOpenOptions['driverOptions']
-  /** Where the roots are made, one a case: a directory on the file system that is to be tried. @default os.tmpdir() */
+  /** Directory for the roots, one per case. It must be on the file system to test. @default os.tmpdir() */
   readonly directory?: string
-  /** Removes a root when its case is over. @default a recursive `rm` */
+  /** Removes a root after its case. @default a recursive `rm` */
   readonly removeRoot?: (root: string) => Promise<void>
-  /** Layers in the deepest chain, if they shall be fewer than the driver says (`maxDepth`, at most 500). */
+  /** Number of layers in the deepest chain, if lower than the driver's limit (`maxDepth`, at most 500). */
   readonly depth?: number
 }
 
 export interface ConformanceReport {
   /** Names of the cases that were registered. */
   readonly cases: readonly string[]
-  /** What the driver does not claim to do, and is not asked. */
+  /** Cases that do not apply to the driver, which are not run. */
   readonly skipped: readonly { readonly name: string; readonly reason: string }[]
 }
 
 /**
- * Registers the whole suite with a test runner: what `Driver` promises, case by case, each on a fresh root. What a driver
- * can do decides what applies (`capabilities`), so one is opened first, on a root that is thrown away.
+ * Registers the whole suite with a test runner: what `Driver` promises, case by case, each on a fresh root. The
+ * driver's `capabilities` decide which cases apply, so a driver is first opened on a temporary root.
  *
  * @example
  * ```ts
@@ -110,7 +110,7 @@ async function onFreshRoot<T>(
   }
 }
 
-/** After its cleanup a driver has no file of its root open; seen on Linux only. */
+/** Checks that a driver has no file of its root open after its cleanup. Detects open files on Linux only. */
 function nothingOpenBelow(root: string): void {
   const real = realpathSync(root)
   const open = orNone(() => readdirSync(DESCRIPTORS))

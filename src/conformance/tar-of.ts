@@ -2,7 +2,10 @@ import { toBytes, type ByteString } from '../fs/bytes.js'
 import { encodeHeader, END_OF_TAR, paddingOf } from '../tar/encode.js'
 import type { TarEntryType, TarHeader } from '../tar/part.js'
 
-/** An entry of a layer's tar, as data. What is not said is as in a plain tar: root's, 0755 or 0644, a time of 2001. */
+/**
+ * An entry of a layer's tar, as data. Omitted fields are as in a plain tar: root's, 0755 for a directory or 0644, with
+ * a time in 2001.
+ */
 export interface TarEntry {
   readonly name: string
   /** @default 'file', or 'directory' for a name that ends in a slash */
@@ -14,11 +17,11 @@ export interface TarEntry {
   readonly gid?: number
   readonly mtimeNs?: bigint
   readonly device?: { readonly major: number; readonly minor: number }
-  /** Values are bytes, one a character. */
+  /** Values are bytes, one per character. */
   readonly xattrs?: Readonly<Record<string, string>>
 }
 
-/** Whole seconds of 2001, so that no clock can make them. */
+/** A time in whole seconds of 2001, which no clock produces now. */
 export const THEN = 1_000_000_000_000_000_000n
 
 export function tarOf(entries: readonly TarEntry[]): Buffer {
@@ -30,7 +33,7 @@ export function tarOf(entries: readonly TarEntry[]): Buffer {
   return Buffer.concat([...pieces, END_OF_TAR])
 }
 
-/** In pieces of an odd size, as a stream gives them. */
+/** Yields the bytes in chunks of an odd size, as a stream may. */
 export async function* chunksOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
   for (let at = 0; at < bytes.length; at += CHUNK) yield bytes.subarray(at, at + CHUNK)
 }

@@ -6,15 +6,18 @@ import { walk } from '../fs/trees/walk.js'
 
 const SHOWN = 200
 
-/** A whole tree by path, each object as one line: type, mode, owner, times, xattrs, other names, content. */
+/**
+ * A whole tree by path. Each object is one line: type, mode, owner, mtime if selected, xattrs, then its content, or the
+ * first name of a hard-linked object.
+ */
 export type Tree = ReadonlyMap<string, string>
 
 export interface TreeOptions {
-  /** Which times of the last change are part of the line. @default none */
+  /** Selects the objects whose mtime is part of their line. @default none */
   readonly times?: (path: string, stat: SyncStat) => boolean
 }
 
-/** The root itself is on the list, as `/`. */
+/** Returns the whole tree, with the root as `/`. */
 export function treeOf(fs: SyncFs, { times = () => false }: TreeOptions = {}): Tree {
   const tree = new Map<string, string>()
   const names = new Map<string, string>()
@@ -40,7 +43,7 @@ export function treeOf(fs: SyncFs, { times = () => false }: TreeOptions = {}): T
   return tree
 }
 
-/** What two trees differ in, for people; `undefined` where they are the same. */
+/** Returns the differences between two trees in readable form; `undefined` if they are equal. */
 export function treesDiffer(actual: Tree, expected: Tree): string | undefined {
   const lines: string[] = []
   for (const path of [...new Set([...expected.keys(), ...actual.keys()])].toSorted()) {

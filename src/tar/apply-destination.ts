@@ -2,49 +2,50 @@ import { ACCESS_ACL, DEFAULT_ACL } from '../fs/host/acl.js'
 import { parentOf, type ByteString } from '../fs/bytes.js'
 import type { FileType, SyncFs, SyncStat } from '../fs/sync-fs.js'
 
-/** Times that a directory has, or had before something was put in it. */
+/** Times of a directory, as they are or were before anything was added to it. */
 export interface Times {
   readonly atimeNs: bigint
   readonly mtimeNs: bigint
 }
 
 /**
- * What a layer is applied onto: the tree that is written, and what lower layers have in it. Paths are real: none of
- * their components is a symlink of this layer.
+ * What a layer is applied to: the tree to write, and the lower layers' content in it. Paths are real: no component is a
+ * symlink of this layer.
  */
 export interface ApplyDestination {
   readonly fs: SyncFs
 
   /**
-   * Nothing of this layer is at `path`, and its directory is there. Makes sure that a directory is, with the attributes
-   * of the one in the lower layers if there is one, else root's with 0755. Anything else there is shadowed.
+   * Ensures that `path` is a directory. It gets the attributes of the lower layers' directory if one exists, else
+   * root's with 0755. Any other lower object is shadowed. Requires that this layer has nothing at `path` and that its
+   * parent exists.
    */
   implyDirectory(path: ByteString): Times
   /**
-   * Nothing of this layer is at `path`, and its directory is there. Afterwards nothing is in the way of a new object.
-   * @returns whether a directory is there that a directory entry merges with
+   * Clears `path` for a new object. Requires that this layer has nothing at `path` and that its parent exists.
+   * @returns whether a directory exists that a directory entry merges with
    */
   makeRoom(path: ByteString, type: 'directory' | 'other'): boolean
-  /** A directory of this layer was made at `path`, after `makeRoom`. */
+  /** Call after `makeRoom`, once this layer has made a directory at `path`. */
   newDirectory(path: ByteString): void
 
-  /** Hides what lower layers have at `path`, and nothing of this layer. */
+  /** Hides what lower layers have at `path`. Hides nothing of this layer. */
   whiteout(path: ByteString): void
-  /** Hides what lower layers have in the directory at `path`, which is there. */
+  /** Hides what lower layers have in the existing directory at `path`. */
   opaque(path: ByteString): void
   /** Whether lower layers show a directory at `path`. */
   isLowerDirectory(path: ByteString): boolean
   /**
-   * Makes a lower layer's object at `path`, no directory, one that this layer can link to.
-   * @returns names that lower layers have for it and that are to be linked, too, so that they stay together; `undefined`
-   *   if there is no such object
+   * Makes a lower layer's object at `path` available for hard links of this layer. It must not be a directory.
+   * @returns the object's other names in lower layers, which must be linked too so that they stay together; `undefined`
+   *   if no such object exists
    */
   bringUp(path: ByteString): readonly ByteString[] | undefined
 
   finish(): void
 }
 
-/** What this layer has at a path; `undefined` for nothing. */
+/** Returns the type of what this layer has at a path; `undefined` for nothing. */
 export type OwnType = (path: ByteString) => FileType | undefined
 
 export const IMPLIED = { mode: 0o755, uid: 0, gid: 0, atimeNs: 0n, mtimeNs: 0n } as const
@@ -66,12 +67,12 @@ export function makeImplied(fs: SyncFs, path: ByteString): Times {
   return IMPLIED
 }
 
-/** Whether what is made in this directory inherits an ACL, which the tar knows nothing of. */
+/** Whether objects made in this directory inherit an ACL, which the tar does not contain. */
 export function handsOnAcl(fs: SyncFs, directory: ByteString): boolean {
   return fs.getxattr(directory, DEFAULT_ACL) !== undefined
 }
 
-/** Takes from a new object the ACLs that its directory handed on. Its mode is still to be set. */
+/** Removes the ACLs that a new object inherited from its directory. Call it before setting the mode. */
 export function dropInheritedAcl(fs: SyncFs, path: ByteString, type: FileType): void {
   if (type === 'symlink') return
   for (const name of type === 'directory' ? [DEFAULT_ACL, ACCESS_ACL] : [ACCESS_ACL]) {

@@ -31,94 +31,101 @@ import { meaningOf, pseudoLinkOf } from './whiteout.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 const MAX_LINKS = 40
-/** Components that a path may lead through, with those of the symlinks on its way: as many as PATH_MAX has room for. */
+/** Most components that a path may lead through, including those of symlinks on its way. PATH_MAX fits as many. */
 const MAX_STEPS = 2048
-/** PATH_MAX, without the NUL. */
+/** PATH_MAX without the NUL. */
 const MAX_PATH = 4095
 const CHUNK = 1 << 20
 
-/** Where and how a layer's tar is applied, as plain data. */
+/** Where and how to apply a layer's tar, as plain data. */
 export interface ApplyTarget {
-  /** The tree that is written. */
+  /** The tree to write. */
   readonly files: HostFsSpec
   /**
-   * - `merged`: the tree already holds the lower layers' content; a whiteout removes, an opaque marker empties.
-   * - `overlay`: the tree holds this layer alone, as an overlayfs upper directory: whiteouts and opaque directories are
-   *   recorded in it, and `lowers` are read for what an entry takes from below (implied parents, hard links).
+   * - `merged`: the tree already holds the lower layers' content. A whiteout removes an object, an opaque marker
+   *   empties a directory.
+   * - `overlay`: the tree holds only this layer, as an overlayfs upper directory. It records whiteouts and opaque
+   *   directories. `lowers` are read for what an entry takes from below (implied parents, hard links).
    */
   readonly form: 'merged' | 'overlay'
   /** Uppermost first; empty for `merged`. */
   readonly lowers: readonly HostFsSpec[]
 }
 
-/** A tree that is open already. It stays open. */
+/** A tree that is already open. It stays open. */
 export interface OpenTarget {
   readonly syncFs: SyncFs
-  /** Present: `syncFs` is empty and takes the layer in overlay form, over this tree of the lower layers. */
+  /** If present, `syncFs` is empty and receives the layer in overlay form, over this tree of the lower layers. */
   readonly over?: { readonly lower: SyncFs | undefined }
 }
 
 export interface ApplyOptions {
   /**
-   * Called before an entry takes away the content of an earlier one that was said to be stored; entries are counted from
-   * 0, by their header parts.
+   * Called before an entry removes the content of an earlier entry that was reported as stored. Entries are counted
+   * from 0, by their header parts.
    */
   readonly onDisplace?: (entryNumber: number, readOld: () => Iterable<Uint8Array>) => void
   /**
-   * Where the whole content of a file is, so that it is referred to (in a `MemoryFs`) or cloned instead of being written.
-   * Its content parts are passed over, and may be missing. `undefined`: the content is in the parts.
+   * Returns the location of a file's whole content. A `MemoryFs` refers to it; other trees clone it instead of writing
+   * parts. The file's content parts are skipped and may be missing. `undefined` means that the content is in the parts.
    */
   readonly contents?: (header: TarHeader, path: ByteString) => FileReference | undefined
-  /** Entries and implied directories that the layer may have; more is `LIMIT_EXCEEDED`. @default Infinity */
+  /** Most entries and implied directories in the layer; more throw `LIMIT_EXCEEDED`. @default Infinity */
   readonly maxObjects?: number | undefined
-  /** Is asked of each file that comes in one part and without xattrs. What it takes is done when it says so. */
+  /**
+   * Called for each file whose content is one part, without xattrs and not sparse. If it returns true, it takes over
+   * the file, and its provider reports when the file is complete.
+   */
   readonly takeFile?: TakeFile | undefined
 }
 
-/** Stands for the entry of an implied directory and of what was taken from a lower layer. */
+/** The entry number of implied directories and of objects taken from lower layers. */
 const IMPLIED_ENTRY = -1
 
-/** What this layer has at a path. */
+/** An object that this layer has at a path. */
 interface Own {
   readonly type: FileType
   /** The number of the entry that brought it, or `IMPLIED_ENTRY`. */
   readonly entry: number
-  /** Its content can be read back at this path. */
+  /** Whether its content can be read back at this path. */
   readonly stored: boolean
 }
 
 /**
- * Applies a layer's tar, part by part, by the rules of the OCI image-spec (layer, Applying Changesets) and of those who
- * got them right:
+ * Applies a layer's tar part by part. The rules are those of the OCI image-spec (layer, Applying Changesets) and of
+ * implementations that got them right:
  *
- * - Names are cleaned; one that climbs out of the root is `LAYER_INVALID`.
- * - A whiteout or an opaque marker hides what lower layers have, and nothing of this layer, wherever it stands.
- * - What exists is replaced, but a directory on a directory merges: it takes the entry's attributes.
- * - A parent without an entry takes the lower directory's attributes, else it is root's, 0755, of 1970. A lower symlink
- *   there is shadowed, never followed; a symlink of this layer is followed, inside the root.
- * - Hard links point at entries that stand before them, or at lower files, all names of which they join; or at what
- *   AUFS kept for them.
- * - What is taken from lower layers for that is theirs, and hidden like it.
- * - Attributes are set in the order owner, xattrs, mode, times, since each of the first clears one that follows; times
- *   of directories at the end.
+ * - Names are cleaned. A name that climbs out of the root is `LAYER_INVALID`.
+ * - A whiteout or an opaque marker hides what lower layers have, and nothing of this layer, regardless of its position.
+ * - An entry replaces what exists, but a directory merges with a directory and sets its own attributes.
+ * - A parent without an entry takes the lower directory's attributes. If none exists, it is root's, 0755, dated
+ *   1970. A lower symlink there is shadowed, never followed. A symlink of this layer is followed, inside the root.
+ * - Hard links point to earlier entries, to AUFS pseudo-links, or to lower files. A link to a lower file joins all its
+ *   names.
+ * - What is taken from lower layers for a hard link still counts as theirs, and is hidden like it.
+ * - Attributes are set in the order owner, xattrs, mode, times, because setting an earlier one can clear a later one.
+ *   Times of directories are set at the end.
  */
 export class LayerApplier {
   readonly #ground: ApplyDestination
   readonly #fs: SyncFs
-  /** Whether the tree was opened here. */
+  /** Whether this applier opened the tree. */
   readonly #opened: boolean
   readonly #options: ApplyOptions
   readonly #own = new Map<ByteString, Own>([
     ['' as ByteString, { type: 'directory', entry: IMPLIED_ENTRY, stored: false }],
   ])
   readonly #directoryTimes = new Map<ByteString, Times>()
-  /** Default ACLs of directories, which are set at the end: what is made in one would inherit them. */
+  /** Default ACLs of directories. They are set at the end, because objects made in a directory would inherit them. */
   readonly #defaultAcls = new Map<ByteString, Buffer>()
-  /** Directories with entries made before this layer, and whether they hand on a default ACL. */
+  /** By directory: whether objects made in it inherit a default ACL. */
   readonly #handsOnAcl = new Map<ByteString, boolean>()
-  /** Names of the inodes of a `MemoryFs` that this layer linked. */
+  /** Names of `MemoryFs` inodes that this layer hard-linked. */
   readonly #names = new Map<bigint, ByteString[]>()
-  /** What was taken from lower layers to be linked to: by directory, its lifted objects and the directories above them. */
+  /**
+   * By directory: its children that were lifted from lower layers for hard links, and those with lifted objects below
+   * them.
+   */
   readonly #lifted = new Map<ByteString, Set<ByteString>>()
   readonly #lowerInodes = new Set<bigint>()
   #pseudoLinks: ByteString | undefined
@@ -137,7 +144,7 @@ export class LayerApplier {
   }
 
   /**
-   * After an error nothing more can be applied, and everything is closed; what was written stays.
+   * After an error everything is closed and nothing more can be applied. What was written stays.
    * @returns for a header: whether its content can be read back from the tree under its (cleaned) name
    */
   part(part: TarPart): boolean {
@@ -149,7 +156,7 @@ export class LayerApplier {
     }
   }
 
-  /** @returns bytes of the regular files that the tar brought */
+  /** @returns bytes of the regular files in the tar */
   finish(): { readonly size: number } {
     try {
       this.#endFile()
@@ -169,17 +176,17 @@ export class LayerApplier {
     return { size: this.#size }
   }
 
-  /** Whether the layer implies the directory at `path` and has no entry for it. */
+  /** Whether the layer implies the object at `path` and has no entry for it. */
   isImplied(path: ByteString): boolean {
     return this.#own.get(path)?.entry === IMPLIED_ENTRY
   }
 
-  /** Entries so far, and the directories that they implied. */
+  /** Number of entries so far and of the directories that they implied. */
   get objects(): number {
     return this.#objects
   }
 
-  /** Gives up what is open, also of a layer that is not applied to its end. May be called twice. */
+  /** Closes what is open, even if the layer is not completely applied. May be called twice. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -258,7 +265,7 @@ export class LayerApplier {
     this.#ground.opaque(path)
   }
 
-  /** Takes away what was lifted below a directory. */
+  /** Removes what was lifted from lower layers below a directory. */
   #dropLifted(directory: ByteString): void {
     const lifted = this.#lifted.get(directory)
     if (lifted === undefined) return
@@ -270,7 +277,7 @@ export class LayerApplier {
     }
   }
 
-  /** Whether this layer has an entry for something below a path, and not only what was taken from lower layers. */
+  /** Whether this layer has an entry below a path, and not only objects taken from lower layers. */
   #holdsEntries(path: ByteString, type: FileType): boolean {
     return (
       type === 'directory' &&
@@ -329,7 +336,7 @@ export class LayerApplier {
     if (content !== undefined) clone(content, file)
   }
 
-  /** An object is as its entry says, whatever a lower layer's default ACL would make of it. */
+  /** Objects get only the ACLs in their entries, whatever a lower layer's default ACL would add. */
   #dropInheritedAcl(path: ByteString, type: FileType | TarHeader['type']): void {
     const directory = parentOf(path)
     let handsOn = this.#handsOnAcl.get(directory)
@@ -434,13 +441,16 @@ export class LayerApplier {
     return target
   }
 
-  /** Where a file is kept until the end of the layer, out of the way of all names. */
+  /**
+   * Returns the temporary path of a pseudo-linked file. It collides with no name and is removed at the end of the
+   * layer.
+   */
   #pseudoLink(name: ByteString): ByteString {
     this.#pseudoLinks ??= `.pseudo-links-${randomBytes(8).toString('hex')}` as ByteString
     return joinBytes(this.#pseudoLinks, name)
   }
 
-  /** Makes room for an entry. @returns whether a directory is there that the entry merges with */
+  /** Makes room for an entry. @returns whether a directory exists that the entry merges with */
   #clear(path: ByteString, forDirectory: boolean): boolean {
     const own = this.#own.get(path)
     if (own === undefined) return this.#ground.makeRoom(path, forDirectory ? 'directory' : 'other')
@@ -451,7 +461,7 @@ export class LayerApplier {
     return false
   }
 
-  /** Removes what is at a path, with all below it. */
+  /** Removes the object at a path, recursively. */
   #takeAway(path: ByteString, type: FileType): void {
     const own = this.#own.get(path)
     if (own?.stored === true) this.#options.onDisplace?.(own.entry, () => contentOf(this.#fs, path))
@@ -463,7 +473,7 @@ export class LayerApplier {
     this.#own.delete(path)
   }
 
-  /** In the layer's files, too, content goes on under the names that are left. */
+  /** As in the layer's files, content stays available under the remaining names. */
   #keepReference(model: MemoryFs, path: ByteString): void {
     const { ino, nlink } = model.lstat(path)
     const names = nlink > 1 && !this.#lowerInodes.has(ino) ? this.#names.get(ino) : undefined
@@ -478,8 +488,8 @@ export class LayerApplier {
   }
 
   /**
-   * The directory that a clean path leads to through this layer's symlinks.
-   * @param lenient `undefined` instead of an error where something in the way is no directory
+   * Returns the directory that a clean path leads to through this layer's symlinks.
+   * @param lenient `undefined` instead of an error if a component is not a directory
    */
   #followedDirectory(path: ByteString, lenient: boolean): ByteString | undefined {
     if (path === '' || this.#own.get(path)?.type === 'directory') return path
@@ -510,7 +520,7 @@ export class LayerApplier {
     return real
   }
 
-  /** Makes a real path a directory of this layer, and all above it. */
+  /** Makes a real path and all its parents directories of this layer. */
   #implyDirectory(path: ByteString): void {
     if (this.#own.has(path)) return
     this.#countObject()
@@ -519,7 +529,7 @@ export class LayerApplier {
     this.#own.set(path, { type: 'directory', entry: IMPLIED_ENTRY, stored: false })
   }
 
-  /** A directory that was implied from a lower one which now is hidden. */
+  /** Resets a directory that was implied from a lower directory which is now hidden. */
   #resetImplied(path: ByteString): void {
     this.#own.set(path, { type: 'directory', entry: this.#entry, stored: false })
     this.#fs.chown(path, IMPLIED.uid, IMPLIED.gid)
@@ -560,7 +570,7 @@ export class LayerApplier {
 }
 
 const OVERRIDE_STAT = 'user.containers.override_stat'
-/** The host gives it to every inode. */
+/** The host sets it on every inode. */
 const LABEL = 'security.selinux'
 
 /** A regular file that is being written. */
@@ -572,7 +582,7 @@ class Writing {
   readonly #sparse: SparseContent | undefined
   #position = 0
 
-  /** @param takesParts false: the content is there already */
+  /** @param takesParts false if the content is already in place */
   constructor(header: TarHeader, path: ByteString, file: SyncFile, takesParts: boolean) {
     this.header = header
     this.path = path
@@ -582,7 +592,7 @@ class Writing {
       this.#sparse = new SparseContent(header, header.sparse, file)
   }
 
-  /** Its content is what its parts are. */
+  /** Whether the content parts, joined, are the file's content. */
   get isPlain(): boolean {
     return this.#takesParts && this.#sparse === undefined
   }
@@ -609,7 +619,7 @@ function clone(content: FileReference, file: SyncFile): void {
   }
 }
 
-/** An upper directory that holds something already is written as the union that it is part of. */
+/** A non-empty upper directory is written through the union that it is part of. */
 function groundOf(target: ApplyTarget | OpenTarget, ownType: OwnType): ApplyDestination {
   if ('syncFs' in target) {
     const { syncFs, over } = target
@@ -628,12 +638,12 @@ function groundOf(target: ApplyTarget | OpenTarget, ownType: OwnType): ApplyDest
   return new MergedDestination(new UnionFs({ kind: 'union', upper, lowers, volatile: true }), ownType)
 }
 
-/** In an overlay it would be taken for a whiteout; no device has this number. */
+/** An overlay would take it for a whiteout. No real device has this number. */
 function isWhiteoutDevice({ type, device }: TarHeader): boolean {
   return type === 'char' && device.major === 0 && device.minor === 0
 }
 
-/** As Docker: what the file system does not keep, or not for us, does not fail the layer. */
+/** As in Docker, an xattr that the file system does not support or permit does not fail the layer. */
 function setXattrIfTaken(fs: SyncFs, path: ByteString, name: ByteString, value: Buffer): void {
   try {
     fs.setxattr(path, name, value)
@@ -643,7 +653,7 @@ function setXattrIfTaken(fs: SyncFs, path: ByteString, name: ByteString, value: 
   }
 }
 
-/** Ids and device numbers that no file can have would become others, or root's. */
+/** Rejects ids and device numbers that no file can have. They would become others, or root's. */
 function checkNumbers({ name, type, uid, gid, device }: TarHeader): void {
   if (!isId(uid) || !isId(gid))
     throw invalid(name, `its owner ${uid}:${gid} is out of range (ids go up to ${MAX_ID})`)

@@ -17,20 +17,20 @@ import { NEWLINE, parseLines, type SplitEntry } from './split-entry.js'
 
 const read = promisify(readWithCallback)
 const CHUNK = 256 * 1024
-/** Reading so little takes less time on this thread than another thread takes to answer. */
+/** Reads up to this size are faster on this thread than on the thread pool. */
 const SMALL = 64 * 1024
 
-/** Sees what an assembly is made of, in order. */
+/** Receives the pieces of an assembly, in order. */
 export interface AssemblyObserver {
-  /** Bytes of the tar that no file holds: headers, padding, and content that the layer's files do not give back. */
+  /** Bytes of the tar that no file holds: headers, padding, and content that the layer's files cannot reproduce. */
   segment(bytes: Uint8Array): void
-  /** The content of an entry, which a file holds. */
+  /** Content of an entry that a file holds. */
   content(size: number): void
 }
 
 /**
- * The layer's tar, byte for byte as it came: the bytes in its tar-split and the content of its files. Rejects with
- * `STORE_CORRUPT` where a file's checksum has changed. Chunks may be given back (`giveBack`).
+ * Yields the layer's tar, byte for byte as it was received: the bytes in its tar-split and the content of its files.
+ * Rejects with `STORE_CORRUPT` if a file does not match its checksum. Callers may return chunks with `giveBack`.
  */
 export async function* assemble(
   splitFile: string,
@@ -42,7 +42,7 @@ export async function* assemble(
   const pool = new ChunkPool(CHUNK)
   let chunk = pool.take()
   let used = 0
-  /** The chunks that are full with it. */
+  /** Appends the bytes, and returns the chunks that this fills. */
   const packed = (bytes: Uint8Array): readonly Buffer[] => {
     const full: Buffer[] = []
     for (let at = 0; at < bytes.length;) {
@@ -72,7 +72,7 @@ export async function* assemble(
   if (used > 0) yield chunk.subarray(0, used)
 }
 
-/** The headers of a layer's tar, in order, many at a time; no content is read. */
+/** Yields the headers of a layer's tar in order, in batches. Reads no content. */
 export async function* splitHeaders(
   splitFile: string,
 ): AsyncGenerator<readonly (TarPart & { type: 'header' })[], void, void> {
@@ -92,10 +92,10 @@ export async function* splitHeaders(
   }
 }
 
-/** As many at a time as were read together: each wait takes as long as parsing one. */
+/** Yields entries in batches, one for each read: awaiting an entry costs as much as parsing it. */
 async function* readTarSplit(file: string): AsyncGenerator<readonly SplitEntry[], void, void> {
   const source = createReadStream(file)
-  // An error of either reaches the reader of the last.
+  // An error in either stream reaches the reader of the last.
   const unzipped = pipeline(source, createGunzip({ chunkSize: CHUNK }), () => undefined)
   try {
     for await (const lines of linesOf(unzipped)) yield parseLines(lines)
@@ -106,7 +106,7 @@ async function* readTarSplit(file: string): AsyncGenerator<readonly SplitEntry[]
   }
 }
 
-/** Whole ones, many at a time; the one that goes on in the next chunk comes alone. */
+/** Yields whole lines, in batches. A line that spans chunks is yielded alone. */
 async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
   let begun: Buffer[] = []
   for await (const chunk of chunks) {
@@ -122,7 +122,7 @@ async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, v
   yield Buffer.concat(begun)
 }
 
-/** What it gives is good until the next is asked for. */
+/** Each chunk is valid until the next is requested. */
 async function* contentOf(
   entry: SplitEntry & { type: 'file' },
   contents: SyncFs,
@@ -140,7 +140,7 @@ async function* contentOf(
   }
 }
 
-/** The path may lead through a symlink of the layer: what was unpacked over it lies where it points. */
+/** The path may lead through a symlink of the layer. The file is then at the symlink's target. */
 function open(contents: SyncFs, path: ByteString): SyncFile {
   try {
     return contents.open(path, constants.O_RDONLY)
@@ -176,7 +176,7 @@ async function* checkedContent(
 }
 
 async function readSome(file: SyncFile, buffer: Buffer, position: number): Promise<number> {
-  // Other threads cannot read it, so this one's event loop would never come round.
+  // Without a descriptor the thread pool cannot read it, so this thread must yield to its event loop.
   const turn = file.fd === undefined ? yieldIfDue() : undefined
   if (turn !== undefined) await turn
   if (file.fd === undefined || buffer.length <= SMALL) return file.read(buffer, position)
@@ -192,7 +192,7 @@ function notTarSplit(file: string, cause: unknown): unknown {
   })
 }
 
-/** How long the layer's tar is; no content is read. */
+/** Returns the length of the layer's tar in bytes. Reads no content. */
 export async function tarSizeOf(splitFile: string): Promise<number> {
   let size = 0
   for await (const entries of readTarSplit(splitFile))

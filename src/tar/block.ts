@@ -1,7 +1,7 @@
-/** A tar is made of blocks of this many bytes. */
+/** Bytes in a tar block. */
 export const BLOCK = 512
 
-/** How many zeros follow content of this size, up to the next block. */
+/** Returns how many zeros pad content of this size to a whole block. */
 export function paddingLength(size: number): number {
   return (BLOCK - (size % BLOCK)) % BLOCK
 }

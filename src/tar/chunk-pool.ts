@@ -1,6 +1,6 @@
 /**
- * Chunks for a stream, used again when whoever is at its end says so: garbage of this size is collected late, since it
- * weighs nothing on the heap. Nobody has to say so, and who does must be the only one who has the chunk.
+ * Reusable chunks for a stream. Consumers may return them with `giveBack`: garbage of this size is collected late,
+ * because it adds little to the heap. Returning a chunk is optional, and only its sole holder may return it.
  */
 export class ChunkPool {
   readonly #size: number
@@ -17,7 +17,7 @@ export class ChunkPool {
   }
 }
 
-/** The chunk, or a part of one, is needed no more. Once for each; of what is no such chunk nothing is done. */
+/** Returns the chunk that `bytes` is, or is a part of, to its pool. Call once per chunk. A no-op for other memory. */
 export function giveBack(bytes: Uint8Array): void {
   owners.get(bytes.buffer)?.()
   owners.delete(bytes.buffer)

@@ -1,9 +1,9 @@
 import type { ByteString } from '../fs/bytes.js'
 
 /**
- * The path of an entry inside the layer: without leading `/` and `./`, without empty components and `.`, with `..` worked
- * out. `''` is the root itself; `undefined` a name that climbs out of it. A leading `/..` climbs, too: it says where its
- * writer wanted to go.
+ * Returns an entry's path inside the layer: without leading `/` and `./`, without empty components and `.`, and with
+ * `..` resolved. `''` is the root itself. `undefined` means that the name climbs out of the root. A leading `/..` also
+ * climbs out: it shows where its writer wanted to go.
  */
 export function cleanName(name: ByteString): ByteString | undefined {
   if (isClean(name)) return name
@@ -16,7 +16,7 @@ export function cleanName(name: ByteString): ByteString | undefined {
   return components.join('/') as ByteString
 }
 
-/** Most names need nothing done to them. */
+/** Fast path: most names are clean already. */
 function isClean(name: ByteString): boolean {
   return !/^$|^\/|\/\/|\/$|(?:^|\/)\.\.?(?:\/|$)/.test(name)
 }

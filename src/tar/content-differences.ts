@@ -31,7 +31,7 @@ export function* sameContent(
   }
 }
 
-/** Whether a file holds these pieces, and zeros between them. Yields between pieces. */
+/** Whether a file holds these pieces, and zeros between and after them. Yields between pieces. */
 export function* holdsPieces(
   file: SyncFile,
   stat: SyncStat,
@@ -54,7 +54,7 @@ export function* holdsPieces(
   return yield* isZero(file, stat, end, stat.size)
 }
 
-/** Holes are not read, where the host tells of them. */
+/** Skips holes if the host reports them. */
 function* isZero(
   file: SyncFile,
   stat: SyncStat,

@@ -1,4 +1,4 @@
-/** `crc64.wat`, assembled by `wat2wasm`, in base64. */
+/** `crc64.wat`, assembled with `wat2wasm`, in base64. */
 export const CRC64_MODULE =
   'AGFzbQEAAAABCgJgAX4BfmABfwADAwIAAQUDAQAEBgYBfgFCfwsHGQMGbWVtb3J5AgADY3JjAwAGdXBkYXRlAAEK6gMCPQEBfiAA' +
   'Qj+GIABCPYYgAEI8hoWFIQEgACAAQgGKhSAAQgOKIABCBIqFhSABQgGIIAFCA4ggAUIEiIWFhQupAwMBfwJ+A3sjACECIABBwABP' +

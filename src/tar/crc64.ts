@@ -1,14 +1,14 @@
 import { CRC64_MODULE } from './crc64-module.js'
 
-/** What `crc64.wat` exports. */
+/** The exports of `crc64.wat`. */
 interface Exports {
   readonly memory: { readonly buffer: ArrayBuffer }
   readonly crc: { value: bigint }
-  /** Takes the first bytes of the memory. */
+  /** Adds the first `length` bytes of the memory to the checksum. */
   update(length: number): void
 }
 
-/** Which is in Node, but not in its types. */
+/** Part of Node, but missing from its types. */
 declare const WebAssembly: {
   compile(bytes: Uint8Array): Promise<object>
   instantiate(module: object): Promise<{ readonly exports: Exports }>
@@ -17,14 +17,14 @@ declare const WebAssembly: {
 let compiled: Promise<object> | undefined
 
 /**
- * CRC64-ISO of one content after another, as Go's hash/crc64 has it: what tar-split keeps of each file's content. A third
- * of the time that the sha256 of the same bytes takes.
+ * CRC64-ISO of one content after another, as in Go's hash/crc64. tar-split keeps this checksum for each file's content.
+ * Takes a third of the time of sha256 over the same bytes.
  */
 export class Crc64 {
   readonly #exports: Exports
   readonly #memory: Uint8Array
 
-  /** Compiles the checksum's WebAssembly, hence not a constructor. */
+  /** Compiles the checksum's WebAssembly, which is asynchronous and so cannot be in the constructor. */
   static async load(): Promise<Crc64> {
     compiled ??= WebAssembly.compile(Buffer.from(CRC64_MODULE, 'base64'))
     const { exports } = await WebAssembly.instantiate(await compiled)
@@ -46,7 +46,7 @@ export class Crc64 {
     for (let at = 0; at < bytes.length; at += length) this.#take(bytes.subarray(at, at + length))
   }
 
-  /** Eight bytes, big-endian. */
+  /** Returns eight bytes, big-endian. */
   digest(): Buffer {
     const digest = Buffer.alloc(8)
     digest.writeBigUInt64BE(BigInt.asUintN(64, ~this.#exports.crc.value))

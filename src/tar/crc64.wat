@@ -1,11 +1,12 @@
-;; CRC64-ISO, the least significant bit first: bit 63 of a word is the coefficient of x^0, bit 0 that of x^63.
+;; CRC64-ISO, least significant bit first: bit 63 of a word is the coefficient of x^0, bit 0 that of x^63.
 ;;
-;; The polynomial is x^64 + x^4 + x^3 + x + 1, so x^64 is x^4 + x^3 + x + 1, and its square's square, x^256, is
-;; x^16 + x^12 + x^4 + 1. A word is multiplied by either with a few shifts; what a shift drops has a degree of 64 or more, and
-;; is multiplied by x^64 once more. Four words side by side, each multiplied by x^256, need not wait for one another.
+;; The polynomial is x^64 + x^4 + x^3 + x + 1, so x^64 is x^4 + x^3 + x + 1. Squared twice, x^256 is
+;; x^16 + x^12 + x^4 + 1. Multiplying a word by either takes a few shifts. Bits that a shift drops have degree 64 or
+;; more and are multiplied by x^64 again. Four words are processed side by side, each multiplied by x^256, so that they
+;; do not depend on one another.
 (module
   (memory (export "memory") 4)
-  ;; As it is in the register: not inverted for the last time.
+  ;; The register value, before the final inversion.
   (global $crc (export "crc") (mut i64) (i64.const -1))
 
   ;; a * x^64
@@ -23,7 +24,7 @@
         (i64.shr_u (local.get $over) (i64.const 1))
         (i64.xor (i64.shr_u (local.get $over) (i64.const 3)) (i64.shr_u (local.get $over) (i64.const 4))))))
 
-  ;; Takes the first bytes of the memory.
+  ;; Adds the first $length bytes of the memory to the checksum.
   (func (export "update") (param $length i32)
     (local $at i32)
     (local $a i64) (local $last i64)

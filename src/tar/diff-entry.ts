@@ -15,33 +15,33 @@ const NO_XATTRS: ReadonlyMap<ByteString, Buffer> = new Map()
 const NO_DEVICE = { major: 0, minor: 0 }
 
 export interface DiffOptions {
-  /** Later times become this one, as `SOURCE_DATE_EPOCH` asks for. @default times stay */
+  /** Later times become this one, as `SOURCE_DATE_EPOCH` asks for. @default times are kept */
   readonly clampMtimeNs?: bigint | undefined
-  /** Told of each object whose time is a later one in the tree than in the tar. */
+  /** Called for each object whose time in the tree is later than in the tar. */
   readonly onClamped?: ((path: ByteString) => void) | undefined
-  /** What the next content is read to, in pieces. @default memory of its own */
+  /** Returns the buffer for the next piece of content. @default a buffer of the writer's own */
   readonly contentBuffer?: (() => Buffer) | undefined
 }
 
 export interface TarChange extends TreeChange {
-  /** A regular file's, open until the next change is asked for. */
+  /** A regular file, open until the next change is requested. */
   readonly file?: SyncFile | undefined
-  /** The directory hides what is in the lower one. */
+  /** Whether the directory hides the content of the lower one. */
   readonly opaque?: boolean
 }
 
-/** What a tree under an {@link EntryWriter} is. */
+/** The tree that an {@link EntryWriter} reads. */
 export interface WrittenTree {
   readonly upper: SyncFs
-  /** The tree is an upper directory of overlayfs, and not a merged one. */
+  /** Whether the tree is an overlayfs upper directory, not a merged tree. */
   readonly overlay: boolean
   /** See `OverlaySource`. */
   readonly mount?: 'trusted' | 'user' | undefined
 }
 
 /**
- * Makes tar entries of changes. Throws `LAYER_INVALID` for an object that a layer cannot hold, because its name, device
- * number or xattrs mark there what is removed.
+ * Turns changes into tar entries. Throws `LAYER_INVALID` for an object that a layer cannot hold, because its name,
+ * device number or xattrs mark removals in a layer.
  */
 export class EntryWriter {
   readonly #fs: SyncFs
@@ -60,7 +60,7 @@ export class EntryWriter {
     this.#contentBuffer = contentBuffer
   }
 
-  /** A tar cannot hold sockets; what one replaced is gone all the same. */
+  /** A tar cannot hold sockets, but what a socket replaced is still removed. */
   *entry({ kind, path, stat, opaque, file }: TarChange): Generator<TarPart> {
     if (isMarkName(baseOf(path)))
       throw unstorable(path, 'its name begins with .wh., which marks what a layer removes')
@@ -97,7 +97,7 @@ export class EntryWriter {
     return first
   }
 
-  /** Leaves out what overlayfs itself has set. */
+  /** Leaves out xattrs that overlayfs itself set. */
   #xattrs(path: ByteString, file: SyncFile | undefined): TarHeader['xattrs'] {
     return xattrsOf(this.#fs, path, file, (name) => {
       if (!isOverlayXattr(name)) return false
@@ -136,7 +136,10 @@ export class EntryWriter {
     return clamp
   }
 
-  /** A file that shrinks meanwhile is filled up with zeros, and one that grows cut off: its header is written. */
+  /**
+   * The header is already written. So a file that shrinks meanwhile is padded with zeros, and one that grows is cut
+   * off.
+   */
   *#content(path: ByteString, size: number, opened: SyncFile | undefined): Generator<TarPart> {
     const file = opened ?? this.#fs.openSeen?.(path) ?? this.#fs.open(path, constants.O_RDONLY)
     try {
@@ -160,7 +163,7 @@ function ownBuffer(): () => Buffer {
   return () => (buffer ??= Buffer.allocUnsafeSlow(CHUNK))
 }
 
-/** As Docker writes it: relative, a directory with a slash behind. */
+/** As Docker writes names: relative, with a slash after a directory. */
 function nameOf(path: ByteString, { type }: SyncStat): ByteString {
   return type === 'directory' ? (`${path}/` as ByteString) : path
 }
@@ -190,7 +193,7 @@ function isWhiteoutDevice({ type, device }: SyncStat): boolean {
   return type === 'char' && device.major === 0 && device.minor === 0
 }
 
-/** A program in a container can make what no layer can hold. */
+/** A program in a container can make an object that no layer can hold. */
 function unstorable(path: ByteString, why: string): StoreError {
   const shown = `/${bytesToText(path)}`
   return new StoreError('LAYER_INVALID', `no layer can hold ${shown}: ${why}`, {

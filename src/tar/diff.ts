@@ -14,35 +14,40 @@ import { END_OF_TAR } from './encode.js'
 import type { TarPart } from './part.js'
 
 const NOTHING = '' as ByteString
-/** Tells of nothing but the time that a comparison takes. */
+/** Yielded while a comparison finds no change. */
 const EMPTY: TarPart = { type: 'filler', bytes: new Uint8Array(0) }
 
 /** What to compare for a diff, as plain data. */
 export type DiffSource = OverlaySource | CompareSource | SnapshotSource
 
-/** An overlayfs upper directory says itself what changed; `lowers` (uppermost first) tell adding from modifying. */
+/**
+ * An overlayfs upper directory records what changed. `lowers` (uppermost first) distinguish additions from
+ * modifications.
+ */
 interface OverlaySource {
   readonly form: 'overlay'
   readonly upper: HostFsSpec
   readonly lowers: readonly HostFsSpec[]
-  /** The xattrs of the kernel's mount through which programs may have written to the upper directory. */
+  /** Xattr namespace of the kernel's mount through which programs may have written to the upper directory. */
   readonly mount?: 'trusted' | 'user'
 }
 
-/** Two whole trees, compared; without a `lower`, everything is new. */
+/** Two whole trees to compare. Without a `lower`, everything is new. */
 interface CompareSource {
   readonly form: 'compare'
   readonly upper: SyncFsSpec
   readonly lower?: SyncFsSpec
-  /** The upper tree began as a copy of the layer `of`, and `record` is the file that the copy left. */
+  /** Set if the upper tree began as a copy of the layer `of`. `record` is the file that the copy left. */
   readonly copy?: { readonly record: string; readonly of: string }
-  /** The upper tree began as a snapshot of the lower one, at this time by the file system's clock. */
+  /**
+   * Set if the upper tree began as a snapshot of the lower one: the time of the snapshot, by the file system's clock.
+   */
   readonly madeAtNs?: bigint
 }
 
 /**
- * A btrfs snapshot, made of `lower` by the transaction `madeAt`: only what was written since is compared. Whoever says so
- * has synced the file system: what is not in its B-trees yet is not found.
+ * A btrfs snapshot of `lower`, made by the transaction `madeAt`. Only what was written since is compared. The caller
+ * must have synced the file system, because changes that are not yet in its B-trees are not found.
  */
 export interface SnapshotSource {
   readonly form: 'snapshot'
@@ -51,21 +56,21 @@ export interface SnapshotSource {
   readonly madeAt: bigint
 }
 
-/** What {@link prepareDiff} came to. */
+/** The result of {@link prepareDiff}. */
 export type PreparedDiff = DiffSource | OpenTrees | (SnapshotSource & { readonly written: WrittenInodes })
 
-/** Trees that are open already; they are compared, and stay open. */
+/** Trees that are already open. They are compared, and stay open. */
 export interface OpenTrees {
   readonly upper: SyncFs
   readonly lower?: SyncFs
 }
 
 /**
- * The tar that turns the lower tree into the upper one. The same trees give the same bytes: entries are sorted by path,
- * component by component; whiteouts are of 1970 and root's; nothing tells of this machine.
+ * Yields the tar that turns the lower tree into the upper one. The same trees give the same bytes: entries are sorted
+ * by path, component by component, whiteouts are root's and dated 1970, and nothing identifies this machine.
  *
- * A content part's bytes are good until the next part is asked for. Empty filler comes while there is no change to tell of,
- * so that the wait for a part is short. Throws `LAYER_INVALID` for an object that a layer cannot hold.
+ * A content part's bytes are valid until the next part is requested. While no change is found, empty filler is yielded
+ * to keep waits short. Throws `LAYER_INVALID` for an object that a layer cannot hold.
  */
 export function* diffParts(source: PreparedDiff, options: DiffOptions = {}): Generator<TarPart, void, void> {
   const trees = open(source)
@@ -82,8 +87,8 @@ export function* diffParts(source: PreparedDiff, options: DiffOptions = {}): Gen
 }
 
 /**
- * What differs, sorted as the tar is; a directory whose content changed is on the list. `undefined` comes while there is no
- * change to tell of.
+ * Yields the differences in the order of the tar. They include directories whose content changed. Yields `undefined`
+ * while no change is found.
  */
 export function* diffChanges(
   source: PreparedDiff,
@@ -97,7 +102,10 @@ export function* diffChanges(
   }
 }
 
-/** What the others do before they tell of the first change, in small steps. They take what it comes to for the source. */
+/**
+ * Does the work that `diffParts` and `diffChanges` do before their first change, in small steps. They accept the result
+ * as their source.
+ */
 export function* prepareDiff(source: DiffSource | OpenTrees): Generator<void, PreparedDiff, void> {
   if ('form' in source) {
     return source.form === 'snapshot' ? { ...source, written: yield* writtenSince(source) } : source
@@ -114,11 +122,11 @@ interface OverlayTrees {
 interface Trees {
   readonly upper: SyncFs
   readonly lower: SyncFs | undefined
-  /** Whether the upper tree is an upper directory, and not the merged one. */
+  /** Whether the upper tree is an overlayfs upper directory, not a merged tree. */
   readonly overlay: boolean
   /** See {@link OverlaySource}. */
   readonly mount?: 'trusted' | 'user' | undefined
-  /** What differs, if the upper tree is the merged one. */
+  /** Yields the differences, if the upper tree is a merged one. */
   compare(): Comparison
   close(): void
 }
@@ -169,9 +177,9 @@ function changesForTar(trees: Trees): Generator<TarChange | undefined> {
 }
 
 /**
- * What an upper directory says.
- * @param hidden nothing of the lower directory shows here; absent where opaque directories are to stand as they are,
- *   instead of what they hide, name by name
+ * Yields the changes that an upper directory records.
+ * @param hidden whether the lower directory's content is hidden here. If given, opaque directories are reported as
+ *   deletions, name by name. If absent, they are reported as opaque.
  */
 function* overlayEntries(
   trees: OverlayTrees,
@@ -197,7 +205,7 @@ function* overlayEntries(
         yield { kind, path }
         continue
       }
-      // Opened first and looked at then, its path is gone through once instead of three times.
+      // Opening before the stat resolves the path once instead of three times.
       const file = type === 'file' ? openIfReadable(upper, path) : undefined
       try {
         yield { kind, path, stat: file?.stat() ?? upper.lstat(path), file }
@@ -214,7 +222,10 @@ function* overlayEntries(
   }
 }
 
-/** `undefined` where the look at its path is to tell what is there, or where only its content is refused. */
+/**
+ * Returns `undefined` if the open fails. A stat of the path then shows what is there; possibly only its content is
+ * unreadable.
+ */
 function openIfReadable(fs: HostFs, path: ByteString): SyncFile | undefined {
   try {
     return fs.openSeen(path)

@@ -22,11 +22,11 @@ const FLAGS: Readonly<Record<Exclude<TarEntryType, 'unknown'>, string>> = {
 }
 
 /**
- * A header as ustar, with a PAX header before it for whatever ustar cannot hold: long or non-ASCII names, large numbers,
- * times with a fraction or before 1970, access times, xattrs. Names stand in PAX records as the bytes that they are. The
- * same header gives the same bytes; reading them gives the header.
+ * Encodes a header as ustar. A PAX header before it holds whatever ustar cannot: long or non-ASCII names, large
+ * numbers, times with a fraction or before 1970, access times, xattrs. PAX records hold names as raw bytes. The same
+ * header gives the same bytes, and reading them gives the header.
  *
- * `sparse` is not written. Throws `TypeError` for an `unknown` type.
+ * Does not write `sparse`. Throws `TypeError` for an `unknown` type.
  */
 export function encodeHeader(header: TarHeader): Buffer {
   if (header.type === 'unknown') throw new TypeError('an entry of an unknown type is not written')
@@ -63,7 +63,7 @@ export function encodeHeader(header: TarHeader): Buffer {
   return bytes
 }
 
-/** Of a slab that is cut up: one allocation for some dozens of headers. */
+/** Cut from a slab: one allocation for dozens of headers. */
 function zeros(length: number): Buffer {
   if (length > SLAB >> 3) return Buffer.alloc(length)
   if (slabUsed + length > SLAB) {
@@ -77,12 +77,12 @@ const SLAB = 1 << 16
 let slab = Buffer.alloc(0)
 let slabUsed = SLAB
 
-/** The zeros that follow content of this size. */
+/** Returns the zeros that follow content of this size. */
 export function paddingOf(size: number): Uint8Array {
   return ZEROS.subarray(0, paddingLength(size))
 }
 
-/** Prefix and name, parted at a slash; `undefined` where ustar has no place for it. */
+/** Splits a name at a slash into prefix and name. Returns `undefined` if ustar has no room for it. */
 function splitName(name: ByteString): { prefix: string; name: string } | undefined {
   if (!isAscii(name)) return undefined
   if (name.length <= NAME_LENGTH) return { prefix: '', name }
@@ -92,17 +92,17 @@ function splitName(name: ByteString): { prefix: string; name: string } | undefin
   return { prefix: name.slice(0, slash), name: name.slice(slash + 1) }
 }
 
-/** `undefined` for a time that needs PAX. */
+/** Returns `undefined` for a time that needs PAX. */
 function wholeSeconds(ns: bigint): number | undefined {
   if (ns % BILLION !== 0n || ns < 0n) return undefined
   const seconds = Number(ns / BILLION)
   return seconds < 8 ** 11 ? seconds : undefined
 }
 
-/** By length of the field, what its digits cannot hold. */
+/** By length of the field: the smallest number that its digits cannot hold. */
 const LIMITS = Array.from({ length: 13 }, (_, length) => 8 ** (length - 1))
 
-/** The number for a field that is so long: 0 where it needs PAX. */
+/** Returns the number for a field of this length; 0 if the number needs PAX. */
 function numberOr(pax: PaxRecords, key: string, value: number, length: number): number {
   if (value >= 0 && value < (LIMITS[length] as number)) return value
   pax.set(key, `${value}` as ByteString)
@@ -115,7 +115,7 @@ function textOr(pax: PaxRecords, key: string, value: ByteString, length: number)
   return shortened(value, length)
 }
 
-/** For readers that know no PAX. Some would take a slash at the end for a directory's. */
+/** For readers without PAX. Some of them would take a slash at the end for a directory's, so it is cut off. */
 function shortened(text: ByteString, length: number): string {
   const ascii = isAscii(text) ? text : asciiOf(text)
   return ascii.length <= length ? ascii : ascii.slice(0, length).replace(/\/+$/, '')
@@ -132,7 +132,7 @@ function asciiOf(text: string): string {
   return text.replaceAll(/[^\x01-\x7f]/g, '')
 }
 
-/** As Go names it: `PaxHeaders.0` in the entry's directory. */
+/** Named as in Go: `PaxHeaders.0` in the entry's directory. */
 function paxName(name: ByteString): string {
   const clean = name.endsWith('/') ? name.replace(/\/+$/, '') : name
   const slash = clean.lastIndexOf('/') + 1
@@ -155,7 +155,7 @@ interface Block {
   readonly minor: number
 }
 
-/** The block of a PAX header without its name and its size, and the sum of its bytes. */
+/** A PAX header's block without name and size, and the sum of its bytes. */
 const PAX_BLOCK = Buffer.alloc(BLOCK)
 const PAX_SUM = encodeBlock(PAX_BLOCK, 0, {
   prefix: '',
@@ -179,7 +179,7 @@ function encodePaxBlock(bytes: Buffer, name: string, size: number): void {
   putSum(bytes, 0, PAX_SUM + put(bytes, 0, name) + octal(bytes, 124, 12, size) - NO_SIZE)
 }
 
-/** Into a block of zeros. @returns the sum of the bytes, where that of the sum's own field counts as blanks */
+/** Writes into a block of zeros. @returns the sum of the bytes, with the checksum field counted as spaces */
 function encodeBlock(bytes: Buffer, start: number, entry: Block): number {
   let sum = 8 * 0x20
   sum += put(bytes, start, entry.name)
@@ -205,14 +205,14 @@ function putSum(bytes: Buffer, start: number, sum: number): void {
   bytes[start + 155] = 0x20
 }
 
-/** What is written is short: a call out of JavaScript would cost more than it. @returns the sum of the bytes */
+/** A loop, because a native call costs more for short strings. @returns the sum of the bytes */
 function put(bytes: Buffer, offset: number, value: string): number {
   let sum = 0
   for (let at = 0; at < value.length; at++) sum += bytes[offset + at] = value.charCodeAt(at)
   return sum
 }
 
-/** Digits, and a NUL behind. @returns the sum of the bytes */
+/** Writes octal digits and leaves a NUL after them. @returns the sum of the bytes */
 function octal(bytes: Buffer, offset: number, length: number, value: number): number {
   let sum = 0
   let rest = value

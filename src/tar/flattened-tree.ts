@@ -5,14 +5,14 @@ import { splitHeaders } from './assemble.js'
 
 export interface FlattenInput {
   readonly splitFile: string
-  /** The files that this layer brought. */
+  /** The layer's own files. */
   readonly contents: SyncFs
 }
 
 /**
- * The tree that a stack of layers makes, lowest first: inodes in memory, whose contents are the layers' own files. It is
- * made as the layers were, bottom-up and by the same rules, so that hard links, replaced types and deletions come out
- * as they do in a container. Only headers are read.
+ * Returns the tree of a stack of layers, lowest first: inodes in memory whose contents refer to the layers' own files.
+ * The layers are applied bottom-up by the rules that unpacked them. Hard links, replaced types and deletions come out
+ * as in a container. Reads only headers.
  */
 export async function flattenedTree(
   layers: readonly FlattenInput[],

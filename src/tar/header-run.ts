@@ -1,36 +1,36 @@
 /**
- * The bytes of one entry's header, which is one or more units (blocks, bodies of extension headers), as chunks bring
- * them. As long as a header lies in one chunk nothing is copied.
+ * Collects the bytes of one entry's header from chunks. A header is one or more units (blocks, bodies of extension
+ * headers). Nothing is copied while a header lies in one chunk.
  */
 export class HeaderRun {
   #chunk: Buffer = EMPTY
-  /** Where the run begins in the chunk, and how far it was read. */
+  /** Start of the run in the chunk, and the read position. */
   #start = 0
   #at = 0
-  /** The run, if it began in an earlier chunk; and where its last unit begins, while that is not whole. */
+  /** The run, if it began in an earlier chunk, and the start of its last unit while that is incomplete. */
   #held: Buffer = EMPTY
   #heldLength = 0
   #unit = 0
 
-  /** Goes on in a chunk from `at`. */
+  /** Continues in a chunk, from `at`. */
   enter(chunk: Buffer, at: number): void {
     this.#chunk = chunk
     this.#start = this.#at = at
   }
 
-  /** How far the chunk was read. */
+  /** Read position in the chunk. */
   get at(): number {
     return this.#at
   }
 
-  /** Bytes since the run began. */
+  /** Bytes of the run so far. */
   get length(): number {
     return this.#heldLength > 0 ? this.#heldLength : this.#at - this.#start
   }
 
   /**
-   * The run's next unit; `undefined` where the chunk ends before it does. The chunk is read up then, what is there of the
-   * run is copied, and the call is to be made again in the next chunk.
+   * Returns the run's next unit, or `undefined` if the chunk ends first. In that case the chunk is used up and its part
+   * of the run is copied: call again with the next chunk.
    */
   unit(length: number): Buffer | undefined {
     if (this.#heldLength > 0) return this.#heldUnit(length)
@@ -44,7 +44,7 @@ export class HeaderRun {
     return undefined
   }
 
-  /** The whole run; another one begins. */
+  /** Returns the whole run, and begins another. */
   take(): Buffer {
     if (this.#heldLength === 0) {
       const run = this.#chunk.subarray(this.#start, this.#at)

@@ -6,30 +6,33 @@ import type { TarEntryType, TarHeader } from './part.js'
 import { xattrsOf, type PaxRecords } from './pax.js'
 import { paxSparse } from './sparse-map.js'
 
-/** One header block, read. */
+/** A parsed header block. */
 export type HeaderBlock = EntryBlock | ExtensionBlock
 
-/** What stood before it may override it. */
+/** The header of an entry. Extension headers before it may override it. */
 export interface EntryBlock {
   readonly flag: string
   readonly format: Format
   readonly header: Writable<TarHeader>
 }
 
-/** It says something of the entry that follows. */
+/** An extension header. It applies to the entry that follows. */
 interface ExtensionBlock {
   readonly flag: ExtensionFlag
   readonly size: number
   readonly header?: undefined
 }
 
-/** PAX records of one entry (`X` as Solaris writes it), or of all; a long name; a long link name. */
+/**
+ * `x`, `X`: PAX records of one entry (`X` as Solaris writes it). `g`: PAX records of all entries. `L`: a long name.
+ * `K`: a long link name.
+ */
 export type ExtensionFlag = 'x' | 'X' | 'g' | 'L' | 'K'
 
 type Format = 'v7' | 'ustar' | 'star' | 'gnu'
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
-/** What extension headers said of the entry that follows them. */
+/** The contents of extension headers for the entry that follows them. */
 export interface Extensions {
   pax?: PaxRecords
   longName?: ByteString
@@ -77,8 +80,8 @@ function isExtension(flag: string): flag is ExtensionFlag {
 }
 
 /**
- * `7` is a contiguous file, which GNU's documentation lets readers take for a plain one; `S` is a sparse file. `D` is a
- * directory of an incremental GNU archive, whose content lists the names in it.
+ * `7` is a contiguous file, which GNU's documentation lets readers treat as a plain file. `S` is a sparse file. `D` is
+ * a directory of an incremental GNU archive, whose content lists the names in it.
  */
 const TYPES: Readonly<Record<string, TarEntryType>> = {
   '\0': 'file',
@@ -95,8 +98,9 @@ const TYPES: Readonly<Record<string, TarEntryType>> = {
 }
 
 /**
- * The entry's header: extension headers override the block. Of a long name and a path in PAX records the long name
- * wins, as in Go. A file of v7's own type whose name ends in a slash is a directory; with type `0` it is a file.
+ * Returns the entry's header, with extension headers overriding the block. A GNU long name wins over a path in PAX
+ * records, as in Go. A file with v7's typeflag NUL whose name ends in a slash is a directory; with typeflag `0` it is a
+ * file.
  */
 export function overridden({ header, flag }: EntryBlock, { pax, longName, longLink }: Extensions): TarHeader {
   if (pax !== undefined) applyPax(header, pax)
@@ -187,12 +191,12 @@ function nameOf(block: Buffer, format: Format): ByteString {
 function prefixOf(block: Buffer, format: Format): ByteString {
   if (block[345] === 0 || format === 'v7') return NOTHING
   if (format === 'ustar') return text(block, 345, 155)
-  // star keeps times in the last bytes of the prefix, GNU in all of it.
+  // star stores times in the last bytes of the prefix. GNU uses all of the prefix for other fields.
   if (format === 'star') return text(block, 345, 131)
   return isPrefixOfOldGo(block) ? text(block, 345, 155) : NOTHING
 }
 
-/** Before Go 1.8 its writer put a prefix into GNU headers (golang/go#12594). */
+/** Before version 1.8, Go's writer put a prefix into GNU headers (golang/go#12594). */
 function isPrefixOfOldGo(block: Buffer): boolean {
   try {
     parseNumber(block, 345, 12)
@@ -210,7 +214,7 @@ function text(block: Buffer, offset: number, length: number): ByteString {
   return (end === offset ? '' : block.toString('latin1', offset, end)) as ByteString
 }
 
-/** Where the checksum is: eight bytes, which count as blanks. */
+/** Offset of the checksum field. Its eight bytes count as spaces. */
 const CHECKSUM = 148
 
 function checksumHolds(block: Buffer): boolean {
@@ -220,7 +224,7 @@ function checksumHolds(block: Buffer): boolean {
   return stated === sum || stated === sum - 256 * highBytes(block)
 }
 
-/** Written out, it takes half the time of a loop, and is the most of what reading a header takes. */
+/** Unrolled, because summing dominates the cost of reading a header and a loop takes twice as long. */
 function sumOfEight(block: Buffer, at: number): number {
   return (
     (block[at] as number) +
@@ -234,7 +238,7 @@ function sumOfEight(block: Buffer, at: number): number {
   )
 }
 
-/** Sun's old tar added up signed bytes. */
+/** Counts bytes above 0x7f outside the checksum field. Sun's old tar summed signed bytes. */
 function highBytes(block: Buffer): number {
   let count = 0
   for (let at = 0; at < BLOCK; at++) if ((at < 148 || at >= 156) && (block[at] as number) > 0x7f) count++

@@ -10,11 +10,11 @@ import type { LayerModel, ModelContent } from './layer-model.js'
 
 const ROOT = '' as ByteString
 
-/** The tree of a layer as the driver keeps it, and what it is compared with. */
+/** A layer's tree as the driver keeps it, and what to compare it with. */
 export interface KeptLayer {
   readonly model: LayerModel
   /**
-   * - `overlay`: `tree` holds this layer alone, with whiteouts and opaque directories.
+   * - `overlay`: `tree` holds only this layer, with whiteouts and opaque directories.
    * - `merged`: `tree` holds what a container sees.
    */
   readonly form: 'overlay' | 'merged'
@@ -22,16 +22,17 @@ export interface KeptLayer {
   /** The merged tree of the layers below. */
   readonly lower: SyncFs | undefined
   /**
-   * For `merged`: what the driver knows to differ from `lower`, so that nothing else is looked at.
-   * @default both trees are compared, contents included
+   * For `merged`: what the driver knows to differ from `lower`. Other objects that the layer does not mention are not
+   * compared.
+   * @default both trees are compared, including contents
    */
   readonly changes?: Iterable<Pick<TreeChange, 'kind' | 'path'> | undefined> | undefined
   readonly crc: Crc64
 }
 
 /**
- * What a container would see otherwise than the layer's tar says, one sentence each with the path first. `undefined`
- * comes in between, often, as a place to pause.
+ * Yields the differences between what a container would see and the layer's tar: one sentence each, with the path
+ * first. Often yields `undefined` in between, so that callers can yield to the event loop.
  */
 export type Differences = Generator<string | undefined, void, void>
 
@@ -39,13 +40,13 @@ export function layerDifferences(kept: KeptLayer): Differences {
   return kept.form === 'overlay' ? new OverlayComparison(kept).run() : new MergedComparison(kept).run()
 }
 
-/** What both forms share: objects that the layer brought, against their expectation. */
+/** Shared by both forms: compares the layer's objects with what its tar says. */
 abstract class Comparison {
   readonly model: LayerModel
   readonly tree: SyncFs
   readonly lower: SyncFs | undefined
   readonly crc: Crc64
-  /** Inodes of the model and of the tree that stand for one another, for objects that have several names. */
+  /** Pairs of inodes in the model and the tree, for objects that have several names. */
   readonly #partners = new Map<bigint, string>()
   readonly #taken = new Map<string, bigint>()
 
@@ -58,7 +59,7 @@ abstract class Comparison {
 
   abstract run(): Differences
 
-  /** An object that the layer brought. */
+  /** Compares an object of the layer. */
   protected *object(path: ByteString): Differences {
     const stat = this.tree.lstat(path)
     const wanted = this.#expectation(path, stat)
@@ -69,7 +70,7 @@ abstract class Comparison {
     if (wanted.type === 'file' && stat.size === wanted.size) yield* this.#content(path, stat)
   }
 
-  /** The root has no entry in a tar: it is as the layers below have it. */
+  /** The root has no entry in a tar, so it must match the layers below. */
   protected *root(): Differences {
     const stat = this.tree.lstat(ROOT)
     const fs = this.lower ?? this.model.tree
@@ -80,8 +81,8 @@ abstract class Comparison {
   }
 
   /**
-   * The entry of an implied directory is missing, so its time is not known to every program that unpacks layers, and
-   * Docker makes it 0755 and root's where we take the attributes of the directory below.
+   * An implied directory has no entry, so not every program that unpacks layers knows its time. Docker makes it 0755
+   * and root's. This library takes the attributes of the directory below. Both are accepted.
    */
   #expectation(path: ByteString, stat: SyncStat): SyncStat {
     const wanted = this.model.tree.lstat(path)
@@ -91,7 +92,7 @@ abstract class Comparison {
     return { ...wanted, mode, uid, gid, mtimeNs: stat.mtimeNs }
   }
 
-  /** Names that are links to one object in the tar are links to one object in the tree, and no others are. */
+  /** Two names must link to one object in the tree if, and only if, they do in the tar. */
   *#links(path: ByteString, stat: SyncStat, wanted: SyncStat): Differences {
     if (stat.type === 'directory') return
     const inode = `${stat.dev}:${stat.ino}`
@@ -129,7 +130,7 @@ const CHANGED = 'its content has changed'
 const UNTOLD = 'is not in the tar'
 const MISSING = 'is missing'
 
-/** What of the lower layers shows in a directory, by the tar and by the tree. */
+/** Whether lower layers' content shows in a directory, by the tar (`wanted`) and by the tree (`is`). */
 interface Shown {
   readonly wanted: boolean
   readonly is: boolean
@@ -171,7 +172,7 @@ class OverlayComparison extends Comparison {
     for (const name of types.keys()) yield told(joinBytes(path, name), MISSING)
   }
 
-  /** There are several ways to hide the same names; only names that lower layers have count. */
+  /** The same names can be hidden in several ways. Only names that lower layers have count. */
   *#hidden(path: ByteString, wanted: OverlayDir, is: OverlayDir, shown: Shown): Differences {
     if (shown.wanted === shown.is && (!shown.is || sameNames(wanted.whiteouts, is.whiteouts))) return
     for (const { name } of lowerNames(this.lower, path)) {
@@ -179,7 +180,7 @@ class OverlayComparison extends Comparison {
       const shows = shown.is && !is.whiteouts.has(name)
       if (shouldShow === shows) continue
       const child = joinBytes(path, name)
-      // An object of the layer stands there; only a directory lets lower ones show.
+      // The layer has an object there. Only a directory lets lower objects show.
       if (this.#covers(child, wanted, name) && this.#covers(child, is, name)) continue
       yield told(child, shows ? 'shows, though the layer removes it' : 'is hidden, though the layer keeps it')
     }
@@ -210,7 +211,7 @@ class MergedComparison extends Comparison {
     yield* this.#directory(ROOT, this.lower !== undefined)
   }
 
-  /** A directory of the layer's. `shows`: what lower layers have there shows, but for what the layer says. */
+  /** Compares a directory of the layer. `shows`: lower layers' content shows in it unless the layer says otherwise. */
   *#directory(path: ByteString, shows: boolean): Differences {
     const wanted = readOverlayDir(this.model.tree, path)
     const inherits = shows && !wanted.opaque
@@ -248,7 +249,7 @@ class MergedComparison extends Comparison {
     return statOrNothing(this.lower as SyncFs, path)?.type === 'directory'
   }
 
-  /** What the layer says nothing of is as in the layers below, with all that is in it. */
+  /** Compares an object that the layer does not mention, recursively. It must match the layers below. */
   *#unchanged(path: ByteString): Differences {
     const lower = this.lower as SyncFs
     const [stat, below] = [this.tree.lstat(path), lower.lstat(path)]
@@ -267,7 +268,7 @@ class MergedComparison extends Comparison {
 
   *#unchangedObject(path: ByteString, stat: SyncStat, below: SyncStat): Differences {
     const fs = this.lower as SyncFs
-    // No tar tells of a directory's time alone: a container that adds a file and removes it leaves another one.
+    // No tar records a change of only a directory's time, as when a container adds a file and removes it.
     const isUntimed = below.type === 'directory' || isTime(stat.mtimeNs, below)
     const expected = isUntimed ? { ...below, mtimeNs: stat.mtimeNs } : below
     for (const what of objectDifferences({ fs, path, stat: expected }, this.tree, path, stat)) {
@@ -277,7 +278,10 @@ class MergedComparison extends Comparison {
     if (areFiles && stat.size === below.size) yield* this.sameAs(fs, path, path)
   }
 
-  /** What the layer brought is compared anyway, and so are the names in its directories. */
+  /**
+   * Compares what the driver reports as changed. The layer's own objects and the names in its directories are compared
+   * elsewhere.
+   */
   *#changed(changes: NonNullable<KeptLayer['changes']>): Differences {
     for (const change of changes) {
       yield

@@ -15,15 +15,15 @@ export interface ContentPiece {
   readonly checksum: Buffer
 }
 
-/** The content of a file that the layer brought. */
+/** The content of a file in the layer. */
 export interface ModelContent extends FileReference {
   readonly record: ContentRecord
 }
 
 /**
- * The change set that a layer's tar describes, in memory and in overlay form. It is built while the tar is assembled, by
- * the same rules that unpacked the layer. File contents are references: into the layer's own files, whose bytes the
- * assembly verifies, or into the tree below for files that a hard link brings up.
+ * The change set that a layer's tar describes, in memory and in overlay form. It is built while the tar is assembled,
+ * by the same rules that unpacked the layer. File contents are references. They point into the layer's own files, whose
+ * bytes the assembly verifies, or into the tree below for files that a hard link brings up.
  */
 export class LayerModel implements AssemblyObserver {
   readonly tree = new MemoryFs()
@@ -55,13 +55,13 @@ export class LayerModel implements AssemblyObserver {
     this.#reader.skipContent(size)
   }
 
-  /** @returns bytes of the regular files that the tar brought */
+  /** @returns bytes of the regular files in the tar */
   finish(): { readonly size: number } {
     for (const part of this.#reader.end()) this.#part(part)
     return this.#applier.finish()
   }
 
-  /** Whether the layer implies the directory at `path` and has no entry for it. */
+  /** Whether the layer implies the object at `path` and has no entry for it. */
   isImplied(path: ByteString): boolean {
     return this.#applier.isImplied(path)
   }
@@ -80,7 +80,7 @@ export class LayerModel implements AssemblyObserver {
   }
 }
 
-/** What the tar-split itself holds of a file's content. */
+/** Checksums of the file content that the tar-split itself holds. */
 export class ContentRecord {
   /** In order. Bytes outside the pieces are zeros. */
   readonly pieces: ContentPiece[] = []
@@ -98,7 +98,7 @@ export class ContentRecord {
     })
   }
 
-  /** A file of the layer holds the content, and the assembly compares its checksum. */
+  /** Whether a file of the layer holds the content, so that the assembly compares its checksum. */
   get isVerified(): boolean {
     return this.#isVerified
   }

@@ -9,14 +9,14 @@ import {
   type Times,
 } from './apply-destination.js'
 
-/** A tree that already holds the lower layers' content. What is hidden is removed. */
+/** A tree that already holds the lower layers' content. Hidden objects are removed from it. */
 export class MergedDestination implements ApplyDestination {
   readonly fs: SyncFs
   readonly #ownType: OwnType
-  /** Directories that this layer made, and so holds alone: there is no need to look. */
+  /** Directories that hold nothing of lower layers, so `#lower` need not look. */
   readonly #fresh = new Set<ByteString>()
 
-  /** @param ownType what this layer has at a path; all else is of lower layers */
+  /** @param ownType what this layer has at a path; everything else belongs to lower layers */
   constructor(fs: SyncFs, ownType: OwnType) {
     this.fs = fs
     this.#ownType = ownType

@@ -3,9 +3,9 @@ import { StoreError } from '../errors.js'
 const BILLION = 1_000_000_000n
 
 /**
- * A numeric field of a header block: octal digits between blanks (spaces, NULs), or base-256 (GNU) if its first byte has
- * the top bit. As in Go, what is neither is an error, where others read 0; past 2^53 it is an error, too, where Go goes
- * on to 2^63.
+ * Parses a numeric field of a header block: octal digits between blanks (spaces, NULs), or base-256 (GNU) if the top
+ * bit of the first byte is set. As in Go, anything else is an error; other readers return 0. A value past 2^53 is also
+ * an error; Go accepts values up to 2^63.
  */
 export function parseNumber(block: Uint8Array, offset: number, length: number): number {
   if (((block[offset] as number) & 0x80) !== 0) return parseBase256(block, offset, length)
@@ -33,7 +33,7 @@ function isBlankUntil(block: Uint8Array, offset: number, end: number): boolean {
   return true
 }
 
-/** Two's complement, big-endian; the top bit of the first byte only marks the form. */
+/** Two's complement, big-endian. The top bit of the first byte only marks the format. */
 function parseBase256(block: Uint8Array, offset: number, length: number): number {
   const first = (block[offset] as number) & 0x7f
   let value = BigInt((first & 0x40) === 0 ? first : first - 0x80)
@@ -43,20 +43,22 @@ function parseBase256(block: Uint8Array, offset: number, length: number): number
   return number
 }
 
-/** Decimal. */
 export function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39
 }
 
-/** A number of a PAX record: decimal digits, with a `-` if it is negative. As GNU tar, refuses a `+`, which Go takes. */
+/**
+ * Parses a number of a PAX record: decimal digits, with a `-` if it is negative. Rejects a `+` as GNU tar does; Go
+ * accepts it.
+ */
 export function parseDecimal(text: string): number {
   const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
   if (!Number.isSafeInteger(value)) throw corrupt(`a number is malformed: ${quoted(text)}`)
-  // Not -0.
+  // Turns -0 into 0.
   return value + 0
 }
 
-/** A PAX time, `[-]seconds[.fraction]`, in nanoseconds; digits past the ninth are cut off. */
+/** Parses a PAX time, `[-]seconds[.fraction]`, to nanoseconds. Digits past the ninth are cut off. */
 export function parsePaxTime(text: string): bigint {
   const match = /^(-?\d+)(?:\.(\d*))?$/.exec(text)
   if (match === null) throw corrupt(`a time is malformed: ${quoted(text)}`)

@@ -23,24 +23,26 @@ import {
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 
-/** A directory that holds this layer alone, in overlay form; the lower layers are read where an entry takes from them. */
+/**
+ * A directory that holds only this layer, in overlay form. Lower layers are read if an entry takes something from them.
+ */
 export class OverlayDestination implements ApplyDestination {
   readonly fs: MarkedFs
   readonly #below: SyncFs | undefined
   readonly #finish: () => void
   readonly #ownType: OwnType
-  /** What this layer hides of the lower ones: an object with all below it, or only what is below it. */
+  /** Lower objects that this layer hides: `#whiteouts` with all below them, `#opaque` only what is below them. */
   readonly #whiteouts = new Set<ByteString>()
   readonly #opaque = new Set<ByteString>()
-  /** Directories that are to be opaque as soon as they are made. */
+  /** Directories to make opaque as soon as they exist. */
   readonly #pendingOpaque = new Set<ByteString>()
   #names: Map<string, ByteString[]> | undefined
   #rootHidden = false
 
   /**
    * @param files an empty directory
-   * @param below the merged tree of the lower layers, if there are any
-   * @param finish runs once the layer is applied
+   * @param below the merged tree of the lower layers, if any
+   * @param finish called when applying ends
    */
   constructor(files: MarkedFs, below: SyncFs | undefined, ownType: OwnType, finish = () => {}) {
     this.fs = files
@@ -105,7 +107,7 @@ export class OverlayDestination implements ApplyDestination {
     this.#finish()
   }
 
-  /** Of all files that have several, by inode. Looked for once, when the first of them is linked. */
+  /** Names of lower files that have several, by inode. Collected once, on the first hard link to such a file. */
   #lowerNames(): ReadonlyMap<string, ByteString[]> {
     if (this.#names !== undefined) return this.#names
     this.#names = new Map()
@@ -118,7 +120,7 @@ export class OverlayDestination implements ApplyDestination {
     return this.#names
   }
 
-  /** What lower layers show at `path`, seen from this layer. */
+  /** Returns what lower layers show at `path`, unless this layer hides it. */
   #lower(path: ByteString): SyncStat | undefined {
     if (this.#below === undefined || this.#whiteouts.has(path)) return undefined
     for (let at = path; at !== '';) {
@@ -128,14 +130,14 @@ export class OverlayDestination implements ApplyDestination {
     return statOrNothing(this.#below, path)
   }
 
-  /** Takes this layer's whiteout of `path` away; the lower object stays hidden for what is asked later. */
+  /** Removes this layer's whiteout of `path`, if any. `#lower` still treats the lower object as hidden. */
   #uncover(path: ByteString): boolean {
     if (!this.#whiteouts.has(path)) return false
     removeWhiteout(this.fs, path)
     return true
   }
 
-  /** A kernel ignores an opaque root, so each name in it is hidden. */
+  /** The kernel ignores an opaque root, so each name in the root gets a whiteout. */
   #hideAll(): void {
     if (this.#rootHidden) return
     this.#rootHidden = true

@@ -6,14 +6,14 @@ export type PaxRecords = Map<string, ByteString>
 
 const SCHILY = 'SCHILY.xattr.'
 const LIBARCHIVE = 'LIBARCHIVE.xattr.'
-/** Names; a NUL would cut them short for some readers and not for others. */
+/** Keys of names. A NUL would cut these short for some readers and not for others. */
 const WITHOUT_NUL = new Set(['path', 'linkpath', 'uname', 'gname'])
 
 /**
- * Reads records. Of several with one key the last counts, and an empty value is as good as none (Go; POSIX lets it take
- * the header's own value away). The records of GNU sparse 0.0 repeat their keys on purpose, and come out as one map in
- * the form of 0.1.
- * @returns `undefined` for more records than `maxRecords`
+ * Parses records. If a key repeats, the last record counts. An empty value removes the key, except for
+ * `SCHILY.xattr.*`. Go does the same; in POSIX an empty value also removes the header's own value. Records of GNU
+ * sparse 0.0 repeat their keys on purpose. They become one map in the form of 0.1.
+ * @returns `undefined` if there are more than `maxRecords` records, apart from those of GNU sparse 0.0
  */
 export function parsePax(bytes: Buffer, maxRecords: number): PaxRecords | undefined {
   const records: PaxRecords = new Map()
@@ -53,7 +53,7 @@ function parseRecord(bytes: Buffer, at: number): { key: string; value: ByteStrin
   return { key, value, end }
 }
 
-/** Writes records in the order of their keys, so that the same records are the same bytes. */
+/** Writes records sorted by key, so that the same records give the same bytes. */
 export function formatPax(records: PaxRecords): ByteString {
   let text = ''
   for (const key of records.size === 1 ? records.keys() : [...records.keys()].toSorted()) {
@@ -66,8 +66,8 @@ export function formatPax(records: PaxRecords): ByteString {
 }
 
 /**
- * The xattrs among records: star's, which everybody reads and whose values are bytes, and libarchive's, in base64, where
- * star's are missing. Go reads star's alone.
+ * Returns the xattrs among the records. star's records win: all readers know them, and their values are bytes.
+ * Libarchive's records, in base64, supply the names that star's lack. Go reads only star's.
  */
 export function xattrsOf(records: PaxRecords): Map<ByteString, Buffer> {
   const xattrs = new Map<ByteString, Buffer>()
@@ -89,8 +89,8 @@ export function xattrRecord(name: ByteString, value: Buffer): [key: string, valu
 }
 
 /**
- * A key cannot hold a `=`. GNU tar writes `%3D` for it, and `%25` for `%`; we write so only what could not be read back
- * otherwise, since Go takes every name as it stands.
+ * A key cannot hold a `=`. GNU tar writes `%3D` for it, and `%25` for `%`. We escape only names that could not be read
+ * back otherwise, because Go takes every name literally.
  */
 function escaped(name: ByteString): string {
   return /=|%25|%3D/.test(name) ? name.replaceAll('%', '%25').replaceAll('=', '%3D') : name

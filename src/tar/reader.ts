@@ -10,23 +10,26 @@ import { parsePax, type PaxRecords } from './pax.js'
 import { GnuSparseMap } from './sparse-map.js'
 
 /**
- * Takes a tar apart as it arrives. Reads what Go's archive/tar reads, since that decides what an image is elsewhere: v7,
- * ustar, star, GNU (long names, base-256, sparse) and PAX. Global headers are passed over, but must be well-formed.
+ * Parses a tar as it arrives. Reads what Go's archive/tar reads, because Go decides what an image is elsewhere: v7,
+ * ustar, star, GNU (long names, base-256, sparse) and PAX. Global headers are skipped, but must be well-formed.
  *
- * Differs from Go where Go would lose something: a sparse file's content parts are what the archive holds, and
- * `header.sparse` says where they belong; LIBARCHIVE.xattr and SCHILY.devmajor count. And a tar that ends after an
- * extension header is cut (`ARCHIVE_TRUNCATED`), where Go sees its end.
+ * Differs from Go if Go would lose something:
+ * - A sparse file's content parts are what the archive holds; `header.sparse` says where they belong.
+ * - LIBARCHIVE.xattr and SCHILY.devmajor count.
+ * - A tar that ends after an extension header is `ARCHIVE_TRUNCATED`. Go takes that for the end of the tar.
  *
- * As in Go, a tar may end without an end marker at the border of an entry, and inside the padding of the last one; a
- * lone block of zeros before another entry is `ARCHIVE_CORRUPT`; what follows the marker is `filler`.
+ * As in Go:
+ * - A tar may end without an end marker, either between entries or inside the padding of the last one.
+ * - A lone block of zeros before another entry is `ARCHIVE_CORRUPT`.
+ * - Bytes after the end marker are `filler`.
  *
- * Nothing is copied but headers that lie across chunks. Parts refer to the chunks that were pushed: use a part before
- * the next `push`, or copy it. After an error the reader is of no more use.
+ * Copies only headers that span chunks. Parts refer to the pushed chunks: use or copy a part before the next `push`.
+ * After an error, the reader is unusable.
  */
 export class TarReader {
   #state: 'block' | 'extension' | 'sparse' | 'content' | 'padding' | 'marker' | 'end' = 'block'
   readonly #run = new HeaderRun()
-  /** Bytes that are to come of what `state` names, where that is known. */
+  /** Bytes left of what `#state` names, if known. */
   #left = 0
   #padding = 0
   #extensionFlag: ExtensionFlag = 'x'
@@ -37,7 +40,7 @@ export class TarReader {
   #entries = 0
   #unpackedBytes = 0
 
-  /** @param limits exceeding one is `LIMIT_EXCEEDED` */
+  /** @param limits exceeding one throws `LIMIT_EXCEEDED` */
   constructor(limits: ResolvedLimits = NO_LIMITS) {
     this.#limits = limits
   }
@@ -58,12 +61,12 @@ export class TarReader {
     }
   }
 
-  /** Goes on behind content that is not pushed, since it is kept elsewhere: the next bytes of it, by default the rest. */
+  /** Skips the next `size` bytes of content, which are stored elsewhere and not pushed. By default skips the rest. */
   skipContent(size = this.#state === 'content' ? this.#left : 0): void {
     if (size > 0) this.#advance(size)
   }
 
-  /** Call when the tar is over. Throws `ARCHIVE_TRUNCATED` if it broke off. */
+  /** Call at the end of the tar. Throws `ARCHIVE_TRUNCATED` if the tar breaks off. */
   end(): Iterable<TarPart> {
     if (this.#state === 'content' || this.#run.length > 0) {
       throw new StoreError('ARCHIVE_TRUNCATED', 'the tar breaks off inside an entry', {
@@ -90,7 +93,7 @@ export class TarReader {
     } else this.#state = 'block'
   }
 
-  /** Reads on until a part is whole, or the chunk at its end. */
+  /** Reads until a part is complete or the chunk ends. */
   #header(): TarPart | undefined {
     for (;;) {
       const unit = this.#run.unit(this.#state === 'extension' ? this.#left : BLOCK)
@@ -117,7 +120,7 @@ export class TarReader {
     }
   }
 
-  /** The first of the end marker's two blocks. Extension headers before it belong to no entry. */
+  /** Handles the first of the end marker's two blocks. Extension headers before it belong to no entry. */
   #marker(): TarPart {
     this.#extensions = {}
     this.#state = 'marker'
@@ -138,7 +141,7 @@ export class TarReader {
     }
     this.#block = block
     if (block.flag === 'S') {
-      // star's sparse files have the same type and another form.
+      // star's sparse files have the same typeflag and another format.
       if (block.format !== 'gnu') throw corrupt('a sparse file is of an unknown kind')
       this.#sparse = new GnuSparseMap(unit)
     }
@@ -160,7 +163,7 @@ export class TarReader {
         this.#extensions.longLink = untilNul(body)
         break
       case 'g':
-        // As in Go it parts what stood before it from the entry that follows.
+        // As in Go, a global header discards the extension headers before it.
         this.#pax(body)
         this.#extensions = {}
         return { type: 'filler', bytes: this.#run.take() }
@@ -217,7 +220,7 @@ export class TarReader {
   }
 }
 
-/** Blocks of an entry beside its extension headers, and their padding. */
+/** Bytes allowed on top of the extension headers: the entry's other blocks, and padding. */
 const ROOM = 1 << 14
 
 function checkPath(path: ByteString, { pathLength, pathDepth }: ResolvedLimits): void {
@@ -225,7 +228,7 @@ function checkPath(path: ByteString, { pathLength, pathDepth }: ResolvedLimits):
     const what = `the path ${shown(path)} has ${path.length} bytes, more than ${pathLength}`
     throw limitExceeded('pathLength', pathLength, what)
   }
-  // The most frequent case by far.
+  // Fast path: most paths are short.
   if (path.length < 2 * pathDepth) return
   const depth = path.split('/').filter((component) => component !== '' && component !== '.').length
   if (depth > pathDepth) {

@@ -12,10 +12,13 @@ const PIECE = 24
 const IN_HEADER = { at: 386, count: 4, continues: 482 }
 const IN_BLOCK = { at: 0, count: 21, continues: 504 }
 const REAL_SIZE = 483
-/** Bytes of a map at the head of the content. Go stops there, too. */
+/** Most bytes of a map at the start of the content. Go has the same limit. */
 const MAX_MAP = 1 << 20
 
-/** The map of an old GNU sparse file: in its header block, and in the blocks after it as long as each says so. */
+/**
+ * The map of an old GNU sparse file: in its header block, and in the blocks after it as long as each says that more
+ * follow.
+ */
 export class GnuSparseMap {
   readonly #pieces: Piece[] = []
   readonly #size: number
@@ -48,7 +51,8 @@ export class GnuSparseMap {
 }
 
 /**
- * Reads the PAX records of a sparse file. In version 1.0 the map is at the head of the content: see {@link readSparseMap}.
+ * Parses the PAX records of a sparse file. In version 1.0 the map is at the start of the content: see
+ * {@link readSparseMap}.
  * @param stored bytes of content in the archive
  * @returns `undefined` for a plain file and for an unknown version
  */
@@ -70,7 +74,7 @@ export function paxSparse(name: ByteString, records: PaxRecords, stored: number)
   return { size, pieces: checkedPieces(name, piecesOf(numbers), size, stored), mapInContent: false }
 }
 
-/** Versions 0.0 and 0.1 need not say which they are. */
+/** Versions 0.0 and 0.1 need not be stated; the map identifies them. */
 function versionOf(records: PaxRecords): '0' | '1' | undefined {
   const version = `${records.get('GNU.sparse.major') ?? ''}.${records.get('GNU.sparse.minor') ?? ''}`
   if (version === '1.0') return '1'
@@ -79,11 +83,11 @@ function versionOf(records: PaxRecords): '0' | '1' | undefined {
 }
 
 /**
- * Reads the map of a PAX 1.0 sparse file: decimal numbers, one a line, padded to a block. The first counts the pieces, the
- * others are the offset and length of each. Throws `LAYER_INVALID`.
- * @param head the content as far as it is known
- * @param stored bytes of content in the archive, with the map
- * @returns the pieces and the bytes that the map takes; `undefined` where `head` ends inside the map
+ * Parses the map of a PAX 1.0 sparse file: decimal numbers, one per line, padded to a block. The first is the number of
+ * pieces. The others are the offset and length of each. Throws `LAYER_INVALID`.
+ * @param head the start of the content, as far as it has arrived
+ * @param stored bytes of content in the archive, including the map
+ * @returns the pieces and the length of the map in bytes; `undefined` if `head` ends inside the map
  */
 export function readSparseMap(
   name: ByteString,
@@ -122,7 +126,7 @@ class MapLines {
     this.#bytes = bytes
   }
 
-  /** `undefined` where the bytes end before the line does. */
+  /** Returns `undefined` if the bytes end before the line does. */
   next(): number | undefined {
     const end = this.#bytes.indexOf(0x0a, this.at)
     const isWhole = end >= 0
@@ -143,7 +147,7 @@ function piecesOf(numbers: readonly number[]): Piece[] {
   return pieces
 }
 
-/** Pieces stand in order, do not overlap, end inside the file, and add up to the data in the archive. */
+/** Checks that pieces are in order, do not overlap, end inside the file, and add up to the data in the archive. */
 function checkedPieces(
   name: ByteString,
   pieces: readonly Piece[],

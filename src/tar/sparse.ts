@@ -7,7 +7,9 @@ type Sparse = NonNullable<TarHeader['sparse']>
 
 const NOTHING = new Uint8Array(0)
 
-/** Writes the pieces of a GNU sparse file where they belong. PAX sparse 1.0 has the map at the head of the content. */
+/**
+ * Writes the pieces of a GNU sparse file at their offsets. In PAX sparse 1.0 the map is at the start of the content.
+ */
 export class SparseContent {
   readonly #name: ByteString
   readonly #file: Pick<SyncFile, 'write' | 'truncate'>
@@ -15,7 +17,10 @@ export class SparseContent {
   /** Bytes of content in the archive. */
   readonly #stored: number
   #pieces: Sparse['pieces'] | undefined
-  /** What has arrived of a map in the content. It is parsed when it has doubled, however small its pieces are. */
+  /**
+   * The part of the map that has arrived, if the map is in the content. It is parsed each time it has doubled, however
+   * small the pushed pieces are.
+   */
   #head = Buffer.alloc(0)
   #arrived: Uint8Array[] = []
   #arrivedSize = 0
@@ -34,7 +39,7 @@ export class SparseContent {
     this.#pieces = sparse.mapInContent ? undefined : sparse.pieces
   }
 
-  /** Throws `LAYER_INVALID` for a map that is malformed or does not match the content. */
+  /** Throws `LAYER_INVALID` if the map is malformed or does not match the content. */
   write(bytes: Uint8Array): void {
     let rest = this.#pieces === undefined ? this.#behindMap(bytes) : bytes
     while (rest.length > 0) {
@@ -48,7 +53,7 @@ export class SparseContent {
     this.#file.truncate(this.#size)
   }
 
-  /** Sets the pieces when the map is whole, and returns what follows it. */
+  /** Sets the pieces once the map is complete, and returns the content after it. */
   #behindMap(bytes: Uint8Array): Uint8Array {
     this.#arrived.push(Uint8Array.from(bytes))
     this.#arrivedSize += bytes.length
@@ -63,7 +68,7 @@ export class SparseContent {
     return this.#head.subarray(map.length)
   }
 
-  /** Returns 0 behind the last piece. */
+  /** Returns the number of bytes written; 0 after the last piece. */
   #writeSome(pieces: Sparse['pieces'], bytes: Uint8Array): number {
     let piece = pieces[this.#piece]
     while (piece !== undefined && this.#inPiece >= piece.length) {

@@ -4,9 +4,9 @@ import { isDigit } from './numbers.js'
 
 /** One line of a tar-split file, as tar-split's storage.Entry writes it (version 2 of its JSON). */
 export type SplitEntry =
-  /** Bytes of the tar that are in no file. */
+  /** Bytes of the tar that no file holds. */
   | { readonly type: 'segment'; readonly bytes: Buffer; readonly position: number }
-  /** An entry of the tar; with content, the bytes are in the layer's file of that name, and have this checksum. */
+  /** An entry of the tar. Its content, if any, is in the layer's file of that name and has this checksum. */
   | {
       readonly type: 'file'
       readonly name: ByteString
@@ -41,7 +41,7 @@ export function formatFile(
   return `{"type":1,${named}${sized}"payload":${payload},"position":${position}}\n`
 }
 
-/** What JSON takes as it stands, here and in Go. */
+/** Names that need no escapes in JSON, neither in JavaScript nor in Go. */
 const PLAIN = /^[\w./@+ -]+$/
 
 function formatName(name: ByteString): string {
@@ -51,12 +51,13 @@ function formatName(name: ByteString): string {
 }
 
 export const NEWLINE = 0x0a
-/** How `formatSegment` and Go write a segment: its bytes between these two, and its position behind them. */
+/** `formatSegment` and Go write a segment's payload between these two, and its position after them. */
 const SEGMENT = Buffer.from('{"type":2,"payload":"')
 const POSITION = Buffer.from('","position":')
 
 /**
- * Whole lines, of which some may be empty. Throws what `JSON.parse` throws, and `TypeError` for a line of another shape.
+ * Parses whole lines, and skips empty ones. Throws the errors of `JSON.parse`, and `TypeError` for a line of another
+ * shape.
  */
 export function parseLines(lines: Buffer): SplitEntry[] {
   const entries: SplitEntry[] = []
@@ -69,7 +70,7 @@ export function parseLines(lines: Buffer): SplitEntry[] {
   return entries
 }
 
-/** Most of a file is base64, which is not looked at as JSON; `undefined` where the line is written in another way. */
+/** Most of a file is base64, which is not parsed as JSON. Returns `undefined` if the line is formatted differently. */
 function parseSegment(lines: Buffer, start: number, end: number): SplitEntry | undefined {
   let digits = end - 1
   if (lines[digits] !== CLOSING || !isAt(lines, start, SEGMENT)) return undefined
@@ -80,7 +81,7 @@ function parseSegment(lines: Buffer, start: number, end: number): SplitEntry | u
   const to = digits - POSITION.length
   if (digits === end - 1 || to < from || !isAt(lines, to, POSITION)) return undefined
   const bytes = Buffer.from(lines.toString('latin1', from, to), 'base64')
-  // What is no base64 is passed over: there are escapes then.
+  // The decoder skips what is not base64. A shorter result means that the payload has escapes.
   return bytes.length === decodedLength(lines, from, to) ? { type: 'segment', bytes, position } : undefined
 }
 
@@ -114,7 +115,7 @@ function parseJson(text: string): SplitEntry {
   }
 }
 
-/** Go's encoding/json escapes more than JavaScript's. */
+/** Go's encoding/json escapes more characters than JavaScript does. */
 function goString(bytes: Buffer): string {
   return JSON.stringify(bytes.toString('utf8')).replaceAll(
     /[<>&\u2028\u2029]/g,

@@ -6,20 +6,20 @@ import type { Crc64 } from './crc64.js'
 import type { RecordedPart } from './part.js'
 import { formatFile, formatSegment, parseLines } from './split-entry.js'
 
-/** Lines are compressed when there are so many bytes of them: a gzip member each, which gzip readers join. */
+/** Lines are compressed in batches of about this many bytes. Each batch is a gzip member; gzip readers join members. */
 const MEMBER = 1 << 18
 const LEVEL = 3
 const MAX_SEGMENT = 1 << 20
-/** More than most runs of headers. */
+/** Initial buffer size. Most runs of headers are shorter. */
 const RAW = 1 << 16
 
 /**
- * Writes down what the files of a layer do not hold of its tar, in Docker's own format: JSON lines, gzipped, a raw
- * segment for each run of bytes that is no content, an entry for each header.
+ * Records the bytes of a layer's tar that its files do not hold, in Docker's own format: gzipped JSON lines. Each run
+ * of non-content bytes is a raw segment, and each header has an entry.
  *
- * Content that the files will not give back under the entry's name goes into raw segments; Docker, too, reads those.
- * It refuses a file that names a path twice, so of several entries of one name only the one whose content is in the
- * file has a line of its own.
+ * Content that the files cannot reproduce under the entry's name goes into raw segments, which Docker also reads.
+ * Docker refuses a tar-split that names a path twice. So of several entries with one name, only the entry whose content
+ * is in the file has its own line.
  */
 export class TarSplitWriter implements Disposable {
   readonly #file: string
@@ -28,18 +28,18 @@ export class TarSplitWriter implements Disposable {
   readonly #lines = Buffer.allocUnsafeSlow(MEMBER)
   #length = 0
   #position = 0
-  /** Lengths in the file of the members that are written. */
+  /** Compressed lengths of the members written so far. */
   readonly #members: number[] = []
 
   #raw = Buffer.allocUnsafeSlow(RAW)
   #rawLength = 0
   #entry: { readonly name: ByteString; readonly size: number } | undefined
-  /** Number of the entry that the last header part began. */
+  /** Number of the current entry, counted from 0 by header parts. */
   #number = -1
-  /** By clean name, twice the position of its line, and one more if it has content. */
+  /** By clean name: twice the position of the entry's line, plus one if it has content. */
   readonly #latest = new Map<ByteString, number>()
   readonly #positions: number[] = []
-  /** Lines to take away at the end, or to put raw content in the place of, by position. */
+  /** By position: lines to remove at the end, or to replace with raw content. */
   readonly #replaced = new Map<number, Displaced>()
   #displaced: { readonly fd: number; length: number } | undefined
 
@@ -67,9 +67,9 @@ export class TarSplitWriter implements Disposable {
     }
   }
 
-  /** The content of an earlier entry is about to be lost to a later one: it goes into the tar-split after all. */
+  /** Moves the content of an earlier entry into the tar-split, before a later entry destroys it. */
   displace(entryNumber: number, content: Iterable<Uint8Array>): void {
-    // It may be the entry just before: that one is over, since another displaces it.
+    // The displaced entry may be the previous one, which is complete by now.
     this.#endEntry()
     const position = this.#positions[entryNumber]
     if (position === undefined || position < 0) return
@@ -82,7 +82,7 @@ export class TarSplitWriter implements Disposable {
     this.#replaced.set(position, { offset, length: spill.length - offset })
   }
 
-  /** Writes the rest. Whoever made the file's directory syncs both. */
+  /** Writes the rest. The creator of the file's directory syncs the file and the directory. */
   finish(): void {
     this.#endEntry()
     this.#flushRaw()
@@ -91,7 +91,7 @@ export class TarSplitWriter implements Disposable {
     this[Symbol.dispose]()
   }
 
-  /** Closes what is open. A file that was not finished is the caller's to remove. */
+  /** Closes open files. The caller removes the file if it was not finished. */
   [Symbol.dispose](): void {
     for (const fd of [this.#out, this.#displaced?.fd]) if (fd !== undefined && fd >= 0) closeSync(fd)
     this.#out = -1
@@ -117,8 +117,8 @@ export class TarSplitWriter implements Disposable {
   }
 
   /**
-   * An earlier line of this name goes; its content, if it had any, was handed over to `displace`.
-   * @returns false where it was not: the earlier entry is still what the file holds, and this one needs no line
+   * Removes an earlier line of this name. Its content, if any, must have been passed to `displace`.
+   * @returns false if it was not: the file still holds the earlier entry's content, and this entry needs no line
    */
   #supersede(name: ByteString, size: number): boolean {
     const clean = cleanName(name) ?? name
@@ -152,7 +152,7 @@ export class TarSplitWriter implements Disposable {
   }
 
   #line(line: string): void {
-    // In UTF-8 a character takes three bytes at most.
+    // A UTF-16 code unit takes at most three bytes in UTF-8.
     if (this.#length > 0 && this.#length + 3 * line.length > MEMBER) this.#compress()
     if (3 * line.length > MEMBER) this.#member(Buffer.from(line))
     else this.#length += this.#lines.write(line, this.#length, 'utf8')
@@ -170,7 +170,7 @@ export class TarSplitWriter implements Disposable {
     this.#members.push(member.length)
   }
 
-  /** The file once more, with what was replaced in its place. Positions are counted anew, since lines may go. */
+  /** Writes the file again with the replacements. Positions are renumbered, because lines may be removed. */
   #rewrite(): void {
     const path = `${this.#file}.rewritten`
     const out = openSync(path, 'wx', 0o600)
@@ -192,7 +192,7 @@ export class TarSplitWriter implements Disposable {
     this.#out = out
   }
 
-  /** In pieces of a few MiB at most. */
+  /** Yields pieces of a few MiB at most. */
   *#rewritten(member: Buffer): Generator<string> {
     let text = ''
     for (const entry of parseLines(gunzipSync(member))) {
@@ -216,7 +216,7 @@ export class TarSplitWriter implements Disposable {
     }
   }
 
-  /** Content that was displaced can be large; it waits in a file without a name. */
+  /** Displaced content can be large, so it is kept in an unlinked file. */
   #spillFile(): number {
     const path = `${this.#file}.displaced`
     const fd = openSync(path, 'wx+', 0o600)

@@ -1,16 +1,16 @@
 import { StoreError } from '../errors.js'
 import { baseOf, bytesToText, parentOf, type ByteString } from '../fs/bytes.js'
 
-/** What the name of an entry says (image-spec, layer: Whiteouts). */
+/** The meaning of an entry's name (image-spec, layer: Whiteouts). */
 export type NameMeaning =
   | { readonly kind: 'entry' }
   /** Hides what lower layers have at `path`. */
   | { readonly kind: 'whiteout'; readonly path: ByteString }
   /** Hides what lower layers have in `directory`. */
   | { readonly kind: 'opaque'; readonly directory: ByteString }
-  /** Where AUFS kept a file of several names: hard links point at it, and it is no part of the tree itself. */
+  /** AUFS's storage for a file with several names. Hard links point to it, but it is not part of the tree. */
   | { readonly kind: 'pseudo-link'; readonly name: ByteString }
-  /** Of AUFS' own housekeeping. */
+  /** AUFS housekeeping. */
   | { readonly kind: 'skip' }
 
 const PREFIX = '.wh.'
@@ -20,7 +20,10 @@ export const OPAQUE_NAME = '.wh..wh..opq' as ByteString
 const ENTRY = { kind: 'entry' } as const
 const SKIP = { kind: 'skip' } as const
 
-/** @param path a clean one */
+/**
+ * Throws `LAYER_INVALID` for a reserved name that means nothing.
+ * @param path a clean path
+ */
 export function meaningOf(path: ByteString): NameMeaning {
   if (!path.includes(PREFIX)) return ENTRY
   const directory = parentOf(path)
@@ -37,7 +40,7 @@ export function meaningOf(path: ByteString): NameMeaning {
   return { kind: 'whiteout', path: (directory === '' ? hidden : `${directory}/${hidden}`) as ByteString }
 }
 
-/** The name of what AUFS kept at a clean path, if it is one of those. */
+/** Returns the name of the AUFS pseudo-link at a clean path, if there is one. */
 export function pseudoLinkOf(path: ByteString): ByteString | undefined {
   if (!path.startsWith(PSEUDO_LINKS)) return undefined
   const name = path.slice(PSEUDO_LINKS.length) as ByteString

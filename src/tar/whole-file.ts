@@ -1,15 +1,16 @@
 import type { SyncFile } from '../fs/sync-fs.js'
 import type { TarHeader } from './part.js'
 
-/** What is set of a regular file when its content is written. */
+/** Attributes that are set on a regular file when its content is written. */
 export type FileAttributes = Pick<TarHeader, 'uid' | 'gid' | 'mode' | 'atimeNs' | 'mtimeNs'>
 
-/** Takes over an empty regular file whose whole content is there; `false`: it does not, and nothing is done. */
+/** Takes over an empty regular file and its whole content. `false` means that it did not take it and did nothing. */
 export type TakeFile = (file: SyncFile, attributes: FileAttributes, content: Uint8Array) => boolean
 
 /**
- * Each sets what the next would clear: a change of owner clears capabilities and set-id bits, and all of them the times.
- * @param setXattrs is called where xattrs are to be set
+ * Sets owner, xattrs, mode and times in that order, so that no step undoes another. A change of owner clears
+ * capabilities and set-id bits, and times come last.
+ * @param setXattrs called when xattrs are to be set
  */
 export function setFileAttributes(
   file: SyncFile,

@@ -14,10 +14,12 @@ const LOWER: readonly TarEntry[] = [
   { name: 'keep', content: 'keep' },
 ]
 
-/** Version 2, effective, net_raw. */
+/** A version 2 capability: effective, net_raw. */
 const CAPABILITY = '\u0001\u0000\u0000\u0002\u0000\u0020\u0000\u0000' + '\u0000'.repeat(12)
 
-/** Stacks of tars, and the tree that they must make: the rules of the OCI image-spec, layer, Applying Changesets. */
+/**
+ * Stacks of tars and the trees that they must make, by the rules of the OCI image-spec (layer, Applying Changesets).
+ */
 export const applying: readonly ConformanceCase[] = [
   tars('cleans names of leading slashes and dots, and passes over the root', {
     layers: [
@@ -213,7 +215,7 @@ export const applying: readonly ConformanceCase[] = [
 
 interface Stack {
   readonly layers: readonly (readonly TarEntry[])[]
-  /** Lines that must be there, as `treeOf` has them. */
+  /** Lines that must be in the tree, as in `treeOf`. */
   readonly tree: Readonly<Record<string, string>>
   readonly absent?: readonly string[]
   readonly needsNativeAttributes?: boolean
@@ -241,7 +243,7 @@ function tars(name: string, { layers, tree, absent = [], needsNativeAttributes }
   }
 }
 
-/** `= /one` is asked of the last word only: a link has the attributes of what it links to. */
+/** `= /one` is compared with the end of the line only, because a link has the attributes of what it links to. */
 function withNames(line: string, actual = ''): string {
   return line.startsWith('= ') && actual.endsWith(` ${line}`) ? actual : line
 }

@@ -3,10 +3,10 @@ import type { ConformanceCase } from '../case.js'
 import { tarOf } from '../tar-of.js'
 
 const USUAL = 128
-/** Every tenth layer brings a file. */
+/** Every tenth layer, and the last, brings a file. */
 const STEP = 10
 
-/** Long chains: 128 layers, and as many as there may be. */
+/** Long chains: 128 layers, and the maximum. */
 export function depth(deepest: number): ConformanceCase[] {
   return [...new Set([Math.min(USUAL, deepest), deepest])].map((count) => ({
     name: `shows ${count} layers as one`,

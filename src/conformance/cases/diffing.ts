@@ -6,7 +6,7 @@ import { chunksOf } from '../tar-of.js'
 import { mustComeBack } from './editing.js'
 import { BASE, CHANGED, CHANGES } from './samples.js'
 
-/** What a layer's diff and its changes say. */
+/** What a layer's diff and its changes report. */
 export const diffing: readonly ConformanceCase[] = [
   {
     name: 'gives as a diff the tar that makes the layer of another copy of the parent',

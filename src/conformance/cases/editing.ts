@@ -32,8 +32,8 @@ const FILES: readonly Edit[] = [
 ]
 
 /**
- * Copy-on-write, by edits: each stack of them is made in layers, and every layer must look as the same edits make a plain
- * tree look. Then it is taken apart: the diff of each layer makes the same layer again, byte for byte the same diff.
+ * Copy-on-write by edits. Each stack of edits is made as layers, and every layer must match a plain tree after the same
+ * edits. Then each layer's diff must make the same layer again, with the same diff byte for byte.
  */
 export const editing: readonly ConformanceCase[] = [
   stack('shows a child what its parent holds, and keeps what the child does from the parent', BASE, CHANGES),
@@ -222,7 +222,7 @@ function stack(name: string, ...layers: readonly (readonly Edit[])[]): Conforman
   }
 }
 
-/** Diff → apply → diff: the same tree, the same bytes, the same size. */
+/** Diff, apply, diff: checks for the same tree, the same bytes and the same size. */
 export async function mustComeBack(subject: Subject, id: string, parent: string | undefined): Promise<void> {
   const again = `${id}-again`
   const tar = await subject.diff(id, parent)

@@ -5,7 +5,7 @@ import { tarOf } from '../tar-of.js'
 import { mustComeBack } from './editing.js'
 import { BASE, CHANGED, CHANGES } from './samples.js'
 
-/** What broke others, one case a bug. */
+/** Bugs of other implementations, one per case. */
 export const knownBugs: readonly ConformanceCase[] = [
   {
     // https://github.com/moby/moby/issues/33733: a renamed directory was missing from the image.
@@ -20,7 +20,7 @@ export const knownBugs: readonly ConformanceCase[] = [
         try {
           await fs.rename('/old', '/new')
         } catch (error) {
-          // An overlay may refuse it, as between file systems; programs copy then.
+          // An overlay may refuse this rename with EXDEV, as between file systems. Programs then copy.
           assert.equal((error as NodeJS.ErrnoException).code, 'EXDEV')
           await fs.mkdir('/new')
           await fs.writeFile('/new/file', 'x')
@@ -32,7 +32,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // https://github.com/moby/buildkit/issues/2614: a directory in the place of a lower file showed lower children.
+    // https://github.com/moby/buildkit/issues/2614: a directory that replaced a lower file showed lower children.
     name: 'buildkit#2614: a directory that replaces a file shows nothing of an older directory',
     async run(subject) {
       await subject.layerOfTar('first', undefined, [{ name: 'a/' }, { name: 'a/old', content: 'x' }])
@@ -43,7 +43,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // https://github.com/moby/moby/issues/34672: what was mounted in a removed layer kept it busy.
+    // https://github.com/moby/moby/issues/34672: a mount in a removed layer kept the layer busy.
     name: 'moby#34672: a layer that was held many times can be removed when all is given back',
     async run({ driver }) {
       await driver.create('base')
@@ -58,7 +58,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // https://github.com/moby/moby/issues/33974: layers that brought nothing were left out of a chain.
+    // https://github.com/moby/moby/issues/33974: empty layers were left out of a chain.
     name: 'moby#33974: empty layers are links of a chain as others are',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
@@ -77,7 +77,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // https://github.com/containers/podman/issues/25862: nothing else went on while a layer was unpacked.
+    // https://github.com/containers/podman/issues/25862: unpacking a layer blocked all other work.
     name: 'podman#25862: other layers come and go while one is being applied',
     async run(subject) {
       const { driver } = subject
@@ -96,7 +96,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // https://github.com/moby/moby/issues/45939: what a failed unpacking left could not be found, nor removed.
+    // https://github.com/moby/moby/issues/45939: leftovers of a failed unpack could neither be found nor removed.
     name: 'moby#45939: what an apply that failed left is on the list, and can be removed',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
@@ -114,7 +114,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // https://github.com/google/go-containerregistry/issues/977: hard links lost their content in a flatten.
+    // https://github.com/google/go-containerregistry/issues/977: flattening lost the content of hard links.
     name: 'go-containerregistry#977: a hard link keeps its content when its first name is removed above',
     async run(subject) {
       await subject.layerOfTar('first', undefined, [
@@ -129,7 +129,8 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // https://github.com/google/go-containerregistry/issues/2029: what was removed and made again was gone.
+    // https://github.com/google/go-containerregistry/issues/2029: objects that were removed and made again were
+    // missing.
     name: 'go-containerregistry#2029: what one layer removes and a later one makes again is there',
     async run(subject) {
       await subject.layerOfTar('first', undefined, [{ name: 'a/' }, { name: 'a/file', content: '1' }])
@@ -173,7 +174,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // https://github.com/containers/fuse-overlayfs/issues/327: whiteouts were made for what no lower layer has.
+    // https://github.com/containers/fuse-overlayfs/issues/327: whiteouts were made for objects that no lower layer has.
     name: 'fuse-overlayfs#327: a file that was made and removed leaves no whiteout in the diff',
     async run(subject) {
       await subject.layer('base', undefined, [{ do: 'mkdir', path: '/dir' }])
@@ -188,7 +189,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // https://github.com/moby/moby/pull/26434 and others: layers hold names twice.
+    // https://github.com/moby/moby/pull/26434 and others: some layers contain a name twice.
     name: 'moby#26434: a layer that names one path twice is taken, the last entry wins',
     async run(subject) {
       await subject.layerOfTar('base', undefined, [
@@ -203,7 +204,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // PAM.7.gz and pam.7.gz of Debian collide on file systems that fold case; names must not be taken for one.
+    // Debian's PAM.7.gz and pam.7.gz collide on case-insensitive file systems. The two names must stay distinct.
     name: 'names that differ in case only are two',
     async run(subject) {
       await subject.layerOfTar('base', undefined, [
@@ -216,7 +217,7 @@ export const knownBugs: readonly ConformanceCase[] = [
     },
   },
   {
-    // tar-stream and others read PAX values as UTF-8, and change those that are none.
+    // tar-stream and others read PAX values as UTF-8, and change those that are not UTF-8.
     name: 'xattrs of any bytes come through a diff as they are',
     async run(subject) {
       const value = String.fromCharCode(...Array.from({ length: 256 }, (_, byte) => byte))

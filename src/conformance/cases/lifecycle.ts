@@ -4,7 +4,7 @@ import { same } from '../subject.js'
 import { chunksOf } from '../tar-of.js'
 import { BASE, CHANGES } from './samples.js'
 
-/** Layers come, are known by their ids, and go. */
+/** Creation, lookup by id and removal of layers. */
 export const lifecycle: readonly ConformanceCase[] = [
   {
     name: 'makes an empty layer, and knows it by its id',

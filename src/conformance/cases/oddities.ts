@@ -4,7 +4,10 @@ import { oddLayers, outlineOf, refusedLayers, type OddLayer, type RefusedLayer }
 import type { Subject } from '../subject.js'
 import { mustComeBack } from './editing.js'
 
-/** Every odd layer makes its one tree, and the diff of each layer makes that again; those to refuse are refused. */
+/**
+ * Every odd layer makes exactly its tree, and the diff of each layer makes that tree again. Layers to refuse are
+ * refused.
+ */
 export const oddities: readonly ConformanceCase[] = [...oddLayers.map(taken), ...refusedLayers.map(refused)]
 
 function taken({ name, layers, tree }: OddLayer): ConformanceCase {
@@ -31,7 +34,7 @@ function refused({ name, layers, code }: RefusedLayer): ConformanceCase {
   }
 }
 
-/** @returns the id of the topmost */
+/** @returns the id of the topmost layer */
 async function stack(subject: Subject, layers: readonly Buffer[]): Promise<string> {
   for (const [index, tar] of layers.entries()) {
     await subject.driver.create(`layer${index}`, idBelow(index))

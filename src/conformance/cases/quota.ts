@@ -3,7 +3,7 @@ import type { ConformanceCase } from '../case.js'
 
 const MEBIBYTE = 1 << 20
 
-/** Limits of writable layers. */
+/** Size limits of writable layers. */
 export const quota: readonly ConformanceCase[] = [
   {
     name: 'lets a writable layer hold no more than its size',

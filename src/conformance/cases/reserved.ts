@@ -9,8 +9,9 @@ import type { ConformanceCase } from '../case.js'
 import type { Subject } from '../subject.js'
 
 /**
- * Objects that mean something else in a layer: `.wh.` names, character devices 0:0 and xattrs of overlayfs. A driver may
- * refuse to make one. If it makes one, its diff refuses to be read. It never becomes a deletion, and never gets lost.
+ * Objects that have another meaning in a layer: `.wh.` names, character devices 0:0 and overlayfs xattrs. A driver may
+ * refuse to make such an object. If it makes one, reading the layer's diff fails. The object never becomes a deletion
+ * and is never lost.
  */
 export const reserved: readonly ConformanceCase[] = [
   ...['.wh.keep', '.wh..wh..opq', '.wh..wh.plnk', '.wh.'].map((name) =>

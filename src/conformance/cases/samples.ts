@@ -1,6 +1,6 @@
 import type { Edit } from '../edit.js'
 
-/** A small root filesystem: directories, links of both kinds, owners, set-id bits, an xattr. */
+/** A small root filesystem: directories, symlinks and hard links, owners, set-id bits, an xattr. */
 export const BASE: readonly Edit[] = [
   { do: 'mkdir', path: '/etc' },
   { do: 'create', path: '/etc/passwd', content: 'root:x:0:0\n' },
@@ -16,7 +16,7 @@ export const BASE: readonly Edit[] = [
   { do: 'mkdir', path: '/tmp', mode: 0o1777 },
 ]
 
-/** Changes of every sort on top of it. */
+/** Changes of every kind on top of `BASE`. */
 export const CHANGES: readonly Edit[] = [
   { do: 'create', path: '/etc/motd', content: 'hello\n' },
   { do: 'append', path: '/etc/passwd', content: 'me:x:1000:1000\n' },

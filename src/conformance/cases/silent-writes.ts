@@ -15,8 +15,8 @@ function pinned(path: string, ns = TIME): Edit {
 }
 
 /**
- * Changes that leave type, mode, owner, size and modification time as they were. Archivers, `rsync -t` and reproducible
- * builds make them. A commit that misses one loses the only copy of the data.
+ * Changes that keep type, mode, owner, size and modification time. Archivers, `rsync -t` and reproducible builds make
+ * them. A commit that misses such a change loses the only copy of the data.
  */
 export const silentWrites: readonly ConformanceCase[] = [
   {
@@ -168,7 +168,7 @@ export const silentWrites: readonly ConformanceCase[] = [
   },
 ]
 
-/** Exchanges two directories of a lower layer. @returns `false` if the driver refuses to rename such directories */
+/** Swaps two directories of a lower layer. @returns `false` if the driver refuses to rename such directories */
 function exchange(subject: Subject, one: string, two: string): Promise<boolean> {
   return subject.inView('container', async (fs) => {
     try {

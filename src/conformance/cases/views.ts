@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { ConformanceCase } from '../case.js'
 import { BASE, CHANGES } from './samples.js'
 
-/** `get` and `put`, counted. */
+/** Counting of `get` and `put`. */
 export const views: readonly ConformanceCase[] = [
   {
     name: 'keeps a view until its own put',

@@ -2,7 +2,7 @@ import type { OddLayer } from './odd-layer.js'
 import { block, directory, file, pax, symlink, tar } from './raw-tar.js'
 
 const BINARY = '\0\xff\xfe\n= =\n17 a=b\n\0'
-/** Version 2, effective, net_raw. */
+/** A version 2 capability: effective, net_raw. */
 const CAPABILITY = `\x01\0\0\x02\0\x20\0\0${'\0'.repeat(12)}`
 /** Version 2; user::rw-, user:12:rwx, group::r--, mask::rwx, other::r--. */
 const ACL = [

@@ -12,7 +12,7 @@ export type { OddLayer, RefusedLayer } from './odd-layer.js'
 export { outlineOf, type OutlineOptions } from './outline.js'
 export { refusedLayers } from './refused.js'
 
-/** What real layers hold, and worse, in images of a few files each. */
+/** Contents of real layers, and worse, in images of a few files each. */
 export const oddLayers: readonly OddLayer[] = [
   ...oddNames,
   ...oddWhiteouts,

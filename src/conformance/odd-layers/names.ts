@@ -6,7 +6,7 @@ const P = 'p'.repeat(77)
 const Q = 'q'.repeat(77)
 const STEPS = Array.from({ length: 100 }, (_, index) => `d${index}`)
 const DEEP = STEPS.map((_, index) => STEPS.slice(0, index + 1).join('/'))
-/** `ü`, as one character and as two; `Å` likewise. */
+/** `ü` and `Å`: as one code point (NFC), and as two (NFD). */
 const NFC = ['\xc3\xbc', '\xc3\x85']
 const NFD = ['u\xcc\x88', 'A\xcc\x8a']
 

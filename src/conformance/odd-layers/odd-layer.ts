@@ -1,19 +1,19 @@
-/** An image that has something odd in its layers. */
+/** An image with something odd in its layers. */
 export interface OddLayer {
   /** What is odd. */
   readonly name: string
-  /** The rule that decides, or where such layers come from. */
+  /** The rule that decides the result, or the origin of such layers. */
   readonly note: string
-  /** Plain tars, the lowest first. */
+  /** Uncompressed tars, lowest first. */
   readonly layers: readonly Buffer[]
-  /** The tree that they make, as `outlineOf` tells it. */
+  /** The tree that the layers make, as `outlineOf` shows it. */
   readonly tree: readonly string[]
 }
 
 /** A layer that every driver refuses. */
 export interface RefusedLayer {
   readonly name: string
-  /** Plain tars, the lowest first; the last one is refused. */
+  /** Uncompressed tars, lowest first. The last one is refused. */
   readonly layers: readonly Buffer[]
   readonly code: 'LAYER_INVALID' | 'ARCHIVE_CORRUPT' | 'ARCHIVE_TRUNCATED'
 }

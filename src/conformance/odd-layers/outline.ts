@@ -8,15 +8,15 @@ import { MTIME } from './raw-tar.js'
 
 export interface OutlineOptions {
   /**
-   * Times of that day, from then on, are told as `now`: those that a program took from the clock. In nanoseconds since
-   * 1970.
+   * Times from this one until a day later are shown as `now`, because a program took them from the clock. In
+   * nanoseconds since 1970.
    */
   readonly nowFrom?: bigint
 }
 
 /**
- * A tree in lines, one a path, that leave out what is usual: root's, of 2001, 0644, or 0755 for directories. Bytes that
- * do not print are `\xNN`.
+ * Returns a tree as lines, one per path. Defaults are left out: root's, dated 2001 (`MTIME`), 0644, or 0755 for
+ * directories. Bytes that do not print are `\xNN`.
  *
  *     d/ mode 700               a directory
  *     d/a owner 1:2 "content"   a file
@@ -24,7 +24,7 @@ export interface OutlineOptions {
  *     d/s -> a                  a symlink
  *     null char 1:3 at 0        a device of 1970
  *
- * The root has a line, `/`, if its mode or owner is unusual.
+ * The root has a line, `/`, if its mode, owner or xattrs are not the default.
  */
 export function outlineOf(fs: SyncFs, options: OutlineOptions = {}): string[] {
   const names = new Map<string, ByteString>()
@@ -58,7 +58,7 @@ function timeOf({ mtimeNs }: SyncStat, { nowFrom }: OutlineOptions): string[] {
   return [isNow ? 'at now' : `at ${seconds(mtimeNs)}`]
 }
 
-/** Seconds with nine digits behind the point, or without any. */
+/** Seconds with nine decimals, or with none. */
 function seconds(ns: bigint): string {
   const size = ns < 0n ? -ns : ns
   const fraction = size % BILLION === 0n ? '' : `.${(size % BILLION).toString().padStart(9, '0')}`

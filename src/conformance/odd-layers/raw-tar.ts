@@ -1,9 +1,9 @@
 /**
- * Tars whose headers say what one likes, right or wrong, made without anything of the library. Text stands for bytes, a
- * character for each.
+ * Builds tars whose headers can say anything, right or wrong, without using the library. Text stands for bytes, one per
+ * character.
  */
 
-/** A number is written in octal, or base-256 where that has no place for it; text stands as it is. */
+/** Numbers are written in octal, or in base-256 if they do not fit. Text is written as it is. */
 type Field = number | bigint | string
 
 export interface BlockFields {
@@ -22,7 +22,7 @@ export interface BlockFields {
   readonly major?: Field
   readonly minor?: Field
   readonly prefix?: string
-  /** What stands over all that. */
+  /** Text written over the other fields, at these offsets. */
   readonly over?: readonly (readonly [offset: number, text: string])[]
   /** @default 'right' */
   readonly checksum?: 'right' | 'signed' | 'wrong'
@@ -33,10 +33,10 @@ const MAGICS = { v7: '', ustar: 'ustar\x0000', star: 'ustar\x0000', gnu: 'ustar 
 
 /** Two blocks of zeros. */
 export const END: Buffer = Buffer.alloc(2 * BLOCK)
-/** Whole seconds of 2001. */
+/** A time in 2001, in seconds. */
 export const MTIME = 1_000_000_000
 
-/** The pieces, and an end marker. */
+/** Joins the pieces, and adds an end marker. */
 export function tar(...pieces: readonly Buffer[]): Buffer {
   return Buffer.concat([...pieces, END])
 }
@@ -70,7 +70,7 @@ function sum(bytes: Buffer, checksum: 'right' | 'signed' | 'wrong'): number {
   return checksum === 'wrong' ? all + 1 : all
 }
 
-/** A file's block, and its content; the block may say another size. */
+/** A file's block and its content. `fields` may state another size. */
 export function file(name: string, content: string | Buffer = '', fields: BlockFields = {}): Buffer {
   const bytes = typeof content === 'string' ? Buffer.from(content, 'latin1') : content
   return Buffer.concat([block({ name, size: bytes.length, ...fields }), padded(bytes)])
@@ -83,12 +83,12 @@ export const symlink = (name: string, link: string, fields: BlockFields = {}): B
 export const hardLink = (name: string, link: string, fields: BlockFields = {}): Buffer =>
   block({ name, link, flag: '1', ...fields })
 
-/** GNU's long name (`L`) or long link (`K`) for the block behind it. */
+/** A GNU long name (`L`) or long link (`K`) for the next block. */
 export function gnuLong(flag: 'L' | 'K', text: string): Buffer {
   return file('././@LongLink', `${text}\0`, { flag, magic: 'gnu' })
 }
 
-/** A PAX header, for the block behind it; with `g` for all. */
+/** A PAX header for the next block; with flag `g` for all. */
 export function pax(
   records: readonly (readonly [key: string, value: string])[],
   flag = 'x',
@@ -104,12 +104,12 @@ function paxRecord(key: string, value: string): string {
   return `${length}${rest}`
 }
 
-/** Filled up with zeros to whole blocks. */
+/** Pads with zeros to whole blocks. */
 export function padded(bytes: Buffer): Buffer {
   return Buffer.concat([bytes, Buffer.alloc((BLOCK - (bytes.length % BLOCK)) % BLOCK)])
 }
 
-/** Two's complement in so many bytes, the top bit of the first one set. */
+/** Two's complement in `length` bytes, with the top bit of the first byte set. */
 export function base256(value: number | bigint, length: number): string {
   const bits = BigInt.asUintN(8 * length, BigInt(value)) | (0x80n << BigInt(8 * (length - 1)))
   const digits = bits.toString(16).padStart(2 * length, '0')

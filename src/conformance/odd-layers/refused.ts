@@ -15,7 +15,7 @@ import {
 
 const LOWER = tar(directory('real'), file('real/file', 'x'), symlink('lower', 'real'))
 
-/** Layers that end in a typed error, whatever the driver, and leave a store as it was. */
+/** Layers that fail with a typed error on every driver, and leave the store unchanged. */
 export const refusedLayers: readonly RefusedLayer[] = [
   ...['../a', '/../a', 'a/../../b', '..', 'a/../..'].map((name) =>
     invalid(`a name that climbs out: ${name}`, file('kept', 'x'), file(name, 'x')),
@@ -93,7 +93,7 @@ function truncated(name: string, ...pieces: readonly Buffer[]): RefusedLayer {
   return { name, layers: [Buffer.concat([file('before', 'x'), ...pieces])], code: 'ARCHIVE_TRUNCATED' }
 }
 
-/** The same wrong map in each form. */
+/** The same invalid map in each format. */
 function sparseMaps(what: string, size: number, map: readonly number[], content: string): RefusedLayer[] {
   return [
     invalid(`a sparse map of PAX 0.0 that ${what}`, ...pax00(size, map, content)),
@@ -123,7 +123,7 @@ function pax01(size: number, map: Numbers, content: string): Buffer[] {
   return [pax(records), file('a', content)]
 }
 
-/** The map begins with how many pieces it has. */
+/** The map begins with the number of its pieces. */
 function pax10(size: number, map: Numbers, content: string): Buffer[] {
   const records: [string, string][] = [
     ['GNU.sparse.major', '1'],

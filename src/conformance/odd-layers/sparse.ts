@@ -1,7 +1,7 @@
 import type { OddLayer } from './odd-layer.js'
 import { block, file, hardLink, padded, pax, tar } from './raw-tar.js'
 
-/** Pieces of a file of 100,000 bytes, most of which are holes. */
+/** A file of 100,000 bytes, most of which are holes. */
 const SIZE = 100_000
 const PIECES = [
   [0, 'begin'],
@@ -113,7 +113,7 @@ export const oddSparse: readonly OddLayer[] = [
   },
 ]
 
-/** 30 bytes, each at another place: four in the block, 21 in a second, five in a third. */
+/** 30 bytes at 30 offsets: four in the header block, 21 in a second block, five in a third. */
 function manyPieces(): Buffer {
   const pieces = Array.from({ length: 30 }, (_, index) => [2000 * (index + 1), 1])
   const content = Buffer.from('0123456789'.repeat(3))
