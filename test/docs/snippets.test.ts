@@ -27,6 +27,7 @@ beforeAll(() => {
   }
   const compilerOptions = {
     rootDir: '../..',
+    paths: {},
     outDir: 'out',
     noEmit: false,
     noUnusedLocals: false,
