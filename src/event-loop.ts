@@ -3,23 +3,33 @@ import { setImmediate } from 'node:timers/promises'
 /** Far below what a user notices, and far above the cost of one event-loop turn. */
 const SLICE_MS = 8
 
-/** When the work that currently blocks this thread's event loop began, by `performance.now()`. */
+/** Start of the work that keeps the event loop waiting, by `performance.now()`. */
 let busySince = 0
-/** Resolves on the next turn of the event loop. */
+/** Resolves after the next turn of the event loop. `undefined` while this thread is not known to be busy. */
 let nextTurn: Promise<void> | undefined
+/** Whether a caller waits for `nextTurn`. */
+let isAwaited = false
 
 /**
- * Lets long work on a thread yield to other work; all such work uses this function. Call it between small steps: each
- * call takes less than a microsecond.
- * @returns a promise to await if the event loop has been blocked for 8 ms; `undefined` if the work may continue
+ * The one way for long work on a thread to let other work run. Call it between small steps; each call takes less than a
+ * microsecond.
+ * @returns a promise to await if the event loop has waited for 8 ms; `undefined` if the work may go on
  */
 export function yieldIfDue(): Promise<void> | undefined {
-  if (nextTurn !== undefined) return performance.now() - busySince < SLICE_MS ? undefined : nextTurn
+  if (nextTurn === undefined) beginSlice()
+  if (performance.now() - busySince < SLICE_MS) return undefined
+  isAwaited = true
+  return nextTurn
+}
+
+/** A caller that waited continues at once, so its next slice begins with the turn and not with its next call. */
+function beginSlice(): void {
   busySince = performance.now()
+  isAwaited = false
   nextTurn = setImmediate().then(() => {
     nextTurn = undefined
+    if (isAwaited) beginSlice()
   })
-  return undefined
 }
 
 /**
