@@ -10,9 +10,10 @@ import { libcAvailable } from '../sys/libc.js'
 import type { Probe } from '../sys/probe.js'
 
 /**
- * How the layers of one driver in one root keep what the operating system may refuse. It is decided when the first layer
- * is made and stands in `<root>/layerstack/<driver>.json`: a tree that is written one way cannot be read the other way.
- * A root with layers and no such file is Docker's own: everything is in the inodes, and in `trusted` xattrs.
+ * How one driver's layers in one root keep attributes that the operating system may refuse. A tree that is written one
+ * way cannot be read the other way. So the choice is made with the first layer and kept in
+ * `<root>/layerstack/<driver>.json`. A root with layers and without this file is Docker's own: everything is in the
+ * inodes and in `trusted` xattrs.
  */
 export interface AttributeSettings {
   readonly attributes: AttributeMode
@@ -23,18 +24,18 @@ export interface AttributeSettings {
 const DOCKERS: AttributeSettings = { attributes: 'native', overlayXattrs: 'trusted' }
 const NATIVE_NEEDS = 'CAP_CHOWN, CAP_FOWNER and CAP_DAC_OVERRIDE'
 
-/** What drivers that keep their layers in directories can be told (`driverOptions`). */
+/** Options (`driverOptions`) of drivers that keep their layers in directories. */
 export interface AttributeOptions {
   /**
-   * Where owners, modes and devices are kept, for a root that has no layers yet; one that keeps them otherwise is
+   * Where owners, modes and devices are kept, for a root without layers. A root that already keeps them another way is
    * refused. A root with `override` may pass from an ordinary user to root; only userspace engines serve it.
-   * @default 'native' where this process may give files away and make devices, and the file system has xattrs; else
-   *   'override', else 'sidecar'
+   * @default 'native' if this process may give files away and make devices, and the file system has xattrs; else
+   *   'override' if it has user xattrs; else 'sidecar'
    */
   readonly attributes?: AttributeMode
 }
 
-/** Throws `TypeError` for what is no option. */
+/** Throws `TypeError` for an unknown option or an invalid value. */
 export function attributeOptions(
   driver: string,
   given: Readonly<Record<string, unknown>> = {},
@@ -52,15 +53,18 @@ export interface AttributeQuestion {
   readonly root: string
   readonly driver: string
   readonly holdsLayers: boolean
-  /** Absent: nothing may be written to find out. */
+  /** Absent if nothing may be written to probe. */
   readonly probe: Probe | undefined
-  /** What the caller asks for; a root that keeps attributes otherwise is refused. */
+  /** The caller's choice. A root that keeps attributes another way is refused. */
   readonly wanted?: AttributeMode | undefined
   /** Whether layers of this driver are in overlay form. */
   readonly overlay: boolean
 }
 
-/** What the root has, else what is best here. Throws `ENGINE_UNSUPPORTED` where this process cannot work with it. */
+/**
+ * Returns the root's settings, else the best settings for this system. Throws `ENGINE_UNSUPPORTED` if this process
+ * cannot use them.
+ */
 export async function attributeSettingsOf(question: AttributeQuestion): Promise<AttributeSettings> {
   const { root, driver, holdsLayers, probe, wanted } = question
   const kept = readSettings(root, driver) ?? (holdsLayers ? DOCKERS : undefined)
@@ -87,14 +91,14 @@ function bestAttributes(probe: Probe): AttributeMode {
   return probe.userXattrs.works ? 'override' : 'sidecar'
 }
 
-/** A root that was made so before keeps what it can. */
+/** Applies to new roots only: an existing root keeps its mode, and whatever attributes it can. */
 function whyNotNew({ attributes }: AttributeSettings, probe: Probe | undefined): string | undefined {
   const xattrs = attributes === 'native' ? probe?.fileCapabilities : probe?.userXattrs
   if (attributes === 'sidecar' || xattrs?.works !== false) return undefined
   return `attributes cannot be kept as '${attributes}' here: the file system has no xattrs (${xattrs.reason})`
 }
 
-/** What `status()` tells of it. */
+/** Rows of `status()` on how attributes are kept. */
 export function attributeRows(
   { attributes }: AttributeSettings,
   probe: Probe | undefined,

@@ -5,13 +5,13 @@ import { inSteps, orRelease, type OpenedView } from './held-views.js'
 import type { LayerHold } from './layer-holds.js'
 
 export interface DirectoryViewOptions {
-  /** Given up when the view is closed. */
+  /** Released when the view is closed. */
   readonly hold?: LayerHold | undefined
-  /** Called when a caller asks for the host path. Absent where views have none. */
+  /** Called when a caller asks for the host path. Absent if views have no host path. */
   readonly onHandOut?: (() => void) | undefined
 }
 
-/** Opens a view of a layer that is a directory of the host. */
+/** Opens a view of a layer that is a host directory. */
 export async function openDirectoryView(
   spec: HostFsSpec,
   { hold, onHandOut }: DirectoryViewOptions,

@@ -5,26 +5,26 @@ import type { ApplyTarget } from '../tar/apply.js'
 import type { DiffSource, OpenTrees } from '../tar/diff.js'
 
 /**
- * THE contract between the store and a storage driver. It mirrors Docker's `ProtoDriver` and `DiffDriver`.
+ * The contract between the store and a storage driver. It mirrors Docker's `ProtoDriver` and `DiffDriver`.
  *
- * A driver keeps layers. A **layer** is known to it by an id of the store's choosing (for a read-only layer its
- * cache-id, for a container its mount-id) and by its parent's id, and by nothing else: a driver knows no digests, no
- * images, no tags. The life of a layer:
+ * A driver keeps layers. It knows a **layer** by its id and its parent's id only: no digests, no images, no tags. The
+ * store chooses the id: the cache-id of a read-only layer, the mount-id of a container's layer. The life of a layer:
  *
  *     create(id, parent) ──► applyDiff(id, parent, tar) ──► get(id) … put(id) ──► remove(id)     a read-only layer
- *     createReadWrite(id, parent) ──► get(id) … writes … put(id) ──► remove(id)                  a container's
+ *     createReadWrite(id, parent) ──► get(id) … writes … put(id) ──► remove(id)                  a container's layer
  *
- * Between `create` and the first child of a layer its content may be changed, by `applyDiff` or through a view. From
- * then on nobody writes to it, and a driver may rely on that: the child sees what the parent held.
+ * From `create` until its first child is created, a layer may change, through `applyDiff` or a view. After that, the
+ * layer is immutable. Drivers may rely on this: a child keeps seeing what its parent held.
  *
- * A **view** is the merged filesystem of a layer: all of its ancestors, and itself on top. `get` and `put` are counted;
- * the first `get` may mount, the last `put` undoes it. A view stays usable until the `put` that belongs to its `get`.
+ * A **view** is the merged filesystem of a layer: the layer on top of all its ancestors. `get` and `put` are counted:
+ * the first `get` may mount, and the last `put` unmounts. A view stays usable until the `put` that matches its `get`.
  *
- * What a resolved call did is seen by every later call, and by other processes that open the same root. A call that
- * rejects leaves the layer as if it had not been made, or, for `create`, no layer at all. After a crash at any moment
- * each layer either exists whole or does not exist; `remove` of a half-made one succeeds.
+ * The effects of a resolved call are visible to every later call and to other processes that open the same root. A
+ * rejected call leaves the layer unchanged; a rejected `create` leaves no layer. After a crash at any moment, each
+ * layer either exists whole or does not exist. `remove` succeeds for a half-made layer.
  *
- * The store never runs two calls on one id at once, but for `get` and `put`. Calls on different ids run at once.
+ * The store never runs two calls on the same id concurrently, except `get` and `put`. Calls on different ids run
+ * concurrently.
  *
  * @example A chain of two layers and a container:
  * ```ts
@@ -41,15 +41,16 @@ import type { DiffSource, OpenTrees } from '../tar/diff.js'
  */
 export interface Driver extends ProtoDriver {
   /**
-   * The tar that turns `parent`'s tree (an empty one without a parent) into this layer's. Same tree, same bytes.
-   * Errors reach the stream's reader.
+   * Returns the tar that turns `parent`'s tree into this layer's. Without a parent, the tar holds the whole tree. The
+   * same trees give the same bytes. Errors are emitted on the returned stream.
    */
   diff(id: string, parent?: string, options?: DiffOptions): Readable
-  /** What differs from `parent`, sorted by path; a changed child puts its directory on the list. */
+  /** Yields the differences from `parent`, sorted by path. A directory with a changed child is listed as well. */
   changes(id: string, parent?: string, options?: OperationOptions): AsyncIterable<Change>
   /**
-   * Applies a layer's uncompressed tar on top of what the layer holds. Content is durable when this resolves.
-   * @returns bytes of the regular files that the tar brought
+   * Applies a layer's uncompressed tar on top of the layer's current content. The content is durable when this
+   * resolves.
+   * @returns the total size in bytes of the regular files in the tar
    */
   applyDiff(
     id: string,
@@ -57,71 +58,76 @@ export interface Driver extends ProtoDriver {
     tar: AsyncIterable<Uint8Array>,
     options?: OperationOptions,
   ): Promise<number>
-  /** Bytes of the regular files that `diff` would bring. */
+  /** Returns the total size in bytes of the regular files that `diff` would contain. */
   diffSize(id: string, parent?: string, options?: OperationOptions): Promise<number>
 
-  /**
-   * Optional fast paths. The store asks for them by presence, and does without them if they are absent.
-   */
+  /** Optional fast paths. The store checks whether each method exists and falls back if it is absent. */
 
-  /** Where and how a tar is applied to the layer, as data: lets the store unpack in a worker thread. */
+  /** Returns where and how to apply a tar to the layer, as plain data. Lets the store unpack in a worker thread. */
   applyTarget?(id: string, parent?: string): Promise<ApplyTarget>
-  /** What to compare for a diff, as data: lets the store read a commit in a worker thread. */
+  /** Returns what to compare for a diff, as plain data. Lets the store read a commit in a worker thread. */
   diffSource?(id: string, parent?: string): Promise<DiffSource>
   /**
-   * What to compare for a diff, open until it is closed: lets the store read a commit on its own thread without a tar in
-   * between. The layers are not written to meanwhile.
+   * Opens what to compare for a diff; the caller closes it. Lets the store read a commit on its own thread without
+   * building a tar. The layers are not written to while it is open.
    */
   diffTrees?(id: string, parent?: string): Promise<DiffTrees>
   /**
-   * The read-only layer's own files, for reading back by path what its tar brought, as data; cheaper than a view.
-   * Paths that the tar did not bring may be there or not.
+   * Returns the read-only layer's own files, as plain data, to read back by path what its tar contained. Cheaper than a
+   * view. Paths that the tar did not contain may or may not exist.
    */
   contents?(id: string): Promise<ApplyTarget['files']>
   /**
-   * Ends what is left of earlier uses of the writable layer, such as a mount that a program was still writing to.
-   * `LAYER_IN_USE` while a process holds the layer, and while a program has a file in its mount open for writing. For a
-   * caller that keeps others from getting the layer, reads it, and adopts or removes it then: nothing is written meanwhile.
+   * Ends what earlier uses of the writable layer left, such as a mount that a program was still writing to. Rejects
+   * with `LAYER_IN_USE` while a process holds the layer, or while a program has a file in its mount open for writing.
+   *
+   * For callers that block new views of the layer, read it, and then adopt or remove it. Nothing writes to the layer
+   * from this call on.
    */
   quiesce?(id: string): Promise<void>
   /**
    * Makes the writable layer `id` the read-only layer `newId` of the same parent, without copying it. Afterwards `id`
-   * does not exist. `LAYER_IN_USE` where `quiesce` rejects with it, and for a layer that is not `adoptable`.
+   * does not exist. Rejects with `LAYER_IN_USE` if `quiesce` would, or if the layer is not `adoptable`.
    */
   adopt?(id: string, newId: string): Promise<void>
   /**
-   * Clears what processes that have ended left: mounts of layers that no living process holds, layers under removal,
-   * temporary names, holds. A mount that a program still writes to stays. Costs a listing of the driver's own directories.
-   * A driver does it when it is opened, too.
+   * Clears what ended processes left: mounts of layers that no living process holds, layers under removal, temporary
+   * names, and holds. A mount that a program still writes to stays. Costs a listing of the driver's own directories.
+   * Drivers also do this when they are opened.
    */
   tidy?(): Promise<void>
   /**
-   * Ids of all layers on disk, with those whose creation or removal a crash cut short, which `list` leaves out. Costs a
-   * listing of a directory. `remove` clears a layer of either kind.
+   * Returns the ids of all layers on disk. Unlike `list`, includes layers whose creation or removal was cut short by a
+   * crash. `remove` clears either kind. Costs a directory listing.
    */
   idsOnDisk?(): Promise<string[]>
   /**
-   * Whether `adopt` can take the layer once its views are put. False for a layer that was given out as a directory of the
-   * host, which no unmount takes back: it must be copied. Absent, `adopt` can take every layer.
+   * Reports whether `adopt` can take the layer once its views are put. False for a layer that was handed out as a host
+   * directory, which no unmount takes back: such a layer must be copied. If absent, `adopt` can take every layer.
    */
   adoptable?(id: string): Promise<boolean>
   /**
-   * Exchanges two read-only layers of the same parent: each gets the other's files. Layers above `id` stay, and see what
-   * `newId` held. `id` may be damaged or half gone. For drivers whose layers read their parents where they lie; without
-   * it a layer is replaced by one with another id.
+   * Exchanges two read-only layers of the same parent: each gets the other's files. Layers above `id` stay, and see
+   * what `newId` held. `id` may be damaged or incomplete.
+   *
+   * For drivers whose layers read their parents in place. Without this method, a layer is replaced by a layer with
+   * another id.
    */
   replace?(id: string, newId: string): Promise<void>
   /**
-   * Writes what the driver keeps beside a layer's content again, for a layer whose bookkeeping is damaged. The content and
-   * the layers above stay. `LAYER_NOT_FOUND` where there is no content.
+   * Rewrites what the driver keeps beside a layer's content, for a layer whose bookkeeping is damaged. The content and
+   * the layers above stay. Rejects with `LAYER_NOT_FOUND` if the content does not exist.
    */
   mend?(id: string, parent?: string): Promise<void>
-  /** What is damaged in the driver's own files, beside what shows in layers when they are read; reads all of them. */
+  /** Reports damage in the driver's own files that reading the layers does not show. Reads all of those files. */
   check?(options?: OperationOptions): Promise<Damage[]>
 }
 
 export interface DiffOptions extends OperationOptions {
-  /** Later modification times become this one in the tar. @default times stay */
+  /**
+   * The latest modification time in the tar, in ns since the epoch; later times become this one.
+   * @default times are unchanged
+   */
   readonly clampMtimeNs?: bigint | undefined
 }
 
@@ -131,77 +137,93 @@ export interface DiffTrees {
 }
 
 export interface Damage {
-  /** The file, and the layer in which it was met, if it is in one. */
+  /** The damaged file. `layer` is the layer in which it was found, if any. */
   readonly path: string
   readonly layer?: string | undefined
   readonly detail: string
 }
 
-/** The part that every driver author writes. `naiveDiff(proto)` makes a whole `Driver` of it. */
+/** The part that every driver author writes. `naiveDiff(proto)` turns it into a full `Driver`. */
 export interface ProtoDriver {
-  /** As in Docker: `overlay2`, `vfs`, …; names the driver's directory and its directory under `image/`. */
+  /**
+   * Docker's name for the driver: `overlay2`, `vfs`, …. Names the driver's directory and its directory under `image/`.
+   */
   readonly name: string
   readonly engine: Engine
   readonly capabilities: DriverCapabilities
 
-  /** Makes a layer that will be read-only, with `parent`'s content. A parent that is not there is `LAYER_NOT_FOUND`. */
+  /**
+   * Creates a layer with `parent`'s content, to become read-only. Rejects with `NAME_CONFLICT` if the id exists, and with
+   * `LAYER_NOT_FOUND` if the parent does not exist.
+   */
   create(id: string, parent?: string, options?: CreateOptions): Promise<void>
-  /** Makes a container's layer. */
+  /** Creates a container's writable layer with `parent`'s content. Rejects as `create` does. */
   createReadWrite(id: string, parent?: string, options?: ReadWriteOptions): Promise<void>
+  /**
+   * Opens the layer's view, or returns the view that is already open. Each `get` needs a `put`. Rejects with
+   * `LAYER_NOT_FOUND` if the layer does not exist.
+   */
   get(id: string, options?: GetOptions): Promise<LayerView>
   /**
-   * Gives a `get` back. Harmless when there is nothing to give back. A mount ends with the last `put`, together with what
-   * is mounted below it; while a program has a file in it open for writing, it stays until the next `get`, `remove` or
-   * `tidy`.
+   * Releases one `get`. A no-op if the layer has no open view. The last `put` ends the mount and everything mounted
+   * below it. While a program has a file in the mount open for writing, the mount stays until the next `get`, `remove`
+   * or `tidy`.
    */
   put(id: string): Promise<void>
   /**
-   * Harmless for an id that is not there; `LAYER_IN_USE` while a view is held, or while something is mounted below the
-   * layer that cannot be unmounted. What is mounted there is unmounted, never entered. Resolving means that the layer is
-   * gone; files that the system refuses to remove are told by `check` and tried again at each open.
+   * Removes the layer. A no-op if it does not exist. Anything mounted below the layer is unmounted, never entered.
+   * Rejects with `LAYER_IN_USE` while a view is held, or if something mounted below the layer cannot be unmounted.
+   *
+   * When this resolves, the layer no longer exists. `check` reports files that the system refuses to remove; each open
+   * retries them.
    */
   remove(id: string): Promise<void>
   exists(id: string): Promise<boolean>
-  /** Ids of all layers that are there, in no order. */
+  /** Returns the ids of all existing layers, in no particular order. */
   list(): Promise<string[]>
-  /** The rows that `docker info` shows under the driver's name. */
+  /** Returns the rows that `docker info` shows under the driver's name. */
   status(): Promise<[key: string, value: string][]>
-  /** What `docker inspect` shows as `GraphDriver.Data`. */
+  /** Returns what `docker inspect` shows as `GraphDriver.Data`. */
   metadata(id: string): Promise<Record<string, string>>
-  /** Gives back all that `get` took, at the end of the driver's use. May be called twice. */
+  /** Releases everything that `get` took, when the driver is no longer needed. May be called twice. */
   cleanup(): Promise<void>
 }
 
-/** `kernel`: mounts and ioctls. `userspace`: TypeScript alone, no privilege. */
+/** `kernel`: mounts and ioctls. `userspace`: TypeScript only, no privileges. */
 export type Engine = 'kernel' | 'userspace'
 
-/** What a driver can do, as data: tests and callers ask this, never a name. */
+/** What a driver can do, as data. Tests and callers check these fields, never the driver's name. */
 export interface DriverCapabilities {
-  /** A view has a host path that other programs can use. */
+  /** Views have a host path that other programs can use. */
   readonly hostPath: boolean
-  /** Time and space of a new layer do not grow with its parent. */
+  /** The time and space that a new layer takes do not grow with its parent. */
   readonly cheapSnapshots: boolean
-  /** Unchanged parts of a changed file are shared below the file. */
+  /** A changed file shares its unchanged blocks with the original. */
   readonly sharesBlocks: boolean
-  /** `diff` costs what changed, not what is there. */
+  /** `diff` costs time in proportion to the changes, not to the whole tree. */
   readonly nativeDiff: boolean
-  /** A size limit can be set on a writable layer (`storageOptions.size`). */
+  /** Writable layers accept a size limit (`storageOptions.size`). */
   readonly quota: boolean
-  /** The most layers that one chain may have. */
+  /** The maximum number of layers in one chain. */
   readonly maxDepth: number
-  /** Owners, devices and modes are in the inodes, as the kernel sees them; otherwise kept aside (`AttributeMode`). */
+  /**
+   * Owners, devices and modes are stored in the inodes, visible to the kernel. Otherwise they are stored separately,
+   * see `AttributeMode`.
+   */
   readonly nativeAttributes: boolean
 }
 
 export interface CreateOptions {
-  /** As `docker run --storage-opt`; an option that a driver does not know is `ENGINE_UNSUPPORTED`. */
+  /**
+   * As in `docker run --storage-opt`. Rejects with `ENGINE_UNSUPPORTED` for an option that the driver does not know.
+   */
   readonly storageOptions?: Readonly<Record<string, string>>
 }
 
 export interface ReadWriteOptions extends CreateOptions {
   /**
-   * A driver need not wait for the disk: for layers that are thrown away. After a power cut, but not when a process is
-   * killed, the layer may be there in part; it can be removed.
+   * Lets the driver skip waiting for the disk, for disposable layers. After a power cut, the layer may be incomplete,
+   * but it can be removed. Killing the process does not have this effect.
    * @default false
    */
   readonly volatile?: boolean
@@ -209,7 +231,7 @@ export interface ReadWriteOptions extends CreateOptions {
 
 export interface GetOptions {
   /**
-   * Skip syncs on the writable layer: for layers that are thrown away. After a crash its content is undefined.
+   * Skips syncs on the writable layer, for disposable layers. After a crash, its content is undefined.
    * @default false
    */
   readonly volatile?: boolean
@@ -217,13 +239,15 @@ export interface GetOptions {
 
 export interface LayerView {
   readonly fs: LayerFs
-  /** Present when a kernel made the view: programs that know nothing of this library can use it. */
+  /** Set if the kernel provides the view. Programs that know nothing of this library can use this path. */
   readonly hostPath?: string
 }
 
 export interface Change {
   readonly kind: 'add' | 'modify' | 'delete'
-  /** From the root, `/`-led. UTF-8; a name that is none is here with U+FFFD, and whole in `pathBytes`. */
+  /**
+   * Absolute within the layer: starts with `/`. Decoded as UTF-8; invalid bytes become U+FFFD. `pathBytes` is exact.
+   */
   readonly path: string
   readonly pathBytes: Buffer
 }

@@ -1,20 +1,20 @@
 import type { Driver, Engine } from './driver.js'
 
-/** How a storage driver is made for a root. What a `DriverRegistry` holds. */
+/** Opens a storage driver for a root. A `DriverRegistry` holds these. */
 export interface DriverFactory {
   readonly name: string
-  /** Opens the driver's directory, `<root>/<name>`, and makes it where it is missing, unless `readOnly`. */
+  /** Opens the driver's directory, `<root>/<name>`. Creates it if it is missing, unless `readOnly`. */
   open(options: DriverOpenOptions): Promise<Driver>
-  /** Whether this driver has been used in this root. */
+  /** Reports whether this driver has been used in this root. */
   holdsLayers(root: string): Promise<boolean>
-  /** What works here and now, and why the rest does not. Leaves nothing behind. */
+  /** Reports which engines work on this system now, and why the others do not. Leaves nothing behind. */
   supported(root: string): Promise<DriverSupport>
 }
 
 export interface DriverOpenOptions {
-  /** The data root: absolute path of a directory that is there. */
+  /** The data root: absolute path of an existing directory. */
   readonly root: string
-  /** `auto` takes the kernel's where it works. One that does not is `ENGINE_UNSUPPORTED`. */
+  /** `auto` uses the kernel engine if it works. An engine that does not work is `ENGINE_UNSUPPORTED`. */
   readonly engine: Engine | 'auto'
   /** Nothing is written below the root. */
   readonly readOnly: boolean
@@ -29,6 +29,6 @@ export interface DriverSupport {
 interface EngineSupport {
   readonly engine: Engine
   readonly works: boolean
-  /** Why it does not. */
+  /** Why it does not work. */
   readonly reason?: string | undefined
 }

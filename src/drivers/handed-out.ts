@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
- * Which layers had their directory on the host handed out: programs may hold it open for as long as it exists, and
- * unlike a mount it cannot be taken back. The record outlives this process, as such programs do.
+ * Records which layers had their host directory handed out. Programs may keep it open for as long as it exists, and
+ * unlike a mount it cannot be taken back. Those programs may outlive this process, so the record does too.
  */
 export class HandedOut {
   readonly #directory: string
@@ -22,7 +22,7 @@ export class HandedOut {
     return existsSync(join(this.#directory, id))
   }
 
-  /** The layer is gone. */
+  /** Deletes the record, once the layer is removed. */
   forget(id: string): void {
     rmSync(join(this.#directory, id), { force: true })
   }

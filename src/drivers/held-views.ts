@@ -3,11 +3,11 @@ import type { LayerView } from './driver.js'
 import type { LayerHold, LayerHolds } from './layer-holds.js'
 
 export interface OpenedView extends LayerView {
-  /** Undoes what opening did. Called again after a failure, it does the rest. */
+  /** Undoes what opening did. If it fails, a second call finishes the rest. */
   close(): Promise<void>
 }
 
-/** A close of several steps. Called again after a failure, it goes on with the step that failed. */
+/** Returns a close of several steps. If a step fails, the next call resumes with that step. */
 export function inSteps(...steps: readonly (() => unknown)[]): () => Promise<void> {
   let done = 0
   return async () => {
@@ -15,7 +15,7 @@ export function inSteps(...steps: readonly (() => unknown)[]): () => Promise<voi
   }
 }
 
-/** Opens what a hold was taken for; gives the hold up if that fails. */
+/** Runs `open` under a hold. Releases the hold if `open` fails. */
 export async function orRelease<T>(hold: LayerHold | undefined, open: () => T): Promise<T> {
   try {
     return open()
@@ -26,14 +26,14 @@ export async function orRelease<T>(hold: LayerHold | undefined, open: () => T): 
 }
 
 /**
- * Counts `get` and `put`: the first opens a view, the last closes it, and those between share it.
+ * Counts `get` and `put`: the first `get` opens a view, the last `put` closes it, and calls in between share it.
  *
- * A view whose close failed, for want of descriptors for instance, is closed again by the next call on its layer.
+ * If closing a view fails, for lack of descriptors for instance, the next call on its layer closes it again.
  */
 export class HeldViews {
   readonly #held = new Map<string, { count: number; readonly opened: Promise<OpenedView> }>()
   readonly #closing = new Map<string, Promise<void>>()
-  /** Views whose close failed. */
+  /** Views that failed to close. */
   readonly #unclosed = new Map<string, OpenedView>()
 
   async get(id: string, open: () => Promise<OpenedView>): Promise<LayerView> {
@@ -59,7 +59,7 @@ export class HeldViews {
     return this.#held.has(id)
   }
 
-  /** Does what nobody may have a view open for, in this process or another; `LAYER_IN_USE` if somebody has. */
+  /** Runs `work` while no process has a view of the layer open. Rejects with `LAYER_IN_USE` if a view is open. */
   async whileUnused(id: string, holds: LayerHolds, work: () => Promise<void>): Promise<void> {
     if (this.#held.has(id) || this.#closing.has(id)) {
       throw new StoreError('LAYER_IN_USE', `a view of layer ${id} is open`, { hint: 'put it first' })
@@ -78,8 +78,8 @@ export class HeldViews {
   }
 
   /**
-   * Closes every view, however often it was got, and waits for those that are being closed. Rejects with the first error,
-   * after trying all.
+   * Closes every view, whatever its count, and waits for views that are already closing. Tries all of them, then
+   * rejects with the first error.
    */
   async closeAll(): Promise<void> {
     const closing = [...this.#closing.values()]

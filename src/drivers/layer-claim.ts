@@ -9,21 +9,21 @@ import { libcAvailable } from '../sys/libc.js'
 
 type ClaimKind = 'shared' | 'exclusive'
 
-/** One holder's claim on a layer. Asked only under the lock of the directory. */
+/** One holder's claim on a layer. Used only under the layer's lock. */
 export interface Claim {
-  /** Takes it, or changes what was taken; false while another's claim is in the way. */
+  /** Takes the claim, or changes its kind. Returns false while another claim is in the way. */
   take(kind: ClaimKind): Promise<boolean>
-  /** Removes what is on disk for all claims, by the one that has it exclusively. */
+  /** Removes the on-disk state of all claims. Only the exclusive claimant calls it. */
   clear(): Promise<void>
   leave(): Promise<void>
 }
 
-/** A process with system calls and one without do not see one another's claims, as with {@link Lock}. */
+/** A process with system calls and a process without them do not see each other's claims, as with {@link Lock}. */
 export function openClaim(directory: string, id: string): Claim {
   return libcAvailable().works ? new FlockClaim(join(directory, id)) : new MarkClaim(directory, id)
 }
 
-/** A flock(2) on a file of the layer's. A file that nobody locks means nothing: it is reused. */
+/** A flock(2) on the layer's claim file. An unlocked file means nothing and is reused. */
 class FlockClaim implements Claim {
   readonly #path: string
   readonly #fd: number
@@ -46,7 +46,9 @@ class FlockClaim implements Claim {
   }
 }
 
-/** For systems without flock(2): a file for each claim, with its kind and what tells whether its process lives. */
+/**
+ * For systems without flock(2). Each claim is a file with its kind and a mark that shows whether its process is alive.
+ */
 class MarkClaim implements Claim {
   readonly #directory: string
   readonly #id: string

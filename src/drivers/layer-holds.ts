@@ -6,17 +6,19 @@ import { makeDirectories } from '../durable/make-directory.js'
 import { isErrno, StoreError } from '../errors.js'
 import { openClaim, type Claim } from './layer-claim.js'
 
-/** The layer's id in the name of a claim. */
+/** Extracts the layer's id from the name of a claim file. */
 const ID = /^([^.].*?)(?:\.[a-f0-9]{12})?$/
 
 /**
- * Tells other processes which layers are open here. A hold ends with its process, however that ends.
+ * Records which layers this process has open, for other processes to see. A hold ends with its process, however the
+ * process ends.
  *
- * 1. A layer's hold is taken, changed and given up under the layer's own lock. So a change from one kind to
- *    another, which takes several steps, is seen whole.
- * 2. Mounting, unmounting and syncing a layer happen under that lock too. They delay callers that want the same layer, and
- *    no others.
- * 3. The last holder removes the layer's files from the directory. `tidy` removes those of processes that have ended.
+ * 1. A layer's hold is taken, changed and released under the layer's own lock. So other processes never see a
+ *    multi-step change between kinds half done.
+ * 2. Mounting, unmounting and syncing a layer happen under that lock too. They delay only callers that want the same
+ *    layer.
+ * 3. The last holder removes the layer's files from the directory. `tidy` removes the files of processes that have
+ *    ended.
  */
 export class LayerHolds {
   readonly #directory: string
@@ -28,9 +30,10 @@ export class LayerHolds {
   }
 
   /**
-   * Takes a hold on a layer, and does `work` before another process can take or give up one. `sole` tells `work` that
-   * there is no other holder: a mount found there was left behind.
-   * @param kind `exclusive` is `LAYER_IN_USE` while another process has any hold, `shared` while one has an exclusive hold
+   * Takes a hold on a layer and runs `work` before another process can take or release one. `sole` is true if the layer
+   * has no other holder: a mount that `work` finds then was left behind.
+   * @param kind `exclusive` rejects with `LAYER_IN_USE` while another process has any hold, `shared` while another
+   *   process has an exclusive hold
    */
   async take<T>(
     id: string,
@@ -54,7 +57,7 @@ export class LayerHolds {
     })
   }
 
-  /** Removes what processes that have ended left in the directory. Holds of running processes stay. */
+  /** Removes what ended processes left in the directory. Holds of running processes stay. */
   async tidy(): Promise<void> {
     await removeAbandoned(this.#directory)
     await clearLockFiles(this.#directory)
@@ -117,7 +120,9 @@ export class LayerHolds {
 }
 
 export interface LayerHold {
-  /** Gives the hold up. `last` is done first if there is no other holder. If the lock cannot be had, the hold stays. */
+  /**
+   * Releases the hold. Runs `last` first if there is no other holder. If the lock cannot be acquired, the hold stays.
+   */
   release(last?: () => Promise<void>): Promise<void>
 }
 

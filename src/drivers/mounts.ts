@@ -3,7 +3,10 @@ import { isErrno, StoreError } from '../errors.js'
 import { makeReadOnly, unmountIfMounted } from '../sys/mount.js'
 import { mountPointsBelow } from '../sys/mount-table.js'
 
-/** Detaches what is mounted below a layer's directory, the deepest first. `LAYER_IN_USE` names a mount that stays. */
+/**
+ * Detaches everything mounted below a layer's directory, deepest first. Throws `LAYER_IN_USE`, with the mount's path,
+ * if a mount cannot be unmounted.
+ */
 export function unmountBelow(directory: string): void {
   for (const point of mountPointsBelow(realPath(directory))) {
     try {
@@ -19,8 +22,9 @@ export function unmountBelow(directory: string): void {
 }
 
 /**
- * Ends a mount whose file system has no other use: with everything mounted below it, once its superblock is read-only.
- * False, and the mount stays, while a program has a file of it open for writing or mapped, in any mount namespace.
+ * Ends a mount whose file system has no other use, with everything mounted below it, after making its superblock
+ * read-only. Returns false, and the mount stays, while a program in any mount namespace has a file of it open for
+ * writing or mapped.
  */
 export function releaseMount(target: string): boolean {
   if (!makeReadOnly(target)) {

@@ -19,7 +19,7 @@ import type {
 } from './driver.js'
 import { changesOf, sizeOf, tarOf, wholeTrees } from './tree-diff.js'
 
-/** The fast paths of a driver, each of which it may have. */
+/** A driver's optional fast paths. */
 export type FastPaths = Pick<
   Driver,
   | 'applyTarget'
@@ -36,9 +36,9 @@ export type FastPaths = Pick<
 >
 
 /**
- * Makes a whole driver of what every driver author writes, as Docker's NaiveDiffDriver does: diffs come of comparing two
- * views, and a tar is applied through a view. What the driver can tell as data (`diffSource`, `applyTarget`) is used in
- * the place of views.
+ * Makes a full driver from the part that every driver author writes, as Docker's NaiveDiffDriver does. Diffs come from
+ * comparing two views, and a tar is applied through a view. If the driver has `diffSource` or `applyTarget`, they are
+ * used instead of views.
  */
 export function naiveDiff(proto: ProtoDriver & FastPaths): Driver {
   return new NaiveDiffDriver(proto)
@@ -131,7 +131,7 @@ class NaiveDiffDriver implements Driver {
     }
   }
 
-  /** As data where the driver tells them so, else as two views that are held until `close`. */
+  /** Returns the driver's `diffSource` if it has one, else two views that are held until `close`. */
   async diffTrees(id: string, parent?: string): Promise<DiffTrees> {
     const source = await this.#proto.diffSource?.(id, parent)
     if (source !== undefined) return { trees: source, close: async () => undefined }

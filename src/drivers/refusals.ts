@@ -1,6 +1,6 @@
 import { StoreError } from '../errors.js'
 
-/** What every driver refuses, in the same words. */
+/** Refusals that all drivers share, so that they use the same words. */
 
 export function noLayer(driver: string, id: string): StoreError {
   return new StoreError('LAYER_NOT_FOUND', `${driver} has no layer ${id}`)

@@ -1,7 +1,7 @@
 import { StoreError } from '../errors.js'
 import type { DriverFactory } from './factory.js'
 
-/** Drivers by name. The order in which they came is the order in which `auto` tries them. */
+/** Drivers by name, in registration order. `auto` tries them in that order. */
 export class DriverRegistry implements Iterable<DriverFactory> {
   readonly #factories = new Map<string, DriverFactory>()
 
@@ -17,7 +17,7 @@ export class DriverRegistry implements Iterable<DriverFactory> {
     return this
   }
 
-  /** Throws `DRIVER_UNKNOWN`. */
+  /** Throws `DRIVER_UNKNOWN` if no driver has this name. */
   get(name: string): DriverFactory {
     const factory = this.#factories.get(name)
     if (factory !== undefined) return factory

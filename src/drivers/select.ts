@@ -10,7 +10,7 @@ export interface SelectOptions extends DriverOpenOptions {
 
 export interface Selection {
   readonly driver: Driver
-  /** The drivers that `auto` would have preferred, and why each was not taken. */
+  /** The drivers that `auto` tried first, and why each was refused. */
   readonly refused: readonly Refusal[]
 }
 
@@ -20,9 +20,11 @@ export interface Refusal {
 }
 
 /**
- * Opens a driver by name; or, for `auto`, as Docker chooses: one that already holds layers in this root, else the first
- * that works, in the registry's order. Where layers are held by drivers that do not work here, none is chosen: another
- * one would hide what the root holds. Throws `DRIVER_UNSUPPORTED` with the reason of each refusal.
+ * Opens a driver by name. `auto` chooses as Docker does: a driver that already holds layers in this root, else the
+ * first driver that works, in registry order.
+ *
+ * If drivers hold layers in this root but none of them works, `auto` chooses none: any other driver would hide what the
+ * root holds. Throws `DRIVER_UNSUPPORTED` with the reason of each refusal.
  */
 export async function selectDriver(registry: DriverRegistry, options: SelectOptions): Promise<Selection> {
   const { driver: name, ...open } = options

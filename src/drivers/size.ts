@@ -4,7 +4,7 @@ import type { CreateOptions } from './driver.js'
 const UNITS = ['', 'k', 'm', 'g', 't', 'p']
 const SIZE = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i
 
-/** A size in bytes, as Docker reads it: `10g` is 10 GiB. Throws `TypeError` for what is none. */
+/** Parses a size in bytes as Docker does: `10g` is 10 GiB. Throws `TypeError` for anything else. */
 export function bytesOf(text: string): bigint {
   const [, number = '', unit = ''] = SIZE.exec(text) ?? []
   const size = Math.trunc(Number(number) * 1024 ** UNITS.indexOf(unit.toLowerCase()))
@@ -12,7 +12,7 @@ export function bytesOf(text: string): bigint {
   throw new TypeError(`not a size: ${JSON.stringify(text)}`)
 }
 
-/** What the storage option `size` says, in bytes; another option is `ENGINE_UNSUPPORTED`. */
+/** Returns the storage option `size` in bytes. Throws `ENGINE_UNSUPPORTED` for any other option. */
 export function sizeOption(driver: string, { storageOptions = {} }: CreateOptions): bigint | undefined {
   let size: bigint | undefined
   for (const [name, value] of Object.entries(storageOptions)) {

@@ -6,7 +6,7 @@ import { StoreError } from '../errors.js'
 
 const execute = promisify(execFile)
 
-/** Whether there is such a program, on the path or where only root looks. */
+/** Reports whether the program exists on the path or in `/usr/sbin` or `/sbin`. */
 export function isInstalled(program: string): boolean {
   return searchPath().some((directory) => existsSync(join(directory, program)))
 }
@@ -16,7 +16,7 @@ export async function runProgram(program: string, args: readonly string[]): Prom
   await execute(program, args, { env: { ...process.env, PATH: searchPath().join(delimiter) } })
 }
 
-/** Makes a file system. What the program says against it is in the error's message. */
+/** Creates a file system. On failure, the error message includes the program's stderr. */
 export async function mkfs(program: string, args: readonly string[], hint: string): Promise<void> {
   try {
     await runProgram(program, args)

@@ -10,15 +10,15 @@ import { unmountBelow } from './mounts.js'
 
 const SUFFIX = '-removing'
 
-/** Whether a name in a driver's directory is that of a layer which is being removed. */
+/** Reports whether a name in a driver's directory belongs to a layer under removal. */
 export function isTrash(name: string): boolean {
   return name.endsWith(SUFFIX)
 }
 
 /**
- * Removes `<directory>/<name>`. Resolving means that the name is free; content that cannot be removed stays under another
- * name, for {@link emptyTrash} to try again. Harmless when there is nothing.
- * @param remove takes a layer of this driver away
+ * Removes `<directory>/<name>`. When this resolves, the name is free. Content that cannot be removed stays under
+ * another name, and {@link emptyTrash} retries it. A no-op if nothing exists.
+ * @param remove deletes one layer of this driver
  */
 export async function trash(directory: string, name: string, remove = discard): Promise<void> {
   const path = await setAside(directory, name, remove)
@@ -26,11 +26,11 @@ export async function trash(directory: string, name: string, remove = discard): 
   try {
     await remove(path)
   } catch {
-    // emptyTrash tells why.
+    // emptyTrash reports why.
   }
 }
 
-/** @returns where it lies now */
+/** @returns the new path */
 async function setAside(
   directory: string,
   name: string,
@@ -54,7 +54,7 @@ async function setAside(
   return undefined
 }
 
-/** Removes a tree; one that takes its time in a worker thread. */
+/** Removes a tree. A tree that takes long is removed in a worker thread. */
 export async function discard(path: string): Promise<void> {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return
   unmountBelow(path)
@@ -63,8 +63,8 @@ export async function discard(path: string): Promise<void> {
 
 /**
  * Clears what earlier removals left.
- * @param names those in the directory, for callers that have read it
- * @returns what cannot be removed, an immutable file for instance
+ * @param names the directory's names, for callers that have already read it
+ * @returns what cannot be removed, such as an immutable file
  */
 export async function emptyTrash(
   directory: string,

@@ -10,7 +10,7 @@ const CHUNK = 64 << 10
 
 type TarOptions = JobOptions & Pick<DiffOptions, 'clampMtimeNs'>
 
-/** The whole tree of a view as a tar, without what is mounted below it. */
+/** The whole tree of a view as a tar. Leaves out anything mounted below the view. */
 export async function* exportOf(syncFs: SyncFs, options: TarOptions): AsyncGenerator<Uint8Array, void, void> {
   const trees = wholeTrees(syncFs)
   try {
@@ -20,7 +20,10 @@ export async function* exportOf(syncFs: SyncFs, options: TarOptions): AsyncGener
   }
 }
 
-/** The trees of views, opened for work on all of them (`SyncFs.wholeTree`). The caller closes them before the views. */
+/**
+ * Opens the trees of views for work on all of their content (`SyncFs.wholeTree`). The caller closes them before the
+ * views.
+ */
 export function wholeTrees(upper: SyncFs, lower?: SyncFs): OpenTrees & { close(): void } {
   const opened: SyncFs[] = []
   const whole = (syncFs: SyncFs): SyncFs => {
@@ -39,7 +42,7 @@ export function wholeTrees(upper: SyncFs, lower?: SyncFs): OpenTrees & { close()
   }
 }
 
-/** The tar that turns the lower tree into the upper, made on this thread in slices. */
+/** The tar that turns the lower tree into the upper one, produced on this thread in slices. */
 export async function* tarOf(
   trees: DiffTrees['trees'],
   { clampMtimeNs, ...options }: TarOptions,
@@ -50,7 +53,7 @@ export async function* tarOf(
   let done = 0
   const prepared = await inPace(prepareDiff(trees), pace)
   for (const { bytes } of diffParts(prepared, { clampMtimeNs })) {
-    // A part is good until the next one is asked for, so its bytes are copied.
+    // The bytes of a part are valid only until the next part is requested, so copy them.
     for (let at = 0; at < bytes.length;) {
       const taken = Math.min(CHUNK - used, bytes.length - at)
       chunk.set(bytes.subarray(at, at + taken), used)
@@ -86,7 +89,7 @@ function shown({ kind, path }: Pick<TreeChange, 'kind' | 'path'>): Change {
   return { kind, path: bytesToText(absolute), pathBytes: bytesToBuffer(absolute) }
 }
 
-/** Bytes of the regular files that were added or changed; one with several names counts once. */
+/** Returns the bytes of the regular files that were added or changed. A file with several names counts once. */
 export async function sizeOf(trees: DiffTrees['trees'], options: JobOptions): Promise<number> {
   const pace = new CallerPace(options)
   const upper = upperOf(trees)

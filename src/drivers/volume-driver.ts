@@ -17,36 +17,36 @@ import { checkLayerId } from './layer-id.js'
 import type { FastPaths } from './naive-diff.js'
 import { isReadOnly, isThereAlready, noLayer } from './refusals.js'
 
-/** Where layers are kept as filesystems of our own. A resolved call is on disk. */
+/** Storage that keeps layers as this library's own filesystems. The effects of a resolved call are on disk. */
 export interface LayerVolumes {
   readonly capabilities: DriverCapabilities
-  /** Makes what is missing, and clears what a crash left; nothing if it is read-only. */
+  /** Creates what is missing and clears what a crash left. A no-op if read-only. */
   recover(): Promise<void>
   /** Clears temporary files of processes that have ended. */
   tidy?(): Promise<void>
   exists(id: string): Promise<boolean>
   list(): Promise<string[]>
-  /** As of a `Driver`, where it costs less than `list`. */
+  /** As in `Driver`, if it costs less than `list`. */
   idsOnDisk?(): Promise<string[]>
-  /** `NAME_CONFLICT` for an id that is there, `LAYER_NOT_FOUND` for a parent that is not. */
+  /** Rejects with `NAME_CONFLICT` if the id exists, `LAYER_NOT_FOUND` if the parent does not exist. */
   create(id: string, parent: string | undefined, options: CreateOptions): Promise<void>
   open(id: string, options: { readOnly: boolean; volatile: boolean }): Promise<OpenVolume>
-  /** Nobody has it open. */
+  /** Removes a layer that has no open view. */
   remove(id: string): Promise<void>
   rename(id: string, newId: string): Promise<void>
-  /** What was written through views is on disk. */
+  /** Resolves once everything written through views is on disk. */
   settle(): Promise<void>
   status(): Promise<[key: string, value: string][]>
   metadata(id: string): Promise<Record<string, string>>
-  /** What is damaged, in any file. */
+  /** Reports damage in any file. */
   check(signal: AbortSignal | undefined): Promise<Damage[]>
-  /** Gives back what is open; the next call opens it again. */
+  /** Closes everything that is open; the next call reopens it. */
   close(): Promise<void>
 }
 
 export interface OpenVolume {
   readonly syncFs: SyncFs
-  /** What was written is on disk. */
+  /** Resolves once everything written is on disk. */
   close(): Promise<void>
 }
 
@@ -58,8 +58,8 @@ export interface VolumeDriverSettings {
 }
 
 /**
- * A driver whose layers are filesystems of our own: no mount, no privilege, any system. A block that is damaged is
- * `STORE_CORRUPT` in a call of the driver, and `EIO` in one of a view.
+ * A driver whose layers are this library's own filesystems: no mounts, no privileges, any system. A damaged block is
+ * `STORE_CORRUPT` in calls of the driver, and `EIO` in calls of a view.
  */
 export class VolumeDriver implements ProtoDriver, FastPaths {
   readonly name: string
@@ -111,7 +111,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
     return this.#views.get(id, () => typed(`could not open layer ${id}`, () => this.#open(id, options)))
   }
 
-  /** What was written through the view is on disk, also while others have it open. */
+  /** When this resolves, everything written through the view is on disk, even if other views of the layer are open. */
   async put(id: string): Promise<void> {
     try {
       await this.#views.put(id)
@@ -192,11 +192,11 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
       const { syncFs, close } = await this.#volumes.open(id, { readOnly: true, volatile })
       return { fs: layerFs(syncFs), close }
     }
-    // Opening may wait for others, who may want to give up a hold.
+    // Opening may wait for other callers, which may be waiting to release a hold. So don't open inside `take`.
     const { hold } = await this.#holds.take(id, 'shared', async () => undefined)
     try {
       const { syncFs, close } = await this.#volumes.open(id, { readOnly: false, volatile })
-      // A volume that cannot write all of its content does not keep the hold.
+      // A volume that cannot write all of its content still releases its hold.
       const closed = inSteps(close)
       const closeAll = async (): Promise<void> => {
         try {

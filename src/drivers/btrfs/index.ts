@@ -99,14 +99,17 @@ function mountsNothing(): StoreError {
   )
 }
 
-/** The engine that made the layers of this root. */
+/** Returns the engine that made the layers of this root. */
 async function madeBy(root: string): Promise<Engine | undefined> {
   const home = join(root, 'btrfs')
   if (await holdsVolumes(home)) return 'userspace'
   return Loopback.isIn(root) || new BtrfsLayout(home).holdsLayers() ? 'kernel' : undefined
 }
 
-/** The one that made the layers of this root; in a new root the kernel's, where it works or a loopback is asked for. */
+/**
+ * Returns the engine that made the layers of this root. In a new root, the kernel engine if it works or a loopback is
+ * requested, else the userspace engine.
+ */
 async function engineFor({ root, engine }: DriverOpenOptions, isLoopback: boolean): Promise<Engine> {
   const made = await madeBy(root)
   const reason = isLoopback ? Loopback.whyNot() : whyNot(root)

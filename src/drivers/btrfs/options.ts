@@ -5,15 +5,15 @@ import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 /** The driver's own options (`driverOptions`). */
 export interface BtrfsOptions extends AttributeOptions, MountOptions {
   /**
-   * Of the userspace engine: bytes of its trees that are kept in memory. Less is slower, more is faster only for trees that
-   * are larger.
+   * Userspace engine only: bytes of its trees kept in memory. A smaller cache is slower; a larger one is faster only
+   * for larger trees.
    * @default 32 MiB
    */
   readonly cache?: number
   /**
-   * Of the kernel engine, as root: a btrfs of its own in a sparse file of the root, for a root on another file system. It
-   * is made, with `size` as in `20G`, at the first open, and mounted while the store is open; a larger size lets it grow.
-   * Later opens need no option.
+   * Kernel engine only, as root: a separate btrfs in a sparse file of the root, for a root on another file system. The
+   * first open creates the file with this `size`, such as `20G`. The file is mounted while the store is open. A larger
+   * size grows it. Later opens need no option.
    */
   readonly loopback?: { readonly size: string }
 }
@@ -22,13 +22,13 @@ interface Resolved extends AttributeOptions {
   readonly cache?: number
   /** In bytes. */
   readonly loopbackSize?: bigint
-  /** `MS_*` */
+  /** `MS_*` flags. */
   readonly mountFlags: number
-  /** The caller said which. */
+  /** Whether the caller set `mountFlags`. */
   readonly namesMountFlags: boolean
 }
 
-/** Throws `TypeError` for what is no option. */
+/** Throws `TypeError` for an unknown option or an invalid value. */
 export function btrfsOptions(given: Readonly<Record<string, unknown>> = {}): Resolved {
   const { cache, loopback, mountFlags, ...rest } = given
   const options = attributeOptions('btrfs', rest)

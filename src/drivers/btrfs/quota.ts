@@ -2,7 +2,10 @@ import { StoreError } from '../../errors.js'
 import type { CreateOptions } from '../driver.js'
 import { sizeOption } from '../size.js'
 
-/** The limit that the storage options ask for, in bytes. */
+/**
+ * Returns the size limit in the storage options, in bytes. Throws `ENGINE_UNSUPPORTED` for a limit if quotas do not
+ * work.
+ */
 export function sizeOfQuota(options: CreateOptions, works: boolean): bigint | undefined {
   const size = sizeOption('btrfs', options)
   if (size === undefined || works) return size

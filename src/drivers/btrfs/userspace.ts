@@ -15,7 +15,7 @@ export interface PoolSettings {
   /** The driver's directory. */
   readonly home: string
   readonly readOnly: boolean
-  /** Bytes of the trees that are kept in memory. */
+  /** Bytes of the trees kept in memory. */
   readonly cache?: number | undefined
 }
 
@@ -46,7 +46,7 @@ export class BtrfsVolumes implements LayerVolumes {
     this.#cache = cache
   }
 
-  /** Takes apart what was being removed when a process ended. */
+  /** Finishes removals that were cut short when a process ended. */
   async recover(): Promise<void> {
     if (this.#readOnly) return
     const store = await this.#store()
@@ -153,7 +153,10 @@ export class BtrfsVolumes implements LayerVolumes {
   }
 }
 
-/** Whether layers are kept so in this root; a file that cannot be read counts, so that nobody makes others beside it. */
+/**
+ * Reports whether the userspace engine keeps layers in this root. An unreadable file counts, so that no other layers
+ * are made beside it.
+ */
 export async function holdsVolumes(home: string): Promise<boolean> {
   if (!existsSync(poolFile(home))) return false
   const volumes = new BtrfsVolumes({ home, readOnly: true })

@@ -60,7 +60,10 @@ export const devicemapper: DriverFactory = {
   },
 }
 
-/** The one that made the devices of this root; in a new root the kernel's, where it works. */
+/**
+ * Returns the engine that made the devices of this root. In a new root, the kernel engine if it works, else the
+ * userspace engine.
+ */
 function engineFor({ engine }: DriverOpenOptions, layout: DeviceMapperLayout): Engine {
   const made = madeBy(layout)
   const reason = engine === 'userspace' || made === 'userspace' ? undefined : whyNot()
@@ -107,7 +110,7 @@ function whyNot(): string | undefined {
   try {
     return dmKnowsTarget('thin-pool') ? undefined : 'the kernel’s device-mapper has no thin pools'
   } catch (error) {
-    // The file may be there without what it stands for.
+    // The file may exist without a device-mapper behind it.
     if (isErrno(error, 'ENODEV', 'ENXIO'))
       return `nothing is behind ${CONTROL}: this kernel has no device-mapper`
     throw error

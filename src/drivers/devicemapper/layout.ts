@@ -10,41 +10,41 @@ import { isErrno, StoreError } from '../../errors.js'
 import { deviceMajor, deviceMinor } from '../../sys/mknod.js'
 import { crc32c } from '../../thin/crc32c.js'
 
-/** What is written of each thin device. */
+/** The record of one thin device. */
 export interface DeviceRecord {
-  /** In the pool; 24 bits. */
+  /** The device's number in the pool; 24 bits. */
   readonly deviceId: number
   /** In bytes. */
   readonly size: number
-  /** The transaction that made it. */
+  /** The transaction that made the device. */
   readonly transactionId: number
-  /** Of the base device: it has a file system. */
+  /** For the base device: it has a file system. */
   readonly initialized: boolean
-  /** It is not there for anybody, and is deleted as soon as it can be. */
+  /** The layer no longer exists for callers. The device is deleted as soon as possible. */
   readonly deleted: boolean
-  /** Of a layer of the userspace engine: what it is a snapshot of. */
+  /** For a layer of the userspace engine: what it is a snapshot of. */
   readonly origin?: OriginRecord | undefined
 }
 
-/** A device, which the transaction that made it tells from another one of its number, and the state that it was in. */
+/** A device and the state it was in. Device numbers are reused, so the transaction identifies the device. */
 export interface OriginRecord {
   readonly deviceId: number
   readonly transactionId: number
   readonly generation: number
 }
 
-/** What is written before a thin device is made or deleted. */
+/** Written before a thin device is made or deleted. */
 export interface OpenTransaction {
-  /** The pool's, when it is done. */
+  /** The pool's transaction id once this transaction is done. */
   readonly id: number
   readonly name: string
   readonly deviceId: number
 }
 
-/** What is written of the whole set. */
+/** The record of the whole set. */
 export interface SetRecord {
   readonly nextDeviceId: number
-  /** Of the base device's file system; empty until there is one. */
+  /** UUID of the base device's file system; empty until it has one. */
   readonly baseUuid: string
   readonly baseFileSystem: string
 }
@@ -54,12 +54,12 @@ export const BASE = 'base'
 const SET_FILE = 'deviceset-metadata'
 const TRANSACTION_FILE = 'transaction-metadata'
 const MIGRATED = '.migrated'
-/** Bytes of a file of `metadata/`; dockerd writes a few hundred. */
+/** Size limit of a file in `metadata/`, in bytes; dockerd writes a few hundred. */
 const LARGEST_FILE = 64 << 10
-/** Is in no layer's id. */
+/** Occurs in no layer's id. */
 const ESCAPE = '='
 
-/** The name of a layer's device and its file: its id, unless that means something else here. */
+/** Returns the name of a layer's device and file: the id, prefixed with `=` if the id is a reserved name. */
 export function nameOf(id: string): string {
   return [BASE, SET_FILE, TRANSACTION_FILE].includes(id) || id.endsWith(MIGRATED) ? `${ESCAPE}${id}` : id
 }
@@ -69,16 +69,19 @@ function idOf(name: string): string {
 }
 
 /**
- * The files of Docker's devicemapper: `metadata/` has a JSON file for each thin device and two for all, `devicemapper/`
- * the sparse files of the pool, `mnt/<id>` is where a layer is mounted. Its tree is `rootfs` in there.
+ * The files of Docker's devicemapper. `metadata/` has one JSON file per thin device and two for the whole set.
+ * `devicemapper/` has the sparse files of the pool. A layer is mounted at `mnt/<id>`, and its tree is `rootfs` in the
+ * mount.
  *
- * A layer is there when its file is and does not say `deleted`.
+ * A layer exists if its file exists and does not say `deleted`.
  */
 export class DeviceMapperLayout {
   readonly home: string
   readonly #sealed: boolean
 
-  /** @param sealed new files hold a checksum of themselves, which dockerd's do not; every checksum met is compared */
+  /**
+   * @param sealed new files include their own checksum, which dockerd's files do not; any checksum found is verified
+   */
   constructor(home: string, sealed = false) {
     this.home = home
     this.#sealed = sealed
@@ -91,7 +94,7 @@ export class DeviceMapperLayout {
     await makeDirectory(join(this.home, 'mnt'), { mode: 0o755 })
   }
 
-  /** Ids of layers that have a file, deleted ones among them. */
+  /** Ids of layers that have a file, including deleted ones. */
   idsOnDisk(): string[] {
     return this.names()
       .filter((name) => name !== BASE)
@@ -115,18 +118,18 @@ export class DeviceMapperLayout {
     return join(this.home, 'mnt', id)
   }
 
-  /** Layers that are mounted, or were when a process died. */
+  /** Ids of layers that are mounted, or were when a process died. */
   mountPoints(): string[] {
     return namesIn(join(this.home, 'mnt'))
   }
 
-  /** What all names of this root's devices begin with. */
+  /** The common prefix of the names of this root's devices. */
   prefix(): string {
     const { dev, ino } = statSync(this.home, { bigint: true })
     return `docker-${deviceMajor(dev)}:${deviceMinor(dev)}-${ino}`
   }
 
-  /** Ids of the layers that are there, those among them whose file is damaged. */
+  /** Ids of the existing layers, including those whose file is damaged. */
   layers(): string[] {
     return this.names()
       .filter((name) => name !== BASE && (this.isDamaged(name) || this.device(name)?.deleted === false))
@@ -142,7 +145,7 @@ export class DeviceMapperLayout {
     return record?.deleted === true ? undefined : record
   }
 
-  /** Names of all devices that have a file, the base and deleted ones among them. */
+  /** Names of all devices that have a file, including the base and deleted ones. */
   names(): string[] {
     return namesIn(join(this.home, 'metadata')).filter((name) => !name.startsWith('.') && !isNoDevice(name))
   }
@@ -159,7 +162,7 @@ export class DeviceMapperLayout {
     return { deviceId, size, transactionId, initialized: isInitialized, deleted: isDeleted, origin }
   }
 
-  /** There is a file, and it does not tell of a device. */
+  /** Reports whether the file exists but does not describe a device. */
   isDamaged(name: string): boolean {
     try {
       this.device(name)
@@ -170,7 +173,7 @@ export class DeviceMapperLayout {
     }
   }
 
-  /** All that can be read. */
+  /** Yields all records that can be read. */
   *devices(): Generator<{ readonly name: string; readonly record: DeviceRecord }> {
     for (const name of this.names()) {
       const record = this.isDamaged(name) ? undefined : this.device(name)
@@ -198,7 +201,7 @@ export class DeviceMapperLayout {
     await syncDirectory(join(this.home, 'metadata'))
   }
 
-  /** Drops the file of a device that says `deleted`, which is on disk: where a crash brings it back, it says so still. */
+  /** Removes, without a sync, a file that says `deleted` on disk. If a crash brings the file back, it still says so. */
   async dropDeleted(name: string): Promise<void> {
     await rm(this.#file(name), { force: true })
   }
@@ -208,7 +211,7 @@ export class DeviceMapperLayout {
     await syncDirectory(join(this.home, 'metadata'))
   }
 
-  /** What it tells can be found out again: a damaged file is as good as none. */
+  /** A damaged file counts as missing: its content can be determined again. */
   set(): SetRecord {
     const fields = this.#readOrNone(SET_FILE) ?? {}
     const { next_device_id: next, BaseDeviceUUID: uuid, BaseDeviceFilesystem: type } = fields
@@ -227,7 +230,7 @@ export class DeviceMapperLayout {
     })
   }
 
-  /** Without its file, or with a damaged one, at most a thin device that nobody knows stays in the pool. */
+  /** Returns `undefined` if the file is missing or damaged. At worst, an unknown thin device then stays in the pool. */
   transaction(): OpenTransaction | undefined {
     const fields = this.#readOrNone(TRANSACTION_FILE)
     if (fields === undefined) return undefined
@@ -236,7 +239,7 @@ export class DeviceMapperLayout {
     return { id, name: hash === '' ? BASE : hash, deviceId }
   }
 
-  /** A crash meanwhile may leave a damaged file: nothing of the transaction is done yet. */
+  /** A crash during the write may leave a damaged file. No step of the transaction has been done by then. */
   async saveTransaction({ id, name, deviceId }: OpenTransaction): Promise<void> {
     const hash = name === BASE ? '' : name
     const fields = { open_transaction_id: id, device_hash: hash, device_id: deviceId }
@@ -263,7 +266,7 @@ export class DeviceMapperLayout {
     return JSON.stringify(this.#sealed ? { ...fields, checksum: checksumOf(fields) } : fields)
   }
 
-  /** `undefined` without a file. */
+  /** Returns `undefined` if the file does not exist. */
   #read(name: string): Readonly<Record<string, unknown>> | undefined {
     const text = readSmallFile(this.#file(name))
     if (text === undefined) return undefined
@@ -304,7 +307,7 @@ function originOf(fields: Readonly<Record<string, unknown>>): OriginRecord | und
   return { deviceId, transactionId, generation }
 }
 
-/** The text of a regular file, empty for anything else; `undefined` without a file. */
+/** Returns the text of a regular file, or an empty string for anything else. `undefined` if it does not exist. */
 function readSmallFile(path: string): string | undefined {
   let fd: number
   try {

@@ -1,57 +1,60 @@
 import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 import { bytesOf } from '../size.js'
 
-/** The driver's own options (`driverOptions`); those with a dot have Docker's names (`dockerd --storage-opt`). */
+/** The driver's own options (`driverOptions`). Options with a dot have Docker's names (`dockerd --storage-opt`). */
 export interface DeviceMapperOptions extends MountOptions {
   /**
-   * Of the userspace engine: bytes of trees that are kept in memory, those of the pool and of all layers that are open
-   * together; 64 KiB more for each layer where that is too little. Less is slower, more is faster only for trees that are
-   * larger. In one process the first who opens a root sets it.
+   * Userspace engine only: bytes of trees kept in memory, for the pool and all open layers together. If that is too
+   * little, 64 KiB more for each layer. A smaller cache is slower; a larger one is faster only for larger trees. Within
+   * a process, the first open of a root sets it.
    * @default 64 MiB
    */
   readonly cache?: number
   /**
-   * The size of layers, unless `storageOptions.size` says more for one. On a root that has one already, a larger one
-   * makes later layers of no parent larger, and a smaller one is refused.
+   * The size of layers, unless `storageOptions.size` sets a larger one for a layer. On an existing root, a larger size
+   * applies to later layers without a parent, and a smaller size is refused.
    * @default '10G'
    */
   readonly 'dm.basesize'?: string
   /**
-   * The size of the sparse file for data: the most that all layers take. A larger one than the file has lets it grow.
+   * The size of the sparse data file: the limit for all layers together. A size larger than the file's grows the file.
    * @default '100G'
    */
   readonly 'dm.loopdatasize'?: string
-  /** Likewise for the file with the pool's own metadata. @default '2G' */
+  /** Likewise, the size of the file with the pool's own metadata. @default '2G' */
   readonly 'dm.loopmetadatasize'?: string
-  /** The least that is shared or copied: 64K to 1G, a multiple of 64K; a pool that is there keeps its own. @default '64K' */
+  /**
+   * The smallest unit that is shared or copied: 64K to 1G, a multiple of 64K. An existing pool keeps its own.
+   * @default '64K'
+   */
   readonly 'dm.blocksize'?: string
-  /** @default xfs where there is mkfs.xfs and the kernel knows it, else ext4 */
+  /** @default xfs if mkfs.xfs is installed and the kernel has XFS, else ext4 */
   readonly 'dm.fs'?: FileSystemType
-  /** More arguments for mkfs. */
+  /** Additional arguments for mkfs. */
   readonly 'dm.mkfsarg'?: string | readonly string[]
-  /** More mount options, comma separated. */
+  /** Additional mount options, comma separated. */
   readonly 'dm.mountopt'?: string
-  /** A thin pool to use, by its name or its path in /dev/mapper: it must be empty, or the one that this root had. */
+  /** A thin pool to use, by its name or its path in /dev/mapper. It must be empty, or the pool that this root had. */
   readonly 'dm.thinpooldev'?: string
-  /** A block device to make a pool on. One that holds data is refused. */
+  /** A block device to make a pool on. A device that holds data is refused. */
   readonly 'dm.directlvm_device'?: string
-  /** Takes the block device, whatever it holds. @default false */
+  /** Uses the block device even if it holds data. @default false */
   readonly 'dm.directlvm_device_force'?: boolean | 'true' | 'false'
-  /** No layer is made when less than this is free, of data or of metadata. @default '10%' */
+  /** Minimum free space, of data and of metadata. Below it, no layer is created. @default '10%' */
   readonly 'dm.min_free_space'?: string
-  /** A device that is still in use is removed when its last user is gone. @default true */
+  /** A device that is still in use is removed when its last user closes it. @default true */
   readonly 'dm.use_deferred_removal'?: boolean | 'true' | 'false'
   /** A layer that is still in use somewhere is deleted later. @default true */
   readonly 'dm.use_deferred_deletion'?: boolean | 'true' | 'false'
-  /** The space of a removed layer is given back to what is below the pool. @default true for loop files, else false */
+  /** Returns the space of a removed layer to the storage below the pool. @default true for loop files, else false */
   readonly 'dm.blkdiscard'?: boolean | 'true' | 'false'
-  /** How often XFS tries again where the pool is full, before it gives its mount up. @default '0' */
+  /** How often XFS retries while the pool is full, before it shuts its mount down. @default '0' */
   readonly 'dm.xfs_nospace_max_retries'?: string
 }
 
 export type FileSystemType = 'xfs' | 'ext4'
 
-/** The options, checked, with what was not given as it is by default. */
+/** The checked options, with defaults for those not given. */
 export interface Resolved {
   readonly cache: number
   readonly baseSize: bigint | undefined
@@ -62,7 +65,7 @@ export interface Resolved {
   readonly fileSystem: FileSystemType | undefined
   readonly mkfsArguments: readonly string[]
   readonly mountOptions: string
-  /** `MS_*` */
+  /** `MS_*` flags. */
   readonly mountFlags: number
   readonly pool: string | undefined
   readonly device: string | undefined
@@ -82,7 +85,7 @@ const SECTOR = 512n
 const BLOCK_UNIT = 64n << 10n
 const LARGEST_BLOCK = 1n << 30n
 
-/** Throws `TypeError` for what is no option, or no value for it. */
+/** Throws `TypeError` for an unknown option or an invalid value. */
 export function deviceMapperOptions(given: Readonly<Record<string, unknown>> = {}): Resolved {
   const values = new Map(Object.entries(given).filter(([, value]) => value !== undefined))
   const take = <T>(name: string, read: (value: unknown, name: string) => T): T | undefined => {

@@ -10,18 +10,18 @@ import { Overlay2Layout } from './layout.js'
 import { Overlay2Driver } from './overlay2-driver.js'
 import { overlay2Options } from './options.js'
 
-/** What overlayfs takes; Docker stops at 125, where the names of the layers no longer fit in a page of options. */
+/** What overlayfs accepts. Docker stops at 125, where the layers' names no longer fit in a page of mount options. */
 const MAX_LOWERS = 500
-/** What fits in that page in any case, on a kernel before 6.7. */
+/** Always fits in that page, on a kernel before 6.7. */
 const PAGE_LOWERS = 200
 
-/** Docker's overlay2, with the kernel's overlayfs or a userspace one over the same directories. */
+/** Docker's overlay2, with the kernel's overlayfs or a userspace overlay over the same directories. */
 export const overlay2: DriverFactory = {
   name: 'overlay2',
 
   async open(options: DriverOpenOptions): Promise<Driver> {
     const { readOnly } = options
-    // The kernel's table of mounts knows no symlinks.
+    // The kernel's mount table contains resolved paths only.
     const root = await realpath(options.root)
     const { attributes, mountFlags } = overlay2Options(options.driverOptions)
     const layout = new Overlay2Layout(join(root, 'overlay2'))

@@ -9,7 +9,7 @@ import { releaseMount } from '../mounts.js'
 import { isStillWritten } from '../refusals.js'
 import type { OpenedLayer } from './opened-layer.js'
 
-/** Each changes what an upper directory says, and would break the diff that is read from it (moby#33733). */
+/** Each changes the content of an upper directory, and would break the diff that is read from it (moby#33733). */
 const TURNED_OFF = ['redirect_dir', 'index', 'metacopy']
 const PARAMETERS = '/sys/module/overlay/parameters'
 
@@ -20,8 +20,8 @@ export interface OverlaySettings {
 }
 
 /**
- * Mounts the layer on its `merged`, as Docker does, or finds it mounted there.
- * @param sole no other process holds the layer: what is mounted was left because a program writes to it
+ * Mounts the layer on its `merged`, as Docker does, or uses an existing mount there.
+ * @param sole no other process holds the layer: an existing mount was left because a program writes to it
  */
 export function mountLayer(
   layer: OpenedLayer,
@@ -59,7 +59,10 @@ export function mountLayer(
   }
 }
 
-/** Undoes `mountLayer`. False where a program still writes to the mount, which stays. True when nothing is mounted. */
+/**
+ * Undoes `mountLayer`. Returns false, and the mount stays, if a program still writes to it. Returns true if nothing is
+ * mounted.
+ */
 export function releaseLayer(merged: string): boolean {
   if (!isThere(merged)) return true
   if (!releaseMount(merged)) return false
@@ -67,7 +70,7 @@ export function releaseLayer(merged: string): boolean {
   return true
 }
 
-/** Undoes `mountLayer` for a layer that is being removed, whatever programs have open in it. */
+/** Undoes `mountLayer` for a layer under removal, whatever programs have open in it. */
 export function detachLayer(merged: string): void {
   if (!isThere(merged)) return
   unmountIfMounted(merged)
@@ -76,7 +79,7 @@ export function detachLayer(merged: string): void {
 
 function removeMountPoint(merged: string): void {
   try {
-    // Gone, it is unmounted in other mount namespaces too.
+    // Removing the mount point also unmounts it in other mount namespaces.
     rmdirSync(merged)
   } catch (error) {
     if (!isErrno(error, 'ENOENT', 'EBUSY')) throw error
@@ -84,7 +87,7 @@ function removeMountPoint(merged: string): void {
 }
 
 function mountOptions({ overlayXattrs }: AttributeSettings): string[] {
-  // With userxattr the kernel turns redirects and metadata copies off by itself, and refuses to be told so.
+  // With userxattr, the kernel turns off redirects and metadata copies itself, and refuses those options.
   const turnedOff = overlayXattrs === 'user' ? ['index'] : TURNED_OFF
   const options = turnedOff.filter(isParameter).map((name) => `${name}=off`)
   return overlayXattrs === 'user' ? [...options, 'userxattr'] : options
@@ -92,7 +95,7 @@ function mountOptions({ overlayXattrs }: AttributeSettings): string[] {
 
 const parameters = new Map<string, boolean>()
 
-/** What the kernel knows stays as it is: the module has been used before. */
+/** Cached: the module is loaded by now, so its parameters do not change. */
 function isParameter(name: string): boolean {
   const known = parameters.get(name) ?? existsSync(join(PARAMETERS, name))
   parameters.set(name, known)
@@ -111,7 +114,10 @@ function makeMountPoint(merged: string): void {
   }
 }
 
-/** A volatile mount leaves word that its content may be half on disk, and no other mount is let in until that is gone. */
+/**
+ * A volatile mount leaves a marker that its content may be incomplete on disk. The kernel refuses other mounts until
+ * the marker is removed.
+ */
 export function forgetVolatile(work: string): void {
   const word = join(work, 'work', 'incompat')
   if (existsSync(word)) rmSync(word, { recursive: true, force: true })

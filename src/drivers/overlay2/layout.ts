@@ -31,9 +31,9 @@ export interface NewLayer {
   readonly parent: string | undefined
   /** As in `lower`. */
   readonly lowers: readonly string[]
-  /** Nothing is synced; after a power cut rule 2 does not hold for this layer. */
+  /** Skips all syncs. After a power cut, rule 2 does not hold for this layer. */
   readonly volatile: boolean
-  /** Makes the root directory, which is there, what it should be. */
+  /** Sets up the layer's root directory, which already exists. */
   readonly prepare: () => void
 }
 
@@ -41,21 +41,22 @@ export interface NewLayer {
  * The directories of Docker's overlay2:
  *
  *     l/<link>        symlink to ../<id>/diff; its name is short, since a mount takes hundreds
- *     <id>/diff       what this layer has, in overlay form
+ *     <id>/diff       this layer's own content, in overlay form
  *     <id>/link       the layer's name in l/
  *     <id>/lower      l/A:l/B…, uppermost first; absent without a parent
  *     <id>/work       the work directory of overlayfs; absent without a parent
- *     <id>/committed  there is a child, so the layer is read-only from now on
- *     <id>/merged     mounted on, while a view is open
+ *     <id>/committed  the layer has a child, so it is read-only
+ *     <id>/merged     the mount point, while a view is open
  *
- * 1. A layer is there when its `link` is: that is written last. What else is found is a create or a remove that a crash
- *    cut short, and counts as nothing.
- * 2. `link` is written aside and renamed, after it, `lower` and the parent's `committed` are on disk; the directories are
- *    synced before a call resolves. What is synced is synced together, so that a journal is written twice for a layer.
- * 3. `l/<link>` can be made again from `link`, and is, where it is missing or points elsewhere (a crash during `adopt`);
- *    an empty `link`, as a crash left Docker (moby#35747), is made again from `l/`.
- * 4. `adopt` turns the symlink first and renames the layer's directory then. After a crash in between, the layer is still
- *    there under its old id, and rule 3 turns the symlink back.
+ * 1. A layer exists if its `link` does: `link` is written last. Anything without `link` is a create or remove that a
+ *    crash cut short, and does not count as a layer.
+ * 2. `link` is written under a temporary name. It is renamed once it, `lower` and the parent's `committed` are on disk.
+ *    The directories are synced before a call resolves. Syncs are grouped, so that a journal is written twice per
+ *    layer.
+ * 3. `l/<link>` can be recreated from `link`. It is recreated if it is missing or points elsewhere (a crash during
+ *    `adopt`). An empty `link`, as a crash left in Docker (moby#35747), is recreated from `l/`.
+ * 4. `adopt` first repoints the symlink, then renames the layer's directory. After a crash in between, the layer still
+ *    exists under its old id, and rule 3 points the symlink back.
  */
 export class Overlay2Layout {
   readonly home: string
@@ -97,23 +98,23 @@ export class Overlay2Layout {
     return this.#names().some((name) => this.exists(name))
   }
 
-  /** Of directories without `link`, too. */
+  /** Includes directories without `link`. */
   idsOnDisk(): string[] {
     return this.#names()
   }
 
   /**
-   * Clears layers under removal, abandoned temporary names, and symlinks in `l/` that lead to no layer. Tells what cannot be
-   * removed.
+   * Clears layers under removal, abandoned temporary names, and symlinks in `l/` that lead to no layer. Returns what
+   * cannot be removed.
    */
   async tidy(): Promise<Damage[]> {
     const [names, links] = [namesIn(this.home), namesIn(this.#links)]
     const stuck = await emptyTrash(this.home, discardLayer, names)
     await removeAbandoned(this.home, names)
     await removeAbandoned(this.#links, links)
-    // Each layer has one symlink. Reading all of them takes time, and is due only where there are more.
+    // Each layer has one symlink. Reading all of them takes time, so do it only if there are too many.
     if (links.length < names.length) return stuck
-    // During `adopt` a symlink leads nowhere: either `link` of the old id names it, or the new id is there afterwards.
+    // During `adopt` a symlink leads nowhere: either `link` of the old id names it, or the new id exists afterwards.
     const used = new Set(this.#names().map((id) => this.#readLink(id)))
     for (const link of links.filter((each) => LINK.test(each) && !used.has(each))) {
       const id = this.#layerOf(link)
@@ -122,7 +123,7 @@ export class Overlay2Layout {
     return stuck
   }
 
-  /** Ids of the layers that are mounted, as this process sees it. */
+  /** Ids of the layers that this process sees as mounted. */
   mounted(): string[] {
     return mountPointsBelow(this.home)
       .filter((point) => dirname(dirname(point)) === this.home && basename(point) === 'merged')
@@ -178,7 +179,7 @@ export class Overlay2Layout {
     await syncDirectory(this.home)
   }
 
-  /** Exchanges the `diff` of two layers. The one of `id` may be damaged or missing. */
+  /** Exchanges the `diff` of two layers. The `diff` of `id` may be damaged or missing. */
   async replace(id: string, newId: string): Promise<void> {
     this.#makeLayerDirectory(id)
     const aside = join(this.directory(newId), 'replaced')
@@ -189,8 +190,8 @@ export class Overlay2Layout {
   }
 
   /**
-   * Writes `link`, `lower` and what else stands beside a layer's `diff` again. The layer keeps its name in `l/`, by which
-   * the layers above know it. `LAYER_NOT_FOUND` without a `diff`.
+   * Rewrites `link`, `lower` and whatever else is kept beside a layer's `diff`. The layer keeps its name in `l/`, which
+   * the layers above refer to. Rejects with `LAYER_NOT_FOUND` if `diff` does not exist.
    */
   async mend(id: string, lowers: readonly string[]): Promise<void> {
     if (!isDirectory(this.diff(id))) throw noLayer('overlay2', id)
@@ -204,13 +205,13 @@ export class Overlay2Layout {
     await this.#rewrite(join(this.directory(id), 'link'), link)
   }
 
-  /** Replaces whatever is at `path`; without a text there is nothing afterwards. */
+  /** Replaces whatever is at `path`. Without a text, only removes it. */
   async #rewrite(path: string, text: string | undefined): Promise<void> {
     if (text === undefined || isDirectory(path)) await discard(path)
     if (text !== undefined) await writeFileAtomic(path, text, { mode: 0o644, aside: this.home })
   }
 
-  /** The layer's own name in `l/`, which points at it. */
+  /** Returns the layer's name in `l/`. Makes its symlink point at the layer if it does not. */
   async link(id: string): Promise<string> {
     const link = this.#readLink(id) ?? (await this.#recoverLink(id))
     if (this.#targetOf(link) !== join('..', id, 'diff')) {
@@ -230,8 +231,8 @@ export class Overlay2Layout {
   }
 
   /**
-   * As in `lower` of the layer, whose tail is compared with `lower` of its parent. Rejects with `STORE_CORRUPT` where the
-   * layer would show other layers than its parent does.
+   * Returns the layer's `lower`, after comparing its tail with its parent's `lower`. Rejects with `STORE_CORRUPT` if
+   * the layer would show other layers than its parent does.
    */
   async stack(id: string): Promise<string[]> {
     const lowers = this.lowerLinks(id)
@@ -249,11 +250,11 @@ export class Overlay2Layout {
     return ids
   }
 
-  /** What a crash left half made has no link, and is in the way. */
+  /** A half-made layer left by a crash has no link, but blocks the name. It is removed. */
   async #makeDirectory(id: string): Promise<void> {
     const make = () => {
       mkdirSync(this.directory(id), { mode: 0o710 })
-      // The umask may have taken bits, and a parent may have handed on its set-group-ID bit.
+      // The umask may have cleared bits, and a parent directory may have passed on its set-group-ID bit.
       chmodSync(this.directory(id), 0o710)
     }
     try {
@@ -312,20 +313,22 @@ export class Overlay2Layout {
     await syncDirectory(this.#links)
   }
 
-  /** False where it was before. */
+  /** Returns false if the layer was already committed. */
   #commit(id: string): boolean {
     if (this.isCommitted(id)) return false
     closeSync(openSync(join(this.home, id, 'committed'), 'a', 0o600))
     return true
   }
 
-  /** `undefined` where the file is gone or damaged. */
+  /** Returns `undefined` if the file is missing or damaged. */
   #readLink(id: string): string | undefined {
     const link = orIfAbsent(() => readFileSync(join(this.home, id, 'link'), 'latin1'), undefined)
     return link !== undefined && LINK.test(link) ? link : undefined
   }
 
-  /** What `link` says. Without it, as a crash in `create` leaves a layer, what is found in `l/`. */
+  /**
+   * Returns the content of `link`. Without it, as after a crash in `create`, returns what `l/` contains for the layer.
+   */
   #linksTo(id: string): string[] {
     const link = this.#readLink(id)
     if (link) return [link]
@@ -361,18 +364,18 @@ function corruptLower(path: string, id: string): StoreError {
   })
 }
 
-/** What `lower` says. */
+/** The content of `lower`. */
 const LOWER = /^l\/[A-Za-z0-9]+(?::l\/[A-Za-z0-9]+)*$/
 
 const LINK_LENGTH = 26
-/** What `link` says. */
+/** The content of `link`. */
 const LINK = /^[A-Z2-7]{26}$/
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
 let random = Buffer.alloc(0)
 
 function newLink(): string {
-  // A hundred bytes cost what one does.
+  // A hundred random bytes cost as much as one, so draw many at once.
   if (random.length === 0) random = randomBytes(64 * LINK_LENGTH)
   let link = ''
   for (const byte of random.subarray(0, LINK_LENGTH)) link += BASE32[byte & 31]
@@ -380,7 +383,7 @@ function newLink(): string {
   return link
 }
 
-/** One that nothing was written in goes in a few calls, without a look at what there is. */
+/** Removes a layer whose `diff` is empty in a few calls, without listing anything. */
 async function discardLayer(path: string): Promise<void> {
   try {
     rmdirSync(join(path, 'diff'))
@@ -392,7 +395,10 @@ async function discardLayer(path: string): Promise<void> {
   }
 }
 
-/** Absent without a parent; a kernel's mount leaves an empty directory in it, and a volatile one its word. */
+/**
+ * The work directory is absent without a parent. A kernel mount leaves an empty directory in it, and a volatile mount
+ * its marker.
+ */
 function removeWork(work: string): void {
   if (!isThere(work)) return
   forgetVolatile(work)
@@ -417,7 +423,7 @@ function orIfAbsent<T, U>(read: () => T, otherwise: U): T | U {
   try {
     return read()
   } catch (error) {
-    // EISDIR and EINVAL: something else stands in the place of a file or of a symlink.
+    // EISDIR and EINVAL: something else is in place of the file or symlink.
     if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EISDIR', 'EINVAL')) return otherwise
     throw error
   }

@@ -1,12 +1,12 @@
-/** A layer as a view of it is opened: host paths, and how. */
+/** How a view of a layer is opened: host paths and flags. */
 export interface OpenedLayer {
   readonly id: string
   readonly diff: string
   readonly work: string
   readonly merged: string
-  /** Directories of the layers below, uppermost first; for the userspace engine alone. */
+  /** Directories of the layers below, uppermost first. Set for the userspace engine only. */
   readonly lowers: readonly string[]
-  /** The same ones under their names in `l/`, which are short; they may lead nowhere. */
+  /** The same directories by their short names in `l/`. The links may be broken. */
   readonly lowerLinks: readonly string[]
   readonly readOnly: boolean
   readonly volatile: boolean

@@ -5,11 +5,11 @@ import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 export interface Overlay2Options extends AttributeOptions, MountOptions {}
 
 interface Resolved extends AttributeOptions {
-  /** `MS_*` */
+  /** `MS_*` flags. */
   readonly mountFlags: number
 }
 
-/** Throws `TypeError` for what is no option. */
+/** Throws `TypeError` for an unknown option or an invalid value. */
 export function overlay2Options(given: Readonly<Record<string, unknown>> = {}): Resolved {
   const { mountFlags, ...rest } = given
   return { ...attributeOptions('overlay2', rest), mountFlags: mountFlagsOf('overlay2', mountFlags) }

@@ -43,15 +43,15 @@ export interface Overlay2Settings {
   readonly attributeRows: readonly [string, string][]
   readonly mountFlags: number
   readonly readOnly: boolean
-  /** The most layers that may be below another one. */
+  /** The maximum number of layers below another layer. */
   readonly maxDepth: number
-  /** The file system tells types of directory entries. */
+  /** Whether the file system reports the types of directory entries. */
   readonly dType: boolean
 }
 
 /**
- * Docker's overlay2. A layer is a directory that holds what differs from the layers below it, in the form of overlayfs;
- * the kernel's overlay shows them as one tree, and so does `UnionFs`, over the same directories.
+ * Docker's overlay2. A layer is a directory that holds its differences from the layers below, in overlayfs form. The
+ * kernel's overlay shows them as one tree, and so does `UnionFs`, over the same directories.
  */
 export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly name = 'overlay2'
@@ -183,7 +183,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     return { files, form: lowers.length === 0 ? 'merged' : 'overlay', lowers }
   }
 
-  /** From the upper directory alone where the parent is the layer just below; else two whole trees. */
+  /** Reads the upper directory alone if `parent` is the layer just below, else compares two whole trees. */
   async diffSource(id: string, parent?: string): Promise<DiffSource> {
     this.#mustExist(id)
     await this.#releaseIfUnused(id)
@@ -229,12 +229,12 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     return !this.#isHostDirectory(id)
   }
 
-  /** A layer without lower ones is not mounted: its view is the upper directory itself. */
+  /** A layer with none below it is not mounted: its view is the upper directory itself. */
   #isHostDirectory(id: string): boolean {
     return this.capabilities.hostPath && this.#layout.lowerLinks(id).length === 0
   }
 
-  /** True for a layer whose `lower` is damaged or was never written: such a layer can be removed. */
+  /** Also true for a layer whose `lower` is damaged or was never written, so that such a layer can be removed. */
   #mayBeHostDirectory(id: string): boolean {
     try {
       return this.#isHostDirectory(id)
@@ -244,7 +244,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     }
   }
 
-  /** Unmounts what is mounted though no process holds the layer, unless a program still writes to it. */
+  /** Unmounts a mount whose layer no process holds, unless a program still writes to it. */
   async #releaseIfUnused(id: string): Promise<void> {
     if (this.#readOnly || this.#views.has(id) || !this.#layout.isMounted(id)) return
     try {
@@ -253,7 +253,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       })
       await hold.release()
     } catch (error) {
-      // Another process has the layer open, or this one may not unmount.
+      // Another process has the layer open, or this process may not unmount.
       if (!isErrno(error, 'EPERM') && !(error instanceof StoreError && error.code === 'LAYER_IN_USE'))
         throw error
     }
@@ -280,7 +280,9 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     })
   }
 
-  /** The root directory of a layer shows as the parent's until the layer says otherwise. */
+  /**
+   * Copies the parent's root attributes: a layer's root directory looks like its parent's until the layer changes it.
+   */
   #prepareRoot(id: string, parent: string | undefined): void {
     using to = new HostFs(this.#spec(id))
     if (parent === undefined) return settleNewRoot(to)
@@ -316,14 +318,14 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     if (this.#readOnly) return this.#openUnheld(layer, true)
     const kind = this.engine === 'userspace' && !layer.readOnly ? 'exclusive' : 'shared'
     const { hold, result: view } = await this.#holds.take(layer.id, kind, async (sole) => {
-      // What is mounted though no process holds it was left behind by a process that died.
+      // A mount without a holder was left behind by a dead process.
       const isReleased = !sole || releaseLayer(layer.merged)
       if (!isReleased && this.engine === 'userspace') throw isStillWritten(layer.id, layer.merged)
       return this.#openUnheld(layer, sole)
     })
     const giveBack = async (): Promise<void> => {
       try {
-        // The kernel syncs when it unmounts, however long that takes, and the caller's thread would wait for it.
+        // Sync first, off this thread: unmounting syncs, however long that takes, and would block the caller's thread.
         if (isWritableMount(layer, view)) await syncFileSystemOf(layer.diff)
       } finally {
         await hold.release(async () => void releaseLayer(layer.merged))
@@ -353,7 +355,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     return { fs: layerFs(syncFs), hostPath, close: async () => syncFs.close() }
   }
 
-  /** Links that lead nowhere are seen when they are mounted. */
+  /** Broken links show up only when mounting. `lowerIds` repairs them. */
   async #mount(layer: OpenedLayer, sole: boolean): Promise<string> {
     const settings = { keeping: this.#keeping, mountFlags: this.#mountFlags }
     try {
@@ -365,7 +367,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     }
   }
 
-  /** The layer with all below it, read-only. */
+  /** The layer with all layers below it, read-only. */
   async #tree(id: string): Promise<SyncFsSpec> {
     const lowers = await this.#lowerSpecs(id)
     return lowers.length === 0

@@ -11,7 +11,7 @@ import { VfsDriver } from './vfs-driver.js'
 
 const NO_KERNEL = 'vfs has one engine, which asks nothing of the kernel'
 
-/** Docker's vfs: full copies, everywhere. */
+/** Docker's vfs: full copies; works everywhere. */
 export const vfs: DriverFactory = {
   name: 'vfs',
 

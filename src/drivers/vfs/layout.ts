@@ -10,15 +10,15 @@ import type { Damage } from '../driver.js'
 import { discard, emptyTrash, isTrash, trash } from '../trash.js'
 
 /**
- * The directories of Docker's vfs: `dir/<id>` is the whole tree of a layer. Beside it are files that belong to it:
- * `dir/<id>.attributes` where attributes are kept in a file, and `dir/<id>.copied`, the `CopyRecord` of a layer with a
+ * The directories of Docker's vfs. `dir/<id>` is the whole tree of a layer. Two files beside it belong to the layer:
+ * `dir/<id>.attributes`, if attributes are kept in a file, and `dir/<id>.copied`, the `CopyRecord` of a layer with a
  * parent.
  *
- * 1. A layer exists when its directory does. The directory is filled and synced under another name (`<id>-making`) and
- *    renamed. `remove` clears both names.
+ * 1. A layer exists if its directory does. The directory is filled and synced under another name (`<id>-making`) and
+ *    then renamed. `remove` clears both names.
  * 2. A layer is renamed (`<id>-removing`) before its content is removed.
- * 3. The files beside it are renamed before the directory, so a directory never waits for its attributes. A layer whose
- *    record is missing is compared by content.
+ * 3. The files beside the directory are renamed before it, so a directory is never without its attributes. A layer
+ *    without its copy record is compared by content.
  */
 export class VfsLayout {
   readonly home: string
@@ -48,7 +48,7 @@ export class VfsLayout {
     return namesIn(this.home).filter((name) => isLayer(name) && this.exists(name))
   }
 
-  /** Makes a layer of what `fill` puts in an empty directory, durably. */
+  /** Creates a layer durably. `fill` receives an empty directory to fill. */
   async create(id: string, fill: (directory: string, copyRecord: string) => Promise<void>): Promise<void> {
     const making = `${id}${MAKING}`
     try {
@@ -66,13 +66,13 @@ export class VfsLayout {
     return namesIn(this.home).some((name) => isLayer(name) && this.exists(name))
   }
 
-  /** Of layers, of `<id>-making` and of attributes without a layer. */
+  /** Ids of layers, of `<id>-making` directories, and of files without a layer. */
   idsOnDisk(): string[] {
     const names = namesIn(this.home).filter((name) => !isTrash(name) && !isTemporaryName(name))
     return [...new Set(names.map((name) => name.replace(HALF_MADE, '')))]
   }
 
-  /** Clears layers under removal, and tells what cannot be removed. */
+  /** Clears layers under removal. Returns what cannot be removed. */
   tidy(): Promise<Damage[]> {
     return emptyTrash(this.home)
   }
@@ -107,7 +107,7 @@ export class VfsLayout {
 const MAKING = '-making'
 const COPIED = '.copied'
 const BESIDE = ['.attributes', COPIED]
-/** What follows the id in names beside a layer's own. */
+/** What follows the id in the names of half-made layers and of files beside a layer. */
 const HALF_MADE = /(?:-making)?(?:\.copied|\.attributes(?:\.new)?)?$/
 
 function isLayer(name: string): boolean {

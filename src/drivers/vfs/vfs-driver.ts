@@ -29,8 +29,8 @@ export interface VfsSettings {
 }
 
 /**
- * Docker's vfs: every layer is a whole copy of its parent. Needs nothing of the system, and costs what the image has; on
- * a file system that can share blocks (btrfs, XFS) the copies share them.
+ * Docker's vfs: every layer is a full copy of its parent. Needs nothing of the system. A layer costs as much space as
+ * the image; on a file system that can share blocks (btrfs, XFS), the copies share them.
  */
 export class VfsDriver implements ProtoDriver, FastPaths {
   readonly name = 'vfs'
@@ -201,7 +201,7 @@ export class VfsDriver implements ProtoDriver, FastPaths {
     return openDirectoryView(spec, { hold, onHandOut: this.capabilities.hostPath ? onHandOut : undefined })
   }
 
-  /** The layer for work on all of it, whatever programs do in it. */
+  /** The layer's tree, for work on all of it while programs may write to it. */
   async #tree(id: string): Promise<HostFsSpec> {
     return { ...(await this.contents(id)), untrusted: true }
   }

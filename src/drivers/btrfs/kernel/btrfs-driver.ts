@@ -31,17 +31,17 @@ export interface BtrfsSettings {
   /** Rows of `status()` on how attributes are kept. */
   readonly attributeRows: readonly [string, string][]
   readonly readOnly: boolean
-  /** What the layout is mounted from, if it is the driver's own. */
+  /** What the layout is mounted from, if the driver uses its own file. */
   readonly loopback: Loopback | undefined
-  /** This process may search B-trees, and so find what changed. */
+  /** Whether this process may search B-trees, and so find what changed. */
   readonly searches: boolean
-  /** The file system counts what subvolumes take, and this process may set limits. */
+  /** Whether the file system counts what subvolumes use, and this process may set limits. */
   readonly quota: boolean
 }
 
 /**
- * Docker's btrfs: every layer is a subvolume that holds the whole tree, made as a snapshot of its parent. Parent and child
- * share all blocks that neither has written since.
+ * Docker's btrfs: every layer is a subvolume that holds the whole tree, created as a snapshot of its parent. Parent and
+ * child share all blocks that neither has written since.
  */
 export class BtrfsDriver implements ProtoDriver, FastPaths {
   readonly name = 'btrfs'
@@ -55,7 +55,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
   readonly #handedOut: HandedOut
-  /** Layers in which something may wait to be written to disk, since they were opened here. */
+  /** Layers opened by this driver that may have writes not yet on disk. */
   readonly #unsynced = new Set<string>()
 
   constructor(settings: BtrfsSettings) {
@@ -133,7 +133,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     return this.#layout.list()
   }
 
-  /** Docker tells the versions of btrfs-progs that it was built with; here is no such library. */
+  /** Docker also shows the btrfs-progs versions it was built with; this driver uses no such library. */
   async status(): Promise<[key: string, value: string][]> {
     await this.#loopback?.attach()
     return [
@@ -163,8 +163,8 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   }
 
   /**
-   * By generation where this layer is a snapshot of the other one; else two whole trees. Generations do not tell what is in
-   * nested subvolumes.
+   * Compares by generation if this layer is a snapshot of `parent`, else compares two whole trees. Generations do not
+   * cover the content of nested subvolumes.
    */
   async diffSource(id: string, parent?: string): Promise<DiffSource> {
     const upper = await this.#tree(id)
@@ -190,7 +190,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     return this.#readOnly ? [] : this.#layout.tidy()
   }
 
-  /** A subvolume that is made read-only can still be written to by those who have a file in it open. */
+  /** Making a subvolume read-only does not stop programs that already have a file in it open from writing. */
   async adoptable(id: string): Promise<boolean> {
     return !this.#handedOut.has(checkLayerId(id))
   }
@@ -234,7 +234,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     return this.#layout.idsOnDisk()
   }
 
-  /** A layer that is in use was cleared when it was opened, or is being adopted. */
+  /** Skips layers in use: they were cleared when they were opened, or are being adopted. */
   async #finishReplacing(id: string): Promise<void> {
     const root = this.#layout.directory(id)
     if (!isReplacing(root)) return
@@ -264,7 +264,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
     return openDirectoryView(spec, { hold, onHandOut: this.capabilities.hostPath ? onHandOut : undefined })
   }
 
-  /** The layer for work on all of it, whatever programs do in it. */
+  /** The layer's tree, for work on all of it while programs may write to it. */
   async #tree(id: string): Promise<HostFsSpec> {
     return { ...(await this.contents(id)), untrusted: true }
   }

@@ -18,13 +18,15 @@ import { removeSubvolume } from './remove-subvolume.js'
 import { clearReplacing, hasNested } from './nested.js'
 
 /**
- * The directories of Docker's btrfs: `subvolumes/<id>` is a subvolume with the whole tree of a layer, `quotas/<id>` the
- * most bytes that it may have, where there is a limit.
+ * The directories of Docker's btrfs. `subvolumes/<id>` is a subvolume with the whole tree of a layer. `quotas/<id>` is
+ * its size limit in bytes, if it has one.
  *
- * 1. A layer is there when its subvolume is. One of which more is to be done than a snapshot is made under another name
- *    (`<id>-making`) and renamed. A snapshot is on disk when its call returns: it is made by the commit of a transaction.
- * 2. It is renamed (`<id>-removing`) before it is destroyed, which takes several steps if subvolumes are nested in it.
- * 3. A limit is written before its layer is there, and removed after it is gone.
+ * 1. A layer exists if its subvolume does. A layer that needs more than a snapshot is made under another name
+ *    (`<id>-making`) and then renamed. A snapshot is on disk when its call returns: the commit of a transaction creates
+ *    it.
+ * 2. A layer is renamed (`<id>-removing`) before it is destroyed, which takes several steps if subvolumes are nested in
+ *    it.
+ * 3. A limit is written before its layer exists, and removed after the layer is.
  */
 export class BtrfsLayout {
   readonly #root: string
@@ -53,9 +55,9 @@ export class BtrfsLayout {
   }
 
   /**
-   * Makes a layer, a snapshot of its parent if it has one, durably.
-   * @param prepare is given a directory that needs more than a snapshot: one without a parent, with a limit, or whose
-   *   parent has nested subvolumes
+   * Creates a layer durably, as a snapshot of its parent if it has one.
+   * @param prepare receives the directory of a layer that needs more than a snapshot: one without a parent, with a
+   *   limit, or whose parent has nested subvolumes
    * @param options of the snapshot
    */
   async create(
@@ -84,7 +86,7 @@ export class BtrfsLayout {
     }
   }
 
-  /** The limit that was set for a layer, in bytes. */
+  /** Returns the size limit that was set for a layer, in bytes. */
   quota(id: string): bigint | undefined {
     try {
       const text = readFileSync(this.#quota(id), 'utf8')
@@ -106,14 +108,14 @@ export class BtrfsLayout {
     return namesIn(this.home).some((name) => isLayer(name) && this.exists(name))
   }
 
-  /** Of layers, of `<id>-making` and of limits without a layer. */
+  /** Ids of layers, of `<id>-making` subvolumes, and of limits without a layer. */
   idsOnDisk(): string[] {
     const names = namesIn(this.home).filter((name) => !isTrash(name) && !isTemporaryName(name))
     const limited = namesIn(join(this.#root, 'quotas')).filter((name) => !isTemporaryName(name))
     return [...new Set([...names.map((name) => name.replace(HALF_MADE, '')), ...limited])]
   }
 
-  /** Clears layers under removal and abandoned temporary files, and tells what cannot be removed. */
+  /** Clears layers under removal and abandoned temporary files. Returns what cannot be removed. */
   async tidy(): Promise<Damage[]> {
     await removeAbandoned(join(this.#root, 'quotas'))
     return emptyTrash(this.home, removeSubvolume)

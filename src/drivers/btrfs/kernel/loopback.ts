@@ -16,20 +16,20 @@ import { isInstalled, mkfs } from '../../system-program.js'
 export interface LoopbackSettings {
   readonly root: string
   readonly readOnly: boolean
-  /** Bytes; absent, the file is as large as it is. */
+  /** In bytes. If absent, the file keeps its size. */
   readonly size: bigint | undefined
-  /** `MS_*` of its mount. */
+  /** `MS_*` flags of the mount. */
   readonly mountFlags: number
 }
 
 /**
- * A btrfs of the driver's own, for roots that are on another file system: a sparse file, `layerstack/btrfs.img`, mounted
- * on the driver's directory.
+ * A btrfs of the driver's own, for roots on another file system: a sparse file, `layerstack/btrfs.img`, mounted on the
+ * driver's directory.
  *
  * 1. The file is formatted under a temporary name and renamed. An existing file is never formatted.
- * 2. It is mounted as long as a process of this root has the driver open. The first one mounts it, the last one unmounts
- *    it; what a process that died left mounted is used by the next one.
- * 3. The loop device goes when the mount does.
+ * 2. The file stays mounted as long as a process has this root's driver open. The first process mounts it, and the last
+ *    one unmounts it. The next process uses a mount that a dead process left.
+ * 3. The loop device is released when the mount ends.
  */
 export class Loopback {
   readonly #settings: LoopbackSettings
@@ -45,7 +45,7 @@ export class Loopback {
     return existsSync(fileIn(root))
   }
 
-  /** Why a loopback does not work here, if it does not. */
+  /** Returns why a loopback does not work on this system, if it does not. */
   static whyNot(): string | undefined {
     const libc = libcAvailable()
     if (!libc.works) return `btrfs is driven by system calls (${libc.reason})`
@@ -60,7 +60,7 @@ export class Loopback {
     return fileIn(this.#settings.root)
   }
 
-  /** Resolves when the file system is mounted. */
+  /** Resolves once the file system is mounted. */
   async attach(): Promise<void> {
     if (this.#settings.readOnly) return this.#mustBeMounted()
     this.#hold ??= this.#take()

@@ -12,13 +12,14 @@ import { syncFileSystemOf } from '../../../sys/syncfs.js'
 import { removeSubvolume } from './remove-subvolume.js'
 
 /**
- * Programs can make subvolumes inside a layer. A snapshot of the layer has an empty directory in the place of each.
- * Therefore they become plain directories before the layer gets a child, and in a child of a layer that still has some.
+ * Programs can create subvolumes inside a layer. In a snapshot of the layer, each of them is an empty directory. So
+ * nested subvolumes are replaced by plain directories before the layer gets a child. In a child of a layer that still
+ * has some, the empty directories are filled.
  *
- * 1. A copy is made in the layer itself, under a name of its own, and exchanged with the subvolume by one rename. A rename
- *    between subvolumes is not possible.
- * 2. While that name is in use, a file beside the layer says so: `<id>-replacing`. A crash leaves every path as it was, and
- *    {@link clearReplacing} removes the rest.
+ * 1. A copy is made in the layer itself, under a reserved name, and exchanged with the subvolume by one rename. Renames
+ *    between subvolumes are not possible.
+ * 2. While that name is in use, a file beside the layer marks it: `<id>-replacing`. A crash leaves every path as it
+ *    was, and {@link clearReplacing} removes the rest.
  */
 const ASIDE = '.wh..wh.layerstack.nested'
 const ROOT = '' as ByteString
@@ -28,8 +29,8 @@ export function hasNested(root: string): boolean {
 }
 
 /**
- * Replaces each nested subvolume of a layer that is not in use by a directory that holds the same, with the subvolumes
- * inside it. Files share their blocks with the old ones. Durable.
+ * Replaces each nested subvolume by a directory with the same content, including the subvolumes inside it. The layer
+ * must not be in use. Files share their blocks with the old ones. Durable.
  */
 export async function replaceNested(layer: HostFsSpec): Promise<void> {
   await clearReplacing(layer.root)
@@ -51,7 +52,7 @@ export async function replaceNested(layer: HostFsSpec): Promise<void> {
   rmSync(markOf(layer.root))
 }
 
-/** Fills the empty directories that a new snapshot has in the place of its parent's nested subvolumes. */
+/** Fills the empty directories that a new snapshot has in place of its parent's nested subvolumes. */
 export async function fillNested(parent: string, snapshot: HostFsSpec): Promise<void> {
   using fs = new HostFs({ ...snapshot, shared: true })
   for (const { path, host } of placesIn(parent)) {
@@ -65,7 +66,7 @@ export async function fillNested(parent: string, snapshot: HostFsSpec): Promise<
   }
 }
 
-/** Whether {@link replaceNested} is at work on a layer, or was when a crash ended it. */
+/** Reports whether {@link replaceNested} is working on the layer, or was when a crash ended it. */
 export function isReplacing(root: string): boolean {
   return existsSync(markOf(root))
 }
@@ -98,7 +99,7 @@ function hostPathIn(root: string, path: ByteString): Buffer {
   return Buffer.concat([Buffer.from(root), SLASH, Buffer.from(path, 'latin1')])
 }
 
-/** By descriptors, because a job takes its paths as text. */
+/** Uses descriptors, because a job takes its paths as text. */
 async function copyDirectory(spec: HostFsSpec, from: Buffer, to: Buffer | string): Promise<void> {
   const [source, target] = [openDirectory(from), openDirectory(to)]
   const at = (fd: number): HostFsSpec => ({ ...spec, root: `/proc/self/fd/${fd}/.` })

@@ -12,8 +12,8 @@ import {
 import { discard } from '../../trash.js'
 
 /**
- * Removes a subvolume, those nested in it, and its qgroup. Where the kernel lets an ordinary user destroy none, it is
- * emptied, and removed as a directory.
+ * Removes a subvolume, the subvolumes nested in it, and its qgroup. If the kernel does not let an ordinary user destroy
+ * subvolumes, empties it and removes it as a directory.
  */
 export async function removeSubvolume(path: string): Promise<void> {
   if (!isSubvolume(path)) return discard(path)
@@ -22,10 +22,10 @@ export async function removeSubvolume(path: string): Promise<void> {
   try {
     info = subvolumeInfo(path)
     const { madeAt, changedAt } = info
-    // With what was written there goes what waits to be.
+    // Destroying a subvolume waits for its pending writes. One that was written to may have some.
     await destroySubvolume(directory, Buffer.from(basename(path)), { elsewhere: changedAt >= madeAt })
   } catch (error) {
-    // Another process destroyed a part of it.
+    // Another process destroyed part of it.
     if (isErrno(error, 'ENOENT')) return removeSubvolume(path)
     if (!isErrno(error, 'EPERM', 'EACCES')) throw error
     return empty(path)

@@ -3,19 +3,19 @@ export interface DeviceNumbers {
   readonly minor: number
 }
 
-/** What a thin pool of our own stands on: two block devices. */
+/** What a pool of the driver's own is built on: two block devices. */
 export interface Backing {
-  /** Makes what can be made anew without loss. */
+  /** Creates what can be recreated without loss. */
   make(): void
   open(readOnly: boolean): OpenBacking
-  /** Whether a pool with its metadata there stands on this. */
+  /** Reports whether a pool with this metadata device is built on this backing. */
   isBelow(metadata: DeviceNumbers): boolean
-  /** Lets the devices be as large as what is below them has become. @returns bytes */
+  /** Grows the devices to the current size of the storage below them. @returns bytes */
   grow(open: Pick<OpenBacking, 'metadata' | 'data'>): {
     readonly dataSize: bigint
     readonly metadataSize: bigint
   }
-  /** Gives the devices up, after the pool is gone. */
+  /** Releases the devices, once the pool is removed. */
   retire(): void
 }
 
@@ -24,6 +24,6 @@ export interface OpenBacking {
   readonly data: DeviceNumbers
   /** In bytes. */
   readonly dataSize: bigint
-  /** The pool has the devices open by now. */
+  /** Called once the pool itself has the devices open. */
   close(): void
 }

@@ -23,7 +23,7 @@ import { isStillWritten, isThereAlready, noLayer } from '../../refusals.js'
 const LAST_DEVICE_ID = 0xffffff
 const LONGEST_NAME = 127
 const DISCARD_STEP = 1n << 30n
-/** How long a device may stay busy by what looks at every new device, udev's programs above all. */
+/** How long to wait for a busy device, in ms. Programs such as udev's open every new device for a moment. */
 const PATIENCE = 3000
 const SHORT_PATIENCE = 1000
 const PAUSE = 50
@@ -37,19 +37,20 @@ export interface DeviceSetSettings {
 }
 
 /**
- * The thin devices of a root, as Docker keeps them: one for each layer, a snapshot of its parent's, or of the base
+ * The thin devices of a root, as Docker keeps them. Each layer has one: a snapshot of its parent's, or of the base
  * device, which has an empty file system.
  *
- * 1. All that changes the set is done under one lock, by one process at a time. What is done there is short, but for the
- *    making of the base.
+ * 1. Every change of the set happens under one lock, by one process at a time. The work under the lock is short, except
+ *    making the base.
  * 2. A device is made in a transaction: `transaction-metadata` names it and the pool's next transaction id; the thin
  *    device is made; its file is written; the pool takes the id. Each step is on disk before the next.
- * 3. So if the file's id is ahead of the pool's, the device that it names is half made or half deleted. Whoever sees that
- *    under the lock deletes it, and its file. Everybody looks before changing anything; until then its layer may be
- *    listed. The number in there may be one that another device has: its maker died before he saw that it was taken.
- * 4. A layer whose file says `deleted` is there for nobody: one that is being deleted, one that was in use then, or one
- *    that is not yet as it shall be. The next open deletes it.
- * 5. The pool is there while somebody has one of its devices; when it is missing, whoever needs it makes it.
+ * 3. So if the id in the file is ahead of the pool's, the named device is half made or half deleted. Every process
+ *    checks this under the lock before it changes anything, and deletes the device and its file. Until then its layer
+ *    may be listed. The number in the file may belong to another device, if its maker died before it saw that the
+ *    number was taken.
+ * 4. A layer whose file says `deleted` does not exist for callers. It is being deleted, was in use when it was deleted,
+ *    or is not finished yet. The next open deletes it.
+ * 5. The pool exists while any of its devices is in use. A process that needs the pool creates it if it is missing.
  */
 export class DeviceSet {
   readonly #layout: DeviceMapperLayout
@@ -74,7 +75,7 @@ export class DeviceSet {
     await this.#locked(async () => {
       const status = this.#pool.ensure()
       if (!this.#readOnly) this.#pool.grow()
-      // Before anything is done to what is in the pool: it may be another root's.
+      // Checked before any change to the pool, which may belong to another root.
       if (this.#hasBase()) await this.#checkBase()
       if (this.#readOnly) return
       await this.#recover(status)
@@ -85,7 +86,7 @@ export class DeviceSet {
     })
   }
 
-  /** Makes a layer that holds what its parent does. */
+  /** Makes a layer with its parent's content. */
   async create(id: string, parent: string | undefined, size: bigint | undefined): Promise<void> {
     await this.#exclusive(async (status) => {
       const name = nameOf(id)
@@ -117,7 +118,7 @@ export class DeviceSet {
     })
   }
 
-  /** Deletes a layer that nobody has open. */
+  /** Deletes a layer that is not in use. */
   async delete(id: string): Promise<void> {
     const name = nameOf(id)
     const marked = await this.#exclusive(async (status) => {
@@ -155,7 +156,8 @@ export class DeviceSet {
 
   /**
    * Mounts a layer, unless it is mounted.
-   * @param sole no process holds the layer: what is mounted was left behind, and stays only if a program writes to it
+   * @param sole no other process holds the layer: an existing mount was left behind, and stays only if a program writes
+   *   to it
    */
   async mount(id: string, sole: boolean): Promise<void> {
     return this.#exclusive(async (status) => {
@@ -177,7 +179,7 @@ export class DeviceSet {
     })
   }
 
-  /** Mounting writes. Where the pool has no room for that, what is there can still be read. */
+  /** Mounting writes. If the pool is too full for that, mounts read-only. */
   async #mountIfRoom(
     target: string,
     name: string,
@@ -197,7 +199,7 @@ export class DeviceSet {
     }
   }
 
-  /** Harmless where nothing is mounted. A mount that a program still writes to stays. */
+  /** A no-op if nothing is mounted. A mount that a program still writes to stays. */
   async unmount(id: string): Promise<void> {
     await this.#locked(async () => {
       const target = this.#layout.mountPoint(id)
@@ -210,14 +212,14 @@ export class DeviceSet {
     })
   }
 
-  /** As `unmount`, but `LAYER_IN_USE` for a mount that stays. */
+  /** Like `unmount`, but rejects with `LAYER_IN_USE` if the mount stays. */
   async release(id: string): Promise<void> {
     await this.unmount(id)
     const target = this.#layout.mountPoint(id)
     if (isMountPoint(target)) throw isStillWritten(id, target)
   }
 
-  /** The name that the kernel has for a layer's device. */
+  /** The kernel's name for a layer's device. */
   deviceName(id: string, record: DeviceRecord): string {
     return this.#deviceName(nameOf(id), record)
   }
@@ -226,7 +228,7 @@ export class DeviceSet {
     return this.#layout.device(BASE)?.size ?? 0
   }
 
-  /** How many devices wait for their last user to be deleted. */
+  /** Number of devices marked deleted that wait for their last user. */
   deletedCount(): number {
     return [...this.#layout.devices()].filter(({ record }) => record.deleted).length
   }
@@ -235,7 +237,7 @@ export class DeviceSet {
     return this.#exclusive(async (status) => status)
   }
 
-  /** Gives the pool back if nobody else uses it. */
+  /** Removes the pool unless it is still in use. */
   async close(): Promise<void> {
     if (this.#readOnly) return this.#pool.retire()
     await this.#locked(async () => {
@@ -248,7 +250,7 @@ export class DeviceSet {
     })
   }
 
-  /** Does what needs the pool, and nobody else at work on the set. */
+  /** Runs work that needs the pool and excludes other changes to the set. */
   async #exclusive<T>(work: (status: PoolStatus) => Promise<T>): Promise<T> {
     return this.#locked(async () => {
       const status = this.#pool.ensure()
@@ -256,7 +258,7 @@ export class DeviceSet {
     })
   }
 
-  /** Who only reads leaves no lock behind either. */
+  /** A read-only open leaves no lock file behind. */
   async #locked<T>(work: () => Promise<T>): Promise<T> {
     const lock = this.#readOnly ? undefined : await Lock.acquire(this.#lockFile)
     try {
@@ -266,7 +268,7 @@ export class DeviceSet {
     }
   }
 
-  /** Undoes a transaction that was not finished. */
+  /** Undoes an unfinished transaction. */
   async #recover(status: PoolStatus): Promise<PoolStatus> {
     const open = this.#layout.transaction()
     if (open === undefined || open.id <= status.transactionId) return status
@@ -281,7 +283,7 @@ export class DeviceSet {
     return this.#pool.status()
   }
 
-  /** Who made a snapshot of one that is in use may have died before its users could go on. */
+  /** A process that snapshots a device in use may die before it resumes the device. */
   #resumeAll(): void {
     for (const { name, record } of this.#layout.devices()) {
       const deviceName = this.#deviceName(name, record)
@@ -289,7 +291,7 @@ export class DeviceSet {
     }
   }
 
-  /** Nothing can be said against it where a file is damaged: then the thin device stays. */
+  /** Reports whether another file names the device. A damaged file might name it; then the thin device stays. */
   #isAnothers({ name: ours, deviceId }: OpenTransaction): boolean {
     return this.#layout
       .names()
@@ -300,9 +302,9 @@ export class DeviceSet {
   }
 
   /**
-   * Makes a device under the first number that is free.
+   * Makes a device under the first free number.
    * @param transactionId the pool's
-   * @param make `EEXIST` if the number is taken
+   * @param make throws `EEXIST` if the number is taken
    */
   async #inTransaction(
     name: string,
@@ -329,7 +331,7 @@ export class DeviceSet {
     throw new StoreError('NO_SPACE', 'the thin pool has no device number left', { hint: 'remove layers' })
   }
 
-  /** @param isMarked its file says on disk that it is deleted */
+  /** @param isMarked its file already says `deleted` on disk */
   async #delete(
     name: string,
     record: DeviceRecord,
@@ -343,7 +345,7 @@ export class DeviceSet {
     this.#pool.setTransactionId(transactionId, transactionId + 1)
   }
 
-  /** As it was written when somebody ended; the devices tell what was made since. */
+  /** The recorded number dates from the last close. The devices show which numbers were used since. */
   #lastDeviceId(): number {
     const { nextDeviceId } = this.#layout.set()
     return [...this.#layout.devices()].reduce(
@@ -352,7 +354,7 @@ export class DeviceSet {
     )
   }
 
-  /** The next after the last one, past those that have a file once one was found taken. */
+  /** Returns the next number after the last one. After a collision, skips all numbers that have a file. */
   #takeDeviceId(collided: boolean): number {
     const next = (id: number): number => (id + 1) & LAST_DEVICE_ID
     this.#nextDeviceId = next(this.#nextDeviceId)
@@ -398,12 +400,12 @@ export class DeviceSet {
     return own.length <= LONGEST_NAME ? own : `${this.#prefix}-=${deviceId}`
   }
 
-  /** @returns where to open the device */
+  /** @returns the path of the activated device */
   #activate(name: string, record: DeviceRecord, readOnly = this.#readOnly): string {
     const deviceName = this.#deviceName(name, record)
     let device = dmDevice(deviceName)
     if (device?.removedWhenUnused === true && !keepDmDevice(deviceName)) device = undefined
-    // One without a table was being made when its maker died.
+    // A device without a table is left from a process that died while making it.
     if (device?.ready === false) device = undefined
     if (device?.openCount === 0 && device.readOnly !== readOnly && removeDmDevice(deviceName))
       device = undefined
@@ -411,7 +413,7 @@ export class DeviceSet {
     return blockDevicePath(major, minor)
   }
 
-  /** @returns false if it is in use, and goes when it is no more */
+  /** @returns false if the device is in use; it is removed when its last user closes it */
   async #deactivatedForDeletion(name: string, record: DeviceRecord): Promise<boolean> {
     if (!this.#options.deferredDeletion) {
       await this.#deactivate(name, record, false)
@@ -427,7 +429,7 @@ export class DeviceSet {
     }
   }
 
-  /** @param deferred one that is in use goes when it is no more */
+  /** @param deferred a device in use is removed when its last user closes it */
   async #deactivate(
     name: string,
     record: DeviceRecord,
@@ -467,7 +469,7 @@ export class DeviceSet {
     }
   }
 
-  /** In steps, so that others have their turn. */
+  /** Discards in steps, yielding in between. */
   async #discard(path: string): Promise<void> {
     try {
       const fd = openSync(path, 'r+')
@@ -481,12 +483,12 @@ export class DeviceSet {
         closeSync(fd)
       }
     } catch (error) {
-      // The layer is gone all the same; its space is, once the pool needs it.
+      // The layer is removed anyway, and the pool reuses its space when needed.
       if (!isErrno(error, 'EOPNOTSUPP', 'ENOTSUP', 'ENXIO', 'ENOENT')) throw error
     }
   }
 
-  /** Devices of processes that died, and of none. */
+  /** Deactivates devices that are not open, such as those of dead processes. */
   #deactivateUnused(): void {
     for (const { name, record } of this.#layout.devices()) {
       const deviceName = this.#deviceName(name, record)
@@ -539,7 +541,7 @@ export class DeviceSet {
     await this.#layout.saveDevice(BASE, { ...record, initialized: true })
   }
 
-  /** The pool has the base device that was made for this root, with the file system that it had. */
+  /** Checks that the pool has this root's base device, with the same file system as before. */
   async #checkBase(): Promise<void> {
     const base = this.#layout.device(BASE)
     if (base === undefined) return
@@ -571,7 +573,7 @@ export class DeviceSet {
     const { baseSize } = this.#options
     if (baseSize === undefined || baseSize === BigInt(base.size)) return
     if (baseSize < base.size) throw tooSmall(baseSize, base.size)
-    // No layer needs the old one: each has all that it is made of.
+    // No layer needs the old base: each holds everything it is made of.
     await this.#layout.saveDevice(BASE, { ...base, initialized: false })
     await this.#delete(BASE, base)
     await this.#makeBase(this.#layout.set().baseFileSystem)
@@ -586,7 +588,7 @@ export class DeviceSet {
   }
 }
 
-/** False if there is no device: nobody has the layer open. */
+/** Returns false if the device does not exist: then no process has the layer open. */
 function suspended(deviceName: string): boolean {
   try {
     suspendDmDevice(deviceName)
@@ -599,7 +601,7 @@ function suspended(deviceName: string): boolean {
 
 function removeMountPoint(target: string): void {
   try {
-    // Gone, it is unmounted in other mount namespaces too.
+    // Removing the mount point also unmounts it in other mount namespaces.
     rmdirSync(target)
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error

@@ -38,8 +38,8 @@ export const DEVICEMAPPER_CAPABILITIES: DriverCapabilities = {
 }
 
 /**
- * Docker's devicemapper: every layer is a thin device with a file system of its own, a snapshot of its parent's. Parent
- * and child share all blocks that neither has written since.
+ * Docker's devicemapper: every layer is a thin device with its own file system, a snapshot of its parent's. Parent and
+ * child share all blocks that neither has written since.
  */
 export class DeviceMapperDriver implements ProtoDriver, FastPaths {
   readonly name = 'devicemapper'
@@ -62,7 +62,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'devicemapper'))
   }
 
-  /** Clears what processes that died left behind. */
+  /** Clears what dead processes left behind. */
   async open(): Promise<void> {
     if (!this.#readOnly) await this.#unmountAbandoned()
     await this.#devices.open()
@@ -189,7 +189,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     const close = inSteps(
       () => view.fs.syncFs.close(),
       async () => {
-        // On the thread pool: the unmount would write what is dirty, and hold up the event loop.
+        // Sync on the thread pool: unmounting would write dirty data and block the event loop.
         unwritten = await syncFileSystemOf(this.#rootOf(id)).catch((error) => this.#unwritten(id, error))
       },
       () => hold.release(() => this.#devices.unmount(id)),
@@ -222,7 +222,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
     return { fs: layerFs(syncFs), hostPath: root }
   }
 
-  /** What a layer's file system has beside its tree, as Docker has it. */
+  /** Creates what Docker keeps in a layer's file system: the `rootfs` directory and the `id` file. */
   #prepare(id: string): void {
     const root = this.#rootOf(id)
     if (!existsSync(root)) {

@@ -15,9 +15,9 @@ import { thinBlockSectors } from './thin-superblock.js'
 
 const SECTOR = 512n
 const METADATA_BLOCK = 4096n
-/** The kernel uses no more blocks of metadata. */
+/** The kernel uses no more than this many metadata blocks. */
 const MOST_METADATA = 255n << 14n
-/** Below this many free blocks of data the kernel tells those who listen. As Docker has it. */
+/** Below this many free data blocks, the kernel notifies listeners. Same value as Docker. */
 const LOW_WATER = 32768
 const FEATURES = ['skip_block_zeroing', 'error_if_no_space']
 
@@ -27,13 +27,14 @@ export interface PoolStatus {
   readonly metadata: { readonly used: bigint; readonly total: bigint }
   /** In blocks of the pool. */
   readonly data: { readonly used: bigint; readonly total: bigint }
-  /** No block of data is left: writes fail, until the pool grows or something is removed. */
+  /** No data block is free: writes fail until the pool grows or something is removed. */
   readonly isFull: boolean
 }
 
 /**
- * The thin pool of a root, a device of the kernel's: thin devices by number, each a snapshot of another one. Ours is made
- * on its backing where it is missing, and removed by whoever uses it last; one that was given is there or not.
+ * The thin pool of a root, a device of the kernel. It holds thin devices by number, each a snapshot of another. A pool
+ * of the driver's own is created on its backing if it is missing, and removed by its last user. A pool named by the
+ * caller must already exist.
  */
 export class DmPool {
   readonly name: string
@@ -44,8 +45,8 @@ export class DmPool {
   #seen = false
 
   /**
-   * @param backing undefined for a pool that was given
-   * @param blockSectors of a pool that is yet to be made
+   * @param backing undefined for a pool named by the caller
+   * @param blockSectors used if the pool has yet to be created
    */
   constructor(name: string, backing: Backing | undefined, blockSectors: number, readOnly: boolean) {
     this.name = name
@@ -58,7 +59,7 @@ export class DmPool {
     return this.#backing !== undefined
   }
 
-  /** Sees to it that the pool is there. */
+  /** Creates the pool if it is missing and has a backing. */
   ensure(): PoolStatus {
     const there = dmStatus(this.name)
     if (there !== undefined && this.#isOnItsBacking()) return this.#read(there)
@@ -79,8 +80,8 @@ export class DmPool {
   }
 
   /**
-   * A pool of a root that was removed while it was used may have our name: the root's directory has the inode number that
-   * the other one had.
+   * Guards against a stale pool with the same name, left by a root that was removed while in use: its directory had the
+   * inode number that this root's directory has now.
    */
   #isOnItsBacking(): boolean {
     if (this.#seen || this.#backing === undefined) return true
@@ -94,7 +95,7 @@ export class DmPool {
     }
   }
 
-  /** Lets the pool have what its backing has become; what waits for space goes on. */
+  /** Grows the pool to the size of its backing. Writes that wait for space then continue. */
   grow(): void {
     if (this.#backing === undefined) return
     const { metadata, data, blockSectors, sectors } = this.table()
@@ -144,17 +145,17 @@ export class DmPool {
     }
   }
 
-  /** `EEXIST` if there is one of the number. */
+  /** Throws `EEXIST` if the number is taken. */
   createThin(deviceId: number): void {
     sendDmMessage(this.name, `create_thin ${deviceId}`)
   }
 
-  /** The origin must not be in use, or suspended. */
+  /** The origin must be suspended or not in use. */
   createSnapshot(deviceId: number, originId: number): void {
     sendDmMessage(this.name, `create_snap ${deviceId} ${originId}`)
   }
 
-  /** `EBUSY` while it is in use; harmless if it is not there. */
+  /** Throws `EBUSY` while the device is in use. A no-op if it does not exist. */
   deleteThin(deviceId: number): void {
     try {
       sendDmMessage(this.name, `delete ${deviceId}`)
@@ -167,7 +168,7 @@ export class DmPool {
     sendDmMessage(this.name, `set_transaction_id ${from} ${to}`)
   }
 
-  /** Makes a device of a thin one, in a pool that is there. */
+  /** Makes a thin device of an existing pool available as a block device. */
   activate(name: string, deviceId: number, size: number, readOnly: boolean): DeviceNumbers {
     const pool = this.#device
     if (pool === undefined) throw missing(this.name)
@@ -184,7 +185,7 @@ export class DmPool {
     }
   }
 
-  /** Removes the pool unless somebody uses it. */
+  /** Removes the pool unless it is in use. */
   retire(): void {
     if (this.#backing === undefined) return
     try {

@@ -6,28 +6,28 @@ import { mount, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../../../sys/m
 import { isInstalled, mkfs, runProgram } from '../../system-program.js'
 import type { FileSystemType } from '../options.js'
 
-/** What the first blocks of a device say. */
+/** The content of a device's first blocks. */
 export interface Superblock {
   readonly type: FileSystemType
   readonly uuid: string
   readonly blockSize: number
   readonly blocks: bigint
-  /** Its last user met an error and said so: ext4 wants to be checked. */
+  /** The last user recorded an error: ext4 needs a check. */
   readonly hasErrors: boolean
 }
 
 const EXT4_ERROR_FS = 2
-/** From this exit code on e2fsck left errors; below it, it mended what there was. */
+/** From this exit code on, e2fsck left errors; below it, all errors were repaired. */
 const FSCK_FAILED = 4
 const PROGRAMS = { xfs: 'mkfs.xfs', ext4: 'mkfs.ext4' } as const
 const PACKAGES = { xfs: 'xfsprogs', ext4: 'e2fsprogs' } as const
-/** Nothing is left to be initialised in the background, which every snapshot would have to do for itself. */
+/** Leaves nothing to initialize in the background, which every snapshot would have to do again. */
 const ARGUMENTS: Readonly<Record<FileSystemType, readonly string[]>> = {
   xfs: ['-q'],
   ext4: ['-q', '-E', 'nodiscard,lazy_itable_init=0,lazy_journal_init=0'],
 }
 
-/** Makes a file system of the wanted type, else XFS where it can be had, else ext4. */
+/** Creates a file system of the wanted type. Without one, XFS if available, else ext4. */
 export async function makeFileSystem(
   path: string,
   wanted: string | undefined,
@@ -44,7 +44,7 @@ export async function makeFileSystem(
   await mkfs(PROGRAMS[type], [...ARGUMENTS[type], ...more, path], 'look at dm.basesize and dm.mkfsarg')
 }
 
-/** Undefined where there is no file system that this driver makes. */
+/** Returns `undefined` if the device has no file system that this driver makes. */
 export function readSuperblock(path: string): Superblock | undefined {
   const bytes = Buffer.alloc(4096)
   const fd = openSync(path, 'r')
@@ -75,7 +75,7 @@ export function readSuperblock(path: string): Superblock | undefined {
   return undefined
 }
 
-/** What is left of an ext4 that could not write everything, as where the pool was full. */
+/** Repairs an ext4 that could not write everything, for instance because the pool was full. */
 export async function repairFileSystem(path: string): Promise<void> {
   try {
     await runProgram('e2fsck', ['-fy', path])
@@ -95,15 +95,15 @@ export async function repairFileSystem(path: string): Promise<void> {
 
 export interface MountSettings {
   readonly options: string
-  /** `MS_*`, beside those that the options name. */
+  /** `MS_*` flags, in addition to those in `options`. */
   readonly mountFlags: number
   readonly xfsRetries: string
   readonly readOnly: boolean
 }
 
 /**
- * Mounts the device's file system. XFS is told that all of them have the base's UUID; ext4 to stop at a write that failed,
- * while its journal still tells what should be there, and not to go on.
+ * Mounts the device's file system. XFS gets `nouuid`, since all layers have the base's UUID. ext4 gets
+ * `errors=remount-ro`: it stops at a failed write, while its journal still records what should be there.
  */
 export function mountFileSystem(path: string, target: string, settings: MountSettings): Superblock {
   const superblock = readSuperblock(path)
@@ -123,7 +123,7 @@ export function mountFileSystem(path: string, target: string, settings: MountSet
   return superblock
 }
 
-/** Lets a mounted file system fill its device. */
+/** Grows a mounted file system to fill its device. */
 export function growFileSystem(target: string, { type, blockSize }: Superblock, size: bigint): void {
   const blocks = size / BigInt(blockSize)
   if (type === 'xfs') growXfs(target, blocks)
@@ -138,7 +138,7 @@ function kernelHas(type: FileSystemType): boolean {
   const listed = (): boolean => readFileSync('/proc/filesystems', 'utf8').includes(`\t${type}\n`)
   if (listed()) return true
   try {
-    // It cannot succeed, but loads what the kernel can load.
+    // This cannot succeed, but makes the kernel load its module if it has one.
     mount('/', { source: 'none', type })
   } catch {
     return listed()
@@ -171,7 +171,7 @@ function flagsIn(options: readonly string[]): { flags: number; data: string } {
   return { flags, data: options.filter((option) => FLAGS[option] === undefined).join(',') }
 }
 
-/** Without a limit XFS waits for a full pool to grow, and whoever syncs waits with it. */
+/** Without a limit, XFS waits for a full pool to grow, and so do callers that sync. */
 function limitRetries(path: string, retries: string): void {
   try {
     writeFileSync(`/sys/fs/xfs/${basename(path)}/error/metadata/ENOSPC/max_retries`, retries)

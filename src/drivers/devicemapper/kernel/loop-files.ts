@@ -8,8 +8,8 @@ import { DEFAULT_DATA_SIZE, DEFAULT_METADATA_SIZE, type Resolved } from '../opti
 import { hasThinSuperblock } from './thin-superblock.js'
 
 /**
- * Docker's loop-lvm: the pool stands on two sparse files. The loop devices go when the pool goes. A file that is missing
- * is made only as long as no device is known: after that its content is lost, and an empty one would hide that.
+ * Docker's loop-lvm: the pool uses two sparse files. The loop devices are released with the pool. A missing file is
+ * created only while no device is recorded. After that, its content is lost, and an empty file would hide the loss.
  */
 export class LoopFiles implements Backing {
   readonly #layout: DeviceMapperLayout
@@ -61,7 +61,7 @@ export class LoopFiles implements Backing {
   }
 }
 
-/** Makes a file of that size, or lets one grow to it; none shrinks. */
+/** Creates a file of that size, or grows an existing one to it. Never shrinks a file. */
 function makeSparse(path: string, wanted: bigint | undefined, first: bigint): void {
   if (!existsSync(path)) {
     writeFileSync(path, '', { mode: 0o600 })

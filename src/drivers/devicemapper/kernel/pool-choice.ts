@@ -8,7 +8,7 @@ import { LoopFiles } from './loop-files.js'
 import type { Resolved } from '../options.js'
 import { DmPool } from './dm-pool.js'
 
-/** The pool that a root was given, as it stands in `<root>/layerstack/devicemapper.json`; without the file, loop files. */
+/** The pool of a root, as recorded in `<root>/layerstack/devicemapper.json`. Without that file, loop files. */
 type PoolChoice =
   | { readonly pool: string }
   | { readonly device: string; readonly metadataSize: number }
@@ -21,7 +21,7 @@ interface Question {
   readonly readOnly: boolean
 }
 
-/** The root's pool: the one that it was given before, else the one that the options name, else one on loop files. */
+/** Opens the root's pool: the recorded one, else the one that the options name, else a pool on loop files. */
 export async function openPool({ root, layout, options, readOnly }: Question): Promise<DmPool> {
   const choice = readChoice(root) ?? (await choose(root, layout, options, readOnly))
   mustBe(choice, options)
@@ -38,12 +38,15 @@ export async function openPool({ root, layout, options, readOnly }: Question): P
   return new DmPool(`${prefix}-pool`, backing, options.blockSize, readOnly)
 }
 
-/** Once its base device is known to be in a pool that was given, a root is opened with that pool alone. */
+/**
+ * Records a pool named by the caller, once the root's base device is known to be in it. From then on, the root opens
+ * with that pool only.
+ */
 export async function rememberPool(root: string, pool: DmPool): Promise<void> {
   if (!pool.isOurs && readChoice(root) === undefined) await writeChoice(root, { pool: pool.name })
 }
 
-/** A root that has devices keeps its pool: without a word of another one they are in loop files, or Docker's. */
+/** A root with devices keeps its pool. If no pool is recorded, its devices are in loop files, or Docker's. */
 async function choose(
   root: string,
   layout: DeviceMapperLayout,

@@ -18,7 +18,7 @@ interface StatusSources {
   readonly deletedCount: number
 }
 
-/** The rows of `docker info`, in Docker's words and order. */
+/** Returns the rows of `docker info`, with Docker's wording and order. */
 export function statusRows({
   layout,
   pool,
@@ -87,7 +87,7 @@ function spaceRows(what: string, { used, total, available }: Space): [string, st
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB']
 
-/** Four digits at most, in powers of ten, as Docker writes sizes. */
+/** Formats a size as Docker does: at most four digits, in powers of ten. */
 function humanSize(bytes: bigint): string {
   let size = Number(bytes)
   let unit = 0

@@ -4,12 +4,12 @@ const MAGIC_AT = 32
 const MAGIC = 27022010n
 const BLOCK_SECTORS_AT = 336
 
-/** Whether a file or device begins as the metadata of a thin pool does. */
+/** Reports whether a file or device begins with the metadata of a thin pool. */
 export function hasThinSuperblock(path: string): boolean {
   return thinBlockSectors(path) !== undefined
 }
 
-/** The size of a block of data of the pool whose metadata begins there, in sectors; undefined if none does. */
+/** Returns the data block size, in sectors, of the pool whose metadata begins there. `undefined` if none does. */
 export function thinBlockSectors(path: string): number | undefined {
   const bytes = Buffer.alloc(512)
   const fd = openSync(path, 'r')

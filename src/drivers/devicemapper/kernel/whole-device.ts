@@ -12,23 +12,24 @@ const LEAST_METADATA = 2n << 20n
 const MOST_METADATA = 16n << 30n
 
 /**
- * A block device of which the pool has all: the metadata first, a hundredth of it, then the data.
+ * A block device used entirely by the pool: first the metadata, a hundredth of the device (2 MiB to 16 GiB), then the
+ * data.
  *
- * What is on a device is never overwritten unless it is told so: taking one into use wants zeros at its edges.
+ * The content of a device is never overwritten unless forced: a new device must have zeros at its edges.
  */
 export class WholeDevice implements Backing {
   readonly #path: string
   readonly #metadataSize: bigint
   readonly #names: { readonly metadata: string; readonly data: string }
 
-  /** @param metadataSize as it was when the device was taken into use */
+  /** @param metadataSize the size chosen when the device was first used */
   constructor(path: string, metadataSize: bigint, prefix: string) {
     this.#path = path
     this.#metadataSize = metadataSize
     this.#names = { metadata: `${prefix}-=metadata`, data: `${prefix}-=data` }
   }
 
-  /** Takes a device that is unused, empty unless `force`. @returns the size of its metadata */
+  /** Claims an unused device, which must be empty unless `force`. @returns the size of its metadata */
   static claim(path: string, force: boolean): bigint {
     const fd = openUnused(path)
     try {
@@ -101,7 +102,7 @@ export class WholeDevice implements Backing {
   }
 }
 
-/** Alone: no file system of it is mounted, and no other device stands on it. */
+/** Opens the device exclusively: it must not be mounted or used by another device. */
 function openUnused(path: string): number {
   try {
     if (statSync(path).isBlockDevice()) return openSync(path, constants.O_RDWR | constants.O_EXCL)

@@ -15,11 +15,11 @@ import { Reserve, withReserve } from '../../../thin/reserve.js'
 import { ThinPool } from '../../../thin/thin-pool.js'
 import { BASE, type DeviceMapperLayout, type DeviceRecord } from '../layout.js'
 
-/** For others of this process, in ms: as long as it takes. */
+/** How long to wait for other work of this process, in ms: practically without limit. */
 const FOREVER = 1 << 30
-/** A waiting process is let in after this long, in ms. */
+/** How long this process may keep the pool while another process waits, in ms. */
 const LONGEST_HOLD = 100
-/** Of the cache; the open devices have the rest, each the same. */
+/** The pool's share of the cache. The open devices get equal shares of the rest. */
 const SHARE_OF_POOL = 1 / 8
 
 /** The file system of a thin device. */
@@ -41,15 +41,15 @@ export interface ThinFilesSettings {
   readonly reserveFile: string
   readonly geometry: PoolGeometry
   readonly readOnly: boolean
-  /** Bytes of trees that are kept in memory: those of the pool, and of all open devices together. */
+  /** Bytes of trees kept in memory, for the pool and all open devices together. */
   readonly cache: number
 }
 
 /**
- * The files of a root's pool, as one process has them. Processes change the pool in turn: one that has written to a device
- * keeps the others out until that is committed.
+ * The files of a root's pool, as used by one process. Processes take turns to change the pool: a process that has
+ * written to a device keeps other processes out until it commits.
  *
- * A device is open once, however many views it has.
+ * A device is opened once, however many views it has.
  */
 export class ThinFiles {
   readonly #settings: ThinFilesSettings
@@ -57,7 +57,7 @@ export class ThinFiles {
   readonly #devices = new Map<number, OpenDevice>()
   readonly #closing = new Map<number, Promise<void>>()
   #opening: Promise<OpenPool> | undefined
-  /** How many do what takes more than one step. */
+  /** Number of multi-step operations in progress. */
   #changing = 0
 
   constructor(settings: ThinFilesSettings) {
@@ -68,7 +68,7 @@ export class ThinFiles {
     return (await this.#open()).pool
   }
 
-  /** Does what makes or deletes devices: one such work at a time, by one process. */
+  /** Runs work that makes or deletes devices, one at a time across all processes. */
   async change<T>(work: (pool: ThinPool) => Promise<T>): Promise<T> {
     const pool = await this.pool()
     await this.#turns.take(FOREVER, undefined)
@@ -86,7 +86,7 @@ export class ThinFiles {
     }
   }
 
-  /** As `change`, for what makes room, and needs a little to do so. */
+  /** Like `change`, for work that frees space but needs a little space to do so. */
   async changeUrgently<T>(work: (pool: ThinPool) => Promise<T>): Promise<T> {
     try {
       return await this.change(work)
@@ -98,8 +98,8 @@ export class ThinFiles {
   }
 
   /**
-   * Opens a device's file system, or what is open already; on a new device it is made. `STORE_CORRUPT` if the pool has no
-   * such device.
+   * Opens a device's file system, or returns the one already open. On a new device, creates it. Rejects with
+   * `STORE_CORRUPT` if the pool has no such device.
    */
   async device({ deviceId, size }: DeviceRecord, isNew = false): Promise<CowStore> {
     const { pool, checksum } = await this.#open()
@@ -129,7 +129,7 @@ export class ThinFiles {
     return open.store
   }
 
-  /** The state that a device is in, which somebody else has made. */
+  /** Reads the generation from the device itself, which another process may have written. */
   async generationOf({
     deviceId,
     size,
@@ -149,7 +149,7 @@ export class ThinFiles {
     await closing
   }
 
-  /** What was written to a device is in the pool. */
+  /** Commits what was written to a device to the pool. */
   async settleDevice(deviceId: number): Promise<void> {
     await this.#devices.get(deviceId)?.store.commit()
   }
@@ -188,7 +188,7 @@ export class ThinFiles {
     try {
       if (!readOnly) guard = await openGuard(lockFile)
       const reserve = new Reserve(reserveFile)
-      // Nothing is written to the data before the metadata is on disk.
+      // The data file is not written before the metadata is on disk.
       const mustExist = (): boolean => layout.names().length > 0 || sizeOf(layout.dataFile) > 0
       const open = (path: string): BlockDevice => {
         const file = new FileDevice(path, { readOnly })
@@ -223,7 +223,7 @@ export class ThinFiles {
     if (!(await acquireGuard(pool))) throw locked(this.#settings.lockFile)
   }
 
-  /** The devices of one process, in turn, could keep the pool without end. */
+  /** Without this, the devices of one process could keep the pool forever by taking turns. */
   #letOthersIn(pool: ThinPool): void {
     if (pool.heldFor < LONGEST_HOLD || this.#changing > 0 || !pool.isWanted) return
     for (const { store } of this.#devices.values()) store.commitNow()
@@ -231,7 +231,7 @@ export class ThinFiles {
   }
 }
 
-/** There is a device that was written to. */
+/** Reports whether any device was written to. */
 function hasLayers(layout: DeviceMapperLayout): boolean {
   for (const { name, record } of layout.devices()) if (name !== BASE || record.initialized) return true
   return false
@@ -255,7 +255,7 @@ function locked(path: string): StoreError {
   })
 }
 
-/** The files of one root are the same for all drivers in this process; each of them lets go of them. */
+/** Returns the files of a root, shared by all drivers in this process. Each driver releases them. */
 export function shareThinFiles(settings: ThinFilesSettings): {
   readonly files: ThinFiles
   release(): Promise<void>

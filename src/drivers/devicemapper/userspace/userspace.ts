@@ -24,9 +24,9 @@ export interface ThinVolumesSettings {
   readonly readOnly: boolean
 }
 
-/** What stands in the place of xfs and ext4 in the files of a root whose file systems are ours. */
+/** Recorded in place of xfs or ext4 if the layers use this library's file system. */
 export const OUR_FILE_SYSTEM = 'layerstack'
-/** The one volume of a device's file system. */
+/** The one volume in a device's file system. */
 const VOLUME = 'layer'
 const SECTOR = 512
 const LAST_DEVICE_ID = 0xffffff
@@ -34,8 +34,8 @@ const LAST_DEVICE_ID = 0xffffff
 const MOST_TRIES = 3
 
 /**
- * Layers as thin devices of a pool in two sparse files, with a file system of our own in each. All begin as snapshots of
- * the base device.
+ * Layers as thin devices of a pool in two sparse files, each with this library's own file system. All begin as
+ * snapshots of the base device.
  *
  * A transaction makes or deletes one device:
  *
@@ -46,8 +46,8 @@ const MOST_TRIES = 3
  * 4. The file of a deleted device is removed.
  * 5. The pool is committed.
  *
- * After a crash, a number ahead of the pool's means that step 3 is not on disk. Deleting the device undoes its making or
- * finishes its deletion. If the number is the pool's, at most step 4 is missing. Recovery may be repeated.
+ * After a crash, a number ahead of the pool's means that step 3 is not on disk. Deleting the device undoes its making
+ * or finishes its deletion. If the number equals the pool's, at most step 4 is missing. Recovery may be repeated.
  */
 export class ThinVolumes implements LayerVolumes {
   readonly capabilities: DriverCapabilities = {
@@ -82,7 +82,7 @@ export class ThinVolumes implements LayerVolumes {
     return this.#layout.tidy()
   }
 
-  /** Makes the pool and its base where they are missing, and clears what a crash left. */
+  /** Creates the pool and its base if they are missing, and clears what a crash left. */
   async recover(): Promise<void> {
     if (this.#readOnly) return
     await this.#layout.make()
@@ -210,8 +210,8 @@ export class ThinVolumes implements LayerVolumes {
   }
 
   /**
-   * A layer that cannot be opened may be one that another process makes or removes just now. It counts as damaged if it
-   * stays so when that transaction is done.
+   * A layer that cannot be opened may be one that another process is making or removing. It counts as damaged if it
+   * still cannot be opened after that transaction.
    */
   async #checkDevice(layer: string, signal: AbortSignal | undefined): Promise<Damage[]> {
     for (let tries = 1; ; tries++) {
@@ -238,7 +238,7 @@ export class ThinVolumes implements LayerVolumes {
     }
   }
 
-  /** Who only reads needs no counts. */
+  /** Loads the pool's counts, which plain reads do not need. */
   async #checkCounts(): Promise<Damage[]> {
     try {
       const pool = await this.#files().pool()
@@ -249,7 +249,7 @@ export class ThinVolumes implements LayerVolumes {
     }
   }
 
-  /** A damaged file is as good as none: another base can be made. */
+  /** A damaged file counts as missing, since another base can be made. */
   get #base(): DeviceRecord | undefined {
     return this.#layout.isDamaged(BASE) ? undefined : this.#layout.device(BASE)
   }
@@ -291,13 +291,13 @@ export class ThinVolumes implements LayerVolumes {
     await this.#layout.dropTransaction()
   }
 
-  /** Deletes the device of the last transaction if no file names it: its making failed after the pool had it. */
+  /** Deletes the device of the last transaction if no file names it: making it failed after it was in the pool. */
   async #dropUnnamed({ metadata }: ThinPool): Promise<void> {
     const open = this.#layout.transaction()
     if (open === undefined || !metadata.has(open.deviceId)) return
     for (const name of this.#layout.names()) {
       const record = this.#layout.isDamaged(name) ? undefined : this.#layout.device(name)
-      // A file that names no device of the pool is damaged; the device may be the one that it should name.
+      // A file that names no device of the pool is damaged. It may be the file of this device.
       if (record === undefined || record.deviceId === open.deviceId || !metadata.has(record.deviceId)) return
     }
     deletes(metadata, open.deviceId)
@@ -333,7 +333,7 @@ export class ThinVolumes implements LayerVolumes {
     if (this.#options.baseSize !== undefined) await this.#growBase(base, this.#options.baseSize)
   }
 
-  /** Deletes what was to be deleted; what is damaged stays. */
+  /** Deletes a device marked for deletion. Damaged devices stay. */
   async #reap(name: string, record: DeviceRecord): Promise<void> {
     try {
       await this.#files().change((pool) => this.#delete(pool, name, record))
@@ -342,7 +342,7 @@ export class ThinVolumes implements LayerVolumes {
     }
   }
 
-  /** The file system takes what its device has: no layer needs the old size. */
+  /** Updating the record is enough: the file system uses its device's size, and no layer needs the old size. */
   async #growBase(base: DeviceRecord, size: bigint): Promise<void> {
     if (size < base.size) throw tooSmall(size, base.size)
     if (size > base.size) await this.#layout.saveDevice(BASE, { ...base, size: Number(size) })
@@ -374,8 +374,8 @@ export class ThinVolumes implements LayerVolumes {
   }
 
   /**
-   * The state of a device of which a snapshot follows; `undefined` where it cannot be read. A view may go on writing
-   * until then: the generation is that of the snapshot or an earlier one, which makes a diff read more.
+   * The state of a device just before it is snapshotted; `undefined` if it cannot be read. A view may keep writing
+   * until the snapshot, so the generation may be earlier than the snapshot's. A diff then reads more.
    */
   async #originOf(from: DeviceRecord): Promise<OriginRecord | undefined> {
     const generation = await this.#files().generationOf(from)
@@ -398,7 +398,7 @@ export class ThinVolumes implements LayerVolumes {
     await pool.commitLater()
   }
 
-  /** The next after the last one that was taken. */
+  /** Returns the next free number after the last one taken. */
   #freeDeviceId({ metadata }: ThinPool): number {
     const last = this.#layout.transaction()?.deviceId ?? this.#layout.set().nextDeviceId
     for (let tries = 1; tries <= LAST_DEVICE_ID; tries++) {
@@ -423,7 +423,7 @@ export class ThinVolumes implements LayerVolumes {
   }
 }
 
-/** Whether the pool is without the device now: what is damaged stays. */
+/** Returns whether the device is no longer in the pool. Damaged devices stay. */
 function deletes(metadata: ThinMetadata, deviceId: number): boolean {
   try {
     metadata.deleteThin(deviceId)
@@ -441,7 +441,7 @@ function lineageOf({ origin, ...device }: DeviceRecord): Lineage {
   }
 }
 
-/** Numbers are used again. */
+/** Device numbers are reused; transactions tell the devices apart. */
 function identityOf({ deviceId, transactionId }: Pick<DeviceRecord, 'deviceId' | 'transactionId'>): string {
   return `${deviceId} of ${transactionId}`
 }
