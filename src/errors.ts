@@ -14,7 +14,6 @@ export type StoreErrorCode =
   | 'LAYER_MISSING'
   | 'LIMIT_EXCEEDED'
   | 'DIGEST_MISMATCH'
-  | 'DIGEST_INVALID'
   | 'REFERENCE_INVALID'
   | 'NAME_INVALID'
   | 'CHANGE_INVALID'
