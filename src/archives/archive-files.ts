@@ -3,32 +3,33 @@ import { StoreError } from '../errors.js'
 import type { FileRange } from '../jobs/work/byte-source.js'
 import { limitExceeded, type ResolvedLimits } from '../limits.js'
 
-/** The files of an archive, where they lie: ranges of files on disk, which anybody can read when it is their turn. */
+/** The files of an archive as ranges of files on disk, which any thread can open and read later. */
 export interface ArchiveFiles extends AsyncDisposable {
   readonly names: readonly string[]
-  /** Bytes of the archive while it was packed; `undefined` for one that was not. */
+  /** Bytes of the compressed archive; `undefined` if it was not compressed. */
   readonly packedBytes?: number | undefined
   has(name: string): boolean
-  /** Bytes of a file; `undefined` if there is none. */
+  /** Bytes of a file; `undefined` if it does not exist. */
   size(name: string): Promise<number | undefined>
-  /** The name of the file that a name leads to through links. */
+  /** Resolves links: returns the name of the file that `name` leads to. */
   target(name: string): string | undefined
-  /** `undefined` if there is no such file, or none yet (`inOrder`). */
+  /** Returns `undefined` if the file does not exist, or is not available yet (see `inOrder`). */
   range(name: string): FileRange | undefined
-  /** A small file, whole. Throws `MANIFEST_INVALID` if it is not there. */
+  /** Reads a small file. Throws `MANIFEST_INVALID` if it does not exist. */
   read(name: string): Promise<Buffer>
   /**
-   * Where files can be had in their order alone, once more from the beginning: a packed tar. The content of an entry may
-   * be left unread. What `keep` took has a `range` from then on.
+   * Present if the files are available only in order, as in a compressed tar. Each call starts again from the
+   * beginning. The content of an entry may be left unread. Files that were saved with `keep` have a `range` from then
+   * on.
    */
   readonly inOrder?: () => AsyncIterable<OrderedFile>
 }
 
 export interface OrderedFile {
-  /** Its own; links may lead to it: see `target`. */
+  /** The entry's own name. Links may lead to it: see `target`. */
   readonly name: string
   readonly content: AsyncIterable<Uint8Array>
-  /** Puts the content aside, for later. */
+  /** Saves the content to a file for later use. */
   keep(): Promise<void>
 }
 
@@ -40,7 +41,7 @@ export interface OpenArchiveOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Throws `TypeError` for what is neither, also for the bytes themselves. */
+/** Throws `TypeError` unless the input is a path or an async iterable; the bytes themselves are neither. */
 export function checkArchiveInput(input: ArchiveInput): void {
   if (typeof input === 'string' || Symbol.asyncIterator in Object(input)) return
   throw new TypeError(
@@ -48,7 +49,7 @@ export function checkArchiveInput(input: ArchiveInput): void {
   )
 }
 
-/** Throws `MANIFEST_INVALID` without a range, and `LIMIT_EXCEEDED` for a file that is larger than a document may be. */
+/** Throws `MANIFEST_INVALID` without a range, and `LIMIT_EXCEEDED` if the file is larger than a document may be. */
 export async function readDocument(
   name: string,
   range: FileRange | undefined,

@@ -2,20 +2,20 @@ import type { Digest, ImageID } from '../digest.js'
 import type { ImageConfig } from '../images/image-config.js'
 import { manifestInvalid, type ConfigDocument } from './documents.js'
 
-/** One image of an archive: what it claims, with every claim that can be checked without its layers checked. */
+/** What one image of an archive claims. Every claim that can be checked without its layers is checked. */
 export interface ArchivedImage {
   readonly id: ImageID
   readonly configBytes: Buffer
   readonly config: ImageConfig
   readonly references: readonly string[]
-  /** One for each DiffID, lowest first. */
+  /** One per DiffID, lowest first. */
   readonly layers: readonly ArchivedLayer[]
 }
 
 export interface ArchivedLayer {
   /** Name in the archive. */
   readonly name: string
-  /** Of the file as it lies there, where the archive tells. */
+  /** Digest of the file as stored, if the archive states it. */
   readonly blob: Digest | undefined
 }
 

@@ -5,10 +5,10 @@ import { parseJson } from '../json.js'
 import { limitExceeded, type ResolvedLimits } from '../limits.js'
 import { documentTooLarge, type ArchiveFiles } from './archive-files.js'
 
-/** All documents of an archive together may have so many times the bytes of one. */
+/** All documents of an archive together may have this many times the bytes of one document. */
 const MANY = 8
 
-/** What an archive says of a blob. */
+/** What an archive claims about a blob. */
 export interface BlobClaim {
   readonly digest: Digest
   readonly size: number
@@ -20,7 +20,7 @@ export interface ConfigDocument {
   readonly config: ImageConfig
 }
 
-/** The small files of an archive, which tell of the large ones. Each is read once, however often it is named. */
+/** The small files of an archive, which describe the large ones. Each is read once, however often it is named. */
 export class Documents {
   readonly files: ArchiveFiles
   readonly #signal: AbortSignal | undefined

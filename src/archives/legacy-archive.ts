@@ -7,12 +7,12 @@ import { writeJson, writeText, type Sink } from './sink.js'
 import { v1Images } from './v1-image.js'
 
 /**
- * Writes a docker-archive as Docker wrote it before version 25:
+ * Writes a docker-archive as Docker did before version 25:
  *
- *     <v1 id>/{VERSION,json,layer.tar}    a layer; one that stands there already is a symlink to it
+ *     <v1 id>/{VERSION,json,layer.tar}    a layer; a symlink if one with its DiffID was written before
  *     <image id>.json                     an image's config
- *     manifest.json                       which config has which layers, and which names
- *     repositories                        which names have which top layer
+ *     manifest.json                       the layers and names of each config
+ *     repositories                        the top layer of each name
  */
 export async function writeLegacyArchive(
   layers: LayerStore,

@@ -12,11 +12,11 @@ import type { ProgressListener } from '../progress.js'
 import type { ArchiveFiles } from './archive-files.js'
 import type { ArchivedImage } from './archived-image.js'
 
-/** As many images at a time as Docker downloads layers. */
+/** Images loaded at a time: as many as Docker downloads layers at a time. */
 const AT_A_TIME = 3
-/** A packed archive of fewer bytes is not worth saving a copy of its layers. */
+/** For a smaller compressed archive, avoiding a copy of its layers is not worth it. */
 const SMALL_ARCHIVE = 16 << 20
-/** A larger archive that expands more than this is treated as a small one. */
+/** A larger archive that expands by more than this is treated like a small one. */
 const USUAL_EXPANSION = 10
 
 export interface LoadLayersOptions extends OperationOptions {
@@ -24,9 +24,9 @@ export interface LoadLayersOptions extends OperationOptions {
 }
 
 /**
- * Brings the layers of archived images into the store, the lowest of each image first; images do not wait for one
- * another, and a layer that several have is read once. What is here already is skipped unread. When one image fails the
- * others are stopped, and what was stored until then stays, whole.
+ * Loads the layers of archived images into the store, the lowest layer of each image first. Images do not wait for one
+ * another, and a layer that several images share is read once. Layers already in the store are skipped unread. If one
+ * image fails, the others are stopped. What was stored by then stays, and is complete.
  */
 export async function loadLayers(
   layers: LayerStore,
@@ -67,8 +67,8 @@ interface Place {
 }
 
 /**
- * Reads the archive once, and stores each layer, as it comes by, on a parent that is here; one that comes before its
- * parent is kept for later. Returns what was stored.
+ * Reads the archive once and stores each layer as it arrives, if its parent is in the store. Otherwise saves it for
+ * later. Returns the layers it stored.
  */
 async function takeInOrder(
   layers: LayerStore,
@@ -103,8 +103,8 @@ async function takeInOrder(
 }
 
 /**
- * Whether the layers are put aside before they are applied: from there they can be read twice, which bounds what an archive
- * with a wrong digest can cost (see `VerifyAhead`).
+ * Whether layers are saved before they are applied. A saved layer can be read twice, which bounds the cost of an
+ * archive with a wrong digest (see `VerifyAhead`).
  */
 async function isSuspicious(files: ArchiveFiles): Promise<boolean> {
   const { packedBytes = 0 } = files
@@ -126,7 +126,7 @@ interface TakeOptions extends LoadLayersOptions {
   readonly budget: Budget
 }
 
-/** Registers layers as long as all of them together keep to the limits. */
+/** Registers layers while all of them together keep to the limits. */
 class Budget {
   readonly #layers: LayerStore
   readonly #limits: ResolvedLimits
@@ -134,7 +134,7 @@ class Budget {
   readonly #layerBytes: number
   #unpacked = 0
 
-  /** @param layerBytes bytes of all layers as they lie in the archive */
+  /** @param layerBytes bytes of all layers as stored in the archive */
   constructor(
     layers: LayerStore,
     limits: ResolvedLimits,
@@ -147,7 +147,7 @@ class Budget {
     this.#layerBytes = Math.min(layerBytes, packedBytes ?? Infinity)
   }
 
-  /** A layer that is here already costs nothing. */
+  /** A layer already in the store costs nothing. */
   async register(source: ByteSource, options: RegisterOptions & { expected: DiffID }): Promise<Layer> {
     const { parent, expected } = options
     if ((await this.#layers.get(chainId(parent, expected))) !== undefined) {
@@ -163,7 +163,7 @@ class Budget {
   }
 }
 
-/** The same place in two images is one. */
+/** Lists the layers of an image, lowest first. Images that share a layer share its ChainID. */
 function placesOf({ config, layers }: ArchivedImage): Place[] {
   const diffIds = config.rootfs.diff_ids
   const chain = chainIds(diffIds)
@@ -176,7 +176,7 @@ function placesOf({ config, layers }: ArchivedImage): Place[] {
   }))
 }
 
-/** What this load itself has just stored is not told as having been here. */
+/** Hides `layer:exists` events for layers that this load has just stored itself. */
 function withoutNews(
   onProgress: ProgressListener | undefined,
   taken: ReadonlySet<DiffID>,
@@ -199,7 +199,7 @@ async function loadStack(files: ArchiveFiles, image: ArchivedImage, options: Tak
   }
 }
 
-/** Read only if the layer is not here. */
+/** Read only if the layer is not in the store. */
 async function* missing(name: string): AsyncGenerator<Uint8Array> {
   yield* []
   throw new StoreError('LAYER_MISSING', `the archive has no file ${name}, and the layer is not in the store`)

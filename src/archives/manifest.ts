@@ -8,13 +8,13 @@ import { ociImages } from './oci-index.js'
 import type { Platform } from '../images/platform.js'
 
 export interface ReadImagesOptions {
-  /** Which image of several that are one for different platforms. */
+  /** Which image to take if several are one image for different platforms. */
   readonly platform?: Platform | undefined
   readonly limits: ResolvedLimits
   readonly signal?: AbortSignal | undefined
 }
 
-/** Reads what images an archive holds: Docker's `manifest.json` if it has one, else OCI's `index.json`. */
+/** Reads the images of an archive: from Docker's `manifest.json` if it exists, else from OCI's `index.json`. */
 export async function readImages(
   files: ArchiveFiles,
   { platform, limits, signal }: ReadImagesOptions,
@@ -27,7 +27,7 @@ export async function readImages(
   })
 }
 
-/** An image that is named several times is one image with several names. */
+/** An image named several times is one image with several names. */
 function merged(images: readonly ArchivedImage[]): ArchivedImage[] {
   const references = new Map<ImageID, Set<string>>()
   const byId = new Map<ImageID, ArchivedImage>()

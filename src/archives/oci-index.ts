@@ -9,13 +9,13 @@ const INDEX_TYPES = new Set([
   'application/vnd.docker.distribution.manifest.list.v2+json',
 ])
 const MAX_DEPTH = 4
-/** Of all indexes together. */
+/** Applies to all indexes together. */
 const MAX_ENTRIES = 10_000
 
 /**
- * Reads the images of an OCI layout. Entries of an index inside of `index.json`, and entries of one name, that are for
- * different platforms are one image, and one of them is taken: the wanted platform's; or, if none is wanted, the
- * machine's, else the only one whose blobs are here. What BuildKit attests of images is none.
+ * Reads the images of an OCI layout. Entries for different platforms are one image if they share a name or are in an
+ * index nested in `index.json`. One of them is taken: the wanted platform's. If none is wanted, it is the machine's,
+ * else the only one whose manifest is in the archive. BuildKit's attestations are not images.
  */
 export async function ociImages(
   documents: Documents,
@@ -83,7 +83,7 @@ class OciReader {
     return manifests.map(descriptorOf).filter((descriptor) => !isAttestation(descriptor))
   }
 
-  /** Those that are not one image for different platforms are all taken. */
+  /** Takes all of them unless they are one image for different platforms. */
   #choose(descriptors: readonly Descriptor[]): readonly Descriptor[] {
     if (descriptors.length < 2 && this.#wanted === undefined) return descriptors
     const offered = descriptors.flatMap(({ platform }) => (platform === undefined ? [] : [platform]))
@@ -146,7 +146,7 @@ function isAttestation({ annotations, platform }: Descriptor): boolean {
   )
 }
 
-/** containerd's name is whole; OCI's own may be a tag alone, or any text, which says no name. */
+/** containerd's annotation is a full name. OCI's own may be only a tag, or any text; neither gives a name. */
 function nameOf({ annotations }: Descriptor): string | undefined {
   const whole = annotations['io.containerd.image.name']
   if (typeof whole === 'string') return whole

@@ -14,11 +14,11 @@ import { verified, type SavedImage } from './saved-image.js'
 import { writeJson, type Content, type Sink } from './sink.js'
 
 export interface LayoutOptions extends OperationOptions {
-  /** How layers are packed. */
+  /** Compression of the layers. */
   readonly compression: Compression
-  /** Docker's `manifest.json` goes beside. */
+  /** Also writes Docker's `manifest.json`. */
   readonly forDocker: boolean
-  /** A directory for packed layers, whose size must be known before they are written. */
+  /** A directory for compressed layers: their size must be known before they are written. */
   readonly temporary: string
 }
 
@@ -36,8 +36,8 @@ const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json'
 const INDEX_TYPE = 'application/vnd.oci.image.index.v1+json'
 
 /**
- * Writes an OCI image layout: `blobs/sha256/…`, `index.json`, `oci-layout`. The index names what was written, each image
- * by each of its names, and nothing else.
+ * Writes an OCI image layout: `blobs/sha256/…`, `index.json`, `oci-layout`. The index names exactly what was written:
+ * each image by each of its names.
  */
 export async function writeOciLayout(
   layers: LayerStore,
@@ -112,7 +112,7 @@ async function writeHashed(
   return { digest: `sha256:${hash.digest('hex')}` as Digest, length }
 }
 
-/** Each blob is written once. */
+/** Writes each blob once. */
 class Blobs {
   readonly #sink: Sink
   readonly #written = new Set<Digest>()
@@ -132,7 +132,7 @@ class Blobs {
   }
 }
 
-/** An index entry for each name, as containerd and Docker read it; one without a name if there is none. */
+/** One index entry per name, as containerd and Docker read it; one entry without a name if there are no names. */
 function named(descriptor: Descriptor, { references, config }: SavedImage): Descriptor[] {
   const { architecture, os, variant } = config
   const platform =

@@ -21,9 +21,9 @@ import {
 } from './archive-files.js'
 
 /**
- * Opens an archive: a directory, a tar, or a packed tar. A plain tar on disk is read where it lies, and only its headers
- * now; a packed one is unpacked once for what it holds and once more for the files (`inOrder`). A stream, which comes
- * once and has its files in no known order, is put into `temporary` first.
+ * Opens an archive: a directory, a tar, or a compressed tar. A plain tar on disk is read in place; opening it reads
+ * only its headers. A compressed tar is decompressed once for its names and documents, and again for the files
+ * (`inOrder`). A stream comes only once, with its files in unknown order, so it is first written to `temporary`.
  */
 export async function openArchive(
   input: ArchiveInput,

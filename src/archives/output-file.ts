@@ -4,15 +4,15 @@ import type { Writable } from 'node:stream'
 import { giveBack } from '../tar/chunk-pool.js'
 
 /**
- * A new file for an archive. It is there when this resolves, so that nothing makes it after its writer was aborted. It is
- * on disk when it is closed, and chunks of layers are given back when they are written.
+ * Creates a new file for an archive. It exists when this resolves, so an aborted writer cannot create it later. Closing
+ * it syncs it. Layer chunks return to their pool once they are written.
  */
 export async function outputFile(path: string): Promise<Writable> {
   const calls = { open, close, fsync, write: writeAndGiveBack }
   return opened(createWriteStream(path, { flags: 'wx', flush: true, fs: calls }))
 }
 
-/** A new file that is removed after its use. It is there when this resolves. */
+/** Creates a new file that is removed after use. It exists when this resolves. */
 export function scratchFile(path: string): Promise<Writable> {
   return opened(createWriteStream(path, { flags: 'wx' }))
 }

@@ -12,11 +12,11 @@ import { scratchFile } from './output-file.js'
 import { tarEntries } from './tar-entries.js'
 import { addToIndex, fileOf, indexName, NameBudget, type TarIndex } from './tar-index.js'
 
-/** Documents are kept in memory, up to so many times the bytes of the largest. */
+/** All documents kept in memory may have this many times the bytes of the largest. */
 const MANY = 8
 const UNPACKED = 1 << 20
 
-/** A packed tar on disk: unpacked once for its names and documents, and once more for each `inOrder`. */
+/** A compressed tar on disk: decompressed once for its names and documents, and again for each `inOrder`. */
 export async function packedFiles(
   path: string,
   temporary: string,
@@ -85,7 +85,7 @@ export async function packedFiles(
   }
 }
 
-/** The content of a file of JSON; `undefined` for another one, which is not read to its end. */
+/** Returns the content of a JSON file. Returns `undefined` for any other file, without reading it to its end. */
 async function readDocument(content: AsyncIterable<Uint8Array>): Promise<Buffer | undefined> {
   const chunks: Uint8Array[] = []
   for await (const chunk of content) {

@@ -5,8 +5,8 @@ import type { ArchiveFiles, OpenArchiveOptions } from './archive-files.js'
 import { readImages } from './manifest.js'
 
 /**
- * The layers and configs of an archive, as a repair takes them. The layers of a packed archive are put aside first, since
- * they can be had in their order alone.
+ * The layers and configs of an archive, in the form that a repair takes. The layers of a compressed archive are saved
+ * first, because it can be read only in order.
  */
 export async function repairSource(
   files: ArchiveFiles,

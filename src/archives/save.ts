@@ -19,8 +19,8 @@ import type { SavedImage } from './saved-image.js'
 import { DirectorySink, TarSink, type Sink } from './sink.js'
 
 /**
- * - `docker-archive`: what `docker save` writes since version 25, which older ones read, too: an OCI layout with Docker's
- *   `manifest.json` beside.
+ * - `docker-archive`: what `docker save` writes since version 25; older versions of Docker read it too. An OCI layout
+ *   with Docker's `manifest.json` added.
  * - `docker-archive-legacy`: what `docker save` wrote before.
  * - `oci-archive`: an OCI layout as a tar.
  * - `oci-layout`: an OCI layout as a directory.
@@ -32,7 +32,7 @@ export interface SaveImagesOptions extends OperationOptions {
   readonly compression: Compression
 }
 
-/** Writes images to a file, a directory or a stream. A file or a directory appears whole, or not at all. */
+/** Writes images to a file, a directory or a stream. A file or directory appears complete or not at all. */
 export async function saveImages(
   layers: LayerStore,
   images: readonly SavedImage[],
@@ -62,14 +62,14 @@ function writeImages(
   return writeOciLayout(layers, images, sink, { ...options, compression, forDocker, temporary })
 }
 
-/** Docker's archives are packed as a whole; in OCI layouts each layer is. */
+/** Docker archives are compressed as a whole; OCI layouts compress each layer. */
 async function writeTar(
   write: (sink: Sink) => Promise<void>,
   output: Writable,
   { format, compression, signal }: SaveImagesOptions,
 ): Promise<void> {
   signal?.throwIfAborted()
-  // To a stream that was ended a pipeline waits for ever.
+  // A pipeline into an ended stream would wait forever.
   if (!output.writable) throw new StoreError('SYSTEM', 'could not write the archive: the output is closed')
   const tar = pack()
   const plain = new PassThrough()
@@ -83,7 +83,7 @@ async function writeTar(
     throw error
   }
   try {
-    // Whichever fails first stops the other, which would wait for it.
+    // The first failure stops the other side, which would wait forever.
     await Promise.all([write(new TarSink(tar)).then(() => tar.finalize(), stop), written.catch(stop)])
   } catch (error) {
     await written.catch(() => undefined)

@@ -5,14 +5,14 @@ import type { ImageConfig } from '../images/image-config.js'
 import type { OperationOptions } from '../operation-options.js'
 import type { Reference } from '../references/reference.js'
 
-/** An image on its way into an archive. */
+/** An image to be written to an archive. */
 export interface SavedImage {
   readonly configBytes: Uint8Array
   readonly config: ImageConfig
   readonly references: readonly Reference[]
 }
 
-/** Passes a layer's tar on; what does not have its DiffID in the end is `STORE_CORRUPT`. */
+/** Passes a layer's tar through. Throws `STORE_CORRUPT` at the end if its DiffID differs. */
 export async function* verified(
   tar: AsyncIterable<Uint8Array>,
   diffId: DiffID,

@@ -9,15 +9,15 @@ import { outputFile } from './output-file.js'
 
 export type Content = AsyncIterable<Uint8Array> | Uint8Array
 
-/** Where the files of an archive go, in their order. */
+/** Receives the files of an archive, in order. */
 export interface Sink {
-  /** `size` must be known beforehand, since a tar tells it before the content. */
+  /** `size` must be known beforehand, because a tar states it before the content. */
   file(name: string, size: number, content: Content): Promise<void>
   symlink(name: string, target: string): Promise<void>
   directory(name: string): Promise<void>
 }
 
-/** Times are 1970, so that same images make same archives. */
+/** Times are 1970, so the same images give the same archive. */
 const EPOCH = new Date(0)
 
 export class TarSink implements Sink {

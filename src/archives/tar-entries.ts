@@ -4,11 +4,11 @@ import { TarReader } from '../tar/reader.js'
 
 export interface TarEntry {
   readonly header: TarHeader
-  /** May be left unread, in whole or in part; it is over when the next entry is asked for. */
+  /** May be left unread, in whole or in part. It ends when the next entry is requested. */
   readonly content: AsyncIterable<Uint8Array>
 }
 
-/** The entries of a tar that comes as it comes. */
+/** Yields the entries of a tar while it streams in. */
 export async function* tarEntries(
   chunks: AsyncIterable<Uint8Array>,
   limits: ResolvedLimits,
@@ -22,7 +22,7 @@ export async function* tarEntries(
       if (part.type !== 'header') continue
       const content = async function* () {
         while (next.done !== true && next.value.type === 'content') {
-          // A part is good until the next one is asked for; whoever takes it may keep it longer.
+          // A part is valid only until the next one is read; a consumer may keep it longer.
           const bytes = Buffer.from(next.value.bytes)
           next = await parts.next()
           yield bytes

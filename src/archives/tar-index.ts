@@ -12,13 +12,13 @@ const MAX_LINKS = 8
 /** Bytes of all names and links of an archive, which stay in memory. */
 const MAX_NAMES = 64 << 20
 
-/** Where each file of a tar lies, and where links lead. */
+/** The position of each file in a tar, and the targets of links. */
 export type TarIndex = Map<
   string,
   { readonly offset: number; readonly length: number } | { readonly link: string }
 >
 
-/** Contents are passed over. */
+/** Reads the headers and skips the contents. */
 export async function readIndex(handle: FileHandle, limits: ResolvedLimits): Promise<TarIndex> {
   const index: TarIndex = new Map()
   const reader = new TarReader(limits)
@@ -46,7 +46,7 @@ export async function readIndex(handle: FileHandle, limits: ResolvedLimits): Pro
   return index
 }
 
-/** Bounds the memory that an index takes. */
+/** Bounds the memory of an index. */
 export class NameBudget {
   #left = MAX_NAMES
 
@@ -57,7 +57,7 @@ export class NameBudget {
   }
 }
 
-/** @param offset where the content lies, if it can be had there */
+/** @param offset of the content, if the file can be read at an offset */
 export function addToIndex(index: TarIndex, header: TarHeader, offset = 0): void {
   const name = indexName(header.name)
   if (header.type === 'file') index.set(name, { offset, length: header.size })
@@ -67,14 +67,14 @@ export function addToIndex(index: TarIndex, header: TarHeader, offset = 0): void
   }
 }
 
-/** Throws `ARCHIVE_CORRUPT` for a name outside the archive. */
+/** Throws `ARCHIVE_CORRUPT` if the name leads outside the archive. */
 export function indexName(name: ByteString): string {
   const clean = cleanName(name)
   if (clean !== undefined) return bytesToText(clean)
   throw new StoreError('ARCHIVE_CORRUPT', `the archive has a file outside itself: ${name}`)
 }
 
-/** The name of the file that a name leads to. */
+/** Returns the name of the file that `name` leads to. */
 export function fileOf(index: TarIndex, name: string): string | undefined {
   let at = name
   for (let links = 0; links <= MAX_LINKS; links++) {

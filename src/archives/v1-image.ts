@@ -2,18 +2,18 @@ import { sha256, type ChainID, type Digest } from '../digest.js'
 import type { ContainerConfig, ImageConfig } from '../images/image-config.js'
 
 /**
- * What the legacy form of a docker-archive says of each layer: an image of Docker before 1.10, whose id Docker still
- * computes as `image/v1.CreateID`.
+ * How the legacy form of a docker-archive describes each layer: as an image of Docker before 1.10. Docker still
+ * computes its id, with `image/v1.CreateID`.
  */
 export interface V1Image {
-  /** 64 hex digits: the layer's directory in the archive. */
+  /** 64 hex digits: the directory of the layer in the archive. */
   readonly id: string
   readonly json: string
 }
 
 type Fields = Record<string, unknown>
 
-/** One for each link of the chain, lowest first. Only the last one holds the image's own config. */
+/** One per layer of the chain, lowest first. Only the last holds the image's own config. */
 export function v1Images(config: ImageConfig, chain: readonly ChainID[]): V1Image[] {
   const images: V1Image[] = []
   let parent: Digest | undefined
@@ -45,7 +45,7 @@ export function v1Images(config: ImageConfig, chain: readonly ChainID[]): V1Imag
 
 const EPOCH = '1970-01-01T00:00:00Z'
 
-/** The fields of Go's `image.V1Image`, in its order, those that are empty left out. */
+/** The fields of Go's `image.V1Image`, in its order, without the empty ones. */
 function ownFields(config: ImageConfig): Fields {
   return filled({
     comment: config['comment'],
@@ -62,7 +62,7 @@ function ownFields(config: ImageConfig): Fields {
   })
 }
 
-/** The fields of Go's `container.Config`, in its order: some are there even when empty. */
+/** The fields of Go's `container.Config`, in its order. Some are present even when empty. */
 function containerConfig(config: ContainerConfig): Fields {
   const value = (name: string, empty: unknown) => config[name] ?? empty
   return {
@@ -90,7 +90,7 @@ function containerConfig(config: ContainerConfig): Fields {
   }
 }
 
-/** Without what Go's `omitempty` leaves out. */
+/** Removes what Go's `omitempty` omits. */
 function filled(fields: Fields): Fields {
   const isEmpty = (value: unknown) =>
     value === undefined || value === null || value === '' || value === false || value === 0

@@ -6,7 +6,7 @@ export interface Platform {
   readonly variant?: string | undefined
 }
 
-/** `linux/arm64`, `linux/arm/v7`. */
+/** Parses `linux/arm64` or `linux/arm/v7`. */
 export function parsePlatform(text: string): Platform {
   const [os = '', architecture = '', variant, ...rest] = text.split('/')
   if (os !== '' && architecture !== '' && variant !== '' && rest.length === 0) {
@@ -15,7 +15,7 @@ export function parsePlatform(text: string): Platform {
   throw new TypeError(`not a platform: ${JSON.stringify(text)}; one is linux/amd64, or linux/arm/v7`)
 }
 
-/** What containers of this machine run on: Linux, whatever the machine itself runs. */
+/** The platform of this machine's containers: Linux, whatever the machine itself runs. */
 export function machinePlatform(): Platform {
   return { os: 'linux', architecture: GO_NAMES[process.arch] ?? process.arch }
 }
@@ -24,7 +24,7 @@ export function platformText({ os, architecture, variant }: Platform): string {
   return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/')
 }
 
-/** Without a variant every one will do. */
+/** Without a wanted variant, every variant matches. */
 export function isPlatform(offered: Platform, wanted: Platform): boolean {
   return (
     offered.os === wanted.os &&

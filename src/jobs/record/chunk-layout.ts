@@ -1,28 +1,28 @@
 import type { ByteString } from '../../fs/bytes.js'
 import type { RecordedPart } from '../../tar/part.js'
 
-/** The parts of a tar that a chunk holds, as plain data that crosses to another thread in no time. */
+/** The parts of a tar that one chunk holds, as plain data that is cheap to post to another thread. */
 export interface ChunkLayout {
-  /** For each piece its length, times four, and its kind. */
+  /** For each piece: its length times four, plus its kind. */
   readonly pieces: Uint32Array
-  /** Of the headers that end here, parted by NULs: no name holds one. */
+  /** Names of the headers that end in this chunk, separated by NULs, which no name contains. */
   readonly names: string
   readonly sizes: Float64Array
 }
 
 const KINDS = { header: 0, content: 1, filler: 2 } as const
 
-/** Is told of each part of the tar, in order, and of where a chunk ends. */
+/** Receives each part of the tar in order, and the end of each chunk. */
 export class LayoutWriter {
   #pieces: number[] = []
   #names: ByteString[] = []
   #sizes: number[] = []
-  /** Bytes of the tar before this chunk, and up to the end of the last part. */
+  /** Bytes of the tar before this chunk (`#start`) and up to the end of the last part (`#end`). */
   #start = 0
   #end = 0
 
   part(part: RecordedPart): void {
-    // A header may have begun in the chunk before.
+    // The header may have begun in an earlier chunk.
     const start = Math.max(this.#start, this.#end)
     this.#end += part.bytes.length
     this.#pieces.push(4 * (this.#end - start) + KINDS[part.type])
@@ -31,7 +31,10 @@ export class LayoutWriter {
     this.#sizes.push(part.header.size)
   }
 
-  /** Of a chunk of so many bytes. What no part was told of is a header that goes on: it is kept as filler is. */
+  /**
+   * Returns the layout of a chunk of `length` bytes. Bytes after the last part belong to a header that continues in the
+   * next chunk; they are recorded as filler.
+   */
   take(length: number): ChunkLayout {
     this.#start += length
     if (this.#start > this.#end)

@@ -1,27 +1,27 @@
-/** What two threads share: some slots for chunks, and how far each thread is. Plain data, so that it crosses. */
+/** Shared by two threads: slots for chunks, and how far each thread is. Plain data, so it can be posted. */
 export interface RingMemory {
   readonly slots: SharedArrayBuffer
   readonly state: Int32Array
 }
 
-/** Small enough to stay in a processor's cache from one use to the next. */
+/** Bytes of a slot. Small enough to stay in the processor's cache until its next use. */
 export const SLOT = 1 << 19
 const COUNT = 16
 const FREED = 0
 const CLOSED = 1
-/** How many are to be free before whoever waits for a slot is woken. */
+/** How many slots must have been freed in total before a waiting thread is woken. */
 const WANTED = 2
-/** How many files were filled that the other thread had taken. */
+/** How many handed-over files the other thread has filled in total. */
 const FILES = 3
-/** How often one looks up who waits, should the other thread be gone. */
+/** How often a waiting thread runs its `check`, in case the other thread died. */
 const PATIENCE_MS = 200
 
-/** @param slots of a ring that nobody uses any more */
+/** @param slots reused from a ring that is no longer in use */
 export function ringMemory(slots = new SharedArrayBuffer(COUNT * SLOT)): RingMemory {
   return { slots, state: new Int32Array(new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT)) }
 }
 
-/** Slots to fill, one after the other: each is used again when the other thread has freed it. */
+/** Slots to fill in turn. Each is reused after the other thread has freed it. */
 export class ChunkRing {
   readonly #memory: RingMemory
   #filled = 0
@@ -30,19 +30,19 @@ export class ChunkRing {
     this.#memory = memory
   }
 
-  /** How many slots the other thread has not freed yet. */
+  /** Number of slots that the other thread has not freed yet. */
   get backlog(): number {
     return this.#filled - Atomics.load(this.#memory.state, FREED)
   }
 
-  /** Whether the next slot is to be waited for. */
+  /** Whether `slot()` would block. */
   get isFull(): boolean {
     return this.backlog >= COUNT
   }
 
   /**
-   * The slot to be filled next. Blocks this thread while none is free; `check` throws if there is no use in that. Who waits
-   * is woken when half of them are: each time costs both threads as much as some slots take.
+   * Returns the next slot to fill. Blocks this thread while none is free; `check` throws if waiting is pointless. A
+   * waiting thread is woken when half of the slots are free: each wake-up costs both threads as much as a few slots.
    */
   slot(check: () => void): Buffer {
     if (this.isFull) {
@@ -53,7 +53,7 @@ export class ChunkRing {
     return slotOf(this.#memory, this.#filled)
   }
 
-  /** The slot is the other thread's now, which is told of it by its number. */
+  /** Hands the slot to the other thread. Returns its number, which must be posted to that thread. */
   give(): number {
     return this.#filled++
   }
@@ -62,12 +62,12 @@ export class ChunkRing {
     return Atomics.load(this.#memory.state, FILES)
   }
 
-  /** Blocks until the other thread has filled so many files, or works no more. */
+  /** Blocks until the other thread has filled `count` files or has closed the ring. */
   waitFilesFilled(count: number, check: () => void): void {
     this.#wait(FILES, (filled) => filled >= count, check)
   }
 
-  /** Blocks until the other thread is done with everything. */
+  /** Blocks until the other thread has closed the ring. */
   waitClosed(check: () => void): void {
     this.#wait(CLOSED, (closed) => closed !== 0, check)
   }
@@ -84,7 +84,7 @@ export class ChunkRing {
   }
 }
 
-/** The other thread's side. */
+/** The other thread's view of a slot. */
 export function slotOf({ slots }: RingMemory, number: number, length = SLOT): Buffer {
   return Buffer.from(slots, (number % COUNT) * SLOT, length)
 }
@@ -99,7 +99,7 @@ export function tellFilesFilled({ state }: RingMemory, count: number): void {
   Atomics.notify(state, FILES)
 }
 
-/** From now on nobody waits for this side. */
+/** Ends all waits for this side, now and later. */
 export function closeRing({ state }: RingMemory): void {
   Atomics.store(state, CLOSED, 1)
   for (const index of [FREED, CLOSED, FILES]) Atomics.notify(state, index)

@@ -5,25 +5,25 @@ import type { RecordedPart } from '../../tar/part.js'
 import { TarSplitWriter } from '../../tar/split.js'
 import type { TakeFile } from '../../tar/whole-file.js'
 
-/** What is kept of a layer's tar beside its files: the digest, and the tar-split. */
+/** The record of a layer's tar that is kept beside its files: the digest and the tar-split. */
 export interface LayerRecord extends Disposable {
-  /** Takes the tar's bytes into the digest: every byte once, in order, and before the parts of them. */
+  /** Adds the tar's bytes to the digest. Every byte must come once, in order, and before its part. */
   bytes(bytes: Uint8Array): void
   /** @param stored for a header: whether its content can be read back from the layer's file of that name */
   part(part: RecordedPart, stored: boolean): void
-  /** The content of an earlier entry is about to be lost to a later one. */
+  /** Call it before a later entry removes or overwrites the content of an earlier one. */
   displace(entryNumber: number, content: Iterable<Uint8Array>): void
-  /** Where another thread makes the record, which has the time to fill files, too. */
+  /** Hands a file to the recording thread to fill. Present only if another thread makes the record. */
   readonly takeFile?: TakeFile
-  /** Returns when all is done that was taken. */
+  /** Returns the DiffID when everything it received is recorded. */
   finish(): DiffID
 }
 
-/** Less than this costs less to copy than to hash by itself. */
+/** Smaller pieces are cheaper to copy together than to hash one by one. */
 const SMALL = 1 << 13
 const GATHERED = 1 << 16
 
-/** Made by the thread that applies the layer. */
+/** The record made by the thread that applies the layer. */
 export class OwnRecord implements LayerRecord {
   readonly #hash = createHash('sha256')
   readonly #gathered = Buffer.allocUnsafeSlow(GATHERED)

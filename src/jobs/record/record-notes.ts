@@ -5,16 +5,16 @@ import type { RingMemory } from './chunk-ring.js'
 import { closeFiles, type TakenFiles } from './taken-files.js'
 import type { PackedError } from '../threads/thread-error.js'
 
-/** What each of two threads holds of the record that one of them makes of a layer which the other applies. */
+/** What each of two threads holds of a shared record. One thread applies the layer, the other makes its record. */
 export interface RecordEnd {
   readonly port: MessagePort
   readonly memory: RingMemory
 }
 
-/** To the one who records. */
+/** Sent to the recorder. */
 export interface Note {
   readonly chunks: readonly Chunk[]
-  /** After the last chunk. */
+  /** Set on the note with the last chunk. */
   readonly end?: { readonly displaced: readonly Displaced[] }
 }
 
@@ -22,29 +22,29 @@ export interface Chunk {
   readonly slot: number
   readonly length: number
   readonly layout: ChunkLayout
-  /** Of each header that ends in the chunk. */
+  /** For each header that ends in the chunk: 1 if its content can be read back from the layer. */
   readonly stored: Uint8Array
   readonly displaced: readonly Displaced[]
-  /** Whose content the chunk holds. They are the recorder's, who gets every note before it is told of the end. */
+  /** Files whose content is in the chunk. The recorder owns them: it receives every note before the port closes. */
   readonly files?: TakenFiles | undefined
 }
 
-/** Content of an entry that another one takes away, in a file that both threads have open. */
+/** Content of an entry that a later entry removes or overwrites, in a file that both threads have open. */
 export interface Displaced {
   readonly entry: number
-  /** Number of the header that takes it away. */
+  /** Number of the header that displaces it. */
   readonly by: number
   readonly fd: number
   readonly offset: number
   readonly length: number
 }
 
-/** From the one who records. */
+/** Sent by the recorder. */
 export type Outcome =
   | { readonly type: 'done'; readonly diffId: DiffID }
   | { readonly type: 'failed'; readonly error: PackedError }
 
-/** Closes the files of chunks that nobody is going to record. */
+/** Closes the files of chunks that will not be recorded. */
 export function dismiss(chunks: readonly Pick<Chunk, 'files'>[]): void {
   for (const { files } of chunks) if (files !== undefined) closeFiles(files)
 }

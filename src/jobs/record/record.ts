@@ -16,20 +16,21 @@ import { packError } from '../threads/thread-error.js'
 import { WriteBack } from './write-back.js'
 
 /**
- * Makes the record of a layer that another thread applies, while that one waits for the file system, and fills small files
- * that the other one made. It ends when the other thread wants no more; what it comes to goes over the port.
+ * Makes the record of a layer that another thread applies, and fills small files which that thread created. This uses
+ * the time in which the other thread waits for the file system. The job ends when the other thread closes its port. The
+ * result goes over the port.
  */
 export interface RecordJob extends RecordEnd {
   readonly kind: 'record'
   readonly splitFile?: string | undefined
-  /** Where the files go; absent if they stay where they are. */
+  /** Directory that the files go to. Absent if they stay where they are. */
   readonly root?: string | undefined
 }
 
-/** Does not reject: how it went is told over the port. */
+/** Does not reject: the outcome goes over the port. */
 export async function recordLayer(job: RecordJob): Promise<void> {
   const { port, memory } = job
-  // Listened to before anything is waited for: it is told once.
+  // Listen before the first await: `close` is emitted only once.
   const closed = new Promise<void>((resolve) => port.on('close', () => resolve()))
   try {
     const diffId = await recorded(job, closed)
@@ -48,7 +49,7 @@ export async function recordLayer(job: RecordJob): Promise<void> {
   }
 }
 
-/** `undefined` when the other thread wants no more. */
+/** Returns `undefined` if the other thread closed its port first. */
 async function recorded(
   { port, memory, splitFile, root }: RecordJob,
   closed: Promise<void>,
@@ -119,7 +120,7 @@ class Recording implements Disposable {
     this.#record[Symbol.dispose]()
   }
 
-  /** What headers up to this one took away. */
+  /** Records the content that headers up to this number displaced. */
   #displace(upTo = Infinity): void {
     for (let next = this.#displaced[0]; next !== undefined && next.by <= upTo; next = this.#displaced[0]) {
       this.#record.displace(next.entry, contentOf(next))

@@ -18,14 +18,14 @@ import {
 import { countOf, fillFiles, FileTaker } from './taken-files.js'
 import { unpackError } from '../threads/thread-error.js'
 
-/** To tell another thread something that sleeps takes a tenth of a millisecond on a virtual machine. */
+/** Chunks per message: waking a sleeping thread takes a tenth of a millisecond on a virtual machine. */
 const TOGETHER = 2
-/** Who has more slots to go through than that has enough to do, and is given no files. */
+/** Above this backlog, don't hand the recorder files. */
 const FEW = 3
-/** So many files are open at a time, for the other thread to fill. */
+/** Maximum number of open files that wait for the other thread to fill them. */
 const MOST_FILES = 512
 
-/** The record that another thread makes. Blocks while that one is far behind. */
+/** A record that another thread makes. Blocks while that thread is far behind. */
 export class RemoteRecord implements LayerRecord {
   readonly #port: MessagePort
   readonly #memory: RingMemory
@@ -35,7 +35,7 @@ export class RemoteRecord implements LayerRecord {
   #given: Pick<Chunk, 'slot' | 'length'> | undefined
   readonly #layout = new LayoutWriter()
   #stored: number[] = []
-  /** Those that the other thread was not told of yet. */
+  /** Chunks that are not posted yet. */
   #chunks: Chunk[] = []
   #displaced: Displaced[] = []
   #headers = 0
@@ -43,7 +43,7 @@ export class RemoteRecord implements LayerRecord {
   #filesTaken = 0
   #spill: { readonly fd: number; length: number } | undefined
 
-  /** @param check throws when the work is not wanted any more */
+  /** @param check throws when the work is no longer wanted */
   constructor({ port, memory }: RecordEnd, splitFile: string | undefined, check: () => void) {
     this.#port = port
     this.#memory = memory
@@ -53,26 +53,26 @@ export class RemoteRecord implements LayerRecord {
     this.#spillFile = splitFile && `${splitFile}.displaced-content`
   }
 
-  /** Where the next chunk can be read to, so that it need not be copied. */
+  /** Returns the buffer for the next chunk, so that the chunk need not be copied. */
   slot(): Buffer {
     this.#endChunk()
     if (this.#chunks.length >= TOGETHER || this.#ring.isFull) this.#tell()
     return this.#ring.slot(this.#check)
   }
 
-  /** No more than a slot holds. */
+  /** Takes at most as many bytes as a slot holds. */
   bytes(bytes: Uint8Array): void {
     const slot = this.slot()
     if (bytes.buffer !== slot.buffer) slot.set(bytes)
     this.give(bytes.length)
   }
 
-  /** So many bytes are in the slot. */
+  /** Ends the chunk: the slot holds `length` bytes. */
   give(length: number): void {
     this.#given = { slot: this.#ring.give(), length }
   }
 
-  /** Of what is given, or is going to be before another slot is asked for. */
+  /** Takes a part of the given chunk, or of the chunk that is given before the next `slot()`. */
   part(part: RecordedPart, stored: boolean): void {
     this.#layout.part(part)
     if (part.type !== 'header') return
@@ -80,7 +80,7 @@ export class RemoteRecord implements LayerRecord {
     this.#stored.push(stored ? 1 : 0)
   }
 
-  /** While the other thread is behind, files are made here. */
+  /** Declines files while the other thread is behind; the caller then fills them. */
   readonly takeFile: TakeFile = (file, attributes, content) => {
     if (this.#ring.backlog > FEW || this.#filesTaken - this.#ring.filesFilled >= MOST_FILES) return false
     const taken = this.#files.take(file, attributes, content)
@@ -130,7 +130,10 @@ export class RemoteRecord implements LayerRecord {
     this.#displaced = []
   }
 
-  /** What was taken has its content. That of this chunk is written here: the other thread does not know it yet. */
+  /**
+   * Returns when every file handed over has its content. Fills the current chunk's files here, because they are not
+   * posted yet.
+   */
   #waitFilesFilled(): void {
     const own = this.#files.handOver()
     if (own !== undefined) {
@@ -158,7 +161,7 @@ export class RemoteRecord implements LayerRecord {
   }
 }
 
-/** As the other, of a tar that is made here, in small parts: whole slots go over. */
+/** Like {@link RemoteRecord}, for a tar that this thread makes in small parts. Gathers the parts into whole slots. */
 export class GatheredRecord implements LayerRecord {
   readonly #remote: RemoteRecord
   #slot: Buffer | undefined
@@ -168,13 +171,13 @@ export class GatheredRecord implements LayerRecord {
     this.#remote = remote
   }
 
-  /** Where the content of the next part can be read to, so that it need not be copied. */
+  /** Returns the buffer for the content of the next part, so that it need not be copied. */
   space(): Buffer {
     this.#slot ??= this.#remote.slot()
     return this.#slot.subarray(this.#used)
   }
 
-  /** They come with the parts. */
+  /** A no-op: the bytes come with the parts. */
   bytes(): void {}
 
   part(part: RecordedPart, stored: boolean): void {
@@ -213,7 +216,7 @@ export class GatheredRecord implements LayerRecord {
   }
 }
 
-/** What there is of a header in an earlier slot is filler: the record keeps both in the same way. */
+/** The piece of a header in an earlier slot becomes filler: the record keeps both the same way. */
 function pieceOf(part: RecordedPart, start: number, end: number): RecordedPart {
   const bytes = part.bytes.subarray(start, end)
   if (part.type === 'header' && end < part.bytes.length) return { type: 'filler', bytes }

@@ -4,23 +4,23 @@ import { HostFile } from '../../fs/host/host-file.js'
 import type { SyncFile } from '../../fs/sync-fs.js'
 import { setFileAttributes, writeAll, type FileAttributes } from '../../tar/whole-file.js'
 
-/** Files that one thread made and another one is to fill, as plain data. Descriptors are of the process. */
+/** Files that one thread created and another thread fills, as plain data. Descriptors are process-wide. */
 export interface TakenFiles {
-  /** `WORDS` for each: descriptor, start of its content in the memory that both threads share, length, uid, gid, mode. */
+  /** `WORDS` numbers per file: descriptor, start of its content in the shared memory, length, uid, gid, mode. */
   readonly words: Float64Array
-  /** Times of access and of modification of each, in ns. */
+  /** Access and modification time of each file, in ns. */
   readonly times: BigInt64Array
 }
 
 const WORDS = 6
 
-/** Whose descriptors are its own until they are taken over. */
+/** Collects files for another thread. Owns their descriptors until `handOver`. */
 export class FileTaker {
   readonly #memory: SharedArrayBuffer
   #words: number[] = []
   #times: bigint[] = []
 
-  /** @param memory where the content of what it takes is */
+  /** @param memory shared memory that holds the content of the files */
   constructor(memory: SharedArrayBuffer) {
     this.#memory = memory
   }
@@ -35,7 +35,7 @@ export class FileTaker {
     return true
   }
 
-  /** What was taken since, which is the caller's to fill or to close. */
+  /** Returns the files taken since the last call. The caller must fill or close them. */
   handOver(): TakenFiles | undefined {
     if (this.#words.length === 0) return undefined
     const files = { words: Float64Array.from(this.#words), times: BigInt64Array.from(this.#times) }
@@ -45,7 +45,10 @@ export class FileTaker {
   }
 }
 
-/** Writes their content, sets their attributes and closes them: all of them, also when one fails, which it throws. */
+/**
+ * Writes the content of all files, sets their attributes and closes them. Closes all of them even if one fails, and
+ * throws that error.
+ */
 export function fillFiles(files: TakenFiles, memory: SharedArrayBuffer): void {
   let filled = 0
   try {
@@ -55,7 +58,7 @@ export function fillFiles(files: TakenFiles, memory: SharedArrayBuffer): void {
   }
 }
 
-/** @param from how many are closed already */
+/** @param from number of files that are already closed */
 export function closeFiles(files: TakenFiles, from = 0): void {
   for (let index = from; index < countOf(files); index++) closeSync(files.words[index * WORDS] as number)
 }

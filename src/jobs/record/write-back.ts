@@ -5,8 +5,8 @@ import { syncfsElsewhere } from '../../sys/syncfs.js'
 const AT_A_TIME = 32 << 20
 
 /**
- * Lets the system write to disk what is being made, from time to time and while it is being made, so that the sync at the
- * end finds little left to do. The system tells once of what it could not write: whoever hears it here must fail.
+ * Starts write-back of new data from time to time while more is made, so the final sync has little left to do. The
+ * kernel reports a write-back error once; seeing it here must fail the job.
  */
 export class WriteBack {
   readonly #fd: number | undefined
@@ -14,12 +14,12 @@ export class WriteBack {
   #underWay: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
 
-  /** @param path anything on the file system; nothing is done where there is no call for that */
+  /** @param path any path on the file system; without koffi nothing is written back early */
   constructor(path: string) {
     this.#fd = libcAvailable().works ? openSync(path, 'r') : undefined
   }
 
-  /** So many bytes more were made. Throws if some before them could not be written. */
+  /** Reports that `bytes` more bytes were written. Throws if an earlier write-back failed. */
   made(bytes: number): void {
     if (this.#failure !== undefined) throw this.#failure.error
     this.#since += bytes
@@ -28,7 +28,7 @@ export class WriteBack {
     this.#underWay = this.#write(this.#fd)
   }
 
-  /** Waits for what is under way. */
+  /** Waits for the write-back in progress. Throws if any write-back failed. */
   async end(): Promise<void> {
     await this.#underWay
     if (this.#fd !== undefined) closeSync(this.#fd)

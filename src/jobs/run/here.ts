@@ -10,8 +10,8 @@ import { unpackLayer, type Unpacking } from '../work/unpack.js'
 import { verifyLayer, type LayerFindings, type Verifying } from '../work/verify.js'
 
 /**
- * Jobs on the caller's thread, in slices of some milliseconds: for drivers whose trees no other thread can open. What
- * they write is durable as far as it has host paths.
+ * Jobs on the caller's thread, in slices of some milliseconds. For drivers whose trees no other thread can open. Output
+ * with a host path is durable on return.
  */
 export function unpackHere(unpacking: Unpacking, options?: JobOptions): Promise<LayerResult> {
   return inSlices(unpackLayer, unpacking, options)
@@ -40,7 +40,7 @@ async function inSlices<Work extends LayerSinks>(
   return result
 }
 
-/** Where the host has no tree, there is one file at most, for which no thread is started. */
+/** Without a tree on the host there is at most one file, which does not justify a thread. */
 async function settleWritten({ target, splitFile }: LayerSinks): Promise<void> {
   if (treePath(target) !== undefined)
     await runJob({ kind: 'settle', paths: writtenPaths({ target, splitFile }) })
@@ -48,7 +48,7 @@ async function settleWritten({ target, splitFile }: LayerSinks): Promise<void> {
     await syncTogether({ files: [splitFile], directories: [dirname(splitFile)] })
 }
 
-/** What stopped the work is the signal's reason, whatever the work made of it. */
+/** After an abort, rejects with the signal's reason, whatever error the work threw. */
 async function stoppable<T>(work: Promise<T>, options: JobOptions | undefined): Promise<T> {
   try {
     return await work

@@ -19,7 +19,7 @@ export type Job =
   | RemoveTreeJob
   | SettleJob
 
-/** What each kind of job comes to. */
+/** The result of each kind of job. */
 export interface JobResults {
   readonly unpack: LayerResult
   readonly commit: LayerResult

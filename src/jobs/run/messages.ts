@@ -6,7 +6,7 @@ import type { PackedError } from '../threads/thread-error.js'
 import type { RecordEnd } from '../record/record-notes.js'
 import type { UnpackJob } from '../work/unpack.js'
 
-/** A job as it crosses to a worker: a stream becomes a port. */
+/** A job as it is posted to a worker: a port replaces the stream. */
 export type SentJob =
   | Exclude<Job, UnpackJob | CommitJob | FlattenJob>
   | ((CommitJob | FlattenJob) & { readonly recorder?: RecordEnd | undefined })
@@ -19,14 +19,14 @@ interface SentChunks {
   readonly port: MessagePort
 }
 
-/** To a worker, which does one job at a time. */
+/** Sent to a worker, which does one job at a time. */
 export interface RunMessage {
   readonly job: SentJob
-  /** Not 0: the job is not wanted any more. Memory that both threads see. */
+  /** Shared memory. A value other than 0 stops the job. */
   readonly stop: Int32Array
 }
 
-/** From a worker. The last two end a job. */
+/** Sent by a worker. `done` and `failed` end a job. */
 export type WorkerMessage =
   | { readonly type: 'progress'; readonly done: number }
   | { readonly type: 'done'; readonly result: JobResults[Job['kind']] }

@@ -12,25 +12,30 @@ import type { RecordEnd } from '../record/record-notes.js'
 import type { UnpackJob } from '../work/unpack.js'
 import { WorkerPool, type PooledWorker } from '../threads/worker-pool.js'
 
-/** Below this a second thread costs more than it takes over. */
+/** Below this many bytes, a second thread costs more than it saves. */
 const WORTH = 4 << 20
-/** Of so many files the record takes as long as reading them; of a few large ones it takes longer by far. */
+/**
+ * From this many entries on, recording takes about as long as reading. For a few large files recording takes far
+ * longer, so a second thread gains little.
+ */
 const MANY = 500
 
-/** Threads of their own: nobody who works waits for one, and none of them waits for a place. */
+/** A separate pool: jobs never wait for a recorder, and recorders never wait for a worker. */
 const pool = new WorkerPool(Math.floor(availableParallelism() / 2))
-/** Each thread's own for all its records: memory that was shared is given back only when all three threads have collected it. */
+/**
+ * Reused by all records of a recorder thread: shared memory is freed only after all three threads have collected it.
+ */
 const slotsOf = new WeakMap<PooledWorker, SharedArrayBuffer>()
 
-/** A thread that makes the record of a layer which another one applies. */
+/** A thread that makes the record of a layer that another thread applies. */
 export interface Recorder {
-  /** For that other thread; the port is to be transferred. */
+  /** For the thread that applies the layer. Its port must be transferred. */
   readonly end: RecordEnd
-  /** Resolves when the recorder has ended, for which it waits; the other thread's work is over by then. */
+  /** Waits for the recorder to end, and releases its worker. Call it after the other thread's work is over. */
   stop(): Promise<void>
 }
 
-/** `undefined` where it is not worth it, and while there is no processor to spare. */
+/** Returns `undefined` if a recorder is not worth it, or if no processor is free for it. */
 export function recorderFor(job: Job): Recorder | undefined {
   if (availableParallelism() < 2 || !isLarge(job)) return undefined
   const worker = pool.tryAcquire()
@@ -53,7 +58,7 @@ export function recorderFor(job: Job): Recorder | undefined {
   return { end: { port: port1, memory }, stop: () => stopped(port1, ended, () => pool.release(worker)) }
 }
 
-/** The port is this thread's still if it never was sent. */
+/** Closes the port, which this thread still owns if it was never transferred. */
 async function stopped(port: MessagePort, ended: Promise<void>, release: () => void): Promise<void> {
   port.close()
   await ended
@@ -73,7 +78,7 @@ function isLarge(job: Job): job is UnpackJob | CommitJob | FlattenJob {
   }
 }
 
-/** Looks at no more entries than that. What is wrong with the tree is told by who reads it. */
+/** Stops after `MANY` entries. Ignores errors: the job that reads the tree reports them. */
 function hasMany(root: string): boolean {
   const waiting = ['' as ByteString]
   let entries = 0

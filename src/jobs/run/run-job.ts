@@ -12,8 +12,8 @@ import { WorkerPool, type PooledWorker } from '../threads/worker-pool.js'
 const pool = new WorkerPool()
 
 /**
- * Does a job in a worker thread. Rejects with the errors that the job would throw here; when it rejects, also by an
- * abort, nothing of it is running any more.
+ * Runs a job in a worker thread. Rejects with the errors that the job would throw on this thread. After a rejection,
+ * including by an abort, no part of the job is still running.
  */
 export async function runJob<J extends Job>(job: J, options: JobOptions = {}): Promise<JobResult<J>> {
   const { signal, onProgress } = options
@@ -59,7 +59,7 @@ interface Sending {
   readonly sender?: ChunkSender
 }
 
-/** A stream cannot cross; a port can, and this thread feeds it. */
+/** A stream cannot be posted. A port can, and this thread feeds it. */
 function send(job: Job, recorder: RecordEnd | undefined): Sending {
   const ports = recorder === undefined ? [] : [recorder.port]
   if (job.kind === 'commit' || job.kind === 'flatten') return { job: { ...job, recorder }, ports }

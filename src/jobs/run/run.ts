@@ -10,7 +10,7 @@ import { settle } from '../work/settle.js'
 import { unpackLayer } from '../work/unpack.js'
 import { verifyKept } from '../work/verify.js'
 
-/** Does a job on this thread, and makes durable what it wrote. */
+/** Runs a job on this thread and makes its output durable. */
 export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]> {
   switch (job.kind) {
     case 'unpack':
@@ -35,12 +35,12 @@ export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]
   }
 }
 
-/** Of the tree, as far as it has one, and of the tar-split. */
+/** Host paths of the tree and the tar-split, if the job writes them. */
 export function writtenPaths({ target, splitFile }: LayerSinks): string[] {
   return [treePath(target), splitFile].filter((path) => path !== undefined)
 }
 
-/** Where the host has the tree, if it has. */
+/** Host path of the tree; `undefined` if it has none. */
 export function treePath(target: LayerSinks['target']): string | undefined {
   if (target === undefined) return undefined
   return 'syncFs' in target ? target.syncFs.hostPath : target.files.root

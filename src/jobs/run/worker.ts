@@ -6,7 +6,7 @@ import { ThreadPace } from '../work/pace.js'
 import { run } from './run.js'
 import { packError } from '../threads/thread-error.js'
 
-/** The worker thread's own module. */
+/** The worker thread's entry module. */
 parentPort?.on('message', (message: RunMessage) => void answer(message))
 
 async function answer(message: RunMessage): Promise<void> {

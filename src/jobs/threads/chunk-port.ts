@@ -2,8 +2,8 @@ import type { MessagePort } from 'node:worker_threads'
 import { packError, unpackError, type PackedError } from './thread-error.js'
 
 /**
- * A stream of chunks from one thread to another. The receiver gives a credit for each chunk that it is done with, so no
- * more than a few are under way, however slow it is.
+ * A stream of chunks from one thread to another. The receiver grants a credit for each chunk that it has used, so at
+ * most `CREDITS` chunks are in flight, however slow it is.
  */
 type ChunkMessage =
   | { readonly type: 'chunk'; readonly bytes: Uint8Array }
@@ -20,7 +20,7 @@ export class ChunkSender {
   #credits = CREDITS
   #stopped = false
   #wake: (() => void) | undefined
-  /** What the source threw: it itself, not what crossed over. */
+  /** The error that the source threw: the original, not the copy sent to the receiver. */
   failure: unknown
 
   constructor(chunks: AsyncIterable<Uint8Array>, port: MessagePort) {
@@ -30,14 +30,14 @@ export class ChunkSender {
     void this.#send()
   }
 
-  /** No more is wanted: the source is closed, and the receiver, if it still waits, is told so. */
+  /** Stops the stream: closes the source, and notifies the receiver if it still waits. */
   stop(): void {
     if (this.#stopped) return
     this.#stopped = true
     this.#port.postMessage({ type: 'failed', error: packError(new Error('the stream was stopped')) })
     this.#wake?.()
     this.#port.close()
-    // The source may be waiting for something that never comes; nobody waits for it here.
+    // The source may never answer, so this does not wait for it.
     void Promise.resolve(this.#chunks.return?.()).catch(() => undefined)
   }
 
@@ -58,7 +58,7 @@ export class ChunkSender {
     }
   }
 
-  /** A copy goes: the memory behind a chunk is its owner's, and may be far larger than the chunk. */
+  /** Sends a copy: the memory behind a chunk belongs to its owner and may be far larger than the chunk. */
   #postChunk(chunk: Uint8Array): void {
     const bytes = new Uint8Array(chunk)
     const message: ChunkMessage = { type: 'chunk', bytes }

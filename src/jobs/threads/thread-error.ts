@@ -1,12 +1,12 @@
 import { StoreError, type StoreErrorCode } from '../../errors.js'
 
-/** An error as plain data: what `postMessage` keeps of one is its message and little else. */
+/** An error as plain data: `postMessage` keeps little more than the message of an error. */
 export interface PackedError {
   readonly type: 'store' | 'type' | 'system'
   readonly name: string
   readonly message: string
   readonly stack?: string | undefined
-  /** `code`, `hint`, `path`, `errno`, `syscall` …, where they are strings or numbers. */
+  /** `code`, `hint`, `path`, `errno`, `syscall` …, if they are strings or numbers. */
   readonly fields: Readonly<Record<string, string | number>>
   readonly cause?: PackedError | undefined
 }

@@ -3,15 +3,15 @@ import { Worker, type MessagePort } from 'node:worker_threads'
 import { StoreError } from '../../errors.js'
 
 /**
- * A thread that starts takes as long for its first layer as for two later ones: work that comes in turns keeps its threads, a
- * process that is done with it gets rid of them.
+ * A new thread needs as long for its first layer as for two later ones. So threads stay between bursts of work, and end
+ * when a process has no more.
  */
 const IDLE_MS = 30_000
 
-/** What is short-lived is little at a time: a larger young generation is memory that is not given back. */
+/** Little short-lived data exists at a time. A larger young generation would only keep memory. */
 const YOUNG_MB = 6
 
-/** Hears what a worker posts while it runs a task. */
+/** Receives what a worker posts while it runs a task. */
 export interface TaskListener<Message> {
   onMessage(message: Message): void
   /** Ends the task: no message follows. */
@@ -19,8 +19,8 @@ export interface TaskListener<Message> {
 }
 
 /**
- * At most as many worker threads as there are processors, started when they are wanted and ended when they idle. A
- * working one keeps the process alive, an idle one does not.
+ * At most as many worker threads as processors, started on demand and ended after `IDLE_MS` of idling. A busy worker
+ * keeps the process alive; an idle one does not.
  */
 export class WorkerPool {
   readonly #size: number
@@ -32,13 +32,13 @@ export class WorkerPool {
     this.#size = Math.max(1, size)
   }
 
-  /** Waits for a worker, first come, first served. It is the caller's until `release`. */
+  /** Waits for a worker, first come, first served. The caller owns it until `release`. */
   async acquire(signal?: AbortSignal): Promise<PooledWorker> {
     signal?.throwIfAborted()
     return this.tryAcquire() ?? this.#wait(signal)
   }
 
-  /** One that is to be had at once. It is the caller's until `release`. */
+  /** Returns a worker if one is available at once. The caller owns it until `release`. */
   tryAcquire(): PooledWorker | undefined {
     const worker = this.#takeIdle() ?? this.#start()
     worker?.hold()
@@ -54,7 +54,7 @@ export class WorkerPool {
   }
 
   #takeIdle(): PooledWorker | undefined {
-    // One that is being ended for idling is here until it is gone.
+    // An idle worker that is being terminated stays in the list until it exits.
     while (this.#idle.at(-1)?.dead === true) this.#idle.pop()
     return this.#idle.pop()
   }
@@ -94,11 +94,11 @@ export class WorkerPool {
 
 export class PooledWorker {
   readonly #worker = new Worker(new URL('../run/worker.js', import.meta.url), {
-    // What the process was started with (a loader, an inspector, an --input-type) is not meant for this thread.
+    // The process's own flags (a loader, an inspector, an --input-type) are not meant for this thread.
     execArgv: [],
     name: 'layerstack',
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-    // What one thread opens another one may close.
+    // One thread may close what another opened.
     trackUnmanagedFds: false,
   })
   #listener: TaskListener<unknown> | undefined
@@ -119,7 +119,7 @@ export class PooledWorker {
     return this.#dead
   }
 
-  /** The worker's module decides what it understands and what it posts (`run/messages.ts`). */
+  /** The worker module defines which tasks it accepts and what it posts (`run/messages.ts`). */
   run<Posted>(task: object, transferred: readonly MessagePort[], listener: TaskListener<Posted>): void {
     this.#listener = listener as TaskListener<unknown>
     if (this.#dead) return this.#die('ended')

@@ -1,10 +1,10 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { StoreError } from '../../errors.js'
 
-/** Where the bytes of a layer come from. */
+/** The source of a layer's bytes. */
 export type ByteSource = FileRange | ChunkSource
 
-/** A part of a file, read by the thread that works on it. */
+/** A range of a file. The thread that does the job reads it. */
 export interface FileRange {
   readonly path: string
   /** @default 0 */
@@ -13,22 +13,22 @@ export interface FileRange {
   readonly length?: number
 }
 
-/** What is left of a stream. It is read to its end, or closed by `return()` when the job fails. */
+/** The rest of a stream. It is read to its end, or closed by `return()` if the job fails. */
 interface ChunkSource {
   readonly chunks: AsyncIterable<Uint8Array>
 }
 
 const CHUNK = 1 << 19
 
-/** Bytes of the source as it lies there; `undefined` for a stream. */
+/** Bytes of the source as stored; `undefined` for a stream. */
 export function lengthOf(source: ByteSource): number | undefined {
   if ('chunks' in source) return undefined
   return source.length ?? statSync(source.path).size - (source.offset ?? 0)
 }
 
 /**
- * Reads synchronously: for a worker thread, or for one chunk at a time between other work.
- * @param buffer what the next chunk of a file is read to, by default memory of its own
+ * Reads synchronously, for a worker thread or for one chunk at a time between other work.
+ * @param buffer returns the buffer for the next chunk of a file; by default a new one
  */
 export function bytesOf(
   source: ByteSource,
@@ -37,7 +37,7 @@ export function bytesOf(
   return 'chunks' in source ? source.chunks : readRange(source, buffer)
 }
 
-/** No larger than a chunk. */
+/** Allocates a buffer of at most one chunk. */
 export function freshBuffer(wanted = CHUNK): Buffer {
   return Buffer.allocUnsafeSlow(Math.min(wanted, CHUNK))
 }

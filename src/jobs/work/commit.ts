@@ -12,9 +12,9 @@ import { GatheredRecord, RemoteRecord } from '../record/remote-record.js'
 import { settle } from './settle.js'
 
 /**
- * Reads what changed in a writable layer, once: its tar's digest, its tar-split, and with a target the new layer's files.
- * Without a target the files stay where they are. Failure and durability are as in an unpack. Progress counts bytes of
- * the tar.
+ * Reads the changes of a writable layer once. Makes the tar's digest, its tar-split and, with a target, the new layer's
+ * files. Without a target the files stay where they are. Failure and durability are as in an unpack. Progress counts
+ * bytes of the tar.
  */
 export interface CommitJob extends LayerSinks, CommitTimes {
   readonly kind: 'commit'
@@ -23,16 +23,16 @@ export interface CommitJob extends LayerSinks, CommitTimes {
 }
 
 export interface CommitTimes {
-  /** Later modification times become this one. @default times stay */
+  /** Modification times later than this, in ns, become this time. @default times stay */
   readonly clampMtimeNs?: bigint | undefined
-  /** The tree becomes the layer as it is, so a time that is another one in the tar is set in the tree too. */
+  /** The tree itself becomes the layer, so a time clamped in the tar is set in the tree too. */
   readonly adopts?: boolean | undefined
 }
 
 /** A {@link CommitJob} whose trees may be filesystems of this thread. */
 export interface Committing extends LayerSinks, CommitTimes {
   readonly source: Parameters<typeof prepareDiff>[0]
-  /** Of another thread that makes the record meanwhile. */
+  /** Connects to another thread that makes the record at the same time. */
   readonly recorder?: RecordEnd | undefined
 }
 
@@ -62,7 +62,7 @@ export async function commitLayer(job: Committing, pace: Pace): Promise<LayerRes
   }
 }
 
-/** Durably, and after the last comparison: a time that is set may be the one that the tree below has. */
+/** Durable in a host tree. Runs after the last comparison: a new time may equal the one in the lower tree. */
 async function setTimes(
   source: Committing['source'],
   paths: readonly ByteString[],
@@ -83,7 +83,7 @@ async function setTimes(
   if (host !== undefined) settle([host.hostPath])
 }
 
-/** Where what a tree changed is. */
+/** The directory that holds the changes of a tree. */
 function topOf(spec: SyncFsSpec): HostFsSpec {
   if (spec.kind === 'host') return spec
   return spec.upper ?? (spec.lowers[0] as HostFsSpec)

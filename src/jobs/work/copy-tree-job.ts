@@ -8,15 +8,15 @@ import type { HostFsSpec } from '../../fs/spec.js'
 import type { Pace } from './pace.js'
 
 /**
- * Copies a whole tree into an empty directory, with all that a layer can hold. Failure and durability are as in an unpack.
- * Progress counts bytes of regular files.
+ * Copies a whole tree into an empty directory, with everything that a layer can hold. Failure and durability are as in
+ * an unpack. Progress counts bytes of regular files.
  */
 export interface CopyTreeJob {
   readonly kind: 'copyTree'
   readonly from: HostFsSpec
-  /** Its root has just been made. */
+  /** Its root must be newly made. */
   readonly to: HostFsSpec
-  /** Writes a `CopyRecord` to this new file, which is on the file system of the copy. */
+  /** Writes a `CopyRecord` to this new file, which must be on the file system of the copy. */
   readonly record?: { readonly file: string; readonly parent: string }
 }
 
@@ -42,7 +42,7 @@ export function copyTreeOf(job: CopyTreeJob, pace: Pace): CopyTreeResult {
   }
 }
 
-/** The new file's change time says when the copy ended, by the clock that sets the times of later changes. */
+/** The new file's change time marks the end of the copy, by the same clock that sets the times of later changes. */
 function writeRecord(
   { file, parent }: NonNullable<CopyTreeJob['record']>,
   fromNs: bigint,

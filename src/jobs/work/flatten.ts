@@ -9,8 +9,8 @@ import type { Pace } from './pace.js'
 import type { RecordEnd } from '../record/record-notes.js'
 
 /**
- * Merges a stack of layers, lowest first, into one that stands alone. Failure and durability are as in an unpack. Progress
- * counts bytes of the new layer's tar.
+ * Merges a stack of layers, lowest first, into one layer that needs no other. Failure and durability are as in an
+ * unpack. Progress counts bytes of the new layer's tar.
  */
 export interface FlattenJob extends LayerSinks, Pick<CommitTimes, 'clampMtimeNs'> {
   readonly kind: 'flatten'
@@ -21,7 +21,7 @@ export interface FlattenJob extends LayerSinks, Pick<CommitTimes, 'clampMtimeNs'
 /** A {@link FlattenJob} whose trees may be filesystems of this thread. */
 export interface Flattening extends LayerSinks, Pick<CommitTimes, 'clampMtimeNs'> {
   readonly layers: readonly { readonly splitFile: string; readonly contents: HostFsSpec | SyncFs }[]
-  /** Of another thread that makes the record meanwhile. */
+  /** Connects to another thread that makes the record at the same time. */
   readonly recorder?: RecordEnd | undefined
 }
 
@@ -38,7 +38,7 @@ export async function flattenLayers({ layers, ...sinks }: Flattening, pace: Pace
     const upper = await flattenedTree(inputs, () => pace.yieldIfDue())
     return await commitLayer({ source: { upper }, ...sinks }, pace)
   } finally {
-    // Whoever makes the record waits for it, also where nothing came to be recorded.
+    // The recorder waits for this port to close, even if no layer was recorded.
     sinks.recorder?.port.close()
     for (const fs of opened) fs.close()
   }

@@ -4,7 +4,7 @@ import { LayerApplier, type ApplyOptions, type ApplyTarget } from '../../tar/app
 import type { TarPart } from '../../tar/part.js'
 import type { LayerRecord } from '../record/layer-record.js'
 
-/** Where the parts of a layer's tar go; each may be absent. */
+/** Where the parts of a layer's tar go. Each may be absent. */
 export interface LayerSinks {
   /** Where the files go. */
   readonly target?: ApplyTarget | { readonly syncFs: SyncFs } | undefined
@@ -15,7 +15,7 @@ export interface LayerSinks {
 export interface LayerResult {
   /** sha256 of the uncompressed tar. */
   readonly diffId: DiffID
-  /** Bytes of the regular files that the tar brought. */
+  /** Bytes of the regular files that the tar contained. */
   readonly size: number
   /** Bytes of the uncompressed tar. */
   readonly tarSize: number
@@ -29,7 +29,7 @@ export class LayerIntake implements Disposable {
   #fileSize = 0
 
   /**
-   * @param record the intake closes it
+   * @param record is closed by the intake
    * @param maxObjects see {@link ApplyOptions}
    */
   constructor({ target }: Pick<LayerSinks, 'target'>, record: LayerRecord, maxObjects?: number) {
@@ -46,7 +46,7 @@ export class LayerIntake implements Disposable {
     }
   }
 
-  /** Entries so far, and the directories that they implied. */
+  /** Number of entries so far, plus the directories that they implied. */
   get objects(): number {
     return this.#applier?.objects ?? 0
   }
@@ -55,7 +55,7 @@ export class LayerIntake implements Disposable {
     return this.#tarSize
   }
 
-  /** Takes the tar's bytes into the digest; any cut will do, every byte once and in order. */
+  /** Adds the tar's bytes to the digest: every byte once and in order, split anywhere. */
   bytes(bytes: Uint8Array): void {
     this.#record.bytes(bytes)
     this.#tarSize += bytes.length

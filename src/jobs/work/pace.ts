@@ -1,23 +1,22 @@
 import { yieldIfDue } from '../../event-loop.js'
 
 export interface JobOptions {
-  /** Aborting rejects with the signal's reason, after the work has come to its end. */
+  /** Aborting rejects with the signal's reason, after the work has stopped. */
   readonly signal?: AbortSignal | undefined
-  /** Called at most twenty times a second, with a number that grows: what it counts is said at the job. */
+  /** Called at most 20 times a second, with a growing number. Each job documents what it counts. */
   readonly onProgress?: ((done: number) => void) | undefined
 }
 
 /**
- * How long work on a whole tree looks up from it: to see whether it is still wanted, to let others have the thread, to
- * tell how far it is. The work is written once; in a worker thread it never needs to pause, on the caller's thread it
- * runs in slices.
+ * How long-running work checks for cancellation, yields and reports progress. The work is written once: in a worker
+ * thread it never yields, on the caller's thread it runs in slices.
  */
 export interface Pace {
-  /** Throws once the work is not wanted any more. */
+  /** Throws once the work is no longer wanted. */
   check(): void
-  /** As `check`; and when it is somebody else's turn, a promise to wait for. Costs little, so call it for each file. */
+  /** Checks as `check` does. Returns a promise to await if other work is due. Cheap enough to call once per file. */
   yieldIfDue(): Promise<void> | undefined
-  /** `done` counts what the job says it counts. */
+  /** The job defines what `done` counts. */
   progress(done: number): void
 }
 
@@ -50,7 +49,7 @@ export class CallerPace implements Pace {
   }
 }
 
-/** Does work that is made of small steps. @returns what it comes to */
+/** Runs work made of small steps. @returns its result */
 export async function inPace<T>(steps: Generator<void, T, void>, pace: Pace): Promise<T> {
   try {
     for (let step = steps.next(); ; step = steps.next()) {
@@ -63,7 +62,7 @@ export async function inPace<T>(steps: Generator<void, T, void>, pace: Pace): Pr
   }
 }
 
-/** The pace of work in a worker thread, which another thread stops through memory that both see. */
+/** The pace of work in a worker thread. Another thread stops it through shared memory. */
 export class ThreadPace implements Pace {
   readonly #stop: Int32Array
   readonly #report: (done: number) => void
@@ -75,7 +74,7 @@ export class ThreadPace implements Pace {
   }
 
   check(): void {
-    // The thread that asked for it rejects with the signal's own reason; this error only ends the work.
+    // The requesting thread rejects with the signal's own reason; this error only ends the work.
     if (Atomics.load(this.#stop, 0) !== 0) throw new DOMException('stopped', 'AbortError')
   }
 

@@ -23,9 +23,9 @@ import { O_PATH } from '../../sys/openat2.js'
 import type { Pace } from './pace.js'
 
 /**
- * Removes a tree of the host, names of any bytes in it too. Nothing need be there, and other programs may change it at
- * the same time: a directory that they swap for a symlink is removed as the symlink. What is mounted in the tree is left
- * alone and fails the job with `EBUSY`. No progress.
+ * Removes a tree of the host, including names of any bytes. The tree may be missing. Other programs may change it
+ * meanwhile: a directory that they swap for a symlink is removed as the symlink. Mounts in the tree stay untouched, and
+ * the job fails with `EBUSY`. No progress.
  */
 export interface RemoveTreeJob {
   readonly kind: 'removeTree'
@@ -43,11 +43,11 @@ export async function removeTreeAt(job: RemoveTreeJob, pace: Pace): Promise<void
   }
 }
 
-/** A tree of fewer objects and bytes is removed faster than a worker thread starts. */
+/** A tree within these limits is removed faster than a worker thread starts. */
 const FEW = 32
 const SMALL = 1 << 20
 
-/** Removes a tree of a few small files at once. False where there are more, or something is in the way. */
+/** Removes a tree of a few small files at once. Returns false if it is larger or a step fails. */
 export function removeSmallTree(path: string): boolean {
   try {
     if (!isSmall(path)) return false
@@ -77,9 +77,9 @@ function isSmall(path: string): boolean {
   return fits(Buffer.from(path))
 }
 
-/** Deeper directories are moved up before they are removed: each level takes a descriptor. */
+/** Deeper directories are moved up first, because each level takes a descriptor. */
 const DEEP = 100
-/** How often a directory is emptied again that other programs fill meanwhile. */
+/** How often a directory is emptied if other programs fill it meanwhile. */
 const PASSES = 5
 
 interface Removal {
@@ -129,7 +129,7 @@ function* removingEntry(
       yield* removingDirectory(path, removal, depth)
       return
     } catch (error) {
-      // Another program put an object of the other type there, or a new one in the directory.
+      // Another program replaced the object with one of another type, or added one to the directory.
       if (pass === PASSES) throw error
       if (triedAs ? isErrno(error, 'ENOTDIR') : isErrno(error, 'EISDIR', 'EPERM'))
         triedAs = isNowDirectory(path)
@@ -167,7 +167,7 @@ function isNowDirectory(path: Buffer): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }
 
-/** A directory that is open, where the system has paths of descriptors: it stays the same one whatever is put in its place. */
+/** An open directory. If the system has descriptor paths, it stays the same one, whatever replaces it. */
 class Directory {
   readonly mount: bigint | undefined
   readonly device: number
@@ -200,7 +200,7 @@ class Directory {
       return this.#read()
     } catch (error) {
       if (!isErrno(error, 'EACCES')) throw error
-      // Its owner may be kept out too, as by the mode 000 of a kernel's work directory.
+      // The mode can lock out even the owner, such as mode 000 of a kernel's work directory.
       chmodSync(this.#path, 0o700)
       return this.#read()
     }
@@ -215,7 +215,7 @@ class Directory {
   }
 }
 
-/** Where mounts cannot be told apart by their ids. */
+/** Used if mounts cannot be told apart by id. */
 function refuseMountsBelow(path: string): void {
   const [point] = mountPointsBelow(realpathSync(path))
   if (point !== undefined) throw systemError('EBUSY', 'rmdir', point)

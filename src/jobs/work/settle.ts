@@ -7,8 +7,8 @@ import { syncfs } from '../../sys/syncfs.js'
 const { O_NONBLOCK, O_RDONLY } = constants
 
 /**
- * Puts on disk what is at the paths, trees or files, and the entries that name them: with one call for the whole file
- * system where there is such a call, else file by file. What was on disk before costs nothing. No progress.
+ * Syncs the trees or files at the paths, and the directory entries that name them. Uses `syncfs` once per file system
+ * if it is available, else `fsync` file by file. Data already on disk costs nothing. No progress.
  */
 export interface SettleJob {
   readonly kind: 'settle'
@@ -50,7 +50,7 @@ function syncPath(path: string | Buffer): void {
 }
 
 function withDescriptor(path: string | Buffer, sync: (fd: number) => void): void {
-  // A FIFO that a program put there would be waited for.
+  // Without O_NONBLOCK, opening a FIFO that a program put there would block.
   const fd = openSync(path as string, O_RDONLY | O_NONBLOCK)
   try {
     sync(fd)

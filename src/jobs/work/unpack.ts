@@ -17,27 +17,26 @@ import { VerifyAhead } from './verify-ahead.js'
 
 /**
  * Unpacks a layer's tar, plain or compressed. When the job is done, the files and the tar-split are durable and the
- * digests are right; when it fails, what was written is left for the caller to remove. Progress counts bytes of the
- * uncompressed tar.
+ * digests match. When it fails, the caller must remove what was written. Progress counts bytes of the uncompressed tar.
  */
 export interface UnpackJob extends LayerSinks {
   readonly kind: 'unpack'
   readonly source: ByteSource
   readonly target: ApplyTarget
-  /** Another DiffID is `DIGEST_MISMATCH`. */
+  /** Rejects with `DIGEST_MISMATCH` if the actual DiffID differs. */
   readonly expected?: DiffID | undefined
-  /** sha256 of the source's bytes as they come; another one is `DIGEST_MISMATCH`. */
+  /** sha256 of the source's bytes as stored. Rejects with `DIGEST_MISMATCH` if the actual digest differs. */
   readonly expectedBlob?: Digest | undefined
-  /** @default none: for tars that the store itself made */
+  /** @default none, for tars that the store itself made */
   readonly limits?: ResolvedLimits | undefined
-  /** Bytes of the packed archive that the source stands in, if those are fewer than its own. */
+  /** Bytes of the compressed archive that contains the source. Used if smaller than the source's own size. */
   readonly packedBytes?: number | undefined
 }
 
 /** An {@link UnpackJob} whose target may be a filesystem of this thread. */
 export type Unpacking = Omit<UnpackJob, 'kind' | 'target'> &
   LayerSinks & {
-    /** Of another thread that makes the record meanwhile. */
+    /** Connects to another thread that makes the record at the same time. */
     readonly recorder?: RecordEnd | undefined
   }
 
@@ -51,12 +50,12 @@ export async function unpackLayer(job: Unpacking, pace: Pace): Promise<LayerResu
     const limits = job.limits ?? NO_LIMITS
     using intake = new LayerIntake(job, record, limits.entries)
     let buffer: (wanted?: number) => Buffer = freshBuffer
-    // A blob that is claimed to be the tar itself is verified with it.
+    // If the blob is the tar itself, the DiffID check covers it.
     const blob = new BlobDigest(expectedBlob === expected ? undefined : expectedBlob)
     const onDetected = (compression: Compression) => {
       if (compression !== 'none' && expectedBlob !== undefined && expectedBlob === expected)
         throw packed(expected)
-      // Who unpacks keeps what it is given for a while; otherwise a chunk is done with before the next is read.
+      // A decompressor keeps its input for a while. Otherwise each chunk is done with before the next is read.
       if (compression === 'none') buffer = record instanceof RemoteRecord ? () => record.slot() : reused()
     }
     const bytes = bytesOf(source, (wanted) => buffer(wanted))
@@ -120,7 +119,7 @@ function packed(diffId: DiffID): StoreError {
   return new StoreError('DIGEST_MISMATCH', `the layer's blob is packed, and not what ${diffId} says`)
 }
 
-/** The digest of the bytes as they come, where somebody claims to know it. */
+/** The digest of the bytes as they arrive, if an expected one is given. */
 class BlobDigest {
   readonly #expected: Digest | undefined
   readonly #hash = createHash('sha256')

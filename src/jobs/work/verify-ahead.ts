@@ -7,14 +7,16 @@ import { bytesOf, lengthOf, type ByteSource } from './byte-source.js'
 import type { LayerIntake } from './layer-intake.js'
 import type { Pace } from './pace.js'
 
-/** Below this the work is done in about a second, whatever the layer holds. */
+/** Below these limits the work takes about a second, whatever the layer holds. */
 const FREE_BYTES = 64 << 20
 const FREE_OBJECTS = 4_000
-/** Reading so much twice takes some hundredths of the time that it takes to make more than the free objects. */
+/**
+ * Reading this many bytes twice takes a few hundredths of the time it takes to make more than `FREE_OBJECTS` objects.
+ */
 const SMALL = 16 << 20
-/** Of bytes that are packed; tars of programs and libraries need 2 to 5, text up to 15. */
+/** Tar bytes per compressed byte. Tars of programs and libraries need 2 to 5, text up to 15. */
 const USUAL_EXPANSION = 20
-/** Packed bytes of an entry: a header alone has some 60 to 100 of them that do not repeat. */
+/** Compressed bytes of an entry. A header alone has some 60 to 100 bytes that do not repeat. */
 const USUAL_OBJECT = 64
 
 export interface VerifyOptions {
@@ -23,9 +25,10 @@ export interface VerifyOptions {
 }
 
 /**
- * Guards against a small layer that costs a lot to apply and has the wrong digest in the end. As soon as a layer asks for
- * far more work than its packed bytes usually do, the rest is read ahead: its digest and its limits are checked without
- * writing anything, some hundred times faster than files are made. A layer with the right digest is then applied.
+ * Guards against a small layer that is costly to apply and turns out to have the wrong digest. When a layer asks for
+ * far more work than its compressed bytes usually do, the whole source is read ahead. That checks its digest and limits
+ * without writing, some hundred times faster than files are made. Only a layer with the right digest is applied to its
+ * end.
  */
 export class VerifyAhead {
   readonly #source: ByteSource
@@ -33,7 +36,7 @@ export class VerifyAhead {
   readonly #length: number
   #done: boolean
 
-  /** @param expected without one there is nothing to verify, and a stream cannot be read twice */
+  /** @param expected if absent, nothing is verified. Neither is a stream, which cannot be read twice. */
   constructor(source: ByteSource, expected: DiffID | undefined, options: VerifyOptions) {
     this.#source = source
     this.#options = options
@@ -51,7 +54,7 @@ export class VerifyAhead {
     return isDue
   }
 
-  /** The layer's actual DiffID. Throws what is wrong with its tar, and `LIMIT_EXCEEDED`. */
+  /** Returns the layer's actual DiffID. Throws if its tar is invalid or breaks a limit (`LIMIT_EXCEEDED`). */
   async diffId(pace: Pace): Promise<DiffID> {
     const hash = createHash('sha256')
     const { limits, packedBytes = lengthOf(this.#source) } = this.#options

@@ -12,10 +12,10 @@ import { layerDifferences, type KeptLayer } from '../../tar/layer-differences.js
 import { LayerModel } from '../../tar/layer-model.js'
 import type { Pace } from './pace.js'
 
-/** The check reports this many differences of a layer and counts the others. */
+/** The check reports this many differences of a layer and counts the rest. */
 const MOST_TOLD = 10
 
-/** Compares a layer with its tar, and changes nothing. Reports no progress. */
+/** Compares a layer with its tar and changes nothing. Reports no progress. */
 export interface VerifyJob extends LayerClaims {
   readonly kind: 'verify'
   readonly trees: KeptTreesSpec
@@ -28,7 +28,7 @@ export interface Verifying extends LayerClaims {
 
 export interface LayerClaims {
   readonly diffId: DiffID
-  /** As recorded in the layerdb, in bytes. `undefined`: unknown, and not compared. */
+  /** As recorded in the layerdb, in bytes. `undefined` means unknown, and is not compared. */
   readonly size: number | undefined
   readonly tarSplit: string
 }
@@ -48,7 +48,7 @@ export type KeptTrees = Pick<KeptLayer, 'form' | 'tree' | 'lower' | 'changes'>
 export interface LayerFindings {
   /** What is wrong, one sentence each. */
   readonly faults: readonly string[]
-  /** Bytes of the regular files that the layer's tar brings; known once the tar has the right digest. */
+  /** Bytes of the regular files in the layer's tar. Set if the tar has the right digest. */
   readonly size?: number
 }
 
@@ -66,8 +66,8 @@ function openLower(trees: KeptTreesSpec): HostFs | UnionFs | undefined {
 }
 
 /**
- * Finds no fault when the layer's files give the bytes of its DiffID and its tree is the one that its tar describes. One
- * pass reads each file of the layer once.
+ * Finds no fault if the files give the bytes of the DiffID and the tree matches its tar. One pass reads each file of
+ * the layer once.
  */
 export async function verifyLayer(
   { trees, diffId, size: recorded, tarSplit }: Verifying,
@@ -99,7 +99,7 @@ async function toldOf(kept: KeptLayer, pace: Pace): Promise<string[]> {
   return count > MOST_TOLD ? [...told, `and ${count - MOST_TOLD} more`] : told
 }
 
-/** Docker counts each inode once, and symlinks by the length of their targets. */
+/** Docker counts each inode once, and counts symlinks by the length of their targets. */
 function sizeFault(recorded: number | undefined, found: number, { tree }: LayerModel): string[] {
   if (recorded === undefined || recorded === found) return []
   const inodes = new Map<bigint, number>()
