@@ -1,5 +1,4 @@
-import type { ChainID } from '../digest.js'
-import { isDigest } from '../digest.js'
+import { isDigest, type ChainID } from '../digest.js'
 import { Lease } from '../durable/lease.js'
 import { Rollback } from '../rollback.js'
 import { isDriverId } from './layerdb.js'
@@ -27,6 +26,7 @@ export type Adoption = Claim & { readonly kind: 'adopt' }
 export function encodeClaim(claim: Claim): string {
   switch (claim.kind) {
     case 'layer':
+    case 'chain':
       return claim.id
     case 'writable':
       return `writable ${claim.name}`
@@ -34,8 +34,6 @@ export function encodeClaim(claim: Claim): string {
       return `uses ${claim.mountId}`
     case 'adopt':
       return `adopt ${claim.mountId} ${claim.cacheId} ${claim.name}`
-    case 'chain':
-      return claim.id
   }
 }
 

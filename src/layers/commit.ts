@@ -6,7 +6,7 @@ import type { Adoption } from './claims.js'
 import type { Consumption } from './consumption.js'
 import { mayWrite, type LayerParts } from './layer-parts.js'
 import type { Layer, WritableLayer } from './layer.js'
-import { noWritable, TAR_SPLIT } from './layerdb.js'
+import { writableNotFound, TAR_SPLIT } from './layerdb.js'
 import { claimOf, randomId, type LayerMaker, type MakeOptions } from './make-layer.js'
 import { isBecomingAnImage, type WritableLayers } from './writable-layers.js'
 
@@ -180,7 +180,7 @@ export class Commits {
     await locked(async () => {
       const kinds = own.kind === 'adopt' ? (['adopt', 'use'] as const) : (['adopt'] as const)
       await this.#writables.refuseUsed(name, mountId, kinds, own)
-      if ((await db.writable(name))?.mountId !== mountId) throw noWritable(name)
+      if ((await db.writable(name))?.mountId !== mountId) throw writableNotFound(name)
     })
   }
 

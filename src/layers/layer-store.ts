@@ -15,7 +15,7 @@ import { openContents } from './layer-contents.js'
 import { mayWrite, type LayerParts } from './layer-parts.js'
 import { LayerUpkeep } from './layer-upkeep.js'
 import type { Layer } from './layer.js'
-import { LayerDb, noLayer } from './layerdb.js'
+import { LayerDb, layerNotFound } from './layerdb.js'
 import { clearLeftovers } from './leftovers.js'
 import { LayerMaker, type MakeOptions, type RegisterOptions } from './make-layer.js'
 import { Orphans } from './orphans.js'
@@ -77,7 +77,7 @@ export class LayerStore {
     this.consumptions = parts.consumptions
     this.orphans = new Orphans(parts)
     this.upkeep = new LayerUpkeep(parts, {
-      refuseInUse: (id) => this.#refuseInUse(id),
+      discard: async (id, cacheId) => (await this.#detach(id, cacheId)).delete(),
       unpack: async ({ parent, diffId }, { source, blob }, swap) => {
         await this.#maker.unpack(source, { parent, expected: diffId, blob, swap })
       },
@@ -161,8 +161,12 @@ export class LayerStore {
    */
   async detach(id: ChainID): Promise<DetachedLayer> {
     mayWrite(this.#parts)
+    return this.#detach(id, (await this.#parts.db.layer(id).catch(() => undefined))?.cacheId)
+  }
+
+  /** Rejects with `LAYER_NOT_FOUND` if the layer has another driver id by now. */
+  async #detach(id: ChainID, cacheId: string | undefined): Promise<DetachedLayer> {
     const { db, claims, locked } = this.#parts
-    const cacheId = (await db.layer(id).catch(() => undefined))?.cacheId
     // Fills the cache of parents, so that the lock is not held for it.
     await db.parents()
     const lease = await claims.take(
@@ -172,7 +176,7 @@ export class LayerStore {
       const removing = await locked(async () => {
         await this.#refuseInUse(id)
         const now = await db.layer(id).catch(() => undefined)
-        if (now?.cacheId !== cacheId || !(await db.has(id))) throw noLayer(id)
+        if (now?.cacheId !== cacheId || !(await db.has(id))) throw layerNotFound(id)
         return db.unpublish(id)
       })
       return { delete: () => this.#deleteContent(lease, cacheId, removing) }

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ChainID, Digest, DiffID } from '../digest.js'
@@ -14,8 +13,11 @@ import { TAR_SPLIT } from './layerdb.js'
 import { verifyLayer } from './verify-layer.js'
 
 export interface UpkeepSteps {
-  /** Rejects with `LAYER_IN_USE` if a layer or a container stands on the layer, or running work needs it. */
-  readonly refuseInUse: (id: ChainID) => Promise<void>
+  /**
+   * Removes a layer that still has this driver id. Rejects with `LAYER_IN_USE` if a layer or a container stands on it, or
+   * running work needs it.
+   */
+  readonly discard: (id: ChainID, cacheId: string | undefined) => Promise<void>
   /** Unpacks a tar into a new driver layer over `parent`, with its tar-split in a write set. */
   readonly unpack: (place: LayerPlace, source: LayerSource, swap: Swap) => Promise<void>
 }
@@ -150,18 +152,8 @@ export class LayerUpkeep {
   }
 
   /** Removes an examined layer. Rejects with `LAYER_IN_USE` if a layer or a container stands on it. */
-  async discard(examined: Examination): Promise<void> {
-    const { id, cacheId } = examined
-    await using _lease = await this.#parts.claims.take(
-      ...(cacheId === undefined ? [] : [{ kind: 'layer', id: cacheId } as const]),
-    )
-    const removing = await this.#parts.locked(async () => {
-      await this.#steps.refuseInUse(id)
-      await this.#requireUnchanged(examined)
-      return this.#parts.db.unpublish(id)
-    })
-    if (cacheId !== undefined) await this.#parts.driver.remove(cacheId)
-    await rm(removing, { recursive: true, force: true })
+  discard({ id, cacheId }: Examination): Promise<void> {
+    return this.#steps.discard(id, cacheId)
   }
 
   /** Damage that the driver finds in its own files. */

@@ -82,7 +82,7 @@ export class LayerDb {
   /** Rejects with `STORE_CORRUPT` if an entry is damaged. */
   async require(id: ChainID): Promise<Layer> {
     const layer = this.#layer(id)
-    if (layer === undefined) throw noLayer(id)
+    if (layer === undefined) throw layerNotFound(id)
     return layer
   }
 
@@ -236,7 +236,7 @@ export class LayerDb {
   /** Includes damaged layers. */
   async requireWritable(name: string): Promise<WritableLayer> {
     const layer = this.#writable(name)
-    if (layer === undefined) throw noWritable(name)
+    if (layer === undefined) throw writableNotFound(name)
     return layer
   }
 
@@ -405,10 +405,10 @@ function corrupt(path: string): StoreError {
   })
 }
 
-export function noLayer(id: ChainID): StoreError {
+export function layerNotFound(id: ChainID): StoreError {
   return new StoreError('LAYER_NOT_FOUND', `there is no layer ${id}`)
 }
 
-export function noWritable(name: string): StoreError {
+export function writableNotFound(name: string): StoreError {
   return new StoreError('CONTAINER_NOT_FOUND', `there is no writable layer ${name}`)
 }

@@ -7,7 +7,7 @@ import { sourceDateNs } from '../source-date.js'
 import type { Claim } from './claims.js'
 import { mayWrite, type LayerParts } from './layer-parts.js'
 import type { WritableLayer } from './layer.js'
-import { noWritable } from './layerdb.js'
+import { writableNotFound } from './layerdb.js'
 import { claimOf, randomId, type LayerMaker } from './make-layer.js'
 
 export interface WritableView {
@@ -181,7 +181,7 @@ export class WritableLayers {
   /** Puts the entry back. A removal that the driver has begun cannot be undone: its lease stays, and recovery finishes it. */
   async #restore(layer: WritableLayer): Promise<void> {
     const { driver, db } = this.#parts
-    if (!(await driver.exists(layer.mountId))) throw noWritable(layer.name)
+    if (!(await driver.exists(layer.mountId))) throw writableNotFound(layer.name)
     await db.prepareWritable(layer)
     await db.addWritable(layer)
   }
