@@ -40,7 +40,7 @@ export const benchsuite: Workload = {
             )
             await driver.put(id)
           })
-          await clock.phase('commit', () => settle(driver, id, committed, made.at(-1)))
+          await clock.phase('commit', () => commitLayer(driver, id, committed, made.at(-1)))
           made.push(committed)
         }
         for (const id of made.toReversed()) await driver.remove(id)
@@ -52,7 +52,7 @@ export const benchsuite: Workload = {
 }
 
 /** A driver that cannot make a read-only layer of a writable one unpacks its tar. */
-async function settle(
+async function commitLayer(
   driver: Driver,
   id: string,
   committed: string,

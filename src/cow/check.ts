@@ -38,13 +38,13 @@ export async function checkStore(store: CowStore, signal?: AbortSignal): Promise
   await store.commit()
   const resume = store.hold()
   try {
-    return await settledFindings(store, signal)
+    return await consistentFindings(store, signal)
   } finally {
     resume()
   }
 }
 
-async function settledFindings(store: CowStore, signal: AbortSignal | undefined): Promise<Finding[]> {
+async function consistentFindings(store: CowStore, signal: AbortSignal | undefined): Promise<Finding[]> {
   const whole = new Map<Address, number>()
   let before: readonly Met[] = []
   for (let walks = 1; ; walks++) {

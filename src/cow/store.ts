@@ -68,11 +68,11 @@ interface Sealed {
 /**
  * Volumes on a block device; docs/cow-format.md describes the format and its invariants.
  *
- *     begin ──► tree changes in memory, content on the device ──► seal ──► flush ──► superblock ──► flush ──► settle
+ *     begin ──► tree changes in memory, content on the device ──► seal ──► flush ──► superblock ──► flush ──► free
  *
  * `begin` precedes each change. It excludes changes by other processes, and takes over the store's latest state. A
  * commit ends the transaction. `seal` writes what changed and begins the next generation, so that changes can go on
- * during the flushes. `settle` frees what the durable state does not reach.
+ * during the flushes. The last step frees what the durable state does not reach.
  *
  * Readers take no lock. Another process may free and rewrite a block while it is read. Then its checksum or its
  * generation differs, and `read` restarts from the newest superblock.
@@ -391,7 +391,7 @@ export class CowStore implements Ground {
     this.device.flush()
     this.#writeSuperblock(sealed)
     this.device.flush()
-    this.#settle(sealed)
+    this.#setDurable(sealed)
     this.#rest()
   }
 
@@ -511,13 +511,13 @@ export class CowStore implements Ground {
 
   async #flushLater(sealed: Sealed): Promise<void> {
     await this.device.flushLater()
-    if (this.#isSettled(sealed)) return
+    if (this.#isDurable(sealed)) return
     this.#writeSuperblock(sealed)
     await this.device.flushLater()
-    if (!this.#isSettled(sealed)) this.#settle(sealed)
+    if (!this.#isDurable(sealed)) this.#setDurable(sealed)
   }
 
-  #isSettled({ superblock }: Sealed): boolean {
+  #isDurable({ superblock }: Sealed): boolean {
     return this.#durable.superblock.generation >= superblock.generation
   }
 
@@ -525,7 +525,7 @@ export class CowStore implements Ground {
     this.device.write(encodeSuperblock(superblock, this.checksum), slot * BLOCK, true)
   }
 
-  #settle(sealed: Sealed): void {
+  #setDurable(sealed: Sealed): void {
     this.#durable = sealed
     if (this.#holders > 0) return
     this.space.release(sealed.superblock.generation, ({ address, length }) => {

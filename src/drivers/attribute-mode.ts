@@ -68,14 +68,18 @@ export interface AttributeQuestion {
 export async function attributeSettingsOf(question: AttributeQuestion): Promise<AttributeSettings> {
   const { root, driver, holdsLayers, probe, wanted } = question
   const kept = readSettings(root, driver) ?? (holdsLayers ? DOCKERS : undefined)
-  const keeping = kept ?? bestSettings(probe, wanted)
-  if (wanted !== undefined && wanted !== keeping.attributes) {
-    throw refused(`the layers of this root keep attributes as '${keeping.attributes}', not as '${wanted}'`)
+  const attributeSettings = kept ?? bestSettings(probe, wanted)
+  if (wanted !== undefined && wanted !== attributeSettings.attributes) {
+    throw refused(
+      `the layers of this root keep attributes as '${attributeSettings.attributes}', not as '${wanted}'`,
+    )
   }
-  const reason = (kept === undefined ? whyNotNew(keeping, probe) : undefined) ?? whyNot(keeping, question)
+  const reason =
+    (kept === undefined ? whyNotNew(attributeSettings, probe) : undefined) ??
+    whyNot(attributeSettings, question)
   if (reason !== undefined) throw refused(reason)
-  if (kept === undefined && probe !== undefined) await writeSettings(root, driver, keeping)
-  return keeping
+  if (kept === undefined && probe !== undefined) await writeSettings(root, driver, attributeSettings)
+  return attributeSettings
 }
 
 function bestSettings(probe: Probe | undefined, wanted: AttributeMode | undefined): AttributeSettings {
@@ -117,19 +121,22 @@ export function attributeRows(
 
 const BILLION = 1_000_000_000
 
-function whyNot(keeping: AttributeSettings, { root, probe, overlay }: AttributeQuestion): string | undefined {
-  if (keeping.attributes === 'native') {
+function whyNot(
+  attributeSettings: AttributeSettings,
+  { root, probe, overlay }: AttributeQuestion,
+): string | undefined {
+  if (attributeSettings.attributes === 'native') {
     if (probe !== undefined && !probe.chown.works) {
       return `the layers of this root keep owners in their inodes, which needs ${NATIVE_NEEDS} (${probe.chown.reason})`
     }
-    if (overlay && keeping.overlayXattrs === 'trusted' && !trustedReadable(probe)) {
+    if (overlay && attributeSettings.overlayXattrs === 'trusted' && !trustedReadable(probe)) {
       return 'the layers of this root are marked with trusted xattrs, which only CAP_SYS_ADMIN and koffi let us read'
     }
   }
-  if (keeping.attributes === 'override' && !libcAvailable().works) {
+  if (attributeSettings.attributes === 'override' && !libcAvailable().works) {
     return `the layers of this root keep attributes in xattrs, which needs system calls (${libcAvailable().reason})`
   }
-  return whyNotOpen(keeping, root)
+  return whyNotOpen(attributeSettings, root)
 }
 
 function whyNotOpen({ attributes }: AttributeSettings, root: string): string | undefined {
@@ -163,10 +170,14 @@ function isAttributes(value: unknown): value is AttributeMode {
   return value === 'native' || value === 'override' || value === 'sidecar'
 }
 
-async function writeSettings(root: string, driver: string, keeping: AttributeSettings): Promise<void> {
+async function writeSettings(
+  root: string,
+  driver: string,
+  attributeSettings: AttributeSettings,
+): Promise<void> {
   const path = pathOf(root, driver)
   makeStoreDirectory(dirname(path), 0o710)
-  await writeFileAtomic(path, `${JSON.stringify(keeping)}\n`, { mode: 0o644 })
+  await writeFileAtomic(path, `${JSON.stringify(attributeSettings)}\n`, { mode: 0o644 })
 }
 
 function pathOf(root: string, driver: string): string {

@@ -35,7 +35,7 @@ export interface LayerVolumes {
   remove(id: string): Promise<void>
   rename(id: string, newId: string): Promise<void>
   /** Resolves once everything written through views is on disk. */
-  settle(): Promise<void>
+  sync(): Promise<void>
   status(): Promise<[key: string, value: string][]>
   metadata(id: string): Promise<Record<string, string>>
   /** Reports damage in any file. */
@@ -115,7 +115,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   async put(id: string): Promise<void> {
     try {
       await this.#views.put(id)
-      if (!this.#readOnly) await this.#volumes.settle()
+      if (!this.#readOnly) await this.#volumes.sync()
     } catch (error) {
       throw volumeError(error, `could not write all of layer ${id} to disk`)
     }

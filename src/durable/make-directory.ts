@@ -33,7 +33,7 @@ export function makeDirectories(path: string, mode: number): string[] {
   const above = dirname(resolve(first))
   const made: string[] = []
   for (let next = resolve(path); next !== above; next = dirname(next)) made.push(next)
-  for (const directory of made.toReversed()) settleMode(directory, mode)
+  for (const directory of made.toReversed()) setStoreMode(directory, mode)
   return made
 }
 
@@ -44,14 +44,14 @@ export function makeDirectories(path: string, mode: number): string[] {
 export function makeStoreDirectory(path: string, mode: number): void {
   if (makeDirectories(path, mode).length > 0) return
   try {
-    settleMode(path, mode)
+    setStoreMode(path, mode)
   } catch (error) {
     if (!isErrno(error, 'EPERM', 'EROFS')) throw error
   }
 }
 
 /** Also removes a default ACL, so that entries created below do not inherit it. */
-function settleMode(directory: string, mode: number): void {
+function setStoreMode(directory: string, mode: number): void {
   dropAcls(directory)
   if ((lstatSync(directory).mode & 0o7777) !== mode) chmodSync(directory, mode)
 }

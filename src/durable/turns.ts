@@ -30,12 +30,12 @@ export class Turns {
       const called = () => leave(() => resolve(true))
       const aborted = () => leave(() => reject(signal?.reason as Error))
       const timer = setTimeout(() => leave(() => resolve(false)), patience)
-      const leave = (settle: () => void) => {
+      const leave = (finish: () => void) => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', aborted)
         const place = this.#waiting.indexOf(called)
         if (place >= 0) this.#waiting.splice(place, 1)
-        settle()
+        finish()
       }
       signal?.addEventListener('abort', aborted)
       this.#waiting.push(called)

@@ -79,8 +79,8 @@ export class LayerUpkeep {
       const faults = before instanceof Error ? [before.message] : await this.#faults(before, options)
       const cacheId = before instanceof Error ? undefined : before.cacheId
       if (faults.length === 0) return { id, cacheId, faults }
-      const isSettled = await this.#isSettled(id, cacheId)
-      if (isSettled || tries === TRIES) return (await this.#entry(id)) && { id, cacheId, faults }
+      const isStable = await this.#isStable(id, cacheId)
+      if (isStable || tries === TRIES) return (await this.#entry(id)) && { id, cacheId, faults }
       options.signal?.throwIfAborted()
       await sleep(PAUSE)
     }
@@ -248,7 +248,7 @@ export class LayerUpkeep {
     if ((now instanceof Error ? undefined : now.cacheId) !== cacheId) throw changed(id)
   }
 
-  async #isSettled(id: ChainID, cacheId: string | undefined): Promise<boolean> {
+  async #isStable(id: ChainID, cacheId: string | undefined): Promise<boolean> {
     const underWay = driverIdsOf(await this.#parts.claims.living())
     if (cacheId !== undefined && underWay.has(cacheId)) return false
     const now = await this.#entry(id)

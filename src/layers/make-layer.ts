@@ -96,7 +96,7 @@ export class LayerMaker {
     const sinks = { splitFile, adopts: true }
     if (source === undefined) return this.#readHere(layer.mountId, below, sinks, progress)
     const result = await runJob({ kind: 'commit', source, ...sinks, clampMtimeNs: sourceDateNs() }, progress)
-    if (source.form === 'overlay') await runJob({ kind: 'settle', paths: [source.upper.root] })
+    if (source.form === 'overlay') await runJob({ kind: 'sync', paths: [source.upper.root] })
     return result
   }
 

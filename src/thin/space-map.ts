@@ -84,7 +84,7 @@ export class SpaceMap {
   }
 
   /** Call when the commit is on disk. Frees what the transaction released, and returns those blocks. */
-  settle(): Iterable<number> {
+  takeFreed(): Iterable<number> {
     const freed = [...this.#freed]
     this.#freed.clear()
     for (const block of freed) this.#cursor = Math.min(this.#cursor, block)

@@ -308,8 +308,8 @@ export class ThinMetadata implements ThinNodes {
       map.changedCounts.clear()
     }
     this.#changed = false
-    this.#space.settle()
-    return this.#data.settle()
+    this.#space.takeFreed()
+    return this.#data.takeFreed()
   }
 
   damaged(address: number, what: string): Error {

@@ -114,7 +114,7 @@ export class ThinPool {
   }
 
   /** Resolves when pending releases are complete. */
-  async settled(): Promise<void> {
+  async released(): Promise<void> {
     await this.#leaving
   }
 

@@ -93,7 +93,7 @@ for (const settings of withHostPath) {
         writeFileSync(file, 'firstone')
         const writer = spawn('python3', ['-c', WRITER, file], { stdio: ['pipe', 'pipe', 'inherit'] })
         await once(writer.stdout, 'data')
-        const consumed = await settled(container.commit({ consume: true, reference: 'test/held:1' }))
+        const consumed = await errorOf(container.commit({ consume: true, reference: 'test/held:1' }))
         await ended(writer)
         if (consumed instanceof Error) {
           expect(consumed).toMatchObject({ code: 'CONTAINER_IN_USE' })
@@ -183,7 +183,7 @@ async function bytesOf(tar: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-async function settled(work: Promise<unknown>): Promise<StoreError | undefined> {
+async function errorOf(work: Promise<unknown>): Promise<StoreError | undefined> {
   try {
     await work
     return undefined

@@ -34,7 +34,7 @@ export class Bench {
   }
 
   /** Gives the roots their times, when the layers are made. */
-  settle(): void {
+  setTimes(): void {
     for (const name of LAYER_NAMES) this.layers[name].utimes('' as ByteString, OLD_NS, OLD_NS)
   }
 

@@ -283,7 +283,7 @@ function prepared(content: string | Uint8Array): Bench {
   writeTo(low, FILE, Buffer.from(content))
   writeTo(low, bytes('deep/other'), Buffer.from('other'))
   for (const path of ['deep/dir', 'deep']) low.utimes(bytes(path), OLD_NS, OLD_NS)
-  bench.settle()
+  bench.setTimes()
   return bench
 }
 

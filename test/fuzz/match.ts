@@ -81,7 +81,7 @@ export class Match {
     const [a, b] = this.#worlds
     switch (step.do) {
       case 'layer.commit': {
-        for (const world of this.#worlds) world.settle(step.how)
+        for (const world of this.#worlds) world.setTimes(step.how)
         await this.compare()
         if (step.how === 'diff of the other') {
           const diffs = [await a.diff(), await b.diff()] as const

@@ -211,7 +211,7 @@ export class World {
   }
 
   /** Gives all that a clock has timed a time that is the same everywhere. */
-  settle(how: Commit): void {
+  setTimes(how: Commit): void {
     const { syncFs: raw } = this.#fs
     if (how !== 'in place' && how !== 'adopt') removeSockets(raw)
     const time = SETTLED + BigInt(this.#layers.length) * (SECOND + 1n)

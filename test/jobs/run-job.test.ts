@@ -255,7 +255,7 @@ describe('the workers', () => {
   it('do not keep a process from its end', () => {
     const script = `
       import { runJob } from '#layerstack/jobs/run/run-job.js'
-      await runJob({ kind: 'settle', paths: [${JSON.stringify(directory)}] })
+      await runJob({ kind: 'sync', paths: [${JSON.stringify(directory)}] })
       console.log('done')`
     const options = { encoding: 'utf8', timeout: 25_000 } as const
     expect(execFileSync(process.execPath, ['--input-type=module', '-e', script], options)).toBe('done\n')

@@ -66,7 +66,7 @@ async function openKernel({ root, readOnly, attributes, loopback }: KernelSettin
   const layout = new BtrfsLayout(join(root, 'btrfs'))
   if (!readOnly) await layout.make()
   const tried = readOnly ? undefined : probe(layout.home)
-  const keeping = await attributeSettingsOf({
+  const attributeSettings = await attributeSettingsOf({
     root,
     driver: 'btrfs',
     holdsLayers: layout.holdsLayers(),
@@ -76,11 +76,11 @@ async function openKernel({ root, readOnly, attributes, loopback }: KernelSettin
   })
   const searches = hasCapability('CAP_SYS_ADMIN')
   const quota = searches && quotaEnabled(loopback === undefined ? root : layout.home)
-  const rows = attributeRows(keeping, tried)
+  const rows = attributeRows(attributeSettings, tried)
   const driver = new BtrfsDriver({
     root,
     layout,
-    keeping,
+    attributeSettings,
     attributeRows: rows,
     readOnly,
     loopback,

@@ -101,7 +101,7 @@ export class BtrfsVolumes implements LayerVolumes {
     await store.commit()
   }
 
-  async settle(): Promise<void> {
+  async sync(): Promise<void> {
     if (this.#shared !== undefined) await (await this.#store()).commit()
   }
 

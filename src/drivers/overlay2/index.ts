@@ -27,7 +27,7 @@ export const overlay2: DriverFactory = {
     const layout = new Overlay2Layout(join(root, 'overlay2'))
     if (!readOnly) await layout.make()
     const tried = readOnly ? undefined : probe(layout.home)
-    const keeping = await attributeSettingsOf({
+    const attributeSettings = await attributeSettingsOf({
       root,
       driver: 'overlay2',
       holdsLayers: layout.holdsLayers(),
@@ -35,14 +35,14 @@ export const overlay2: DriverFactory = {
       wanted: attributes,
       overlay: true,
     })
-    const engine = engineFor(options.engine, keeping, tried)
+    const engine = engineFor(options.engine, attributeSettings, tried)
     const maxDepth = engine === 'kernel' && tried?.manyLowers.works === false ? PAGE_LOWERS : MAX_LOWERS
     const dType = tried?.dType.works ?? true
     const driver = new Overlay2Driver({
       root,
       engine,
-      keeping,
-      attributeRows: attributeRows(keeping, tried),
+      attributeSettings,
+      attributeRows: attributeRows(attributeSettings, tried),
       mountFlags,
       readOnly,
       maxDepth,
@@ -67,9 +67,13 @@ export const overlay2: DriverFactory = {
   },
 }
 
-function engineFor(wanted: Engine | 'auto', keeping: AttributeSettings, tried: Probe | undefined): Engine {
+function engineFor(
+  wanted: Engine | 'auto',
+  attributeSettings: AttributeSettings,
+  tried: Probe | undefined,
+): Engine {
   if (wanted === 'userspace') return 'userspace'
-  const reason = whyNoKernel(keeping, tried)
+  const reason = whyNoKernel(attributeSettings, tried)
   if (reason === undefined) return 'kernel'
   if (wanted === 'auto') return 'userspace'
   throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 cannot use the kernel's overlayfs: ${reason}`, {

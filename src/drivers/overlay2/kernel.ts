@@ -14,7 +14,7 @@ const TURNED_OFF = ['redirect_dir', 'index', 'metacopy']
 const PARAMETERS = '/sys/module/overlay/parameters'
 
 export interface OverlaySettings {
-  readonly keeping: AttributeSettings
+  readonly attributeSettings: AttributeSettings
   /** See `OverlayMount.flags`. */
   readonly mountFlags: number
 }
@@ -25,7 +25,7 @@ export interface OverlaySettings {
  */
 export function mountLayer(
   layer: OpenedLayer,
-  { keeping, mountFlags: flags }: OverlaySettings,
+  { attributeSettings, mountFlags: flags }: OverlaySettings,
   sole: boolean,
 ): string {
   const { id, diff, work, merged, lowerLinks, readOnly, volatile } = layer
@@ -42,7 +42,7 @@ export function mountLayer(
       },
     )
   }
-  const options = mountOptions(keeping)
+  const options = mountOptions(attributeSettings)
   makeMountPoint(merged)
   try {
     if (readOnly) {

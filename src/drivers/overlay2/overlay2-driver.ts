@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { isErrno, StoreError, storeError } from '../../errors.js'
 import type { ByteString } from '../../fs/bytes.js'
 import { HostFs } from '../../fs/host/host-fs.js'
-import { dropInherited, settleNewRoot } from '../../fs/host/new-root.js'
+import { dropInherited, prepareNewRoot } from '../../fs/host/new-root.js'
 import { openSyncFs } from '../../fs/union/open-sync-fs.js'
 import { isOverlayXattr } from '../../fs/overlay-marks.js'
 import { layerFs } from '../../fs/facade/layer-fs-adapter.js'
@@ -38,7 +38,7 @@ const ROOT = '' as ByteString
 export interface Overlay2Settings {
   readonly root: string
   readonly engine: Engine
-  readonly keeping: AttributeSettings
+  readonly attributeSettings: AttributeSettings
   /** Rows of `status()` on how attributes are kept. */
   readonly attributeRows: readonly [string, string][]
   readonly mountFlags: number
@@ -58,7 +58,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly engine: Engine
   readonly capabilities: DriverCapabilities
   readonly #layout: Overlay2Layout
-  readonly #keeping: AttributeSettings
+  readonly #attributeSettings: AttributeSettings
   readonly #attributeRows: readonly [string, string][]
   readonly #mountFlags: number
   readonly #readOnly: boolean
@@ -67,10 +67,10 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   readonly #holds: LayerHolds
 
   constructor(settings: Overlay2Settings) {
-    const { root, engine, keeping, attributeRows, mountFlags, readOnly, maxDepth, dType } = settings
+    const { root, engine, attributeSettings, attributeRows, mountFlags, readOnly, maxDepth, dType } = settings
     this.#dType = dType
     this.engine = engine
-    this.#keeping = keeping
+    this.#attributeSettings = attributeSettings
     this.#attributeRows = attributeRows
     this.#mountFlags = mountFlags
     this.#readOnly = readOnly
@@ -83,7 +83,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       nativeDiff: true,
       quota: false,
       maxDepth,
-      nativeAttributes: keeping.attributes === 'native',
+      nativeAttributes: attributeSettings.attributes === 'native',
     }
   }
 
@@ -151,7 +151,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
       ['Supports d_type', String(this.#dType)],
       ['Using metacopy', 'false'],
       ['Native Overlay Diff', 'true'],
-      ['userxattr', String(this.#keeping.overlayXattrs === 'user')],
+      ['userxattr', String(this.#attributeSettings.overlayXattrs === 'user')],
       ['Engine', this.engine],
       ...this.#attributeRows,
     ]
@@ -189,7 +189,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     await this.#releaseIfUnused(id)
     const below = await this.#layout.lowerIds(id)
     if (parent !== undefined && below[0] === parent) {
-      const mount = this.engine === 'kernel' ? { mount: this.#keeping.overlayXattrs } : {}
+      const mount = this.engine === 'kernel' ? { mount: this.#attributeSettings.overlayXattrs } : {}
       return { form: 'overlay', upper: this.#untrustedSpec(id), lowers: await this.#lowerSpecs(id), ...mount }
     }
     if (parent === undefined) return { form: 'compare', upper: await this.#tree(id) }
@@ -285,7 +285,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
    */
   #prepareRoot(id: string, parent: string | undefined): void {
     using to = new HostFs(this.#spec(id))
-    if (parent === undefined) return settleNewRoot(to)
+    if (parent === undefined) return prepareNewRoot(to)
     dropInherited(to)
     using from = new HostFs(this.#readSpec(parent))
     const { uid, gid, mode, atimeNs, mtimeNs } = from.lstat(ROOT)
@@ -357,7 +357,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
 
   /** Broken links show up only when mounting. `lowerIds` repairs them. */
   async #mount(layer: OpenedLayer, sole: boolean): Promise<string> {
-    const settings = { keeping: this.#keeping, mountFlags: this.#mountFlags }
+    const settings = { attributeSettings: this.#attributeSettings, mountFlags: this.#mountFlags }
     try {
       return mountLayer(layer, settings, sole)
     } catch (error) {
@@ -393,7 +393,7 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
   }
 
   #specOf(root: string): HostFsSpec {
-    return { kind: 'host', root, ...this.#keeping }
+    return { kind: 'host', root, ...this.#attributeSettings }
   }
 
   #mustExist(id: string): void {

@@ -23,7 +23,7 @@ export const vfs: DriverFactory = {
     const layout = new VfsLayout(join(root, 'vfs'))
     if (!readOnly) await layout.make()
     const tried = readOnly ? undefined : probe(layout.home)
-    const keeping = await attributeSettingsOf({
+    const attributeSettings = await attributeSettingsOf({
       root,
       driver: 'vfs',
       holdsLayers: layout.holdsLayers(),
@@ -31,7 +31,12 @@ export const vfs: DriverFactory = {
       wanted: attributes,
       overlay: false,
     })
-    const driver = new VfsDriver({ root, keeping, attributeRows: attributeRows(keeping, tried), readOnly })
+    const driver = new VfsDriver({
+      root,
+      attributeSettings,
+      attributeRows: attributeRows(attributeSettings, tried),
+      readOnly,
+    })
     if (!readOnly) await driver.tidy()
     return naiveDiff(driver)
   },

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { StoreError, storeError } from '../../errors.js'
 import { HostFs } from '../../fs/host/host-fs.js'
-import { settleNewRoot } from '../../fs/host/new-root.js'
+import { prepareNewRoot } from '../../fs/host/new-root.js'
 import type { HostFsSpec } from '../../fs/spec.js'
 import { runJob } from '../../jobs/run/run-job.js'
 import { fileSystemOf } from '../../sys/file-system.js'
@@ -22,7 +22,7 @@ import { isHandedOut, isReadOnly, isThereAlready, noLayer } from '../refusals.js
 
 export interface VfsSettings {
   readonly root: string
-  readonly keeping: AttributeSettings
+  readonly attributeSettings: AttributeSettings
   /** Rows of `status()` on how attributes are kept. */
   readonly attributeRows: readonly [string, string][]
   readonly readOnly: boolean
@@ -37,21 +37,21 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   readonly engine = 'userspace'
   readonly capabilities: DriverCapabilities
   readonly #layout: VfsLayout
-  readonly #keeping: AttributeSettings
+  readonly #attributeSettings: AttributeSettings
   readonly #attributeRows: readonly [string, string][]
   readonly #readOnly: boolean
   readonly #views = new HeldViews()
   readonly #holds: LayerHolds
   readonly #handedOut: HandedOut
 
-  constructor({ root, keeping, attributeRows, readOnly }: VfsSettings) {
+  constructor({ root, attributeSettings, attributeRows, readOnly }: VfsSettings) {
     this.#layout = new VfsLayout(join(root, 'vfs'))
-    this.#keeping = keeping
+    this.#attributeSettings = attributeSettings
     this.#attributeRows = attributeRows
     this.#readOnly = readOnly
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'vfs'))
     this.#handedOut = new HandedOut(join(root, 'layerstack', 'handed-out', 'vfs'))
-    const native = keeping.attributes === 'native'
+    const native = attributeSettings.attributes === 'native'
     this.capabilities = {
       hostPath: native && (process.platform !== 'linux' || hasDescriptorPaths()),
       cheapSnapshots: false,
@@ -182,7 +182,7 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   async #fill(to: HostFsSpec, parent: string | undefined, copyRecord: string): Promise<void> {
     {
       using syncFs = new HostFs(to)
-      settleNewRoot(syncFs)
+      prepareNewRoot(syncFs)
     }
     if (parent === undefined) return
     const record = { file: copyRecord, parent }
@@ -211,7 +211,7 @@ export class VfsDriver implements ProtoDriver, FastPaths {
   }
 
   #specOf(root: string): HostFsSpec {
-    return { kind: 'host', root, attributes: this.#keeping.attributes }
+    return { kind: 'host', root, attributes: this.#attributeSettings.attributes }
   }
 
   #mustExist(id: string): void {

@@ -9,7 +9,7 @@ const ROOT = '' as ByteString
  * Makes a new, empty directory the root of a tree: owned by root, 0755, without ACLs. Removes all traces of the umask
  * and of the parent directory's set-group-ID bit and default ACL.
  */
-export function settleNewRoot(fs: HostFs): void {
+export function prepareNewRoot(fs: HostFs): void {
   dropInherited(fs)
   fs.chown(ROOT, 0, 0)
   fs.chmod(ROOT, 0o755)

@@ -36,14 +36,14 @@ async function inSlices<Work extends LayerSinks>(
   options: JobOptions | undefined,
 ): Promise<LayerResult> {
   const result = await stoppable(layer(work, new CallerPace(options)), options)
-  await settleWritten(work)
+  await syncWritten(work)
   return result
 }
 
 /** Without a tree on the host there is at most one file, which does not justify a thread. */
-async function settleWritten({ target, splitFile }: LayerSinks): Promise<void> {
+async function syncWritten({ target, splitFile }: LayerSinks): Promise<void> {
   if (treePath(target) !== undefined)
-    await runJob({ kind: 'settle', paths: writtenPaths({ target, splitFile }) })
+    await runJob({ kind: 'sync', paths: writtenPaths({ target, splitFile }) })
   else if (splitFile !== undefined)
     await syncTogether({ files: [splitFile], directories: [dirname(splitFile)] })
 }

@@ -4,7 +4,7 @@ import type { FlattenJob } from '../work/flatten.js'
 import type { LayerResult } from '../work/layer-intake.js'
 import type { RecordJob } from '../record/record.js'
 import type { RemoveTreeJob } from '../work/remove-tree-job.js'
-import type { SettleJob } from '../work/settle.js'
+import type { SyncJob } from '../work/sync.js'
 import type { UnpackJob } from '../work/unpack.js'
 import type { LayerFindings, VerifyJob } from '../work/verify.js'
 
@@ -17,7 +17,7 @@ export type Job =
   | CopyTreeJob
   | RecordJob
   | RemoveTreeJob
-  | SettleJob
+  | SyncJob
 
 /** The result of each kind of job. */
 export interface JobResults {
@@ -28,7 +28,7 @@ export interface JobResults {
   readonly copyTree: CopyTreeResult
   readonly record: void
   readonly removeTree: void
-  readonly settle: void
+  readonly sync: void
 }
 
 export type JobResult<J extends Job> = JobResults[J['kind']]

@@ -6,7 +6,7 @@ import type { LayerSinks } from '../work/layer-intake.js'
 import type { Pace } from '../work/pace.js'
 import { recordLayer } from '../record/record.js'
 import { removeTreeAt } from '../work/remove-tree-job.js'
-import { settle } from '../work/settle.js'
+import { syncTrees } from '../work/sync.js'
 import { unpackLayer } from '../work/unpack.js'
 import { verifyKept } from '../work/verify.js'
 
@@ -14,15 +14,15 @@ import { verifyKept } from '../work/verify.js'
 export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]> {
   switch (job.kind) {
     case 'unpack':
-      return settled(await unpackLayer(job, pace), writtenPaths(job))
+      return synced(await unpackLayer(job, pace), writtenPaths(job))
     case 'commit':
-      return settled(await commitLayer(job, pace), writtenPaths(job))
+      return synced(await commitLayer(job, pace), writtenPaths(job))
     case 'flatten':
-      return settled(await flattenLayers(job, pace), writtenPaths(job))
+      return synced(await flattenLayers(job, pace), writtenPaths(job))
     case 'verify':
       return verifyKept(job, pace)
     case 'copyTree':
-      return settled(copyTreeOf(job, pace), [
+      return synced(copyTreeOf(job, pace), [
         job.to.root,
         ...(job.record === undefined ? [] : [job.record.file]),
       ])
@@ -30,8 +30,8 @@ export async function run(job: Job, pace: Pace): Promise<JobResults[Job['kind']]
       return recordLayer(job)
     case 'removeTree':
       return removeTreeAt(job, pace)
-    case 'settle':
-      return settle(job.paths)
+    case 'sync':
+      return syncTrees(job.paths)
   }
 }
 
@@ -46,7 +46,7 @@ export function treePath(target: LayerSinks['target']): string | undefined {
   return 'syncFs' in target ? target.syncFs.hostPath : target.files.root
 }
 
-function settled<T>(result: T, paths: readonly string[]): T {
-  settle(paths)
+function synced<T>(result: T, paths: readonly string[]): T {
+  syncTrees(paths)
   return result
 }

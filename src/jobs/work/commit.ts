@@ -9,7 +9,7 @@ import { OwnRecord } from '../record/layer-record.js'
 import { inPace, type Pace } from './pace.js'
 import type { RecordEnd } from '../record/record-notes.js'
 import { GatheredRecord, RemoteRecord } from '../record/remote-record.js'
-import { settle } from './settle.js'
+import { syncTrees } from './sync.js'
 
 /**
  * Reads the changes of a writable layer once. Makes the tar's digest, its tar-split and, with a target, the new layer's
@@ -80,7 +80,7 @@ async function setTimes(
   } finally {
     host?.close()
   }
-  if (host !== undefined) settle([host.hostPath])
+  if (host !== undefined) syncTrees([host.hostPath])
 }
 
 /** The directory that holds the changes of a tree. */

@@ -106,7 +106,7 @@ async function outcomeOf(call: () => Promise<unknown>): Promise<string> {
 function layersOf(cases: readonly Case[], attributes?: AttributeMode): Bench {
   const bench = new Bench(attributes)
   for (const [number, each] of cases.entries()) buildCase(bench.layers, number, each)
-  bench.settle()
+  bench.setTimes()
   return bench
 }
 

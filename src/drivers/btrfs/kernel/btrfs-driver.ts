@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { StoreError, storeError } from '../../../errors.js'
 import { HostFs } from '../../../fs/host/host-fs.js'
-import { settleNewRoot } from '../../../fs/host/new-root.js'
+import { prepareNewRoot } from '../../../fs/host/new-root.js'
 import type { HostFsSpec } from '../../../fs/spec.js'
 import { limitSubvolume } from '../../../sys/btrfs-quota.js'
 import { subvolumeInfo } from '../../../sys/btrfs-subvolume.js'
@@ -27,7 +27,7 @@ import { isHandedOut, isReadOnly, isThereAlready, noLayer } from '../../refusals
 export interface BtrfsSettings {
   readonly root: string
   readonly layout: BtrfsLayout
-  readonly keeping: AttributeSettings
+  readonly attributeSettings: AttributeSettings
   /** Rows of `status()` on how attributes are kept. */
   readonly attributeRows: readonly [string, string][]
   readonly readOnly: boolean
@@ -48,7 +48,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   readonly engine = 'kernel'
   readonly capabilities: DriverCapabilities
   readonly #layout: BtrfsLayout
-  readonly #keeping: AttributeSettings
+  readonly #attributeSettings: AttributeSettings
   readonly #attributeRows: readonly [string, string][]
   readonly #readOnly: boolean
   readonly #loopback: Loopback | undefined
@@ -59,15 +59,15 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   readonly #unsynced = new Set<string>()
 
   constructor(settings: BtrfsSettings) {
-    const { root, layout, keeping, attributeRows, readOnly, loopback, searches, quota } = settings
+    const { root, layout, attributeSettings, attributeRows, readOnly, loopback, searches, quota } = settings
     this.#layout = layout
-    this.#keeping = keeping
+    this.#attributeSettings = attributeSettings
     this.#attributeRows = attributeRows
     this.#readOnly = readOnly
     this.#loopback = loopback
     this.#holds = new LayerHolds(join(root, 'layerstack', 'holds', 'btrfs'))
     this.#handedOut = new HandedOut(join(root, 'layerstack', 'handed-out', 'btrfs'))
-    const native = keeping.attributes === 'native'
+    const native = attributeSettings.attributes === 'native'
     this.capabilities = {
       hostPath: native,
       cheapSnapshots: true,
@@ -247,7 +247,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
 
   #prepareRoot(directory: string): void {
     using syncFs = new HostFs(this.#specOf(directory))
-    settleNewRoot(syncFs)
+    prepareNewRoot(syncFs)
   }
 
   async #open(id: string): Promise<OpenedView> {
@@ -274,7 +274,7 @@ export class BtrfsDriver implements ProtoDriver, FastPaths {
   }
 
   #specOf(root: string): HostFsSpec {
-    return { kind: 'host', root, attributes: this.#keeping.attributes, lineage: 'btrfs' }
+    return { kind: 'host', root, attributes: this.#attributeSettings.attributes, lineage: 'btrfs' }
   }
 
   #mustExist(id: string): void {

@@ -150,11 +150,11 @@ export class ThinFiles {
   }
 
   /** Commits what was written to a device to the pool. */
-  async settleDevice(deviceId: number): Promise<void> {
+  async syncDevice(deviceId: number): Promise<void> {
     await this.#devices.get(deviceId)?.store.commit()
   }
 
-  async settle(): Promise<void> {
+  async sync(): Promise<void> {
     for (const { store } of [...this.#devices.values()]) await store.commit()
   }
 
@@ -203,7 +203,7 @@ export class ThinFiles {
       if (missing.length > 0) await syncDirectory(dirname(layout.dataFile))
       const pool = new ThinPool({ metadata, data, geometry, kept, readOnly, mustExist, guard })
       const close = async (): Promise<void> => {
-        await pool.settled()
+        await pool.released()
         await closeAll()
       }
       return { pool, reserve, checksum, close }

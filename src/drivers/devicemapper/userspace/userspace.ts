@@ -120,7 +120,7 @@ export class ThinVolumes implements LayerVolumes {
       const size = wanted ?? BigInt(origin.size)
       if (size < origin.size) throw tooSmall(size, origin.size)
       this.#mustHaveSpace(pool)
-      await this.#files().settleDevice(origin.deviceId)
+      await this.#files().syncDevice(origin.deviceId)
       await this.#make(pool, name, Number(size), origin)
     })
   }
@@ -164,8 +164,8 @@ export class ThinVolumes implements LayerVolumes {
     await this.#layout.renameDevice(nameOf(id), nameOf(newId))
   }
 
-  async settle(): Promise<void> {
-    await this.#shared?.files.settle()
+  async sync(): Promise<void> {
+    await this.#shared?.files.sync()
   }
 
   async status(): Promise<[key: string, value: string][]> {

@@ -10,12 +10,12 @@ const { O_NONBLOCK, O_RDONLY } = constants
  * Syncs the trees or files at the paths, and the directory entries that name them. Uses `syncfs` once per file system
  * if it is available, else `fsync` file by file. Data already on disk costs nothing. No progress.
  */
-export interface SettleJob {
-  readonly kind: 'settle'
+export interface SyncJob {
+  readonly kind: 'sync'
   readonly paths: readonly string[]
 }
 
-export function settle(paths: readonly string[]): void {
+export function syncTrees(paths: readonly string[]): void {
   try {
     if (libcAvailable().works) for (const path of distinctFileSystems(paths)) withDescriptor(path, syncfs)
     else for (const path of paths) syncByFile(path)
