@@ -19,6 +19,7 @@ import { discard, emptyTrash, isTrash, trash } from '../trash.js'
  * 2. A layer is renamed (`<id>-removing`) before its content is removed.
  * 3. The files beside the directory are renamed before it, so a directory is never without its attributes. A layer
  *    without its copy record is compared by content.
+ * 4. The name of a file beside a layer is never a layer, even if damage put a directory in its place.
  */
 export class VfsLayout {
   readonly home: string
@@ -100,7 +101,7 @@ export class VfsLayout {
   }
 
   #removeBeside(id: string): void {
-    for (const suffix of BESIDE) rmSync(`${this.directory(id)}${suffix}`, { force: true })
+    for (const suffix of BESIDE) rmSync(`${this.directory(id)}${suffix}`, { recursive: true, force: true })
   }
 }
 
@@ -111,7 +112,7 @@ const BESIDE = ['.attributes', COPIED]
 const HALF_MADE = /(?:-making)?(?:\.copied|\.attributes(?:\.new)?)?$/
 
 function isLayer(name: string): boolean {
-  return !isTrash(name) && !name.endsWith(MAKING)
+  return !isTrash(name) && ![MAKING, ...BESIDE].some((suffix) => name.endsWith(suffix))
 }
 
 async function renameIfThere(from: string, to: string): Promise<void> {

@@ -81,7 +81,7 @@ export class BtrfsLayout {
       await syncDirectory(this.home)
     } catch (error) {
       await removeSubvolume(this.directory(making)).catch(() => undefined)
-      rmSync(this.#quota(id), { force: true })
+      rmSync(this.#quota(id), { recursive: true, force: true })
       throw error
     }
   }
@@ -101,7 +101,7 @@ export class BtrfsLayout {
     await removeSubvolume(this.directory(`${id}${MAKING}`))
     await clearReplacing(this.directory(id))
     await trash(this.home, id, removeSubvolume)
-    rmSync(this.#quota(id), { force: true })
+    rmSync(this.#quota(id), { recursive: true, force: true })
   }
 
   holdsLayers(): boolean {
@@ -124,7 +124,7 @@ export class BtrfsLayout {
   async adopt(id: string, newId: string): Promise<void> {
     renameSync(this.directory(id), this.directory(newId))
     await syncDirectory(this.home)
-    rmSync(this.#quota(id), { force: true })
+    rmSync(this.#quota(id), { recursive: true, force: true })
   }
 
   #quota(id: string): string {
