@@ -5,12 +5,12 @@ import { fileSystemOf } from '#layerstack/sys/file-system.js'
 
 const BLOCK = 512
 
-/** Whose files share blocks: that of a file says nothing of what it takes. */
+/** File systems whose files share blocks, so the blocks of one file don't show what it adds. */
 const SHARING = new Set(['btrfs', 'xfs'])
 
 /**
- * Bytes that are allocated, when all is written out: at and below a directory, or, where files share blocks, on the whole
- * file system.
+ * Syncs, and returns the allocated bytes at and below a directory. On a file system whose files share blocks, returns
+ * those of the whole file system.
  */
 export function allocatedOn(directory: string): number {
   execFileSync('sync')
@@ -20,8 +20,8 @@ export function allocatedOn(directory: string): number {
 }
 
 /**
- * Bytes in allocated blocks at and below a directory, each inode once, mounts left out. Blocks that files share are
- * counted for each.
+ * Returns the bytes in allocated blocks at and below a directory. Counts each inode once and skips other mounts. Blocks
+ * that several files share count for each file.
  */
 function allocatedBelow(directory: string): number {
   const top = lstatSync(directory, { throwIfNoEntry: false })

@@ -3,7 +3,7 @@ import { startCpuTime } from './cpu-time.js'
 import type { LoopDelay } from './loop-delay.js'
 import type { Sample } from './result.js'
 
-/** What a task tells the time with. Only what runs in a phase is measured; what is before, between and after is free. */
+/** Measures one sample of a task. Only phases count; work before, between and after them does not. */
 export class Clock {
   readonly #loop: LoopDelay | undefined
   readonly #countsDisk: boolean
@@ -14,8 +14,9 @@ export class Clock {
   #allocated: number | undefined
 
   /**
-   * @param loop counts delays over several clocks
-   * @param helpers see `Task`
+   * @param loop collects event-loop delays across samples
+   * @param countsDisk whether `growth` measures the allocation on disk
+   * @param helpers see `Task.helpers`
    */
   constructor(loop: LoopDelay | undefined, countsDisk: boolean, helpers: string | undefined) {
     this.#loop = loop
@@ -23,7 +24,7 @@ export class Clock {
     this.#countsDisk = countsDisk
   }
 
-  /** Times `work`, which does something `operations` times. A name that comes again is added up. */
+  /** Times `work`, which performs `operations` operations. Phases of the same name are added up. */
   async phase<T>(name: string, work: () => T | Promise<T>, operations = 1): Promise<T> {
     const cpuTime = startCpuTime(this.#helpers)
     this.#loop?.begin()
@@ -36,20 +37,20 @@ export class Clock {
     return result
   }
 
-  /** Takes what another program measured: seconds per operation. */
-  told(phases: Readonly<Record<string, number>>, cpu: number): void {
+  /** Adds the measurements of another program, in seconds per operation. */
+  record(phases: Readonly<Record<string, number>>, cpu: number): void {
     for (const [name, took] of Object.entries(phases)) this.#phases.set(name, took)
     this.#cpu += cpu
   }
 
-  /** Times what is told beside, and not part of the total: the sync that a peer leaves out. */
+  /** Times work that is reported separately and is not part of the total, such as a peer's missing sync. */
   async aside(name: string, work: () => Promise<void>): Promise<void> {
     const begun = performance.now()
     await work()
     this.#asides.set(name, (this.#asides.get(name) ?? 0) + (performance.now() - begun) / 1000)
   }
 
-  /** Counts what a directory takes more on disk after `work` than before, in the one sample where that is asked. */
+  /** Measures by how much `work` grows the allocation of a directory, if this sample counts it. */
   async growth<T>(directory: string, work: () => Promise<T>): Promise<T> {
     if (!this.#countsDisk) return work()
     const before = allocatedOn(directory)

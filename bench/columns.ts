@@ -1,4 +1,7 @@
-/** Rows as text in columns: the first to the left, the others to the right, where `left` names none of them. */
+/**
+ * Formats rows as aligned columns of text.
+ * @param left indexes of the left-aligned columns; the others are right-aligned
+ */
 export function columns(rows: readonly (readonly string[])[], left: readonly number[] = [0]): string {
   const widths: number[] = []
   for (const row of rows) {

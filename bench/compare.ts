@@ -11,24 +11,24 @@ import { median, ratios, standardError, summarise } from './statistics.js'
 export interface Difference {
   readonly workload: string
   readonly contender: string
-  /** Medians: times the floor where both runs have one, else seconds. */
+  /** Medians: multiples of the floor if both runs have one, otherwise seconds. */
   readonly before: number
   readonly after: number
   readonly unit: 'times the floor' | 'seconds'
-  /** 0.1 is a tenth slower. */
+  /** Relative change: 0.1 is 10 % slower. */
   readonly change: number
-  /** A change as large as this may come about by chance. */
+  /** A relative change up to this may be chance. */
   readonly noise: number
   readonly verdict: 'slower' | 'faster' | 'same'
 }
 
-/** Standard errors that are still chance; and what no two runs on one machine agree better than. */
+/** A change is noise up to this many standard errors, and always up to `LEAST`. */
 const SIGMAS = 3
 const LEAST = 0.05
 
 /**
- * What changed from one run to another, of all drivers that both had. It is judged by what the floor took in the same
- * rounds, so a machine that is busier or faster by now tells nothing.
+ * Compares the drivers that both runs measured. Times are relative to the floor of the same rounds, so a machine that
+ * became slower or faster makes no difference.
  */
 export function compareRuns(before: Run, after: Run): Difference[] {
   const found: Difference[] = []

@@ -2,18 +2,22 @@ import { columns } from './columns.js'
 import type { Difference } from './compare.js'
 import { percent, ratio, seconds, share } from './format.js'
 
-/** What is beyond the noise, the worst first; and how much is not. */
+/** Formats the differences beyond the noise, worst first, and counts the others. */
 export function comparisonTable(differences: readonly Difference[]): string {
-  const told = differences
+  const changed = differences
     .filter(({ verdict }) => verdict !== 'same')
     .toSorted((a, b) => b.change - a.change)
     .map((each) => [each.workload, each.contender, ...cells(each)])
-  const same = differences.length - told.length
-  const lines = told.length === 0 ? [] : [columns([HEADER, ...told], [0, 1, 6])]
-  return ['\nSince the older run', ...lines, `${same} of ${differences.length} within the noise`].join('\n')
+  const same = differences.length - changed.length
+  const lines = changed.length === 0 ? [] : [columns([HEADER, ...changed], [0, 1, 6])]
+  return [
+    '\nCompared with the older run',
+    ...lines,
+    `${same} of ${differences.length} within the noise`,
+  ].join('\n')
 }
 
-const HEADER = ['', '', 'before', 'now', 'change', 'noise', '']
+const HEADER = ['', '', 'before', 'after', 'change', 'noise', '']
 
 export function cells({ before, after, unit, change, noise, verdict }: Difference): string[] {
   const text = unit === 'seconds' ? seconds : ratio

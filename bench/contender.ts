@@ -5,13 +5,13 @@ import { builtInDrivers, type DriverFactory, type DriverRegistry, type Engine } 
 import { removeTree } from '../test/support/mounts.js'
 import type { Disk } from './disk.js'
 
-/** Who does a workload: data, since it is done in a process of its own. */
+/** Describes what performs a workload. It is plain data, because it is sent to a separate process. */
 export type Contender = DriverContender | OtherContender
 
 interface OtherContender {
   readonly kind: 'floor' | 'peer'
   readonly name: string
-  /** Where it works, if not where the others do. */
+  /** Its parent directory, if it differs from that of the other contenders. */
   readonly directory?: string
 }
 
@@ -20,15 +20,15 @@ export interface DriverContender {
   readonly name: string
   readonly driver: string
   readonly engine: Engine
-  /** The view's `LayerFs`, or Node's own calls on the host path that a kernel made. */
+  /** How files are accessed: with the view's `LayerFs`, or with Node's calls on its host path. */
   readonly through: 'layerfs' | 'mount'
-  /** Views are opened as ones that are thrown away (`GetOptions.volatile`). */
+  /** Opens views with `GetOptions.volatile`. */
   readonly volatile?: boolean
   readonly hostPath: boolean
   readonly maxDepth: number
-  /** Where it works, if not where the others do. */
+  /** Its parent directory, if it differs from that of the other contenders. */
   readonly directory?: string
-  /** Absolute paths of modules that bring drivers of their own. */
+  /** Paths of modules that export further drivers. */
   readonly modules: readonly string[]
 }
 
@@ -38,8 +38,8 @@ export interface Refused {
 }
 
 /**
- * Every driver with every engine that works, by the registry alone, and why the others do not. What does not work on the
- * first disk may on a later one.
+ * Finds every registered driver and engine that works, and the reason why each other one does not. Each is tried on the
+ * disks in order, until it works on one.
  */
 export async function driverContenders(
   disks: readonly Disk[],
@@ -52,7 +52,7 @@ export async function driverContenders(
     for (const disk of disks) {
       const usual = disk === disks[0]
       const root = await mkdtemp(join(disk.directory, 'probe-'))
-      for (const { engine, works, reason = 'it does not say why' } of (await factory.supported(root))
+      for (const { engine, works, reason = 'the driver gives no reason' } of (await factory.supported(root))
         .engines) {
         const before = found.get(engine)
         if (before !== undefined && 'kind' in before) continue
@@ -62,9 +62,9 @@ export async function driverContenders(
           continue
         }
         const { hostPath, maxDepth } = await capabilitiesOf(factory, engine, join(root, engine))
-        const place = { name, modules, ...(!usual && { directory: disk.directory }) }
+        const common = { name, modules, ...(!usual && { directory: disk.directory }) }
         const ability = { driver: factory.name, engine, hostPath, maxDepth }
-        found.set(engine, { kind: 'driver', through: 'layerfs', ...place, ...ability })
+        found.set(engine, { kind: 'driver', through: 'layerfs', ...common, ...ability })
       }
       await removeTree(root)
     }
@@ -76,17 +76,17 @@ export async function driverContenders(
   return { contenders, refused }
 }
 
-/** The same driver, where other programs would use it: on its mount. */
+/** Returns the same driver, accessed through its mount as other programs would. */
 export function onItsMount(contender: DriverContender): DriverContender {
   return { ...contender, name: `${contender.name} mount`, through: 'mount' }
 }
 
-/** The same driver, without syncs of what is written in a container. */
+/** Returns the same driver, without syncs of data written in a container. */
 export function withoutSyncs(contender: DriverContender): DriverContender {
   return { ...contender, name: `${contender.name} volatile`, volatile: true }
 }
 
-/** The built-in drivers, and those that modules bring: each exported value that opens a root. */
+/** Returns the built-in drivers, and each `DriverFactory` that the modules export. */
 export async function registryWith(modules: readonly string[]): Promise<DriverRegistry> {
   const registry = builtInDrivers()
   for (const module of modules) {

@@ -3,13 +3,13 @@ import { readFileSync } from 'node:fs'
 import { processesNaming } from './memory.js'
 
 /**
- * Seconds of processor time that something takes: in this process and its children, and, with a word, in processes with
- * that word in their arguments. Children count when they have ended, in ticks of the system's clock.
+ * Starts measuring the processor time of this process, its children, and other processes with `word` in their
+ * arguments. Children count once they have exited. Except for this process, the resolution is one clock tick.
  *
- * @returns how to stop, and be told
+ * @returns a function that stops and returns the seconds
  */
 export function startCpuTime(word: string | undefined): () => number {
-  // What looking at others takes is not counted.
+  // Read first, so that reading it isn't counted.
   const othersBefore = timeOfOthers(word)
   const ownBefore = ownTime()
   return () => {
@@ -28,7 +28,7 @@ function timeOfOthers(word: string | undefined): number {
   return ids.reduce((sum, id) => sum + ticksOf(id, ALL), 0) / TICKS
 }
 
-/** Of /proc/PID/stat, counted from the field after the name: utime, stime, cutime, cstime. */
+/** Fields of /proc/PID/stat, counted from the one after the name: utime, stime, cutime, cstime. */
 const ALL = [11, 12, 13, 14]
 const CHILDREN = [13, 14]
 const TICKS = clockTicks()

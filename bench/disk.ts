@@ -7,9 +7,9 @@ import { removeTree } from '../test/support/mounts.js'
 import { findProgram, run } from '../test/support/program.js'
 import { GIB } from './inputs.js'
 
-/** Where a run works. */
+/** A directory that a run works in, and the file system that it is on. */
 export interface Disk extends AsyncDisposable {
-  /** `ext4 on a file in memory`, or the directory's file system. */
+  /** Such as `ext4 on a file in memory`, or `a directory`. */
   readonly name: string
   readonly directory: string
   /** `extfs`, `xfs`, `btrfs`, … */
@@ -25,19 +25,19 @@ const FORMAT: Record<Kind, readonly string[]> = {
   btrfs: ['-q', '-f'],
 }
 const MEMORY = '/dev/shm'
-/** Of the memory that is free: what else runs here needs some, too. */
+/** The part of the free memory that a file system may use; the benchmark needs the rest. */
 const SHARE = 0.65
 
 /**
- * A directory by its path; or, for `ext4`, `xfs` and `btrfs`, a new file system of this kind, in a sparse file in memory:
- * what is measured then is the work, not the disk, and syncing is as good as free for all.
+ * Makes a directory below a path. For `ext4`, `xfs` or `btrfs`, makes a new file system of that kind in a sparse
+ * in-memory file instead. The disk then has no influence, and syncs are almost free for all contenders.
  */
 export async function openDisk(pathOrKind: string): Promise<Disk> {
   const kind = KINDS.find((known) => known === pathOrKind)
   return kind === undefined ? directoryDisk(resolve(pathOrKind)) : memoryDisk(kind)
 }
 
-/** Whether this is somebody who may make, and mount, a new btrfs. */
+/** Whether this process can make and mount a new btrfs. */
 export function mayMakeBtrfs(): boolean {
   return (
     process.getuid?.() === 0 && existsSync('/dev/loop-control') && findProgram('mkfs.btrfs') !== undefined

@@ -1,7 +1,7 @@
 import { chmod, mkdir, open, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-/** The calls that workloads on files make: of a `LayerFs`, or of Node on a directory of the host. Paths begin with `/`. */
+/** The calls that workloads make on files, of a `LayerFs` or of Node on a host directory. Paths begin with `/`. */
 export interface Files {
   open(path: string, flags: string): Promise<OpenFile>
   writeFile(path: string, data: Uint8Array): Promise<void>

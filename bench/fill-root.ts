@@ -1,6 +1,8 @@
 /**
- * Puts into a driver's root what a side works on, in a process of its own: what that leaves in memory is not measured with
- * the work. Arguments: what to do, the file, root, driver, engine, modules that bring drivers.
+ * Fills a driver's root with the images or layers that a contender works on. This is a separate process, so that its
+ * memory is not measured with the work.
+ *
+ *     node fill-root.js FILLING FILE ROOT DRIVER ENGINE [MODULE…]
  */
 import { createReadStream } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
@@ -17,7 +19,7 @@ const fillings: Readonly<Record<Filling, (opened: Driver) => Promise<void>>> = {
   },
   async import(opened) {
     await using store = await openStore({ root, driver: opened })
-    // With a name it stays when its child is removed.
+    // The name keeps it when its child is removed.
     await store.import(file, { reference: 'bench/below' })
   },
   async layer(opened) {

@@ -1,29 +1,32 @@
 import { join } from 'node:path'
 import type { Driver, Image, Store } from 'layerstack'
 import { run } from '../test/support/program.js'
-import type { DriverSide } from './workload.js'
+import type { DriverWorkspace } from './workload.js'
 
-/** Loads an archive, imports a tar as `bench/below`, or applies a tar to the driver's `layer0`. */
+/** `load` an archive, `import` a tar as `bench/below`, or apply a tar to the driver's layer `layer0`. */
 export type Filling = 'load' | 'import' | 'layer'
 
-/** A store with one image, which another process put there. */
+/** Opens a store with one image, which another process has created. */
 export async function filledStore(
-  side: DriverSide,
+  workspace: DriverWorkspace,
   what: 'load' | 'import',
   file: string,
 ): Promise<{ store: Store; image: Image }> {
-  const store = await side.openStore(await filledRoot(side, what, file))
+  const store = await workspace.openStore(await filledRoot(workspace, what, file))
   const [image] = await store.images()
   return { store, image: image as Image }
 }
 
-/** A driver with one layer, which another process applied. */
-export async function filledDriver(side: DriverSide, tar: string): Promise<{ driver: Driver; top: string }> {
-  return { driver: await side.openDriver(await filledRoot(side, 'layer', tar)), top: 'layer0' }
+/** Opens a driver with one layer, which another process has created. */
+export async function filledDriver(
+  workspace: DriverWorkspace,
+  tar: string,
+): Promise<{ driver: Driver; top: string }> {
+  return { driver: await workspace.openDriver(await filledRoot(workspace, 'layer', tar)), top: 'layer0' }
 }
 
 async function filledRoot(
-  { directory, contender }: DriverSide,
+  { directory, contender }: DriverWorkspace,
   what: Filling,
   file: string,
 ): Promise<string> {

@@ -1,4 +1,4 @@
-/** Three digits that count, and a unit. */
+/** Formats with three significant digits and a unit. */
 export function seconds(value: number): string {
   if (value < 1e-8) return '0'
   if (value < 1e-3) return `${digits(value * 1e6)} µs`
@@ -20,7 +20,7 @@ export function percent(change: number): string {
   return `${change < 0 ? '−' : '+'}${Math.abs(change * 100).toFixed(0)} %`
 }
 
-/** Of something of its own kind: `3 %`. */
+/** Formats a fraction as a percentage: `3.0 %`. */
 export function share(value: number): string {
   return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`
 }

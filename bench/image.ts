@@ -3,7 +3,7 @@ import { realImage, realImageNeeds } from '../test/fixtures/real-image.js'
 import { findProgram } from '../test/support/program.js'
 import type { Workload } from './workload.js'
 
-/** The archive to work on: the one given, or, where a workload needs one and it can be made here, that of the tests. */
+/** Returns the given archive, or makes the tests' archive if a workload needs one and this machine can make it. */
 export async function imageArchive(
   given: string | undefined,
   asked: readonly Workload[],
@@ -13,7 +13,7 @@ export async function imageArchive(
   return (await realImage()).archive
 }
 
-/** What whoever runs this would have to do so that an image can be made here; `undefined` when it can be. */
+/** Returns what the user must do before an image can be made, or `undefined` if it can be made. */
 export function toMakeOne(): string | undefined {
   if (process.getuid?.() !== 0) return 'run as root'
   const missing = realImageNeeds.filter((name) => findProgram(name) === undefined)

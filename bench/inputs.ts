@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { pack } from 'tar-stream'
 import { hostFiles, type Files } from './files.js'
 
-/** What workloads work on is made, not shipped: always the same bytes, which no compression makes smaller. */
+/** The input of workloads is generated: always the same bytes, which do not compress. */
 
 export const KIB = 1024
 export const MIB = 1024 * KIB
@@ -18,16 +18,16 @@ export interface InputFile {
   readonly size: number
 }
 
-/** Files that are made as they are asked for: who has no use for them has none in memory. */
+/** Files that are generated during iteration, so an unused tree takes no memory. */
 export interface InputTree extends Iterable<InputFile> {
-  /** Bytes that they take on disk. */
+  /** Bytes that the files take on disk. */
   readonly space: number
 }
 
 const NOISE = noise(MIB)
 const DISK_BLOCK = 4 * KIB
 
-/** `count` files of one size, a hundred to a directory. */
+/** `count` files of the same size, 100 in each directory. */
 export function manyFiles(count: number, size: number, below = 'tree'): InputTree {
   return {
     space: count * Math.max(size, DISK_BLOCK),
@@ -48,7 +48,7 @@ export function content(size: number): Buffer {
   return size <= NOISE.length ? NOISE.subarray(0, size) : Buffer.concat([...pieces(size)])
 }
 
-/** The tar that holds these files, and no directories but their own. */
+/** Returns the tar of these files and their parent directories. */
 export function tarOf(files: Iterable<InputFile>): Readable {
   const tar = pack()
   void (async () => {
@@ -83,7 +83,7 @@ export async function writeTar(path: string, tar: Readable): Promise<string> {
   return path
 }
 
-/** The same files below a directory of the host, or in a container. */
+/** Writes the files below a host directory, or into a container. */
 export async function writeTree(root: string | Files, tree: Iterable<InputFile>): Promise<void> {
   const files = typeof root === 'string' ? hostFiles(root) : root
   for (const path of directoriesOf(tree)) await files.mkdir(`/${path}`, { recursive: true })
@@ -98,7 +98,7 @@ export async function writeTree(root: string | Files, tree: Iterable<InputFile>)
   }
 }
 
-/** Parents before children. */
+/** Returns all parent directories, parents before children. */
 function directoriesOf(files: Iterable<InputFile>): string[] {
   const found = new Set<string>()
   for (const { path } of files) {
@@ -112,7 +112,7 @@ function* pieces(size: number): Generator<Buffer> {
   for (let left = size; left > 0; left -= NOISE.length) yield NOISE.subarray(0, Math.min(left, NOISE.length))
 }
 
-/** From a linear congruence, whose high bytes are as good as random for a disk. */
+/** Bytes from a linear congruential generator; the high bytes are random enough not to compress. */
 function noise(size: number): Buffer {
   const bytes = Buffer.alloc(size)
   let state = 1

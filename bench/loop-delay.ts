@@ -2,7 +2,7 @@ import { createHistogram } from 'node:perf_hooks'
 
 const EVERY_MS = 2
 
-/** How late the event loop comes round while this runs. It may be stopped and begun again. */
+/** Measures the delay of the event loop between `begin` and `stop`, over any number of such intervals. */
 export class LoopDelay {
   readonly #delays = createHistogram()
   #timer: NodeJS.Timeout | undefined
@@ -13,7 +13,7 @@ export class LoopDelay {
     this.#timer = setInterval(() => this.#tick(), EVERY_MS)
   }
 
-  /** A loop that has been blocked until now is late, too. */
+  /** Stops, and counts the delay of a loop that has been blocked until now. */
   stop(): void {
     this.#tick()
     clearInterval(this.#timer)

@@ -5,23 +5,23 @@ import { findProgram } from '../test/support/program.js'
 import type { Disk } from './disk.js'
 import { bytes } from './format.js'
 
-/** What figures depend on, and nothing that tells whose machine it is. */
+/** The properties of a machine that affect measurements. Nothing identifies the machine or its owner. */
 export interface Machine {
   readonly system: string
   readonly processor: string
   readonly cores: number
   readonly memory: number
-  /** What was worked on, in the order given: `ext4 on a file in memory`. */
+  /** Names of the run's disks and their file systems, in the order given. */
   readonly disks: readonly string[]
   readonly node: string
   readonly user: 'root' | 'ordinary'
-  /** One minute's load averages: the least and the most that was seen. */
+  /** The lowest and highest one-minute load average of the run. */
   readonly load: readonly [least: number, most: number]
-  /** What each installed peer says of its version. */
+  /** Versions of the installed peers. */
   readonly peers: Readonly<Record<string, string>>
 }
 
-/** @param peers programs */
+/** @param peers program names */
 export function describeMachine(disks: readonly Disk[], peers: readonly string[]): Machine {
   return {
     system: `${distribution()} (${systemName()} ${release()}, ${arch()})`,
@@ -47,7 +47,7 @@ export function machineLines(machine: Machine): string[] {
     `${machine.system}, Node ${machine.node}, as ${machine.user === 'root' ? 'root' : 'an ordinary user'}`,
     `${machine.processor}, ${machine.cores} cores, ${bytes(machine.memory)}, on ${machine.disks.join(' and ')}`,
     `load average from ${machine.load[0].toFixed(1)} to ${machine.load[1].toFixed(1)}`,
-    ...(peers.length > 0 ? [`beside ${peers.join(', ')}`] : []),
+    ...(peers.length > 0 ? [`peers: ${peers.join(', ')}`] : []),
   ]
 }
 
@@ -63,7 +63,7 @@ function distribution(): string {
   }
 }
 
-/** Who does the work, where the client is another program. */
+/** The daemon of each client program, whose version is reported. */
 const DAEMONS: Readonly<Record<string, string>> = { docker: 'dockerd', ctr: 'containerd' }
 
 function versionOf(program: string): string {

@@ -1,4 +1,4 @@
-/** `npm run bench`: measures, shows, and writes what was measured. */
+/** `npm run bench`: runs the workloads, and prints and saves the results. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { findProgram } from '../test/support/program.js'
@@ -42,17 +42,18 @@ const QUICK: Thoroughness = {
   limit: 300,
 }
 
-/** Parts of the time: what is heavy has more of it; and all that is done in User-Mode Linux has so much. */
+/** The weight of a heavy workload in the time budget; others have 1. */
 const HEAVY = 3
+/** The part of the time budget for all workloads in User-Mode Linux. */
 const UML_SHARE = 0.15
-/** Seconds, for a part: a run of few workloads need not take all the time that there is. */
+/** Seconds per weight that a workload takes at most, so a run of few workloads doesn't use the whole budget. */
 const ENOUGH = 60
 
 const BTRFS = 'btrfs/kernel'
 const MAPPER = 'devicemapper/kernel'
-const MAPPED = '; it runs in User-Mode Linux'
+const MAPPED = '; it is measured in User-Mode Linux'
 
-// A pipe that nobody reads any more is no reason to leave mounts behind.
+// If the reader of the pipe exits, the run still has to clean up its mounts.
 process.stdout.on('error', () => undefined)
 
 const options = parseOptions(process.argv.slice(2))
@@ -75,16 +76,20 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
   const contenders = found.contenders.filter(({ name, driver }) => isAsked(drivers, name, driver))
   const named = workloads.filter(({ name }) => isNamed(only, name))
   const asked = named.filter(({ heavy, growth }) => !quick || !heavy || (growth === true && only.length > 0))
-  if (named.length === 0) throw new TypeError(`no workload is called ${only.join(', ')}; --list names them`)
-  if (contenders.length === 0) throw new TypeError(`no driver works here: ${drivers.join(', ')}`)
+  if (named.length === 0)
+    throw new TypeError(`no workload is named ${only.join(', ')}; --list shows the names`)
+  if (contenders.length === 0)
+    throw new TypeError(`none of these drivers works on this machine: ${drivers.join(', ')}`)
   const inUml = umlWorkloads()
   for (const { name, reason } of found.refused) {
-    say(`${name} is left out: ${reason}${name === MAPPER && inUml.length > 0 ? MAPPED : ''}`)
+    say(`skipping ${name}: ${reason}${name === MAPPER && inUml.length > 0 ? MAPPED : ''}`)
   }
-  if (asked.length < named.length) say(`${named.length - asked.length} heavy workloads are left out`)
+  if (asked.length < named.length) say(`skipping ${named.length - asked.length} heavy workloads (--quick)`)
   if (list) {
     for (const workload of asked) {
-      say(`${workload.name}\n    ${sidesOf(workload, contenders, isPeer, disks.all).map(nameOf).join(' · ')}`)
+      say(
+        `${workload.name}\n    ${contendersOf(workload, contenders, isPeer, disks.all).map(nameOf).join(' · ')}`,
+      )
     }
     for (const { name } of inUml) say(`${UML}/${name}`)
     return
@@ -116,7 +121,7 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
       const from = performance.now()
       const usual = Math.min(budget.next(), weightOf(workload) * ENOUGH)
       const patience = given.rounds === undefined ? usual : Infinity
-      const result = await runWorkload(workload, sidesOf(workload, contenders, isPeer, disks.all), {
+      const result = await runWorkload(workload, contendersOf(workload, contenders, isPeer, disks.all), {
         directory: (disks.all[0] as Disk).directory,
         image,
         effort: { ...effort, patience },
@@ -125,11 +130,11 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
       })
       budget.spend((performance.now() - from) / 1000)
       progress.clear()
-      // One that was stopped before its first round tells nothing.
+      // A workload that was stopped before its first round has no result.
       if (stop.signal.aborted && result.contenders.every(({ samples }) => samples.length === 0)) break
       results.push(result)
       say(table(result))
-      // What is measured is kept, whatever happens to the rest.
+      // Saved after each workload, so that a later failure loses nothing.
       if (given.json !== undefined) writeFileSync(given.json, JSON.stringify(run()))
     }
     if (inUml.length > 0) await visitUml()
@@ -141,14 +146,14 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
   }
   conclude(run(), given)
 
-  /** What only User-Mode Linux can do here. */
+  /** Returns the workloads to run in User-Mode Linux, because this kernel has no device-mapper. */
   function umlWorkloads(): Workload[] {
     const lacks =
       found.refused.some(({ name }) => name === MAPPER) && isAsked(drivers, MAPPER, 'devicemapper')
     if (!lacks || !(given.uml ?? !quick)) return []
     const reason = noUml()
     if (reason === undefined) return asked.filter((workload) => fitsUml(workload, only.length === 0))
-    say(`${MAPPER} is left out: ${reason}`)
+    say(`skipping ${MAPPER}: ${reason}`)
     return []
   }
 
@@ -170,7 +175,7 @@ async function main({ only, drivers, modules, quick, list, ...given }: Options):
     })
     progress.clear()
     if (elsewhere === undefined)
-      return say(['\nIn User-Mode Linux nothing was measured:', ...last].join('\n'))
+      return say(['\nUser-Mode Linux returned no results; its last output:', ...last].join('\n'))
     const joined = run()
     if (given.json !== undefined) writeFileSync(given.json, JSON.stringify(joined))
     for (const line of machineLines(elsewhere.machine)) say(line)
@@ -198,7 +203,7 @@ function show(run: Run, given: Options): void {
   conclude(run, given)
 }
 
-/** What is told of a whole run. */
+/** Prints and writes what concerns the whole run, and sets the exit code. */
 function conclude(run: Run, given: Pick<Options, 'compare' | 'html' | 'table'>): void {
   const comparison = given.compare === undefined ? undefined : compareRuns(readRun(given.compare), run)
   say(conclusion(run, comparison))
@@ -207,8 +212,8 @@ function conclude(run: Run, given: Pick<Options, 'compare' | 'html' | 'table'>):
   if (comparison?.some(({ verdict }) => verdict === 'slower')) process.exitCode ??= 1
 }
 
-/** Who does a workload here. A side that turns out not to work says so itself. */
-function sidesOf(
+/** Returns the contenders of a workload. A contender that does not work on this machine fails when it prepares. */
+function contendersOf(
   workload: Workload,
   drivers: readonly DriverContender[],
   isPeer: Asked,
@@ -269,7 +274,7 @@ function nameOf({ name, kind }: Contender): string {
 
 function readRun(path: string): Run {
   const run = JSON.parse(readFileSync(path, 'utf8')) as Run
-  if (run.version !== 1) throw new TypeError(`${path} is no run of this suite`)
+  if (run.version !== 1) throw new TypeError(`not a result of --json: ${path}`)
   return run
 }
 

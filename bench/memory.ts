@@ -1,26 +1,26 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 
-/** Begins anew what `peakMemory` tells, where the system can; elsewhere the peak is that of the process's life. */
+/** Resets `peakMemory` on Linux. On other systems it is the peak of the process's whole life. */
 export function resetPeakMemory(): void {
   try {
     writeFileSync('/proc/self/clear_refs', '5')
   } catch {
-    // Not Linux: see above.
+    // Not Linux.
   }
 }
 
-/** The most bytes that this process had resident at once. */
+/** Returns the peak resident memory of this process in bytes. */
 export function peakMemory(): number {
   return peakOf('self') ?? process.resourceUsage().maxRSS * 1024
 }
 
-/** The same of processes with `word` in their arguments, together. `undefined` where there is none. */
+/** Returns the sum of the peaks of processes with `word` in their arguments, or `undefined` if none exists. */
 export function peakMemoryNaming(word: string): number | undefined {
   const peaks = processesNaming(word).map((id) => peakOf(id) ?? 0)
   return peaks.length === 0 ? undefined : peaks.reduce((sum, peak) => sum + peak, 0)
 }
 
-/** Ids of other processes with `word` in their arguments. */
+/** Returns the ids of other processes with `word` in their arguments. */
 export function processesNaming(word: string): string[] {
   return processIds().filter((id) => id !== String(process.pid) && argumentsOf(id).includes(word))
 }

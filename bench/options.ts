@@ -1,27 +1,27 @@
 import { parseArgs } from 'node:util'
 
 export interface Options {
-  /** Names of workloads, or how they begin; empty is all. */
+  /** Names or name prefixes of workloads; empty for all. */
   readonly only: readonly string[]
-  /** `overlay2`, or `overlay2/kernel`; empty is all. */
+  /** Such as `overlay2` or `overlay2/kernel`; empty for all. */
   readonly drivers: readonly string[]
   readonly modules: readonly string[]
   readonly disks: readonly string[]
   readonly image: string | undefined
   readonly quick: boolean
   readonly peers: boolean
-  /** Empty is all. */
+  /** Names of peers or their programs; empty for all. */
   readonly onlyPeers: readonly string[]
   readonly rounds: number | undefined
   readonly json: string | undefined
   readonly html: string | undefined
   readonly table: string | undefined
-  /** Minutes. */
+  /** In minutes. */
   readonly budget: number | undefined
-  /** `undefined`: in a whole run. */
+  /** `undefined`: yes, except with `--quick`. */
   readonly uml: boolean | undefined
   readonly compare: string | undefined
-  /** Runs that were, shown as one; nothing is measured. */
+  /** Files of earlier runs, which are shown as one; nothing is measured. */
   readonly show: readonly string[]
   readonly list: boolean
   readonly help: boolean
@@ -29,26 +29,27 @@ export interface Options {
 
 export const usage = `npm run bench -- [option …]
 
-  --only NAME            workloads of this name, or whose name begins so; may be given several times
-  --driver NAME[/ENGINE] this driver alone; may be given several times
-  --driver-module FILE   a module that exports a DriverFactory of your own; may be given several times
-  --disk WHERE           a directory, or ext4, xfs, btrfs: a new file system in memory (as root); what does not
-                         work on the first disk runs on the next one given   [the system's temporary directory]
-  --image FILE           a docker-archive to load, save and flatten   [one that is made once, as root]
-  --quick                small workloads, few rounds, a few minutes
-  --peer NAME            beside this program of other people alone; may be given several times
-  --no-peers             beside none of them
-  --rounds N             so many samples of each, however long it takes
-  --budget MINUTES       about so long in all: slow workloads and sides have fewer rounds, 1 at least   [30, or 3 with
-                         --quick]
-  --uml, --no-uml        where the kernel has no device-mapper: its driver in User-Mode Linux, as a part of the run with
-                         floors and peers of its own   [yes, but for --quick]
-  --json FILE            all samples
-  --html FILE            a page with charts
-  --table FILE           the tables of the terminal
-  --compare FILE         what changed since an older --json
-  --show FILE            shows an older --json, or several as one run, and measures nothing
-  --list                 names of workloads and of what runs them
+  --only NAME            run the workloads whose names begin with NAME; repeatable
+  --driver NAME[/ENGINE] run this driver or engine only; repeatable
+  --driver-module FILE   also run the drivers of a module that exports a DriverFactory; repeatable
+  --disk WHERE           work in this directory, or for ext4, xfs or btrfs on a new file system in memory (as root);
+                         repeatable: drivers that do not work on the first disk run on the next one that they work on
+                         [the system's temporary directory]
+  --image FILE           the docker-archive to load, save and flatten   [made once, as root]
+  --quick                small workloads and few rounds; takes a few minutes
+  --peer NAME            compare with this peer only; repeatable
+  --no-peers             compare with no peers
+  --rounds N             take N samples of each contender, however long it takes
+  --budget MINUTES       approximate total time; slow workloads and contenders have fewer rounds, but at least 1
+                         [30, or 3 with --quick]
+  --uml, --no-uml        if the kernel has no device-mapper, also run its driver in User-Mode Linux, with floors and
+                         peers   [yes, except with --quick]
+  --json FILE            save all samples
+  --html FILE            save a page with charts
+  --table FILE           save the tables that the terminal shows
+  --compare FILE         show changes since an older --json; exit with 1 if a driver became slower
+  --show FILE            show an older --json and measure nothing; repeatable: several are shown as one run
+  --list                 list the workloads and their contenders
 `
 
 export function parseOptions(args: readonly string[]): Options {
@@ -101,11 +102,11 @@ export function parseOptions(args: readonly string[]): Options {
 function countOf(text: string): number {
   const count = Number(text)
   if (Number.isInteger(count) && count > 0) return count
-  throw new TypeError(`--rounds takes a number of 1 or more, not ${text}`)
+  throw new TypeError(`--rounds takes an integer of at least 1, not ${text}`)
 }
 
 function minutesOf(text: string): number {
   const minutes = Number(text)
   if (Number.isFinite(minutes) && minutes > 0) return minutes
-  throw new TypeError(`--budget takes minutes, more than 0, not ${text}`)
+  throw new TypeError(`--budget takes a number of minutes greater than 0, not ${text}`)
 }

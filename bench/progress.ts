@@ -2,7 +2,7 @@ import { clearLine, cursorTo } from 'node:readline'
 import type { WriteStream } from 'node:tty'
 import type { Step } from './schedule.js'
 
-/** One line at the bottom of a terminal that tells what is going on. Elsewhere, nothing. */
+/** Shows progress in one line at the bottom of a terminal; a no-op if the output is not a terminal. */
 export class Progress {
   readonly #out: WriteStream
   readonly #total: number

@@ -5,7 +5,7 @@ import type { Run } from './result.js'
 import { table } from './table.js'
 import { targetTable } from './target-table.js'
 
-/** A whole run as text: what a terminal shows. */
+/** Formats a whole run as the text that the terminal shows. */
 export function report(run: Run, comparison: readonly Difference[] | undefined): string {
   const elsewhere = Object.values(run.elsewhere ?? {}).flatMap(({ title, machine }) => [
     `\n${title}:`,
@@ -17,7 +17,7 @@ export function report(run: Run, comparison: readonly Difference[] | undefined):
   )
 }
 
-/** What is told of all workloads together. */
+/** Formats the tables that concern all workloads: targets, limits and the comparison. */
 export function conclusion(run: Run, comparison: readonly Difference[] | undefined): string {
   const sheets = [targetTable(run), ...(comparison === undefined ? [] : [comparisonTable(comparison)])]
   return sheets.join('\n')

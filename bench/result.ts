@@ -1,7 +1,7 @@
 import type { Machine } from './machine.js'
 import { median } from './statistics.js'
 
-/** One run, as `--json` writes it: raw samples, so that whoever reads them may take other statistics. Times are in seconds. */
+/** One run, as `--json` writes it. It has all raw samples, for other statistics. Times are in seconds. */
 export interface Run {
   readonly version: 1
   /** RFC 3339. */
@@ -9,12 +9,12 @@ export interface Run {
   readonly took: number
   readonly machine: Machine
   readonly results: readonly WorkloadResult[]
-  /** Groups of results that are of other machines. */
+  /** Groups of results that were measured on other machines. */
   readonly elsewhere?: Readonly<Record<string, Elsewhere>>
 }
 
 interface Elsewhere {
-  /** `in User-Mode Linux`. */
+  /** Such as `In User-Mode Linux`. */
   readonly title: string
   readonly machine: Machine
 }
@@ -23,9 +23,9 @@ export interface WorkloadResult {
   /** `group/rest`. */
   readonly workload: string
   readonly about: string
-  /** Place on the axis of a chart that this is a point of. */
+  /** The chart series that this workload is a point of, and its position on the axis. */
   readonly point?: { readonly series: string; readonly at: number }
-  /** What it takes on disk is what it is for. */
+  /** Whether the allocation on disk is the main result. */
   readonly growth?: boolean
   readonly contenders: readonly ContenderResult[]
 }
@@ -33,34 +33,34 @@ export interface WorkloadResult {
 export interface ContenderResult {
   readonly name: string
   readonly kind: 'driver' | 'floor' | 'peer'
-  /** One for each round, in the order of the rounds. Empty where it could not run. */
+  /** One for each round, in order. Empty if the contender could not run. */
   readonly samples: readonly Sample[]
-  /** Why it did not run, or not to the end. */
+  /** Why the contender did not run or did not finish. */
   readonly failure?: string
-  /** It is no failure: this machine lacks what it needs. */
+  /** Not a failure: this machine lacks something that the contender needs. */
   readonly notHere?: boolean
-  /** The most memory that was resident while measuring, of all its processes that are known. */
+  /** Peak resident memory in bytes while measuring, of its process or daemon. */
   readonly peakMemory?: number
-  /** Bytes that the disk holds more after one sample, by allocated blocks. */
+  /** Bytes in allocated blocks that one sample adds on disk. */
   readonly allocated?: number
-  /** How late the event loop came round, in seconds, while measuring. */
+  /** Delay of the event loop while measuring, in seconds. */
   readonly loopDelay?: { readonly p99: number; readonly max: number }
 }
 
 /** Seconds per operation. */
 export interface Sample {
   readonly total: number
-  /** Of processor time, of all threads, of children and of a daemon that works for it. */
+  /** Processor time of all threads, of children, and of a daemon that does the work. */
   readonly cpu?: number
   readonly phases: Readonly<Record<string, number>>
-  /** Not in the total: the sync that some leave out. */
+  /** Reported, but not in the total: the sync that a floor or peer omits. */
   readonly asides?: Readonly<Record<string, number>>
 }
 
-/** What was measured in several sittings, on one machine. Of a workload that was measured twice the later counts. */
+/** Joins several runs on one machine. If a workload was measured more than once, the last result counts. */
 export function oneRun(runs: readonly Run[]): Run {
   const first = runs[0]
-  if (first === undefined) throw new TypeError('there is no run')
+  if (first === undefined) throw new TypeError('no runs to join')
   const results = new Map(runs.flatMap((run) => run.results.map((result) => [result.workload, result])))
   const elsewhere = Object.assign({}, ...runs.map((run) => run.elsewhere ?? {})) as Record<string, Elsewhere>
   const loads = runs.flatMap(({ machine }) => machine.load)
@@ -77,7 +77,7 @@ export function oneRun(runs: readonly Run[]): Run {
   }
 }
 
-/** Joins what was measured on another machine, as a group of its own. */
+/** Adds the results of another machine to a run, as a separate group. */
 export function withRunElsewhere(run: Run, group: string, title: string, other: Run): Run {
   const results = other.results.map(({ workload, point, ...rest }) => ({
     ...rest,
@@ -92,8 +92,8 @@ export function withRunElsewhere(run: Run, group: string, title: string, other: 
 }
 
 /**
- * What the same workload allocated on other machines, by drivers that this one has not: of all figures these alone compare.
- * Each has the title of its machine.
+ * Returns the drivers that ran this workload only on other machines, each with the title of its machine. Of their
+ * figures, only the allocation on disk is comparable.
  */
 export function allocatedElsewhere(
   { results, elsewhere = {} }: Run,
@@ -118,7 +118,7 @@ export function totals({ samples }: ContenderResult): number[] {
   return samples.map(({ total }) => total)
 }
 
-/** The floor that the others are measured by: the first that ran. */
+/** Returns the floor that others are compared with: the first that ran. */
 export function floorOf({ contenders }: WorkloadResult): ContenderResult | undefined {
   return contenders.find(({ kind, samples }) => kind === 'floor' && samples.length > 0)
 }
@@ -132,7 +132,7 @@ export interface PhaseMedian {
   readonly median: number
 }
 
-/** Medians, in the order in which they were done. */
+/** Returns medians in the order of execution. */
 export function phasesOf({ samples }: ContenderResult): { phases: PhaseMedian[]; asides: PhaseMedian[] } {
   return {
     phases: medians(samples.map(({ phases }) => phases)),

@@ -1,4 +1,4 @@
-/** One side of one workload, in a process of its own: told by its parent to prepare, to take a sample, to end. */
+/** The process of one contender for one workload. Its parent orders it to prepare, to take a sample, or to end. */
 import { statfsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { toMakeOne } from './image.js'
 import { LoopDelay } from './loop-delay.js'
 import { peakMemory, peakMemoryNaming, resetPeakMemory } from './memory.js'
 import type { Sample } from './result.js'
-import { NotHere, type DriverSide, type Place, type Task, type Workload } from './workload.js'
+import { NotHere, type DriverWorkspace, type Workspace, type Task, type Workload } from './workload.js'
 import { workloads } from './workloads.js'
 
 export type Order =
@@ -19,7 +19,7 @@ export type Order =
       readonly workload: string
       readonly contender: Contender
       readonly directory: string
-      /** An archive of an image. */
+      /** Path of a docker-archive. */
       readonly image: string | undefined
     }
   | { readonly kind: 'sample'; readonly countsDisk: boolean }
@@ -45,7 +45,7 @@ process.on('message', (order: Order) => {
     answer({ kind: 'failed', reason: reasonOf(error), notHere: error instanceof NotHere }),
   )
 })
-// Of the terminal, to all of its processes: the parent says when to end.
+// The terminal sends SIGINT to all of its processes, but the parent decides when this one ends.
 process.on('SIGINT', () => undefined)
 process.once('disconnect', () => {
   void end().finally(() => process.exit())
@@ -59,10 +59,10 @@ async function obey(order: Order): Promise<Answer> {
   switch (order.kind) {
     case 'prepare': {
       const workload = workloads.find(({ name }) => name === order.workload)
-      if (workload === undefined) throw new TypeError(`there is no workload ${order.workload}`)
+      if (workload === undefined) throw new TypeError(`unknown workload: ${order.workload}`)
       refuseWithoutSpace(order.directory, workload.space)
       isDriver = order.contender.kind === 'driver'
-      task = await prepare(workload, order.contender, placeOf(order.directory, order.image))
+      task = await prepare(workload, order.contender, workspaceOf(order.directory, order.image))
       globalThis.gc?.()
       resetPeakMemory()
       return { kind: 'prepared' }
@@ -87,25 +87,26 @@ async function end(): Promise<void> {
   await ending?.[Symbol.asyncDispose]()
 }
 
-async function prepare(workload: Workload, contender: Contender, place: Place): Promise<Task> {
-  if (contender.kind === 'driver') return workload.driver(await driverSide(contender, place))
-  const side = (contender.kind === 'floor' ? workload.floors : workload.peers)?.[contender.name]
-  if (side === undefined) throw new TypeError(`${workload.name} has no ${contender.kind} ${contender.name}`)
-  return side(place)
+async function prepare(workload: Workload, contender: Contender, workspace: Workspace): Promise<Task> {
+  if (contender.kind === 'driver') return workload.driver(await driverWorkspace(contender, workspace))
+  const prepareIt = (contender.kind === 'floor' ? workload.floors : workload.peers)?.[contender.name]
+  if (prepareIt === undefined)
+    throw new TypeError(`${workload.name} has no ${contender.kind} ${contender.name}`)
+  return prepareIt(workspace)
 }
 
-async function driverSide(
+async function driverWorkspace(
   contender: Extract<Contender, { kind: 'driver' }>,
-  place: Place,
-): Promise<DriverSide> {
+  workspace: Workspace,
+): Promise<DriverWorkspace> {
   const factory = (await registryWith(contender.modules)).get(contender.driver)
-  const usual = join(place.directory, 'root')
+  const usual = join(workspace.directory, 'root')
   const openDriver = async (root = usual): Promise<Driver> => {
     await mkdir(root, { recursive: true })
     return factory.open({ root, engine: contender.engine, readOnly: false })
   }
   return {
-    ...place,
+    ...workspace,
     contender,
     openDriver,
     openStore: async (root = usual) => openStore({ root, driver: await openDriver(root) }),
@@ -114,23 +115,24 @@ async function driverSide(
 
 function refuseWithoutSpace(directory: string, space = 0): void {
   const { bavail, bsize } = statfsSync(directory)
-  if (bavail * bsize < space) throw new NotHere(`it takes ${bytes(space)} of disk, and there are not so many`)
+  if (bavail * bsize < space)
+    throw new NotHere(`it needs ${bytes(space)} of disk space, but only ${bytes(bavail * bsize)} are free`)
 }
 
-function placeOf(directory: string, image: string | undefined): Place {
+function workspaceOf(directory: string, image: string | undefined): Workspace {
   return {
     directory,
     image: async () => {
       if (image !== undefined) return image
       const otherwise = toMakeOne()
-      throw new NotHere(`there is no image: give one with --image${otherwise ? `, or ${otherwise}` : ''}`)
+      throw new NotHere(`no image: pass one with --image${otherwise ? `, or ${otherwise}` : ''}`)
     },
   }
 }
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  // What failed while something was given back hides what failed before it.
+  // An error during disposal hides the error that came before it, so report that one first.
   if ('suppressed' in error && 'error' in error)
     return `${reasonOf(error.suppressed)}; ${reasonOf(error.error)}`
   const cause = error.cause instanceof Error ? ` (${error.cause.message})` : ''

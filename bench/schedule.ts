@@ -4,11 +4,14 @@ import { join } from 'node:path'
 import pLimit from 'p-limit'
 import { removeTree } from '../test/support/mounts.js'
 import type { Contender } from './contender.js'
+import { ContenderProcess } from './contender-process.js'
 import type { WorkloadResult } from './result.js'
-import { Side } from './side.js'
 import type { Workload } from './workload.js'
 
-/** Samples that do not count: at least so many, and for so many seconds; but after `most` seconds none is begun, if one was. */
+/**
+ * Samples that do not count: at least `samples` of them, for at least `seconds`. After `most` seconds no further one
+ * begins.
+ */
 interface WarmUp {
   readonly samples: number
   readonly seconds: number
@@ -20,11 +23,11 @@ export interface Effort {
   readonly rounds: number
   readonly leastRounds: number
   /**
-   * Seconds for one workload, with what prepares it: when they are over, and it has had `leastRounds`, it begins no
-   * further round; nor when it has had one, and twice as many seconds.
+   * Seconds for one workload, including preparation. After that, no round begins once `leastRounds` are done. After
+   * twice that time, no round begins once one is done.
    */
   readonly patience: number
-  /** Seconds after which a side that does not answer is ended. */
+  /** Seconds after which a contender that does not answer is killed. */
   readonly limit: number
 }
 
@@ -33,7 +36,7 @@ export interface Stage {
   readonly image: string | undefined
   readonly effort: Effort
   readonly onStep?: (step: Step) => void
-  /** Ends the run after the sample that is being taken; rounds that were done count. */
+  /** Stops after the current sample. Completed rounds count. */
   readonly signal?: AbortSignal
 }
 
@@ -45,24 +48,24 @@ export interface Step {
   readonly rounds: number
 }
 
-/** A side whose sample takes so many times its part of the time has no more of them than it must. */
+/** A contender whose sample takes this many times its share of the time has only `leastRounds`. */
 const GREEDY = 4
 
 /**
- * Lets all contenders do one workload, in turns: each round has one sample of each, and begins with another one, so that
- * whatever slows the machine for a while slows all. What prepares them is done for several at once.
+ * Runs one workload with all contenders in turns. Each round takes one sample of each and begins with a different
+ * contender, so a temporary slowdown of the machine affects all. Contenders prepare in parallel.
  */
 export async function runWorkload(
   workload: Workload,
   contenders: readonly Contender[],
   { directory, image, effort, onStep, signal }: Stage,
 ): Promise<WorkloadResult> {
-  const places: string[] = []
-  const sides: Side[] = []
-  const step = (side: Side, doing: Step['doing'], round = 0): void =>
+  const directories: string[] = []
+  const children: ContenderProcess[] = []
+  const step = (child: ContenderProcess, doing: Step['doing'], round = 0): void =>
     onStep?.({
       workload: workload.name,
-      contender: side.contender.name,
+      contender: child.contender.name,
       doing,
       round,
       rounds: effort.rounds,
@@ -71,47 +74,47 @@ export async function runWorkload(
   const spent = (): number => (performance.now() - begun) / 1000
   try {
     for (const { directory: own = directory } of contenders) {
-      // Short: options of a mount must fit in a page.
-      places.push(await mkdtemp(join(own, 's')))
+      // Short names, because mount options must fit in a page.
+      directories.push(await mkdtemp(join(own, 's')))
     }
     const several = pLimit(availableParallelism())
     await Promise.all(
       contenders.map((contender, index) =>
         several(async () => {
           if (signal?.aborted === true) return
-          const side = (sides[index] = new Side(contender, effort.limit))
-          step(side, 'prepare')
-          await side.prepare(workload.name, places[index] as string, image)
+          const child = (children[index] = new ContenderProcess(contender, effort.limit))
+          step(child, 'prepare')
+          await child.prepare(workload.name, directories[index] as string, image)
         }),
       ),
     )
     signal?.throwIfAborted()
-    for (const side of workload.long === true ? [] : sides) {
+    for (const child of workload.long === true ? [] : children) {
       const { samples, seconds, most } = effort.warmUp
       const cold = spent()
       for (let turn = 0; turn < samples || spent() - cold < seconds; turn++) {
-        if (!side.works || signal?.aborted === true || (turn > 0 && spent() - cold > most)) break
-        step(side, 'warm up', turn)
-        await side.warmUp()
+        if (!child.works || signal?.aborted === true || (turn > 0 && spent() - cold > most)) break
+        step(child, 'warm up', turn)
+        await child.warmUp()
       }
     }
-    const share = Math.max(0, effort.patience - spent()) / (effort.rounds * sides.length)
+    const share = Math.max(0, effort.patience - spent()) / (effort.rounds * children.length)
     const leastRounds = workload.long === true ? Math.min(2, effort.leastRounds) : effort.leastRounds
     for (let round = 0; round < effort.rounds; round++) {
       if (round >= leastRounds && spent() > effort.patience) break
       if (round > 0 && spent() > 2 * effort.patience) break
-      for (let turn = 0; turn < sides.length; turn++) {
+      for (let turn = 0; turn < children.length; turn++) {
         if (signal?.aborted === true) break
-        const side = sides[(turn + round) % sides.length] as Side
-        const isGreedy = side.contender.kind !== 'floor' && side.longest > GREEDY * share
+        const child = children[(turn + round) % children.length] as ContenderProcess
+        const isGreedy = child.contender.kind !== 'floor' && child.longest > GREEDY * share
         if (round >= leastRounds && isGreedy) continue
-        step(side, 'measure', round)
-        await side.sample()
+        step(child, 'measure', round)
+        await child.sample()
       }
     }
   } finally {
-    await Promise.all(sides.map((side) => side.end()))
-    for (const place of places) await removeTree(place)
+    await Promise.all(children.map((child) => child.end()))
+    for (const path of directories) await removeTree(path)
   }
   const { name, about, point, growth } = workload
   return {
@@ -119,6 +122,6 @@ export async function runWorkload(
     about,
     ...(point && { point }),
     ...(growth === true && { growth }),
-    contenders: sides.map(({ result }) => result),
+    contenders: children.map(({ result }) => result),
   }
 }

@@ -1,4 +1,4 @@
-/** What is told of a set of measurements: the middle, and how far from it they lie. Robust to a few wild ones. */
+/** Summary of a set of measurements. Median, MAD and quartiles are robust to a few outliers. */
 export interface Summary {
   readonly count: number
   readonly median: number
@@ -11,7 +11,7 @@ export interface Summary {
 }
 
 export function summarise(values: readonly number[]): Summary {
-  if (values.length === 0) throw new RangeError('nothing was measured')
+  if (values.length === 0) throw new RangeError('no measurements')
   const sorted = values.toSorted((a, b) => a - b)
   const middle = quantile(sorted, 0.5)
   return {
@@ -32,25 +32,25 @@ export function median(values: readonly number[]): number {
   )
 }
 
-/** Of values in rising order; between two of them in proportion. */
+/** Returns a quantile of ascending values, interpolated linearly between neighbours. */
 export function quantile(sorted: readonly number[], share: number): number {
-  const place = (sorted.length - 1) * share
-  const below = sorted[Math.floor(place)]
-  const above = sorted[Math.ceil(place)]
-  if (below === undefined || above === undefined) throw new RangeError('nothing was measured')
-  return below + (above - below) * (place - Math.floor(place))
+  const position = (sorted.length - 1) * share
+  const below = sorted[Math.floor(position)]
+  const above = sorted[Math.ceil(position)]
+  if (below === undefined || above === undefined) throw new RangeError('no measurements')
+  return below + (above - below) * (position - Math.floor(position))
 }
 
-/** From a MAD to a standard deviation, and from that of values to that of their median, were they normal. */
+/** For a normal distribution: MAD to standard deviation, and standard error of the mean to that of the median. */
 const MAD_TO_SIGMA = 1.4826
 const MEAN_TO_MEDIAN = 1.2533
 
-/** How far the median of as many new measurements would be from this one. */
+/** Estimates the standard error of the median. */
 export function standardError({ mad, count }: Summary): number {
   return (MEAN_TO_MEDIAN * MAD_TO_SIGMA * mad) / Math.sqrt(count)
 }
 
-/** Round by round, so that what slowed the machine for a while is on both sides of the fraction. */
+/** Returns the ratios of samples of the same round, so that a slowdown of the machine cancels out. */
 export function ratios(ours: readonly number[], theirs: readonly number[]): number[] {
   const found: number[] = []
   for (const [round, value] of ours.entries()) {

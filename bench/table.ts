@@ -26,7 +26,7 @@ const HEADER = [
   'phases',
 ]
 
-/** One workload for a terminal, with what other machines of the run tell of it. */
+/** Formats one workload for the terminal. With the run, adds allocations that other machines measured. */
 export function table(result: WorkloadResult, run?: Run): string {
   const own = result.contenders.filter(({ samples }) => samples.length > 0).map((each) => row(result, each))
   const others = run === undefined ? [] : allocatedElsewhere(run, result)
@@ -75,7 +75,7 @@ export function timesFloor(result: WorkloadResult, contender: ContenderResult): 
   return found.length === 0 ? '' : ratio(median(found))
 }
 
-/** Where there is more than one, and what is told beside. */
+/** Formats the phases, if there are several, and then the asides in brackets. */
 export function phasesText(contender: ContenderResult): string {
   const { phases, asides } = phasesOf(contender)
   const parts = phases.length > 1 ? phases : []

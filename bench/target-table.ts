@@ -3,7 +3,7 @@ import { bytes, ratio, seconds } from './format.js'
 import type { Run } from './result.js'
 import { excesses, limits, standings } from './targets.js'
 
-const HEADER = ['', 'ours', 'beside', 'at most', 'is', '']
+const HEADER = ['', 'driver', 'compared with', 'at most', 'measured', '']
 
 export function targetTable(run: Run): string {
   const rows = standings(run).map(({ workload, ours, theirs, than, atMost, found, reached }) => [
@@ -21,6 +21,6 @@ export function targetTable(run: Run): string {
     peakMemory === undefined ? '' : bytes(peakMemory),
     loopDelay === undefined ? '' : seconds(loopDelay),
   ])
-  const title = `\nMore than ${bytes(limits.peakMemory)} resident, or an event loop held for ${seconds(limits.loopDelay)} (p99)`
+  const title = `\nMore than ${bytes(limits.peakMemory)} resident, or an event loop blocked for ${seconds(limits.loopDelay)} (p99)`
   return [...lines, title, over.length === 0 ? 'none' : columns(over, [0, 1])].join('\n')
 }

@@ -8,12 +8,19 @@ import { graphDriverProgram } from './peers/graphdriver.js'
 import type { Run } from './result.js'
 import type { Workload } from './workload.js'
 
-/** The group of what was measured in there. */
+/** The group of results from User-Mode Linux, and its title. */
 export const UML = 'uml'
 export const IN_UML = 'In User-Mode Linux'
 
-/** What is measured in there: the driver that needs it, and what it is to be seen beside. */
-const SIDES = ['--driver', 'devicemapper', '--driver', 'overlay2/kernel', '--peer', 'docker devicemapper']
+/** What runs in User-Mode Linux: the driver that needs it, and what to compare it with. */
+const CONTENDERS = [
+  '--driver',
+  'devicemapper',
+  '--driver',
+  'overlay2/kernel',
+  '--peer',
+  'docker devicemapper',
+]
 const BOOT = resolve(import.meta.dirname, '../../../test/uml/boot.mjs')
 
 export interface Visit {
@@ -25,13 +32,14 @@ export interface Visit {
   readonly signal: AbortSignal
 }
 
-/** Why it cannot be had; `undefined` where it can. */
+/** Returns why User-Mode Linux cannot run, or `undefined` if it can. */
 export function noUml(): string | undefined {
-  if (findProgram('linux.uml') === undefined) return 'User-Mode Linux, which has one, is not installed'
+  if (findProgram('linux.uml') === undefined)
+    return 'the kernel has no device-mapper, and User-Mode Linux is not installed'
   return undefined
 }
 
-/** Of a whole run: one workload of each kind, since all takes some ten times as long in there. */
+/** Workloads of a whole run: one of each kind, because each takes some ten times as long in User-Mode Linux. */
 const WHOLE = new Set([
   'cow/first-write 4 KiB',
   'cow/first-write 1 MiB',
@@ -46,14 +54,16 @@ const WHOLE = new Set([
   'commit/10 files',
 ])
 
-/** Workloads that are done in there: those of a whole run, or those asked for that a slow and small machine can do. */
+/** Whether a workload runs in User-Mode Linux. If `--only` selects it, it must suit a slow and small machine. */
 export function fitsUml({ name, heavy, onImage, growth }: Workload, isWhole: boolean): boolean {
   return isWhole ? WHOLE.has(name) : onImage !== true && (!heavy || growth === true)
 }
 
 /**
- * This program once more, in User-Mode Linux, where a device-mapper is: floors and peers are measured in there, too, so
- * ratios hold. A machine that is slower by much, so nothing else of it compares with this one.
+ * Runs this program in User-Mode Linux, whose kernel has a device-mapper. Floors and peers run there too, so ratios
+ * hold. It is much slower, so its times cannot be compared with others.
+ *
+ * @returns `undefined` if it left no results
  */
 export async function runInUml({
   workloads,
@@ -63,19 +73,19 @@ export async function runInUml({
   onLine,
   signal,
 }: Visit): Promise<Run | undefined> {
-  // Not in there: it takes long, and files of the host cannot be written.
+  // Build it first: a build inside takes long, and cannot write files of the host.
   await graphDriverProgram().catch(() => undefined)
   const shared = await mkdtemp(join(tmpdir(), 'layerstack-bench-uml-'))
   try {
     const json = join(shared, 'run.json')
     const words = [
       ...[BOOT, '--shared', shared, process.execPath, join(import.meta.dirname, 'main.js')],
-      ...[...SIDES, '--budget', String(seconds / 60), '--json', json],
+      ...[...CONTENDERS, '--budget', String(seconds / 60), '--json', json],
       ...(rounds === undefined ? [] : ['--rounds', String(rounds)]),
       ...(quick ? ['--quick'] : []),
       ...workloads.flatMap(({ name }) => ['--only', name]),
     ]
-    // It has least rounds to take, and is ended when it takes too many times what it was given.
+    // The minimum number of rounds may exceed the budget, so it is stopped only well after that.
     const minutes = String(5 + (3 * seconds) / 60)
     const env = { ...process.env, LAYERSTACK_UML_MINUTES: minutes, LAYERSTACK_UML_MEMORY: '8G' }
     const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'ignore'], env })

@@ -3,71 +3,71 @@ import type { Clock } from './clock.js'
 import type { DriverContender } from './contender.js'
 
 /**
- * A workload is a line of `workloads.ts`, and says how each side does it: drivers of this project, the floor, peers. A
- * side makes a `Task` in a process of its own; the schedule asks it for one sample after another, in turn with the
- * others:
+ * A workload is a line of `workloads.ts`. It defines how each contender performs it: drivers of this project, floors
+ * and peers. A contender makes a `Task` in its own process. The schedule asks it for one sample at a time, in turns
+ * with the others:
  *
- *     prepare(place) ──► run(clock) … run(clock) ──► dispose
+ *     prepare(workspace) ──► run(clock) … run(clock) ──► dispose
  */
 export interface Workload {
-  /** `group/rest`. */
+  /** `group/rest`; also the key of its results in `--json`. */
   readonly name: string
   readonly about: string
-  /** Left out of `--quick`. */
+  /** Excluded from `--quick`. */
   readonly heavy: boolean
-  /** So long that it is not warmed up, and that two samples do. */
+  /** So long that it has no warm-up, and that two samples suffice. */
   readonly long?: boolean
-  /** What it takes on disk is what it is for: the page shows it. */
+  /** Whether the allocation on disk is the main result, so that the page shows it. */
   readonly growth?: boolean
-  /** Of a real image. */
+  /** Whether it needs a real image. */
   readonly onImage?: boolean
-  /** Bytes that each side takes on disk; with less free it is left out. */
+  /** Bytes that each contender needs on disk; without them it does not run. */
   readonly space?: number
-  /** For a chart: all workloads of a series are its points. */
+  /** The point of a chart that has all workloads of the series. */
   readonly point?: { readonly series: string; readonly at: number }
-  /** Drivers do it on the host path of their views, too, where there is one. */
+  /** Also measures drivers on the host paths of their views, if they have them. */
   readonly onMount?: boolean
-  /** Floors and peers sync nothing: drivers do it without syncs, too, beside what they do by default. */
+  /** Floors and peers sync nothing, so drivers are also measured without syncs. */
   readonly unsynced?: boolean
-  /** Layers that a chain has in it. @default 2 */
+  /** The depth of its layer chains. @default 2 */
   readonly depth?: number
-  readonly driver: (side: DriverSide) => Promise<Task>
-  /** By name; the first that runs is what the others are measured by. */
+  readonly driver: (workspace: DriverWorkspace) => Promise<Task>
+  /** By name. Ratios are relative to the first that runs. */
   readonly floors?: Readonly<Record<string, Prepare>>
-  /** By the program's name, and what of it: it must be installed. */
+  /** By name, whose first word is a program that must be installed. */
   readonly peers?: Readonly<Record<string, Prepare>>
-  /** The file system that a peer needs, if it needs one. */
+  /** The file systems that peers need. */
   readonly peersOn?: Readonly<Record<string, string>>
 }
 
-type Prepare = (place: Place) => Promise<Task>
+type Prepare = (workspace: Workspace) => Promise<Task>
 
 export interface Task extends AsyncDisposable {
-  /** One sample; what it leaves behind does not change the next one. */
+  /** Takes one sample, which does not influence the next one. */
   run(clock: Clock): Promise<void>
-  /** A word in the arguments of each process that works for this one, beside it. */
+  /** A word in the arguments of each other process that works for this task, such as a daemon. */
   readonly helpers?: string
 }
 
-/** One that has nothing to give back but what `end` does. */
+/** Makes a task from functions; `end` disposes of it. */
 export function task(run: Task['run'], end: () => Promise<unknown> = async () => undefined): Task {
   return { run, [Symbol.asyncDispose]: async () => void (await end()) }
 }
 
-/** Where a side may write. */
-export interface Place {
-  /** A directory of its own, absolute. */
+/** What each contender is given to work with. */
+export interface Workspace {
+  /** Absolute path of a directory that only this contender uses. */
   readonly directory: string
-  /** An image as `docker save` wrote it. */
+  /** Returns the path of a docker-archive. Rejects with `NotHere` if none is available. */
   readonly image: () => Promise<string>
 }
 
-export interface DriverSide extends Place {
+export interface DriverWorkspace extends Workspace {
   readonly contender: DriverContender
-  /** Opens the driver on a root, by default always on the same one. */
+  /** Opens the driver on a root. @default `root` in the directory */
   openDriver(root?: string): Promise<Driver>
   openStore(root?: string): Promise<Store>
 }
 
-/** Thrown by `prepare` where something cannot be done here: told, not counted as a failure. */
+/** Thrown by `prepare` if this machine lacks something that the contender needs. Not counted as a failure. */
 export class NotHere extends Error {}

@@ -9,7 +9,7 @@ import { writtenInside } from './work/shared-blocks.js'
 import { apply, importTar, tars } from './work/unpack.js'
 import type { Workload } from './workload.js'
 
-/** All that is measured, in the order in which it runs. `--only` takes names, or how they begin. */
+/** All workloads, in the order in which they run. `--only` selects by name prefix. */
 export const workloads: readonly Workload[] = [
   copyOnWrite('first-write', 0, 400),
   copyOnWrite('first-write', 4 * KIB, 400),

@@ -13,7 +13,7 @@ import type { Look } from './colour.js'
 import { html, type Markup } from './markup.js'
 import { logScale, type Scale } from './scale.js'
 
-/** One workload: for each contender a bar of the median, in its phases, and beside it where all samples lie. */
+/** Shows one workload. Each contender has a bar for the median, divided into phases, and a strip with all samples. */
 export function card(result: WorkloadResult, run: Run, lookOf: (contender: ContenderResult) => Look): Markup {
   const ran = result.contenders.filter(({ samples }) => samples.length > 0)
   const failed = result.contenders.filter(({ failure }) => failure !== undefined)
@@ -28,7 +28,7 @@ export function card(result: WorkloadResult, run: Run, lookOf: (contender: Conte
         ? ''
         : html`<div class="rows">
             <span class="head"></span><span class="head">median</span><span class="head value"></span
-            ><span class="head value">× floor</span><span class="head strip">every sample (log)</span>
+            ><span class="head value">× floor</span><span class="head strip">all samples (log)</span>
             ${ran.map((each) => row(result, each, lookOf(each), longest, scale))}
             <span class="axis-room"></span>${axis(scale)}
           </div>`
@@ -59,7 +59,7 @@ function row(
     <span class="strip">${strip(contender, summary, look, scale)}</span>`
 }
 
-/** Phases get paler from first to last. */
+/** The bar's segments, one for each phase, paler from first to last. */
 function segments(contender: ContenderResult, { colour }: Look): Markup[] {
   const { phases } = phasesOf(contender)
   const total = phases.reduce((sum, { median }) => sum + median, 0)
@@ -84,8 +84,8 @@ function strip(contender: ContenderResult, summary: Summary, { colour }: Look, s
   const box = 100 * (scale.at(upperQuartile) - scale.at(lowerQuartile))
   return html`<svg width="100%" height="16" role="img">
     <title>
-      ${contender.name}: median ${seconds(median)}, half of them from ${seconds(lowerQuartile)} to
-      ${seconds(upperQuartile)}, all from ${seconds(summary.min)} to ${seconds(summary.max)}
+      ${contender.name}: median ${seconds(median)}, quartiles ${seconds(lowerQuartile)} and
+      ${seconds(upperQuartile)}, range ${seconds(summary.min)} to ${seconds(summary.max)}
     </title>
     ${scale.ticks.map((tick) => html`<line class="grid" x1="${at(tick)}" x2="${at(tick)}" y1="0" y2="16" />`)}
     <rect
@@ -104,7 +104,7 @@ function strip(contender: ContenderResult, summary: Summary, { colour }: Look, s
   </svg>`
 }
 
-/** What one sample left on disk, here and on other machines. */
+/** Bars of what one sample allocated on disk, on this and on other machines. */
 function growth(
   ran: readonly ContenderResult[],
   others: ReturnType<typeof allocatedElsewhere>,
@@ -145,5 +145,5 @@ function phaseLegend(ran: readonly ContenderResult[]): Markup {
   const several = [...lists].filter((list) => list.includes(' → '))
   return several.length === 0
     ? html``
-    : html`<p class="phases">Bars are made of phases, the first the darkest: ${several.join('; ')}.</p>`
+    : html`<p class="phases">Each bar shows its phases, from dark to pale: ${several.join('; ')}.</p>`
 }

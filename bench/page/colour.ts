@@ -1,19 +1,22 @@
 import type { Contender } from '../contender.js'
 import type { Run } from '../result.js'
 
-/** How a contender looks, on every chart of the page: a colour of the style sheet, and whether lines are broken. */
+/** The appearance of a contender on all charts of the page: a colour of the style sheet, and a dash pattern. */
 export interface Look {
   readonly colour: string
   readonly dash: string
 }
 
-/** `--driver-1` and so on, of the style sheet. */
+/** The number of `--driver-1`, `--driver-2` … in the style sheet. */
 const COLOURS = 7
 
 const SOLID = ''
 const BROKEN = ['6 4', '2 3', '10 3 2 3']
 
-/** Drivers have a colour of their own each, the same on their mounts and without syncs; floors are grey, and peers of one colour. */
+/**
+ * Returns the appearance of each contender. Each driver has its own colour, which its `mount` and `volatile` variants
+ * share. All floors are grey. All peers share one colour.
+ */
 export function looksOf({ results }: Run): (name: string, kind: Contender['kind']) => Look {
   const names = { driver: new Set<string>(), floor: new Set<string>(), peer: new Set<string>() }
   for (const { contenders } of results) {

@@ -8,7 +8,7 @@ import { logScale } from './scale.js'
 const WIDTH = 960
 const HEIGHT = 400
 const BOX = { left: 64, top: 12, right: 690, bottom: 360 }
-/** Between the labels at the ends of lines. */
+/** Minimum distance between the labels at the ends of lines. */
 const LEADING = 15
 
 interface Line {
@@ -17,7 +17,7 @@ interface Line {
   readonly points: readonly { readonly at: number; readonly value: number }[]
 }
 
-/** Medians of a series of workloads against what they differ in, both on log axes. */
+/** A chart of the medians of a series of workloads, with logarithmic axes. */
 export function curve(
   series: readonly WorkloadResult[],
   { title, unit, label }: { title: string; unit: string; label: (at: number) => string },
@@ -99,7 +99,7 @@ function linesOf(series: readonly WorkloadResult[], lookOf: (contender: Contende
   }))
 }
 
-/** On a log axis; a nothing, which has no place there, lies one step before the first. */
+/** Positions on a logarithmic axis. Zero lies one step before the first positive value. */
 function placesOf(places: readonly number[]): (at: number) => number {
   const positive = places.filter((place) => place > 0)
   const step =
@@ -113,7 +113,7 @@ function placesOf(places: readonly number[]): (at: number) => number {
   return (at) => BOX.left + inset + (last === first ? 0.5 : (logOf(at) - first) / (last - first)) * width
 }
 
-/** At the ends of their lines, moved apart where they would lie on one another. */
+/** Labels at the ends of their lines, moved apart if they would overlap. */
 function labels(
   lines: readonly Line[],
   across: (at: number) => number,
@@ -134,7 +134,7 @@ function labels(
   })
 }
 
-/** Rising places, at least `LEADING` apart, and as near as that allows to where they want to be. */
+/** Returns ascending positions, at least `LEADING` apart, and otherwise close to the wanted ones. */
 function spread(wanted: readonly number[]): number[] {
   const room = (wanted.length - 1) * LEADING
   const places: number[] = []

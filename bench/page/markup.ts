@@ -9,7 +9,7 @@ export class Markup {
 
 type Value = Markup | readonly Markup[] | string | number | undefined
 
-/** Text is escaped, markup is not; a list is one after the other, and nothing is nothing. */
+/** Escapes text but not markup. Concatenates lists, and renders `undefined` as nothing. */
 export function html(parts: TemplateStringsArray, ...values: readonly Value[]): Markup {
   return new Markup(parts.reduce((text, part, index) => text + textOf(values[index - 1]) + part))
 }

@@ -9,7 +9,7 @@ import { html, Markup } from './markup.js'
 import { comparisonSheet, figureSheet, targetSheet } from './sheets.js'
 import { style } from './style.js'
 
-/** One run as a page that needs nothing but itself. */
+/** Renders one run as a self-contained page. */
 export function page(run: Run, comparison: readonly Difference[] | undefined): string {
   const looks = looksOf(run)
   const lookOf = ({ name, kind }: ContenderResult): Look => looks(name, kind)
@@ -34,15 +34,15 @@ export function page(run: Run, comparison: readonly Difference[] | undefined): s
 
 function head(run: Run): Markup {
   const minutes = Math.max(1, Math.round(run.took / 60))
-  return html`<h1>Storage drivers, side by side</h1>
+  return html`<h1>Storage drivers compared</h1>
     <p class="machine">
       ${run.began.slice(0, 16).replace('T', ' ')} UTC, in ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}.
       ${machineLines(run.machine).map((line) => html`<br />${line}`)}
     </p>
     <p>
-      All contenders of a workload run in turns, one sample of each a round, so that what slows the machine
-      slows all. A floor does the same with system calls or coreutils alone; a peer is another program. Times
-      are per operation; a shorter bar is better.
+      The contenders of a workload run in turns, with one sample of each per round, so a slowdown of the
+      machine affects all of them. A floor does the same work with bare system calls or coreutils. A peer is
+      another program. Times are per operation; shorter bars are better.
     </p>`
 }
 
@@ -53,7 +53,7 @@ function navigation(
 ): Markup {
   return html`<nav>
     <a href="#targets">Targets</a>
-    ${comparison === undefined ? '' : html`<a href="#changes-since">Since the older run</a>`}
+    ${comparison === undefined ? '' : html`<a href="#changes-since">Compared with the older run</a>`}
     ${groups.map((group) => html`<a href="#${group}">${titleOf(group, run)}</a>`)}
     <a href="#figures">All figures</a>
   </nav>`
@@ -104,10 +104,10 @@ function titleOf(group: string, { elsewhere }: Run): string {
   return elsewhere?.[group]?.title ?? TITLES[group] ?? group
 }
 
-/** Of another machine than the run's. */
+/** Describes a machine other than that of the run. */
 function machineOf(machine: Machine): Markup {
   return html`<p class="lead">
-    Another machine, and a slow one: its figures stand beside one another, not beside those above.
+    Measured on a different, slower machine: compare these figures with each other, not with those above.
     ${machineLines(machine).map((line) => html`<br />${line}`)}
   </p>`
 }
@@ -115,14 +115,18 @@ function machineOf(machine: Machine): Markup {
 function axesOf(series: string) {
   const what = series.slice(series.lastIndexOf('/') + 1)
   if (what === 'snapshot') {
-    return { title: 'A snapshot, made and removed, against files of the layer', unit: 'files', label: String }
+    return {
+      title: 'Creating and removing a snapshot, by number of files in the layer',
+      unit: 'files',
+      label: String,
+    }
   }
   if (what === 'first-write') {
     return {
-      title: 'Copy-up: first write of 4 bytes, against file size',
-      unit: 'size of the file',
+      title: 'Copy-up: first write of 4 bytes, by file size',
+      unit: 'file size',
       label: bytes,
     }
   }
-  return { title: `${what}, against depth`, unit: 'layers', label: String }
+  return { title: `${what}, by number of layers`, unit: 'layers', label: String }
 }

@@ -1,4 +1,4 @@
-/** From values to a share of the axis, 0 to 1. */
+/** Maps values to positions on an axis, from 0 to 1. */
 export interface Scale {
   readonly at: (value: number) => number
   readonly ticks: readonly number[]
@@ -7,7 +7,7 @@ export interface Scale {
 const STEPS = [1, 2, 5]
 const MOST_TICKS = 7
 
-/** From one round number to another, with all values between; those that are not above zero lie at its beginning. */
+/** A logarithmic axis between two round numbers that enclose all values. Values up to zero lie at its start. */
 export function logScale(values: readonly number[]): Scale {
   const positive = values.filter((value) => value > 0)
   if (positive.length === 0) return { at: () => 0, ticks: [] }
@@ -25,13 +25,13 @@ export function logScale(values: readonly number[]): Scale {
 function roundNumbers(least: number, most: number): number[] {
   const found: number[] = []
   for (let power = Math.floor(Math.log10(least)) - 1; power <= Math.log10(most) + 1; power++) {
-    // As a fraction of whole numbers, which is exact where a power below one is not.
+    // Divide integers, because negative powers of ten are not exact.
     for (const step of STEPS) found.push(power < 0 ? step / 10 ** -power : step * 10 ** power)
   }
   return found
 }
 
-/** As many as can be told apart: all, or powers of ten alone, or some of them. */
+/** Returns all ticks if they fit, otherwise powers of ten, or some of these. */
 function thinned(numbers: readonly number[]): number[] {
   if (numbers.length <= MOST_TICKS) return [...numbers]
   const powers = numbers.filter((number) => Number.isInteger(Math.round(Math.log10(number) * 1e9) / 1e9))

@@ -12,17 +12,17 @@ export function targetSheet(run: Run): Markup {
   if (rows.length === 0) return html``
   return html`<h2 id="targets">Targets</h2>
     <p class="lead">
-      The median of ratios, round by round: what ours takes for each second that the other takes. At most is
-      what the project has set itself.
+      Each ratio is the median, over all rounds, of the driver's time divided by the other time. “At most” is
+      the project's goal.
     </p>
     <div class="sheet">
       <table>
         <tr>
           <th>workload</th>
-          <th>ours</th>
-          <th>beside</th>
+          <th>driver</th>
+          <th>compared with</th>
           <th class="number">at most</th>
-          <th class="number">is</th>
+          <th class="number">measured</th>
           <th></th>
         </tr>
         ${rows.map(
@@ -43,9 +43,9 @@ export function targetSheet(run: Run): Markup {
 
 function excessSheet(run: Run): Markup {
   const over = excesses(run)
-  const allowed = `${bytes(limits.peakMemory)} of memory or ${seconds(limits.loopDelay)} of the event loop (p99)`
-  if (over.length === 0) return html`<p class="lead">No driver took more than ${allowed}.</p>`
-  return html`<p class="lead" style="margin-top:1rem">More than ${allowed}:</p>
+  const allowed = `${bytes(limits.peakMemory)} of memory or ${seconds(limits.loopDelay)} of event-loop delay (p99)`
+  if (over.length === 0) return html`<p class="lead">No driver exceeded ${allowed}.</p>`
+  return html`<p class="lead" style="margin-top:1rem">These exceeded ${allowed}:</p>
     <div class="sheet">
       <table>
         <tr>
@@ -68,14 +68,16 @@ function excessSheet(run: Run): Markup {
 }
 
 export function comparisonSheet(differences: readonly Difference[]): Markup {
-  const told = differences.filter((each) => each.verdict !== 'same').toSorted((a, b) => b.change - a.change)
-  return html`<h2 id="changes-since">Since the older run</h2>
+  const changed = differences
+    .filter((each) => each.verdict !== 'same')
+    .toSorted((a, b) => b.change - a.change)
+  return html`<h2 id="changes-since">Compared with the older run</h2>
     <p class="lead">
-      ${String(told.length)} of ${String(differences.length)} medians moved by more than the noise of both
-      runs.
+      ${String(changed.length)} of ${String(differences.length)} medians changed by more than the noise of
+      both runs.
     </p>
     ${
-      told.length === 0
+      changed.length === 0
         ? ''
         : html`<div class="sheet">
             <table>
@@ -83,12 +85,12 @@ export function comparisonSheet(differences: readonly Difference[]): Markup {
                 <th>workload</th>
                 <th>driver</th>
                 <th class="number">before</th>
-                <th class="number">now</th>
+                <th class="number">after</th>
                 <th class="number">change</th>
                 <th class="number">noise</th>
                 <th></th>
               </tr>
-              ${told.map((each) => {
+              ${changed.map((each) => {
                 const [before, after, change, noise] = cells(each)
                 return html`<tr>
                   <td>${each.workload}</td>
@@ -105,13 +107,13 @@ export function comparisonSheet(differences: readonly Difference[]): Markup {
     }`
 }
 
-/** Everything, in figures. */
+/** A table of all figures. */
 export function figureSheet({ results }: Run): Markup {
   return html`<h2 id="figures">All figures</h2>
     <p class="lead">
-      Spread is half the distance between the quartiles. CPU is processor time, of all threads and of helpers.
-      Memory is the most that was resident; on disk is what one sample left in allocated blocks; loop p99 is
-      how late the event loop came round. In brackets: what is not in the median.
+      Spread is half the distance between the quartiles. CPU is the processor time of all threads, children
+      and daemons. Peak RSS is the maximum resident memory. On disk is the size in allocated blocks that one
+      sample leaves. Loop p99 is the delay of the event loop. Values in brackets are not part of the median.
     </p>
     <div class="sheet">
       <table>

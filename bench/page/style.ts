@@ -1,4 +1,4 @@
-/** Of the page: light, dark, and on paper. */
+/** The style sheet of the page, for light and dark screens and for print. */
 export const style = `
 :root {
   color-scheme: light dark;

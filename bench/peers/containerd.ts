@@ -6,13 +6,13 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findProgram, run } from '../../test/support/program.js'
 import type { Clock } from '../clock.js'
-import { NotHere, type Place, type Task } from '../workload.js'
+import { NotHere, type Workspace, type Task } from '../workload.js'
 
-/** A containerd of our own, asked by `ctr`. */
-export async function containerdPeer(place: Place) {
-  if (process.getuid?.() !== 0) throw new NotHere('an ordinary user runs no containerd')
-  const root = join(place.directory, 'containerd')
-  // Paths of sockets are short.
+/** Starts a separate containerd, which `ctr` controls. */
+export async function containerdPeer(workspace: Workspace) {
+  if (process.getuid?.() !== 0) throw new NotHere('containerd needs root')
+  const root = join(workspace.directory, 'containerd')
+  // A socket path must be short.
   const state = join(tmpdir(), `layerstack-ctrd-${process.pid}`)
   await mkdir(root, { recursive: true })
   await mkdir(state, { recursive: true })

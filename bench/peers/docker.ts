@@ -5,12 +5,12 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { startDockerd } from '../../test/support/dockerd.js'
 import type { Clock } from '../clock.js'
-import { NotHere, type Place, type Task } from '../workload.js'
+import { NotHere, type Workspace, type Task } from '../workload.js'
 
-/** A dockerd of our own, asked through its API: a client that starts anew for each call would be measured with it. */
-export async function dockerPeer(place: Place) {
-  if (process.getuid?.() !== 0) throw new NotHere('an ordinary user runs no dockerd')
-  const root = join(place.directory, 'docker')
+/** Starts a separate dockerd. It is called through its API, because starting a client for each call takes time. */
+export async function dockerPeer(workspace: Workspace) {
+  if (process.getuid?.() !== 0) throw new NotHere('dockerd needs root')
+  const root = join(workspace.directory, 'docker')
   const daemon = await startDockerd({ root })
   const socketPath = daemon.host.replace('unix://', '')
 
@@ -38,7 +38,7 @@ export async function dockerPeer(place: Place) {
   return {
     cli: daemon.cli,
     text: daemon.text,
-    /** Of a docker-archive, by `POST /images/load`. */
+    /** Loads a docker-archive with `POST /images/load`. */
     load: async (path: string): Promise<void> => {
       const said = await api('POST', '/images/load?quiet=1', createReadStream(path))
       if (said.includes('"error"')) throw new Error(`docker load: ${said.toString()}`)
@@ -57,7 +57,7 @@ export async function dockerPeer(place: Place) {
       return (JSON.parse((await api('POST', '/containers/create', wanted)).toString()) as { Id: string }).Id
     },
     removeContainer: async (id: string): Promise<void> => void (await api('DELETE', `/containers/${id}?v=1`)),
-    /** Unpacks a tar in a container. */
+    /** Unpacks a tar into a container. */
     put: async (id: string, tar: Readable): Promise<void> =>
       void (await api('PUT', `/containers/${id}/archive?path=/`, tar)),
     changes: async (id: string): Promise<Buffer> => api('GET', `/containers/${id}/changes`),
@@ -71,7 +71,7 @@ export async function dockerPeer(place: Place) {
       helpers: root,
       [Symbol.asyncDispose]: () => daemon.stop(),
     }),
-    /** Where the daemon keeps what it is told. */
+    /** The daemon's data directory. */
     root,
   }
 }

@@ -6,27 +6,28 @@ import { createInterface } from 'node:readline'
 import { builtInDrivers } from 'layerstack'
 import { fileSystemOf } from '#layerstack/sys/file-system.js'
 import { findProgram, run } from '../../test/support/program.js'
-import { NotHere, type Place, type Task } from '../workload.js'
+import { NotHere, type Workspace, type Task } from '../workload.js'
 
 export type GraphDriver = 'overlay2' | 'vfs' | 'btrfs' | 'devicemapper'
 
-/** Where `apt-get install golang-github-docker-docker-dev` puts sources. */
+/** Where `apt-get install golang-github-docker-docker-dev` installs sources. */
 const SOURCES = '/usr/share/gocode'
 const HOME = resolve(import.meta.dirname, '../../../peers/graphdriver')
 const PROGRAM = join(import.meta.dirname, 'graphdriver')
 
 /**
- * Docker's own driver, called by a program of Go that does nothing else: writable layers come and go on a stack of empty
- * ones. It measures itself.
+ * Docker's own driver, called by a small Go program. It creates, opens, closes and removes writable layers on a stack
+ * of empty layers, and measures the times itself.
  */
 export async function graphDriverPeer(
-  { directory }: Place,
+  { directory }: Workspace,
   name: GraphDriver,
   depth: number,
   times: number,
 ): Promise<Task> {
   if (process.getuid?.() !== 0) throw new NotHere("Docker's drivers need root")
-  if (name === 'btrfs' && fileSystemOf(directory).name !== 'btrfs') throw new NotHere('no disk here is btrfs')
+  if (name === 'btrfs' && fileSystemOf(directory).name !== 'btrfs')
+    throw new NotHere('no disk of this run is btrfs')
   if (name === 'devicemapper') await refuseWithoutDeviceMapper(directory)
   const program = await graphDriverProgram()
   const root = join(directory, name)
@@ -46,7 +47,7 @@ export async function graphDriverPeer(
     async run(clock) {
       child.stdin.write(`${times}\n`)
       const { cpu, ...phases } = JSON.parse(await next()) as Record<string, number>
-      clock.told(phases, cpu ?? 0)
+      clock.record(phases, cpu ?? 0)
     },
     helpers: root,
     async [Symbol.asyncDispose]() {
@@ -62,13 +63,13 @@ async function refuseWithoutDeviceMapper(directory: string): Promise<void> {
   if (kernel?.works !== true) throw new NotHere(kernel?.reason ?? 'this kernel has no device-mapper')
 }
 
-/** The program's path; it is built when it is not there, or older than its source. */
+/** Returns the path of the program. Builds it if it does not exist or is older than its source. */
 export async function graphDriverProgram(): Promise<string> {
   const source = await stat(join(HOME, 'main.go'))
   const built = await stat(PROGRAM).catch(() => undefined)
   if (built !== undefined && built.mtimeMs > source.mtimeMs) return PROGRAM
   if (findProgram('go') === undefined)
-    throw new NotHere("Go is not there, in which Docker's drivers are written")
+    throw new NotHere("Go is not installed, which building Docker's drivers needs")
   const fresh = `${PROGRAM}-${process.pid}`
   try {
     const path = [join(HOME, 'go'), SOURCES].join(':')
@@ -77,9 +78,12 @@ export async function graphDriverProgram(): Promise<string> {
     await rename(fresh, PROGRAM)
   } catch (error) {
     await rm(fresh, { force: true })
-    throw new NotHere("Docker's drivers were not built: are the packages of docs/performance.md there?", {
-      cause: error,
-    })
+    throw new NotHere(
+      "building Docker's drivers failed; see docs/performance.md for the packages to install",
+      {
+        cause: error,
+      },
+    )
   }
   return PROGRAM
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 
-/** Runs a line of shell with its words as `$1`, `$2` … to its end. */
+/** Runs a line of bash with the words as `$1`, `$2` … Rejects if it fails. */
 export async function shell(line: string, ...words: readonly string[]): Promise<void> {
   const child = spawn('bash', ['-euo', 'pipefail', '-c', line, 'bash', ...words], {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -14,7 +14,7 @@ export async function shell(line: string, ...words: readonly string[]): Promise<
   if (code !== 0) throw new Error(`${line}: exit ${code}: ${Buffer.concat(said).toString().trim()}`)
 }
 
-/** Writes out everything of the file system that a directory is on, as a durable store has done before it answers. */
+/** Syncs the file system of a directory, as a durable store does before it answers. */
 export function syncDisk(directory: string): Promise<void> {
   return shell('sync --file-system "$1"', directory)
 }

@@ -17,9 +17,9 @@ import { MIB } from '../inputs.js'
 const buffer = Buffer.allocUnsafeSlow(MIB)
 
 /**
- * The system calls that reading a tree takes, or copying it, made from Node by one thread; what a commit does besides, the
- * tar, its digest and its record, is left out.
- * @param to a directory to be made, with all that is in the other one
+ * Reads or copies a tree from Node in one thread, with only the system calls that this needs. It is the floor of a
+ * commit, without the tar, its digest and its tar-split.
+ * @param to a directory to make as a copy of `from`; without it, files are only read
  */
 export function bareCalls(from: string, to?: string): void {
   if (to !== undefined) mkdirSync(to)

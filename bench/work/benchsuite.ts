@@ -8,24 +8,25 @@ import { unmountIfMounted } from '#layerstack/sys/mount.js'
 import type { Clock } from '../clock.js'
 import { hostFiles, type Files } from '../files.js'
 import { content, MIB } from '../inputs.js'
-import { task, type Place, type Task, type Workload } from '../workload.js'
+import { task, type Workspace, type Task, type Workload } from '../workload.js'
 
 const LAYERS = 16
 const MEBIBYTE = content(MIB)
 
 /**
- * containerd's benchmark of snapshotters (`snapshots/benchsuite`): 16 layers, one on the other, and in each of them ten
- * operations on files of 1 MiB. Its phases are prepare, write (with the mount and the unmount) and commit.
+ * containerd's benchmark of snapshotters (`snapshots/benchsuite`): a stack of 16 layers, with ten operations on 1 MiB
+ * files in each. Its phases are prepare, write (including mount and unmount) and commit.
  */
 export const benchsuite: Workload = {
   name: 'containerd/benchsuite',
-  about: '16 layers; in each, ten files of 1 MiB are written, changed by 4 bytes in the middle, or removed',
+  about:
+    'build a stack of 16 layers; each layer creates, removes, or writes 4 bytes in the middle of ten 1 MiB files',
   heavy: true,
   depth: LAYERS,
   onMount: true,
   space: LAYERS * 20 * MIB,
-  driver: async (side) => {
-    const driver = await side.openDriver()
+  driver: async (workspace) => {
+    const driver = await workspace.openDriver()
     return task(
       async (clock) => {
         const made: string[] = []
@@ -35,7 +36,7 @@ export const benchsuite: Workload = {
           await clock.phase('write', async () => {
             const view = await driver.get(id)
             await edit(
-              side.contender.through === 'mount' ? hostFiles(view.hostPath as string) : view.fs,
+              workspace.contender.through === 'mount' ? hostFiles(view.hostPath as string) : view.fs,
               index,
             )
             await driver.put(id)
@@ -51,7 +52,7 @@ export const benchsuite: Workload = {
   floors: { 'mkdir + mount + umount + rename': bareOverlays },
 }
 
-/** A driver that cannot make a read-only layer of a writable one unpacks its tar. */
+/** Turns a writable layer into a read-only one. A driver without `adopt` unpacks its tar instead. */
 async function commitLayer(
   driver: Driver,
   id: string,
@@ -64,7 +65,7 @@ async function commitLayer(
   await driver.remove(id)
 }
 
-async function bareOverlays({ directory }: Place): Promise<Task> {
+async function bareOverlays({ directory }: Workspace): Promise<Task> {
   return task(async (clock: Clock) => {
     const top = join(directory, 'layers')
     await mkdir(top)
@@ -76,7 +77,7 @@ async function bareOverlays({ directory }: Place): Promise<Task> {
         for (const path of [at, upper, work, merged]) mkdirSync(path)
       })
       await clock.phase('write', async () => {
-        // Overlayfs takes no upper without a lower.
+        // overlayfs cannot be mounted without a lower directory.
         const isMounted = lowers.length > 0
         if (isMounted) mountOverlay(merged, { lowers, upper, work })
         await edit(hostFiles(isMounted ? merged : upper), index)
@@ -93,7 +94,7 @@ async function bareOverlays({ directory }: Place): Promise<Task> {
   })
 }
 
-/** What containerd's `makeApplier` does in this layer. */
+/** Performs the operations of containerd's `makeApplier` for one layer. */
 async function edit(files: Files, index: number): Promise<void> {
   for (const [position, operation] of [...operationsOf(index)].entries()) {
     const path = `/${'abcdefghij'[position] as string}`
@@ -107,7 +108,7 @@ type Operation = 'create' | 'update' | 'remove'
 
 const OPERATIONS: Readonly<Record<string, Operation>> = { c: 'create', u: 'update', r: 'remove' }
 
-/** For `/a` to `/j`. */
+/** Returns the operations on `/a` to `/j`. */
 function operationsOf(index: number): Operation[] {
   const line = index % 3 === 0 ? 'uucuucrcuc' : index % 2 === 0 ? 'ucrcurcucu' : 'cccccccccc'
   return [...line].map((letter) => OPERATIONS[letter] as Operation)

@@ -1,4 +1,4 @@
-/** node cold-start.js ROOT DRIVER ENGINE IMAGE [MODULE…]: makes a container and removes it. */
+/** `node cold-start.js ROOT DRIVER ENGINE IMAGE [MODULE…]` creates a container and removes it. */
 import type { Engine } from 'layerstack'
 import { openStore } from 'layerstack'
 import { registryWith } from '../contender.js'

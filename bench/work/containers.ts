@@ -23,23 +23,23 @@ import { dockerPeer } from '../peers/docker.js'
 import { graphDriverPeer } from '../peers/graphdriver.js'
 import { containerdPeer } from '../peers/containerd.js'
 import { podmanPeer } from '../peers/podman.js'
-import { task, type Place, type Task, type Workload } from '../workload.js'
+import { task, type Workspace, type Task, type Workload } from '../workload.js'
 
 const layersText = (depth: number): string => (depth === 1 ? '1 layer' : `${depth} layers`)
 
-/** The driver alone: a writable layer is made, opened, closed and removed. */
+/** Measures the driver alone: creates, opens, closes and removes a writable layer. */
 export function driverLife(depth: number): Workload {
   const TIMES = 20
   return {
     name: `container/driver on ${layersText(depth)}`,
-    about: `createReadWrite, get, put and remove of the driver on ${layersText(depth)}, ${TIMES} in turn`,
+    about: `createReadWrite, get, put and remove of the driver on ${layersText(depth)}, ${TIMES} times`,
     heavy: depth > 100,
     depth: depth + 1,
     unsynced: true,
     point: { series: 'container/driver', at: depth },
-    driver: async (side) => {
-      const volatile = side.contender.volatile === true
-      const driver = await side.openDriver()
+    driver: async (workspace) => {
+      const volatile = workspace.contender.volatile === true
+      const driver = await workspace.openDriver()
       let top: string | undefined
       for (let index = 0; index < depth; index++) {
         await driver.create(`layer${index}`, top)
@@ -59,25 +59,26 @@ export function driverLife(depth: number): Workload {
       }
     },
     floors: {
-      'mkdir + mount + umount + rmdir': (place) => bareMounts(place, depth, TIMES),
-      "the same, with Docker's files, synced": (place) => bareMounts(place, depth, TIMES, true),
+      'mkdir + mount + umount + rmdir': (workspace) => bareMounts(workspace, depth, TIMES),
+      "the same, with Docker's files, synced": (workspace) => bareMounts(workspace, depth, TIMES, true),
     },
     peers: {
-      'docker overlay2': (place) => graphDriverPeer(place, 'overlay2', depth, TIMES),
-      'docker btrfs': (place) => graphDriverPeer(place, 'btrfs', depth, TIMES),
-      'docker vfs': (place) => graphDriverPeer(place, 'vfs', depth, TIMES),
-      'docker devicemapper': (place) => graphDriverPeer(place, 'devicemapper', depth, TIMES),
+      'docker overlay2': (workspace) => graphDriverPeer(workspace, 'overlay2', depth, TIMES),
+      'docker btrfs': (workspace) => graphDriverPeer(workspace, 'btrfs', depth, TIMES),
+      'docker vfs': (workspace) => graphDriverPeer(workspace, 'vfs', depth, TIMES),
+      'docker devicemapper': (workspace) => graphDriverPeer(workspace, 'devicemapper', depth, TIMES),
     },
     peersOn: { 'docker btrfs': 'btrfs' },
   }
 }
 
 /**
- * What overlayfs takes, by system calls alone; `durable`, with the files that Docker keeps beside it, each on disk before
- * the name that says so. The calls wait for the disk where they are made.
+ * Mounts overlayfs with bare system calls.
+ * @param durable also writes the files that Docker keeps, and syncs them before the rename that publishes the layer.
+ *   The syncs block the calling thread.
  */
 async function bareMounts(
-  { directory }: Place,
+  { directory }: Workspace,
   depth: number,
   times: number,
   durable = false,
@@ -150,7 +151,7 @@ function sync(path: string): void {
   closeSync(fd)
 }
 
-/** The kernel makes `work/work`. */
+/** Removes the directories; `work/work` was made by the kernel. */
 function removeMounted(at: string, upper: string, work: string): void {
   rmdirSync(upper)
   rmdirSync(join(work, 'work'))
@@ -158,19 +159,19 @@ function removeMounted(at: string, upper: string, work: string): void {
   rmdirSync(at)
 }
 
-/** The driver alone: what a snapshot of a layer costs, however many files it has. */
+/** Measures the driver alone: creates and removes a snapshot of a layer with `count` files. */
 export function snapshot(count: number): Workload {
   const TIMES = 20
   return {
     name: `container/snapshot of ${count.toLocaleString('en')} files`,
-    about: `createReadWrite and remove of the driver on a layer of ${count.toLocaleString('en')} files, ${TIMES} in turn`,
+    about: `createReadWrite and remove of the driver on a layer of ${count.toLocaleString('en')} files, up to ${TIMES} times`,
     heavy: count > 10_000,
     space: count * 6 * KIB,
     point: { series: 'container/snapshot', at: count },
-    driver: async (side) => {
-      const tar = await writeTar(join(side.directory, 'layer.tar'), tarOf(manyFiles(count, 100)))
-      const { driver, top } = await filledDriver(side, tar)
-      // A driver that copies takes as long for one as another one for twenty.
+    driver: async (workspace) => {
+      const tar = await writeTar(join(workspace.directory, 'layer.tar'), tarOf(manyFiles(count, 100)))
+      const { driver, top } = await filledDriver(workspace, tar)
+      // A driver that copies the layer takes as long for one as others take for twenty.
       const { cheapSnapshots } = driver.capabilities
       const times = cheapSnapshots ? TIMES : 1
       return task(
@@ -187,18 +188,18 @@ export function snapshot(count: number): Workload {
   }
 }
 
-/** The store: a container is made known, mounted, unmounted and removed. */
+/** Measures the store: creates, mounts, unmounts and removes containers. */
 export function storeLife(count: number): Workload {
   return {
     name: `container/store ${count === 1 ? 'one at a time' : `${count.toLocaleString('en')} at once`}`,
     about:
       count === 1
-        ? 'createContainer (with its mount), unmount and remove, on 2 layers'
-        : `${count} containers are made and mounted, then all unmounted, then all removed; per container`,
+        ? 'createContainer (including its mount), unmount and remove, on 2 layers'
+        : `create and mount ${count.toLocaleString('en')} containers, then unmount all, then remove all; per container`,
     heavy: count > 100,
     long: count > 100,
-    driver: async (side) => {
-      const store = await side.openStore()
+    driver: async (workspace) => {
+      const store = await workspace.openStore()
       const image = await importTwoLayers(store)
       return {
         async run(clock) {
@@ -228,11 +229,13 @@ export function storeLife(count: number): Workload {
         [Symbol.asyncDispose]: () => store.close(),
       }
     },
-    floors: { 'mkdir + mount + umount + rmdir': (place) => bareMounts(place, 2, Math.min(count, 100)) },
+    floors: {
+      'mkdir + mount + umount + rmdir': (workspace) => bareMounts(workspace, 2, Math.min(count, 100)),
+    },
     ...(count === 1 && {
       peers: {
-        docker: async (place: Place) => {
-          const docker = await dockerPeer(place)
+        docker: async (workspace: Workspace) => {
+          const docker = await dockerPeer(workspace)
           await docker.import(smallTar(), 'bench/small')
           return docker.task(async (clock) => {
             const id = await clock.phase('create', () => docker.create('bench/small'))
@@ -244,22 +247,22 @@ export function storeLife(count: number): Workload {
   }
 }
 
-/** A program that starts, makes a container, and ends. */
+/** Measures a program that starts, creates and removes a container, and exits. */
 export const coldStart: Workload = {
   name: 'container/new process',
-  about: 'a process starts, opens the store, makes and mounts a container, removes it, and ends',
+  about: 'start a process that opens the store, creates, mounts and removes a container, and exits',
   heavy: false,
-  driver: async (side) => {
-    await using store = await side.openStore()
+  driver: async (workspace) => {
+    await using store = await workspace.openStore()
     const image = await importTwoLayers(store)
-    const { driver, engine, modules } = side.contender
+    const { driver, engine, modules } = workspace.contender
     const args = [join(import.meta.dirname, 'cold-start.js'), store.root, driver, engine, image, ...modules]
     return program(process.execPath, args)
   },
   floors: { 'node, nothing else': async () => program(process.execPath, ['--eval', '0']) },
   peers: {
-    docker: async (place) => {
-      const docker = await dockerPeer(place)
+    docker: async (workspace) => {
+      const docker = await dockerPeer(workspace)
       await docker.import(smallTar(), 'bench/small')
       return docker.task(async (clock) => {
         await clock.phase('run', async () => {
@@ -268,8 +271,8 @@ export const coldStart: Workload = {
         })
       })
     },
-    ctr: async (place) => {
-      const containerd = await containerdPeer(place)
+    ctr: async (workspace) => {
+      const containerd = await containerdPeer(workspace)
       await containerd.ctr('snapshots', 'prepare', 'making')
       await containerd.ctr('snapshots', 'commit', 'base', 'making')
       return containerd.task(async (clock) => {
@@ -279,8 +282,8 @@ export const coldStart: Workload = {
         })
       })
     },
-    podman: async (place) => {
-      const podman = podmanPeer(place)
+    podman: async (workspace) => {
+      const podman = podmanPeer(workspace)
       const image = await podman.import(smallTar())
       return task((clock) =>
         clock.phase('run', async () => void (await podman.run('rm', await podman.create(image)))),

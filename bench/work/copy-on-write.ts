@@ -1,22 +1,22 @@
 import type { Files } from '../files.js'
 import {
-  copyGround,
-  driverGround,
-  fuseOverlayfsGround,
-  overlayfsGround,
-  type Ground,
+  copyFixture,
+  driverFixture,
+  fuseOverlayfsFixture,
+  overlayfsFixture,
+  type Fixture,
   type Layers,
-} from '../ground.js'
+} from '../fixture.js'
 import { content, GIB, KIB, MIB, type InputFile } from '../inputs.js'
 import { bytes } from '../format.js'
 import type { Task, Workload } from '../workload.js'
 
-/** Something done to one file or directory at `path`; `before` is not measured. */
+/** An operation on one file or directory at `path`; `before` is not measured. */
 interface Action {
   readonly does: string
   before?(files: Files, path: string): Promise<void>
   run(files: Files, path: string, size: number): Promise<void>
-  /** A copy of the whole file is what it costs at least. */
+  /** Whether it copies the whole file, so that a plain copy is a floor. */
   readonly copies?: boolean
 }
 
@@ -30,57 +30,57 @@ async function write(files: Files, path: string, position: number | null, flags 
 
 export const actions = {
   'first-write': {
-    does: 'opens a file of a lower layer, writes 4 bytes at its beginning, closes it',
+    does: 'open a file of a lower layer, write 4 bytes at its start, close it',
     run: (files, path) => write(files, path, 0),
     copies: true,
   },
   'second-write': {
-    does: 'the same once more, when the file is in the writable layer',
+    does: 'the same as first-write, after the file was copied to the writable layer',
     before: (files, path) => write(files, path, 0),
     run: (files, path) => write(files, path, 0),
   },
   append: {
-    does: 'adds 4 bytes to a file of a lower layer',
+    does: 'append 4 bytes to a file of a lower layer',
     run: (files, path) => write(files, path, null, 'a'),
     copies: true,
   },
   'middle-write': {
-    does: 'changes 4 bytes in the middle of a file of a lower layer',
+    does: 'overwrite 4 bytes in the middle of a file of a lower layer',
     run: (files, path, size) => write(files, path, Math.floor(size / 2)),
     copies: true,
   },
   chmod: {
-    does: 'changes the mode of a file of a lower layer',
+    does: 'change the mode of a file of a lower layer',
     run: (files, path) => files.chmod(path, 0o600),
     copies: true,
   },
-  unlink: { does: 'removes a file of a lower layer', run: (files, path) => files.unlink(path) },
+  unlink: { does: 'remove a file of a lower layer', run: (files, path) => files.unlink(path) },
   rename: {
-    does: 'renames a file of a lower layer',
+    does: 'rename a file of a lower layer',
     run: (files, path) => files.rename(path, `${path}-renamed`),
     copies: true,
   },
   create: {
-    does: 'writes a new file',
+    does: 'write a new file',
     run: (files, path, size) => files.writeFile(`${path}-new`, content(size)),
   },
 } satisfies Record<string, Action>
 
 const READ = Buffer.alloc(4 * KIB)
 
-/** One action on each of `count` files of one size. */
+/** Performs one action on each of `count` files of the same size. */
 export function copyOnWrite(name: keyof typeof actions, size: number, count: number): Workload {
   const action: Action = actions[name]
   const layers = onTwoLayers(size, count)
   const paths = (layers[0] as readonly InputFile[]).map(({ path }) => `/${path}`)
-  const task = async (ground: Promise<Ground>): Promise<Task> => {
-    const made = await ground
+  const task = async (making: Promise<Fixture>): Promise<Task> => {
+    const fixture = await making
     return {
       async run(clock) {
-        await using writable = await made.writable()
+        await using writable = await fixture.writable()
         const { files } = writable
         if (action.before !== undefined) for (const path of paths) await action.before(files, path)
-        await clock.growth(made.directory, () =>
+        await clock.growth(fixture.directory, () =>
           clock.phase(
             name,
             async () => {
@@ -90,27 +90,27 @@ export function copyOnWrite(name: keyof typeof actions, size: number, count: num
           ),
         )
       },
-      [Symbol.asyncDispose]: () => made[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: () => fixture[Symbol.asyncDispose](),
     }
   }
   return {
     name: `cow/${name} ${bytes(size)}`,
-    about: `${action.does}; ${bytes(size)} each, ${count === 1 ? 'one file' : `${count} files in turn`}`,
+    about: `${action.does}; ${bytes(size)} each, ${count === 1 ? 'one file' : `${count} files one after the other`}`,
     heavy: size > MIB,
     space: 2 * size * count,
     onMount: size < GIB,
     unsynced: name === 'first-write' && size > 0 && size <= MIB,
     ...(name === 'first-write' && { point: { series: 'cow/first-write', at: size } }),
-    driver: (side) => task(driverGround(side, layers)),
+    driver: (workspace) => task(driverFixture(workspace, layers)),
     floors: {
-      overlayfs: (place) => task(overlayfsGround(place, layers)),
-      ...(action.copies === true && { 'plain copy': (place) => task(copyGround(place, layers)) }),
+      overlayfs: (workspace) => task(overlayfsFixture(workspace, layers)),
+      ...(action.copies === true && { 'plain copy': (workspace) => task(copyFixture(workspace, layers)) }),
     },
-    peers: { 'fuse-overlayfs': (place) => task(fuseOverlayfsGround(place, layers)) },
+    peers: { 'fuse-overlayfs': (workspace) => task(fuseOverlayfsFixture(workspace, layers)) },
   }
 }
 
-/** Reading through a stack: files of the lowest layer, or a directory that every layer adds to. */
+/** Reads through a stack: files of the lowest layer, or a directory that every layer adds to. */
 export function throughLayers(what: 'open-read-close' | 'readdir', depth: number): Workload {
   const count = what === 'readdir' ? 20 : 200
   const layers = stackOf(depth)
@@ -121,9 +121,9 @@ export function throughLayers(what: 'open-read-close' | 'readdir', depth: number
     await file.read(READ, 0, READ.length, 0)
     await file.close()
   }
-  const task = async (ground: Promise<Ground>): Promise<Task> => {
-    const made = await ground
-    const writable = await made.writable()
+  const task = async (making: Promise<Fixture>): Promise<Task> => {
+    const fixture = await making
+    const writable = await fixture.writable()
     return {
       async run(clock) {
         await clock.phase(
@@ -136,14 +136,14 @@ export function throughLayers(what: 'open-read-close' | 'readdir', depth: number
       },
       async [Symbol.asyncDispose]() {
         await writable[Symbol.asyncDispose]()
-        await made[Symbol.asyncDispose]()
+        await fixture[Symbol.asyncDispose]()
       },
     }
   }
   const does =
     what === 'readdir'
-      ? 'lists a directory of 1,000 names that each layer adds to'
-      : 'opens a file of 4 KiB in the lowest layer, reads it, closes it'
+      ? 'list a directory of 1,000 names that each layer adds to'
+      : 'open a 4 KiB file in the lowest layer, read it, close it'
   return {
     name: `cow/${what} ${depth} ${depth === 1 ? 'layer' : 'layers'}`,
     about: `${does}; ${depth === 1 ? 'one layer' : `${depth} layers`} and a writable one`,
@@ -151,13 +151,13 @@ export function throughLayers(what: 'open-read-close' | 'readdir', depth: number
     onMount: true,
     depth: depth + 1,
     point: { series: `cow/${what}`, at: depth },
-    driver: (side) => task(driverGround(side, layers)),
-    floors: { overlayfs: (place) => task(overlayfsGround(place, layers)) },
-    peers: { 'fuse-overlayfs': (place) => task(fuseOverlayfsGround(place, layers)) },
+    driver: (workspace) => task(driverFixture(workspace, layers)),
+    floors: { overlayfs: (workspace) => task(overlayfsFixture(workspace, layers)) },
+    peers: { 'fuse-overlayfs': (workspace) => task(fuseOverlayfsFixture(workspace, layers)) },
   }
 }
 
-/** What is worked on lies in the lower one of two layers. */
+/** Puts the files into the lower of two layers. */
 function onTwoLayers(size: number, count: number): Layers {
   const worked = Array.from({ length: count }, (_, index) => ({ path: `dir/file${index}`, size }))
   return [worked, [{ path: 'other', size: 1 }]]

@@ -3,28 +3,24 @@ import { content } from '../inputs.js'
 import { task, type Workload } from '../workload.js'
 
 /**
- * Docker's own benchmarks of graphdrivers (`graphtest/graphbench_unix.go`), by their names, with the files that they make.
- * Docker's `DiffN` asks for `Diff(upper, "")`, everything in the stack; those that end in `native` ask for the difference
- * to the parent, which is what a commit does.
+ * Docker's own benchmarks of graphdrivers (`graphtest/graphbench_unix.go`), with the same names and files. Docker's
+ * `DiffN` calls `Diff(upper, "")`, which returns the whole stack. The variants that end in `native` return the
+ * difference from the parent, as a commit does.
  */
 export const graphbench: readonly Workload[] = [
-  bench('Exists', 'whether a layer exists, 1,000 times', async (driver) => {
+  bench('Exists', 'check whether a layer exists, 1,000 times', async (driver) => {
     await driver.create('base')
     return { times: 1000, run: async () => void (await driver.exists('base')) }
   }),
-  bench(
-    'GetEmpty',
-    'the view of an empty layer, 100 times; giving it back is not counted',
-    async (driver) => {
-      await driver.create('base')
-      return {
-        times: 100,
-        run: async () => void (await driver.get('base')),
-        after: () => driver.put('base'),
-      }
-    },
-  ),
-  bench('DiffBase', 'the tar of a base layer of three files', async (driver) => {
+  bench('GetEmpty', 'get the view of an empty layer, 100 times; put is not measured', async (driver) => {
+    await driver.create('base')
+    return {
+      times: 100,
+      run: async () => void (await driver.get('base')),
+      after: () => driver.put('base'),
+    }
+  }),
+  bench('DiffBase', 'read the tar of a base layer of three files, 20 times', async (driver) => {
     await driver.create('base')
     await write(driver, 'base', threeFiles())
     return { times: 20, run: () => drain(driver, 'base') }
@@ -32,7 +28,7 @@ export const graphbench: readonly Workload[] = [
   ...diffN('DiffSmallUpper', 10, 10),
   ...diffN('Diff10KFileUpper', 10, 10_000),
   ...diffN('Diff10KFilesBottom', 10_000, 10),
-  bench('DiffApply100', 'the tar of 100 files over 100 files, applied to another layer', async (driver) => {
+  bench('DiffApply100', 'apply the tar of a stack, 100 files over 100, to another layer', async (driver) => {
     const upper = await twoLayers(driver, 100, 100)
     let turn = 0
     return {
@@ -42,11 +38,11 @@ export const graphbench: readonly Workload[] = [
       after: () => driver.remove(`copy${turn}`),
     }
   }),
-  bench('DiffDeepLayer20', 'the tar of a stack of 20 layers', async (driver) => {
+  bench('DiffDeepLayer20', 'read the tar of a stack of 20 layers, 5 times', async (driver) => {
     const top = await deep(driver, 20)
     return { times: 5, run: () => drain(driver, top) }
   }),
-  bench('DeepLayerRead20', 'a file of the lowest of 20 layers is read, 200 times', async (driver) => {
+  bench('DeepLayerRead20', 'read a file of the lowest of 20 layers, 200 times', async (driver) => {
     const top = await deep(driver, 20)
     const { fs } = await driver.get(top)
     return { times: 200, run: async () => void (await fs.readFile('/testfile.txt')) }
@@ -73,8 +69,8 @@ function bench(
     about,
     heavy: false,
     depth,
-    driver: async (side) => {
-      const driver = await side.openDriver()
+    driver: async (workspace) => {
+      const driver = await workspace.openDriver()
       const { times, before, run, after } = await prepare(driver)
       return task(
         async (clock) => {
@@ -93,13 +89,13 @@ function bench(
 function diffN(name: string, bottom: number, top: number): Workload[] {
   const [under, over] = [bottom.toLocaleString('en'), top.toLocaleString('en')]
   return [
-    bench(name, `the tar of a whole stack: ${over} files over ${under}`, async (driver) => {
+    bench(name, `read the tar of a whole stack: ${over} files over ${under}`, async (driver) => {
       const upper = await twoLayers(driver, bottom, top)
       return { times: 1, run: () => drain(driver, upper) }
     }),
     bench(
       `${name} native`,
-      `the tar of the upper layer alone: ${over} files over ${under}`,
+      `read the tar of the upper layer only: ${over} files over ${under}`,
       async (driver) => {
         const upper = await twoLayers(driver, bottom, top)
         return { times: 1, run: () => drain(driver, upper, 'base') }

@@ -2,17 +2,20 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { run } from '../../test/support/program.js'
 import { shell, syncDisk } from '../peers/program.js'
-import { task, type Place, type Task } from '../workload.js'
+import { task, type Workspace, type Task } from '../workload.js'
 
-/** Each layer in a directory of its own, as overlay2 keeps them. */
+/** Shell code that unpacks each layer into its own directory, as overlay2 stores them. */
 export const unpackEach =
   'n=0; for l in $(cat order); do mkdir "$1/$n"; tar -xf "$l" -C "$1/$n"; n=$((n+1)); done'
 
-/** The layers' own tars beside one another, in `order`; each sample unpacks them in a new directory. */
-export async function unpackLayers(place: Place, phases: Readonly<Record<string, string>>): Promise<Task> {
-  const archive = await openedArchive(place)
+/** Runs lines of shell on the tars of the layers, listed in `order`. Each sample unpacks into a new directory. */
+export async function unpackLayers(
+  workspace: Workspace,
+  phases: Readonly<Record<string, string>>,
+): Promise<Task> {
+  const archive = await openedArchive(workspace)
   return task(async (clock) => {
-    const tree = await mkdtemp(join(place.directory, 'tree-'))
+    const tree = await mkdtemp(join(workspace.directory, 'tree-'))
     for (const [name, line] of Object.entries(phases)) {
       await clock.phase(name, () => shell(`cd "$2"; ${line}`, tree, archive))
     }
@@ -21,30 +24,34 @@ export async function unpackLayers(place: Place, phases: Readonly<Record<string,
   })
 }
 
-/** Each layer unpacked in a directory of its own, below one: as they lie in a store. */
+/** Runs lines of shell on a directory that has each layer unpacked in a subdirectory, as in a store. */
 export async function ofLayerTrees(
-  place: Place,
+  workspace: Workspace,
   phases: Readonly<Record<string, string>>,
   writes = false,
 ): Promise<Task> {
-  const archive = await openedArchive(place)
-  const trees = join(place.directory, 'trees')
+  const archive = await openedArchive(workspace)
+  const trees = join(workspace.directory, 'trees')
   await mkdir(trees)
   await shell(`cd "$2"; ${unpackEach}`, trees, archive)
-  return ofTree(place, trees, phases, writes)
+  return ofTree(workspace, trees, phases, writes)
 }
 
-export async function ofFlatTree(place: Place, phases: Readonly<Record<string, string>>): Promise<Task> {
-  const archive = await openedArchive(place)
-  const tree = join(place.directory, 'tree')
+/** Runs lines of shell on a directory into which all layers were unpacked. */
+export async function ofFlatTree(
+  workspace: Workspace,
+  phases: Readonly<Record<string, string>>,
+): Promise<Task> {
+  const archive = await openedArchive(workspace)
+  const tree = join(workspace.directory, 'tree')
   await mkdir(tree)
-  // What tar cannot put in the place of something else is left out: a few files that change their kind.
+  // tar fails for the few files that replace something of another type; they are left out.
   await shell('cd "$2"; for l in $(cat order); do tar -xf "$l" -C "$1" || true; done', tree, archive)
-  return ofTree(place, tree, phases, true)
+  return ofTree(workspace, tree, phases, true)
 }
 
 function ofTree(
-  { directory }: Place,
+  { directory }: Workspace,
   tree: string,
   phases: Readonly<Record<string, string>>,
   writes: boolean,
@@ -57,10 +64,10 @@ function ofTree(
   })
 }
 
-async function openedArchive(place: Place): Promise<string> {
-  const directory = join(place.directory, 'archive')
+async function openedArchive(workspace: Workspace): Promise<string> {
+  const directory = join(workspace.directory, 'archive')
   await mkdir(directory)
-  await run('tar', ['-xf', await place.image(), '-C', directory])
+  await run('tar', ['-xf', await workspace.image(), '-C', directory])
   const [image] = await manifestIn(directory)
   const order = (image?.Layers ?? []).join('\n')
   await shell('printf "%s\\n" "$2" > "$1/order"', directory, order)

@@ -9,21 +9,21 @@ import { containerdPeer } from '../peers/containerd.js'
 import { dockerPeer } from '../peers/docker.js'
 import { podmanPeer } from '../peers/podman.js'
 import { syncDisk } from '../peers/program.js'
-import { task, type DriverSide, type Place, type Workload } from '../workload.js'
+import { task, type DriverWorkspace, type Workspace, type Workload } from '../workload.js'
 import { ofFlatTree, ofLayerTrees, referenceIn, unpackEach, unpackLayers } from './image-floors.js'
 
-/** All work on the same archive of a real image, as `docker save` wrote it. */
+/** All these workloads use the same docker-archive of a real image. */
 const common = { heavy: true, onImage: true, space: 1500 * MIB }
 
 const load: Workload = {
   ...common,
   name: 'image/load',
-  about: 'an image comes out of its docker-archive, unpacked and verified',
-  driver: async (side) => {
-    const { store, archive } = await opened(side)
+  about: 'load a docker-archive: unpack and verify all layers',
+  driver: async (workspace) => {
+    const { store, archive } = await opened(workspace)
     return task(
       async (clock) => {
-        const [image] = await clock.growth(side.directory, () =>
+        const [image] = await clock.growth(workspace.directory, () =>
           clock.phase('load', () => store.load(archive)),
         )
         await store.remove((image as Image).id, { force: true })
@@ -32,38 +32,38 @@ const load: Workload = {
     )
   },
   floors: {
-    'tar -x + sha256sum': (place) =>
-      unpackLayers(place, {
+    'tar -x + sha256sum': (workspace) =>
+      unpackLayers(workspace, {
         'tar -x': unpackEach,
         sha256sum: 'sha256sum $(cat order)',
       }),
-    'tar -x & sha256sum': (place) =>
-      unpackLayers(place, {
+    'tar -x & sha256sum': (workspace) =>
+      unpackLayers(workspace, {
         both: `sha256sum $(cat order) & ${unpackEach}; wait`,
       }),
   },
   peers: {
-    docker: async (place) => {
-      const docker = await dockerPeer(place)
-      const archive = await place.image()
+    docker: async (workspace) => {
+      const docker = await dockerPeer(workspace)
+      const archive = await workspace.image()
       return docker.task(async (clock) => {
         await clock.phase('load', () => docker.load(archive))
         await clock.aside('sync', () => syncDisk(docker.root))
         await docker.removeImage(await referenceIn(archive))
       })
     },
-    podman: async (place) => {
-      const podman = podmanPeer(place)
-      const archive = await place.image()
+    podman: async (workspace) => {
+      const podman = podmanPeer(workspace)
+      const archive = await workspace.image()
       return task(async (clock) => {
         await clock.phase('load', () => podman.run('load', '--quiet', '--input', archive))
         await clock.aside('sync', () => syncDisk(podman.root))
         await podman.run('rmi', '--all', '--force')
       })
     },
-    ctr: async (place) => {
-      const { ctr, root, task: serve } = await containerdPeer(place)
-      const archive = await place.image()
+    ctr: async (workspace) => {
+      const { ctr, root, task: serve } = await containerdPeer(workspace)
+      const archive = await workspace.image()
       return serve(async (clock) => {
         await clock.phase('load', () => ctr('images', 'import', '--snapshotter', 'overlayfs', archive))
         await clock.aside('sync', () => syncDisk(root))
@@ -71,16 +71,21 @@ const load: Workload = {
         await ctr('images', 'remove', '--sync', ...names)
       })
     },
-    umoci: async (place) => {
-      const layout = join(place.directory, 'layout')
-      await run('skopeo', ['copy', '--quiet', `docker-archive:${await place.image()}`, `oci:${layout}:image`])
+    umoci: async (workspace) => {
+      const layout = join(workspace.directory, 'layout')
+      await run('skopeo', [
+        'copy',
+        '--quiet',
+        `docker-archive:${await workspace.image()}`,
+        `oci:${layout}:image`,
+      ])
       return task(async (clock) => {
-        const bundle = join(place.directory, 'bundle')
+        const bundle = join(workspace.directory, 'bundle')
         await clock.phase(
           'load',
           async () => void (await run('umoci', ['unpack', '--image', `${layout}:image`, bundle])),
         )
-        await clock.aside('sync', () => syncDisk(place.directory))
+        await clock.aside('sync', () => syncDisk(workspace.directory))
         await rm(bundle, { recursive: true })
       })
     },
@@ -90,22 +95,22 @@ const load: Workload = {
 const loadAgain: Workload = {
   ...common,
   name: 'image/load again',
-  about: 'the same archive, when all of its layers are there already',
-  driver: async (side) => {
-    const { store, archive } = await loaded(side)
+  about: 'load the same archive when the store has all of its layers',
+  driver: async (workspace) => {
+    const { store, archive } = await loaded(workspace)
     return task(
       (clock) => clock.phase('load', async () => void (await store.load(archive))),
       () => store.close(),
     )
   },
   peers: {
-    docker: async (place) => {
-      const { docker, archive } = await dockerWithImage(place)
+    docker: async (workspace) => {
+      const { docker, archive } = await dockerWithImage(workspace)
       return docker.task((clock) => clock.phase('load', () => docker.load(archive)))
     },
-    podman: async (place) => {
-      const podman = podmanPeer(place)
-      const archive = await place.image()
+    podman: async (workspace) => {
+      const podman = podmanPeer(workspace)
+      const archive = await workspace.image()
       const again = async () => void (await podman.run('load', '--quiet', '--input', archive))
       await again()
       return task((clock) => clock.phase('load', again))
@@ -116,9 +121,9 @@ const loadAgain: Workload = {
 const reassemble: Workload = {
   ...common,
   name: 'image/reassemble',
-  about: "the tars of all layers, byte for byte as they came, out of the store's files",
-  driver: async (side) => {
-    const { store } = await loaded(side)
+  about: "read the tars of all layers, byte for byte as loaded, from the store's files",
+  driver: async (workspace) => {
+    const { store } = await loaded(workspace)
     const layers = await store.layers.list()
     return task(
       (clock) =>
@@ -129,12 +134,12 @@ const reassemble: Workload = {
     )
   },
   floors: {
-    'cat of all files + sha256sum': (place) =>
-      ofLayerTrees(place, {
+    'cat of all files + sha256sum': (workspace) =>
+      ofLayerTrees(workspace, {
         reassemble: 'find "$1" -type f -print0 | LC_ALL=C sort -z | xargs -0 cat | sha256sum',
       }),
-    'tar -c + sha256sum': (place) =>
-      ofLayerTrees(place, {
+    'tar -c + sha256sum': (workspace) =>
+      ofLayerTrees(workspace, {
         reassemble: 'for d in "$1"/*; do tar --sort=name -cC "$d" . | sha256sum; done',
       }),
   },
@@ -143,46 +148,46 @@ const reassemble: Workload = {
 const save: Workload = {
   ...common,
   name: 'image/save',
-  about: 'a docker-archive of the image, written to a file',
-  driver: async (side) => {
-    const { store, image } = await loaded(side)
-    const file = join(side.directory, 'saved.tar')
+  about: 'write a docker-archive of the image to a file',
+  driver: async (workspace) => {
+    const { store, image } = await loaded(workspace)
+    const file = join(workspace.directory, 'saved.tar')
     return task(
       async (clock) => {
         await clock.phase('save', () => store.save(image.references[0] ?? image.id, file))
-        await clock.aside('sync', () => syncDisk(side.directory))
+        await clock.aside('sync', () => syncDisk(workspace.directory))
         await rm(file)
       },
       () => store.close(),
     )
   },
   floors: {
-    'cat of all files + sha256sum': (place) =>
+    'cat of all files + sha256sum': (workspace) =>
       ofLayerTrees(
-        place,
+        workspace,
         { save: 'find "$1" -type f -print0 | LC_ALL=C sort -z | xargs -0 cat | tee "$1.saved" | sha256sum' },
         true,
       ),
   },
   peers: {
-    docker: async (place) => {
-      const { docker, reference } = await dockerWithImage(place)
-      const file = join(place.directory, 'saved.tar')
+    docker: async (workspace) => {
+      const { docker, reference } = await dockerWithImage(workspace)
+      const file = join(workspace.directory, 'saved.tar')
       return docker.task(async (clock) => {
         await clock.phase('save', () => docker.save(reference, createWriteStream(file)))
-        await clock.aside('sync', () => syncDisk(place.directory))
+        await clock.aside('sync', () => syncDisk(workspace.directory))
         await rm(file)
       })
     },
-    podman: async (place) => {
-      const podman = podmanPeer(place)
-      const archive = await place.image()
+    podman: async (workspace) => {
+      const podman = podmanPeer(workspace)
+      const archive = await workspace.image()
       await podman.run('load', '--quiet', '--input', archive)
       const reference = await referenceIn(archive)
-      const file = join(place.directory, 'saved.tar')
+      const file = join(workspace.directory, 'saved.tar')
       return task(async (clock) => {
         await clock.phase('save', async () => void (await podman.run('save', '--output', file, reference)))
-        await clock.aside('sync', () => syncDisk(place.directory))
+        await clock.aside('sync', () => syncDisk(workspace.directory))
         await rm(file)
       })
     },
@@ -192,12 +197,12 @@ const save: Workload = {
 const flatten: Workload = {
   ...common,
   name: 'image/flatten',
-  about: 'an image of one layer, of all layers of another',
-  driver: async (side) => {
-    const { store, image } = await loaded(side)
+  about: 'create an image of one layer from all layers of another',
+  driver: async (workspace) => {
+    const { store, image } = await loaded(workspace)
     return task(
       async (clock) => {
-        const flat = await clock.growth(side.directory, () =>
+        const flat = await clock.growth(workspace.directory, () =>
           clock.phase('flatten', () => store.flatten(image.id)),
         )
         await store.remove(flat.id)
@@ -206,14 +211,14 @@ const flatten: Workload = {
     )
   },
   floors: {
-    'tar -c + sha256sum + tar -x': (place) =>
-      ofFlatTree(place, {
+    'tar -c + sha256sum + tar -x': (workspace) =>
+      ofFlatTree(workspace, {
         flatten: 'mkdir "$1.copy"; tar -cC "$1" . | tee >(sha256sum) | tar -xC "$1.copy"',
       }),
   },
   peers: {
-    docker: async (place) => {
-      const { docker, reference } = await dockerWithImage(place)
+    docker: async (workspace) => {
+      const { docker, reference } = await dockerWithImage(workspace)
       return docker.task(async (clock) => {
         await clock.phase('flatten', async () => {
           const container = await docker.create(reference)
@@ -224,9 +229,9 @@ const flatten: Workload = {
         await docker.removeImage('bench/flat')
       })
     },
-    podman: async (place) => {
-      const podman = podmanPeer(place)
-      const archive = await place.image()
+    podman: async (workspace) => {
+      const podman = podmanPeer(workspace)
+      const archive = await workspace.image()
       await podman.run('load', '--quiet', '--input', archive)
       const container = await podman.create(await referenceIn(archive))
       return task(async (clock) => {
@@ -240,19 +245,19 @@ const flatten: Workload = {
 
 export const imageWorkloads: readonly Workload[] = [load, loadAgain, reassemble, save, flatten]
 
-async function opened(side: DriverSide): Promise<{ store: Store; archive: string }> {
-  const archive = await side.image()
-  return { archive, store: await side.openStore() }
+async function opened(workspace: DriverWorkspace): Promise<{ store: Store; archive: string }> {
+  const archive = await workspace.image()
+  return { archive, store: await workspace.openStore() }
 }
 
-async function loaded(side: DriverSide): Promise<{ store: Store; archive: string; image: Image }> {
-  const archive = await side.image()
-  return { archive, ...(await filledStore(side, 'load', archive)) }
+async function loaded(workspace: DriverWorkspace): Promise<{ store: Store; archive: string; image: Image }> {
+  const archive = await workspace.image()
+  return { archive, ...(await filledStore(workspace, 'load', archive)) }
 }
 
-async function dockerWithImage(place: Place) {
-  const docker = await dockerPeer(place)
-  const archive = await place.image()
+async function dockerWithImage(workspace: Workspace) {
+  const docker = await dockerPeer(workspace)
+  const archive = await workspace.image()
   await docker.load(archive)
   return { docker, archive, reference: await referenceIn(archive) }
 }

@@ -8,10 +8,10 @@ import { GIB, manyFiles, oneFile, tarOf, writeTar, writeTree, type InputTree } f
 import { dockerPeer } from '../peers/docker.js'
 import { podmanPeer } from '../peers/podman.js'
 import { shell, syncDisk } from '../peers/program.js'
-import { task, type DriverSide, type Place, type Task, type Workload } from '../workload.js'
+import { task, type DriverWorkspace, type Workspace, type Task, type Workload } from '../workload.js'
 import { bareCalls } from './bare-calls.js'
 
-/** What was done in a container: files that were added, over what there was. */
+/** A change in a container: files added to those of the layer below. */
 export interface Edit {
   readonly name: string
   readonly below: InputTree
@@ -41,18 +41,21 @@ export const edits: Readonly<Record<'few' | 'many' | 'huge' | 'fewInMany', Edit>
 export function diff(edit: Edit): Workload {
   return {
     ...common('diff', edit),
-    about: `the tar of ${edit.name} that a container added`,
-    driver: (side) => onWritable(side, edit, ({ driver, top, id }) => drain(driver.diff(id, top)), 'diff'),
-    floors: { 'tar -c': (place) => ofDirectory(place, edit, 'diff', 'tar -cC "$1" . | cat > /dev/null') },
+    about: `read the tar of what a container added: ${edit.name}`,
+    driver: (workspace) =>
+      onWritable(workspace, edit, ({ driver, top, id }) => drain(driver.diff(id, top)), 'diff'),
+    floors: {
+      'tar -c': (workspace) => ofDirectory(workspace, edit, 'diff', 'tar -cC "$1" . | cat > /dev/null'),
+    },
   }
 }
 
 export function changes(edit: Edit): Workload {
   return {
     ...common('changes', edit),
-    about: `the list of what changed: ${edit.name} were added`,
-    driver: (side) =>
-      onWritable(side, edit, ({ driver, top, id }) => drain(driver.changes(id, top)), 'changes'),
+    about: `list what changed in a container that added ${edit.name}`,
+    driver: (workspace) =>
+      onWritable(workspace, edit, ({ driver, top, id }) => drain(driver.changes(id, top)), 'changes'),
     floors: {
       'readdir + lstat': async ({ directory }) => {
         await writeTree(directory, edit.files)
@@ -60,8 +63,8 @@ export function changes(edit: Edit): Workload {
       },
     },
     peers: {
-      docker: async (place) => {
-        const { docker, container } = await dockerContainer(place, edit)
+      docker: async (workspace) => {
+        const { docker, container } = await dockerContainer(workspace, edit)
         return docker.task((clock) =>
           clock.phase('changes', async () => void (await docker.changes(container))),
         )
@@ -70,28 +73,28 @@ export function changes(edit: Edit): Workload {
   }
 }
 
-/** A commit of a container, which stays, or is consumed. */
+/** Commits a container, which is kept or consumed. */
 export function commit(edit: Edit, consume: boolean): Workload {
   return {
     ...common('commit', edit),
     name: `commit/${edit.name}${consume ? ', consumed' : ''}`,
-    about: `an image of a container that added ${edit.name}${consume ? '; the container is given up' : '; the container stays'}`,
-    driver: (side) => commitHere(side, edit, consume),
+    about: `commit a container that added ${edit.name}; the container is ${consume ? 'consumed' : 'kept'}`,
+    driver: (workspace) => commitHere(workspace, edit, consume),
     floors: {
-      'tar + sha256sum': (place) => ofDirectory(place, edit, 'commit', TAR),
+      'tar + sha256sum': (workspace) => ofDirectory(workspace, edit, 'commit', TAR),
       ...(consume ? consumeFloors(edit) : copyFloors(edit)),
     },
     peers: {
-      docker: async (place) => {
-        const { docker, container } = await dockerContainer(place, edit)
+      docker: async (workspace) => {
+        const { docker, container } = await dockerContainer(workspace, edit)
         return docker.task(async (clock) => {
           const image = await clock.phase('commit', () => docker.commit(container))
           await clock.aside('sync', () => syncDisk(docker.root))
           await docker.removeImage(image)
         })
       },
-      podman: async (place) => {
-        const podman = podmanPeer(place)
+      podman: async (workspace) => {
+        const podman = podmanPeer(workspace)
         const base = await podman.import(tarOf(edit.below))
         const container = await podman.create(base)
         await writeTree(await podman.run('mount', container), edit.files)
@@ -109,14 +112,14 @@ const CALLS = 'the calls alone, from Node'
 const TAR = 'tar -cC "$1" . | sha256sum'
 const COPY = 'mkdir "$1.copy"; tar -cC "$1" . | tee >(sha256sum) | tar -xC "$1.copy"'
 
-/** What the container wrote becomes a layer, so it has to be on disk. */
+/** The container's files become the layer, so they must be synced. */
 function consumeFloors(edit: Edit): Workload['floors'] {
   return {
-    'sync + tar + sha256sum': (place) =>
-      ofDirectory(place, edit, 'commit', `sync -f "$1"; ${TAR}`, { fresh: true }),
-    [`sync + ${CALLS}`]: (place) =>
+    'sync + tar + sha256sum': (workspace) =>
+      ofDirectory(workspace, edit, 'commit', `sync -f "$1"; ${TAR}`, { fresh: true }),
+    [`sync + ${CALLS}`]: (workspace) =>
       ofDirectory(
-        place,
+        workspace,
         edit,
         'commit',
         async (tree) => {
@@ -131,12 +134,13 @@ function consumeFloors(edit: Edit): Workload['floors'] {
 function copyFloors(edit: Edit): Workload['floors'] {
   const undo = 'rm -r "$1.copy"'
   return {
-    'tar + sha256sum + tar -x': (place) => ofDirectory(place, edit, 'commit', COPY, { undo, unsynced: true }),
-    'tar + sha256sum + tar -x + sync': (place) =>
-      ofDirectory(place, edit, 'commit', `${COPY}; sync -f "$1"`, { undo }),
-    [`${CALLS} + sync`]: (place) =>
+    'tar + sha256sum + tar -x': (workspace) =>
+      ofDirectory(workspace, edit, 'commit', COPY, { undo, unsynced: true }),
+    'tar + sha256sum + tar -x + sync': (workspace) =>
+      ofDirectory(workspace, edit, 'commit', `${COPY}; sync -f "$1"`, { undo }),
+    [`${CALLS} + sync`]: (workspace) =>
       ofDirectory(
-        place,
+        workspace,
         edit,
         'commit',
         async (tree) => {
@@ -153,18 +157,18 @@ function common(group: string, { name, heavy, files, below }: Edit) {
 }
 
 interface Worked {
-  readonly driver: Awaited<ReturnType<DriverSide['openDriver']>>
+  readonly driver: Awaited<ReturnType<DriverWorkspace['openDriver']>>
   readonly top: string | undefined
   readonly id: string
 }
 
 async function onWritable(
-  side: DriverSide,
+  workspace: DriverWorkspace,
   { below, files }: Edit,
   work: (worked: Worked) => Promise<void>,
   phase: string,
 ): Promise<Task> {
-  const { driver, top } = await filledDriver(side, await tarFile(side, below))
+  const { driver, top } = await filledDriver(workspace, await tarFile(workspace, below))
   const id = 'container'
   await driver.createReadWrite(id, top)
   await writeTree((await driver.get(id)).fs, files)
@@ -177,8 +181,12 @@ async function onWritable(
   )
 }
 
-async function commitHere(side: DriverSide, { below, files }: Edit, consume: boolean): Promise<Task> {
-  const { store, image } = await filledStore(side, 'import', await tarFile(side, below))
+async function commitHere(
+  workspace: DriverWorkspace,
+  { below, files }: Edit,
+  consume: boolean,
+): Promise<Task> {
+  const { store, image } = await filledStore(workspace, 'import', await tarFile(workspace, below))
   let kept: Container | undefined
   let turn = 0
   const prepared = async (): Promise<Container> => {
@@ -191,9 +199,9 @@ async function commitHere(side: DriverSide, { below, files }: Edit, consume: boo
   return task(
     async (clock) => {
       const container = await prepared()
-      // Otherwise the layer would be there already.
+      // Without a change, the layer would already exist.
       await container.fs.writeFile('/turn', String(turn++))
-      const made = await clock.growth(side.directory, () =>
+      const made = await clock.growth(workspace.directory, () =>
         clock.phase('commit', () => container.commit({ consume })),
       )
       await store.remove(made.id)
@@ -202,22 +210,22 @@ async function commitHere(side: DriverSide, { below, files }: Edit, consume: boo
   )
 }
 
-function tarFile({ directory }: Place, files: InputTree): Promise<string> {
+function tarFile({ directory }: Workspace, files: InputTree): Promise<string> {
   return writeTar(join(directory, 'below.tar'), tarOf(files))
 }
 
 interface OfDirectory {
-  /** Takes away what the line made. */
+  /** A line of shell that removes what `work` created; not measured. */
   readonly undo?: string
-  /** It makes what is not on disk then: how long a sync takes is told beside. */
+  /** `work` does not sync what it writes, so the time of a sync is reported separately. */
   readonly unsynced?: boolean
-  /** The files are written anew each time, and are not on disk yet. */
+  /** Writes the files again before each sample, so that they are not synced yet. */
   readonly fresh?: boolean
 }
 
-/** Something done to a directory of files, or a line of shell on it, as `$1`. */
+/** Measures a function on a directory of files, or a line of shell that has it as `$1`. */
 async function ofDirectory(
-  { directory }: Place,
+  { directory }: Workspace,
   { files }: Edit,
   phase: string,
   work: string | ((tree: string) => Promise<void>),
@@ -239,8 +247,8 @@ async function ofDirectory(
   })
 }
 
-async function dockerContainer(place: Place, { below, files }: Edit) {
-  const docker = await dockerPeer(place)
+async function dockerContainer(workspace: Workspace, { below, files }: Edit) {
+  const docker = await dockerPeer(workspace)
   await docker.import(tarOf(below), 'bench/below')
   const container = await docker.create('bench/below')
   await docker.put(container, tarOf(files))

@@ -5,7 +5,7 @@ import { GIB, manyFiles, oneFile, tarOf, writeTar, type InputTree } from '../inp
 import { dockerPeer } from '../peers/docker.js'
 import { podmanPeer } from '../peers/podman.js'
 import { shell, syncDisk } from '../peers/program.js'
-import { task, type Place, type Task, type Workload } from '../workload.js'
+import { task, type Workspace, type Task, type Workload } from '../workload.js'
 
 export interface Tar {
   readonly name: string
@@ -18,19 +18,19 @@ export const tars: Readonly<Record<'many' | 'huge', Tar>> = {
   huge: { name: 'a file of 1 GiB', files: oneFile('huge', GIB), heavy: true },
 }
 
-/** The driver alone: a layer is made and a tar applied to it. */
+/** Measures the driver alone: creates a layer and applies a tar to it. */
 export function apply({ name, files, heavy = false }: Tar): Workload {
   return {
     name: `apply/${name}`,
-    about: `create and applyDiff of a layer: ${name}`,
+    about: `create a layer and apply a tar of ${name}`,
     heavy,
     space: 2 * files.space,
-    driver: async (side) => {
-      const driver = await side.openDriver()
-      const tar = await tarFile(side, files)
+    driver: async (workspace) => {
+      const driver = await workspace.openDriver()
+      const tar = await tarFile(workspace, files)
       return task(
         async (clock) => {
-          await clock.growth(side.directory, () =>
+          await clock.growth(workspace.directory, () =>
             clock.phase('apply', async () => {
               await driver.create('layer')
               await driver.applyDiff('layer', undefined, createReadStream(tar))
@@ -41,23 +41,23 @@ export function apply({ name, files, heavy = false }: Tar): Workload {
         () => driver.cleanup(),
       )
     },
-    floors: { 'tar -x': (place) => unpacked(place, files, 'apply', 'tar -xC "$2" < "$1"') },
+    floors: { 'tar -x': (workspace) => unpacked(workspace, files, 'apply', 'tar -xC "$2" < "$1"') },
   }
 }
 
-/** The store: a root filesystem's tar becomes an image. */
+/** Measures the store: imports the tar of a root filesystem as an image. */
 export function importTar({ name, files, heavy = false }: Tar): Workload {
   return {
     name: `import/${name}`,
-    about: `an image of one layer, of a tar: ${name}`,
+    about: `import a tar of ${name} as an image of one layer`,
     heavy,
     space: 2 * files.space,
-    driver: async (side) => {
-      const store = await side.openStore()
-      const tar = await tarFile(side, files)
+    driver: async (workspace) => {
+      const store = await workspace.openStore()
+      const tar = await tarFile(workspace, files)
       return task(
         async (clock) => {
-          const image = await clock.growth(side.directory, () =>
+          const image = await clock.growth(workspace.directory, () =>
             clock.phase('import', () => store.import(tar)),
           )
           await store.remove(image.id)
@@ -66,22 +66,22 @@ export function importTar({ name, files, heavy = false }: Tar): Workload {
       )
     },
     floors: {
-      'tar -x + sha256sum': (place) =>
-        unpacked(place, files, 'import', 'tee >(sha256sum) < "$1" | tar -xC "$2"'),
+      'tar -x + sha256sum': (workspace) =>
+        unpacked(workspace, files, 'import', 'tee >(sha256sum) < "$1" | tar -xC "$2"'),
     },
     peers: {
-      docker: async (place) => {
-        const docker = await dockerPeer(place)
-        const tar = await tarFile(place, files)
+      docker: async (workspace) => {
+        const docker = await dockerPeer(workspace)
+        const tar = await tarFile(workspace, files)
         return docker.task(async (clock) => {
           await clock.phase('import', () => docker.import(tar, 'bench/imported'))
           await clock.aside('sync', () => syncDisk(docker.root))
           await docker.removeImage('bench/imported')
         })
       },
-      podman: async (place) => {
-        const podman = podmanPeer(place)
-        const tar = await tarFile(place, files)
+      podman: async (workspace) => {
+        const podman = podmanPeer(workspace)
+        const tar = await tarFile(workspace, files)
         return task(async (clock) => {
           const image = await clock.phase('import', () => podman.run('import', '--quiet', tar))
           await clock.aside('sync', () => syncDisk(podman.root))
@@ -92,9 +92,9 @@ export function importTar({ name, files, heavy = false }: Tar): Workload {
   }
 }
 
-async function unpacked(place: Place, files: InputTree, phase: string, line: string): Promise<Task> {
-  const tar = await tarFile(place, files)
-  const tree = join(place.directory, 'tree')
+async function unpacked(workspace: Workspace, files: InputTree, phase: string, line: string): Promise<Task> {
+  const tar = await tarFile(workspace, files)
+  const tree = join(workspace.directory, 'tree')
   return task(async (clock) => {
     await mkdir(tree)
     await clock.phase(phase, () => shell(line, tar, tree))
@@ -103,6 +103,6 @@ async function unpacked(place: Place, files: InputTree, phase: string, line: str
   })
 }
 
-function tarFile({ directory }: Place, files: InputTree): Promise<string> {
+function tarFile({ directory }: Workspace, files: InputTree): Promise<string> {
   return writeTar(join(directory, 'layer.tar'), tarOf(files))
 }

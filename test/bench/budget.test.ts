@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { Budget } from '../../bench/budget.js'
 
-describe('a budget', () => {
-  it('is shared by weight, and what one leaves over goes to the rest', () => {
+describe('Budget', () => {
+  it('divides time by weight, and passes unused time on to the following workloads', () => {
     const budget = new Budget(100, [1, 1, 3])
     expect(budget.next()).toBe(20)
     budget.spend(4)
@@ -11,7 +11,7 @@ describe('a budget', () => {
     expect(budget.next()).toBe(72)
   })
 
-  it('leaves the rest less where one took too much, and nothing where all is gone', () => {
+  it('takes an overrun from the following workloads, down to no time at all', () => {
     const budget = new Budget(100, [1, 1, 1])
     budget.next()
     budget.spend(60)

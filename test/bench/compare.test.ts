@@ -6,7 +6,7 @@ import type { ContenderResult, Run } from '../../bench/result.js'
 const FLOOR = [1, 1.01, 0.99, 1, 1.02, 0.98, 1, 1.01]
 
 describe('--compare', () => {
-  it('tells a regression, and an improvement, beyond the noise', () => {
+  it('reports changes beyond the noise as slower or faster', () => {
     const before = run({ slower: scaled(2), faster: scaled(2), same: scaled(2) })
     const after = run({ slower: scaled(3), faster: scaled(1), same: scaled(2.02) })
     const found = compareRuns(before, after)
@@ -19,30 +19,30 @@ describe('--compare', () => {
     expect(found[1]?.change).toBeCloseTo(-0.5)
   })
 
-  it('takes for noise what the spread of the samples allows', () => {
+  it('treats a change within the spread of the samples as noise', () => {
     const wild = [1, 3, 1.2, 2.8, 1.1, 2.9, 1, 3]
     const [found] = compareRuns(run({ wild }), run({ wild: wild.map((value) => value * 1.4) }))
     expect(found?.verdict).toBe('same')
     expect(found?.noise).toBeGreaterThan(0.4)
   })
 
-  it('does not blame the code for a machine that is slower now', () => {
+  it('ignores a slowdown that the floor shares', () => {
     const slow = FLOOR.map((value) => value * 3)
     const [found] = compareRuns(run({ ours: scaled(2) }), run({ ours: scaled(6) }, slow))
     expect(found).toMatchObject({ verdict: 'same', unit: 'times the floor' })
   })
 
-  it('takes seconds where there is no floor to go by', () => {
+  it('compares seconds if no floor ran', () => {
     const [found] = compareRuns(run({ ours: scaled(2) }, []), run({ ours: scaled(6) }, []))
     expect(found).toMatchObject({ verdict: 'slower', unit: 'seconds' })
   })
 
-  it('says nothing of what only one run had', () => {
+  it('leaves out drivers that only one run measured', () => {
     expect(compareRuns(run({ gone: scaled(2) }), run({ come: scaled(2) }))).toEqual([])
     expect(compareRuns(run({ failed: scaled(2) }), run({ failed: [] }))).toEqual([])
   })
 
-  it('shows what is beyond the noise, and counts the rest', () => {
+  it('lists changes beyond the noise, and counts the other drivers', () => {
     const before = run({ worse: scaled(2), same: scaled(2) })
     const text = comparisonTable(compareRuns(before, run({ worse: scaled(3), same: scaled(2) })))
     expect(text).toMatch(/cow\/x +worse .*\+50 %.*slower/)
@@ -57,8 +57,8 @@ function scaled(by: number): number[] {
 
 function run(drivers: Readonly<Record<string, readonly number[]>>, floor: readonly number[] = FLOOR): Run {
   const contenders = [
-    ...Object.entries(drivers).map(([name, values]) => side(name, 'driver', values)),
-    side('floor', 'floor', floor),
+    ...Object.entries(drivers).map(([name, values]) => resultOf(name, 'driver', values)),
+    resultOf('floor', 'floor', floor),
   ]
   return {
     version: 1,
@@ -79,6 +79,6 @@ function run(drivers: Readonly<Record<string, readonly number[]>>, floor: readon
   }
 }
 
-function side(name: string, kind: ContenderResult['kind'], values: readonly number[]): ContenderResult {
+function resultOf(name: string, kind: ContenderResult['kind'], values: readonly number[]): ContenderResult {
   return { name, kind, samples: values.map((total) => ({ total, phases: { all: total } })) }
 }

@@ -5,7 +5,7 @@ import { table } from '../../bench/table.js'
 
 const MEBIBYTE = 2 ** 20
 
-it('what a driver allocated on another machine of the run stands beside the others, and nothing else of it', () => {
+it('shows only the allocation of a driver that another machine of the run measured', () => {
   const here = runOf(ran('overlay2/kernel', 1024), ran('btrfs/kernel', 1))
   const there = runOf(
     ran('overlay2/kernel', 1000),
@@ -25,7 +25,7 @@ it('what a driver allocated on another machine of the run stands beside the othe
 })
 
 function runOf(...contenders: ContenderResult[]): Run {
-  const result = { workload: 'cow/inside', about: 'a part is written', growth: true, contenders }
+  const result = { workload: 'cow/inside', about: 'write a part', growth: true, contenders }
   return { version: 1, began: '', took: 1, machine: {} as Run['machine'], results: [result] }
 }
 

@@ -9,15 +9,15 @@ import { hasDeviceMapper } from '../support/device-mapper.mjs'
 import { notInstalled, unless } from '../support/needs.js'
 
 const project = resolve(import.meta.dirname, '../..')
-/** In memory where there is such a place: a run writes much. */
-const place = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
-const directory = mkdtempSync(join(place, 'layerstack-bench-test-'))
+/** In memory if possible, because a run writes a lot. */
+const parent = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+const directory = mkdtempSync(join(parent, 'layerstack-bench-test-'))
 const json = join(directory, 'run.json')
 const html = join(directory, 'run.html')
 const tables = join(directory, 'tables.txt')
 const noNeed = hasDeviceMapper ? 'this kernel has a device-mapper' : notInstalled('linux.uml')
 
-/** A small workload, two samples of it, on every engine that works here and one of somebody else's. */
+/** Runs a small workload for two rounds, with every engine that works on this machine and an external driver. */
 describe('npm run bench', () => {
   let text: string
   let run: Run
@@ -34,7 +34,7 @@ describe('npm run bench', () => {
 
   afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
-  it('takes a sample for each round, of each engine that works, and a floor', () => {
+  it('takes one sample per round of each driver and floor that works', () => {
     expect(run.version).toBe(1)
     expect(run.results.map(({ workload }) => workload)).toEqual(['cow/chmod 1 MiB'])
     for (const { contenders } of run.results) {
@@ -50,18 +50,18 @@ describe('npm run bench', () => {
     }
   })
 
-  it('counts what a copy-up takes on disk', () => {
+  it('reports the allocation on disk and the event-loop delay of a copy-up', () => {
     const userspace = contender('overlay2/userspace')
     expect(userspace?.allocated).toBeGreaterThanOrEqual(20 * 2 ** 20)
     expect(userspace?.loopDelay?.max).toBeGreaterThan(0)
   })
 
-  it("measures a driver of one's own, by its module alone", () => {
+  it('measures a driver that --driver-module adds', () => {
     expect(contender('mine/userspace')?.samples).toHaveLength(2)
     expect(text).toMatch(/^ *mine\/userspace .* [µm]s /m)
   })
 
-  it('makes a page that needs nothing but itself, with a bar for each side, and all samples', () => {
+  it('writes a self-contained page with a bar for each contender and a dot for each sample', () => {
     const written = readFileSync(html, 'utf8')
     expect(written).toMatch(/^<!doctype html>/)
     expect(written).not.toMatch(/(?:src|href)="(?!#)|@import|url\(/)
@@ -72,14 +72,14 @@ describe('npm run bench', () => {
     expect(written.match(/<circle/g)).toHaveLength(ran.reduce((sum, { samples }) => sum + samples.length, 0))
   })
 
-  it('writes the tables that the terminal shows', () => {
+  it('writes the tables that the terminal shows to --table', () => {
     const written = readFileSync(tables, 'utf8')
     expect(written).toMatch(/^ *mine\/userspace .* [µm]s /m)
     expect(text).toContain(written.slice(written.indexOf('cow/chmod')).trimEnd())
   })
 
   it(
-    'takes what only User-Mode Linux does as a part of the run',
+    'adds the results of devicemapper/kernel in User-Mode Linux to the run',
     { ...unless(noNeed), timeout: 300_000 },
     () => {
       const [own, there] = [join(directory, 'uml.json'), join(directory, 'uml.html')]
@@ -95,14 +95,14 @@ describe('npm run bench', () => {
     },
   )
 
-  it('shows a run that was, and measures nothing', () => {
+  it('shows an earlier run with --show', () => {
     const again = join(directory, 'again.html')
     const shown = node('--show', json, '--html', again)
     expect(shown).toContain('cow/chmod 1 MiB')
     expect(readFileSync(again, 'utf8')).toContain('mine/userspace')
   })
 
-  it('compares with an older run, and fails when something got slower', () => {
+  it('fails with --compare if a driver became slower', () => {
     const older = join(directory, 'older.json')
     writeFileSync(older, JSON.stringify(faster(run)))
     expect(() => bench('--driver', 'overlay2/userspace', '--compare', older)).toThrow(/slower/)
@@ -113,7 +113,7 @@ describe('npm run bench', () => {
   }
 })
 
-/** As if drivers had been a hundred times as fast, always. */
+/** Returns the run with all samples of drivers replaced by the same, much shorter time. */
 function faster(run: Run): Run {
   const quick = { total: 1e-7, phases: {} }
   const results = run.results.map((result) => ({

@@ -1,20 +1,20 @@
 import { describe, expect, it } from 'vitest'
 import { median, quantile, ratios, standardError, summarise } from '../../bench/statistics.js'
 
-describe('of a set of measurements', () => {
-  it('the median is the middle one, or lies between the two in the middle', () => {
+describe('statistics', () => {
+  it('computes the median, and refuses an empty set', () => {
     expect(median([3, 1, 2])).toBe(2)
     expect(median([4, 1, 2, 3])).toBe(2.5)
     expect(() => median([])).toThrow(RangeError)
   })
 
-  it('a quantile lies between its neighbours in proportion', () => {
+  it('interpolates a quantile linearly between its neighbours', () => {
     expect(quantile([10, 20, 30, 40, 50], 0.25)).toBe(20)
     expect(quantile([10, 20], 0.75)).toBe(17.5)
     expect(quantile([10, 20], 1)).toBe(20)
   })
 
-  it('one wild value moves neither the middle nor the spread', () => {
+  it('keeps the median, the MAD and the quartiles despite an outlier', () => {
     const {
       median: middle,
       mad,
@@ -28,7 +28,7 @@ describe('of a set of measurements', () => {
     expect([lowerQuartile, upperQuartile]).toEqual([10, 11])
   })
 
-  it('a median is surer the more values there are', () => {
+  it('halves the standard error of the median with four times as many values', () => {
     const few = summarise([9, 10, 11, 12])
     const many = summarise([9, 10, 11, 12, 9, 10, 11, 12, 9, 10, 11, 12, 9, 10, 11, 12])
     expect(standardError(many)).toBeCloseTo(standardError(few) / 2)
@@ -37,11 +37,11 @@ describe('of a set of measurements', () => {
 })
 
 describe('ratios', () => {
-  it('are taken round by round, so what slowed a round is on both sides', () => {
+  it('divide samples of the same round, so that a slow round cancels out', () => {
     expect(ratios([2, 20, 2], [1, 10, 1])).toEqual([2, 2, 2])
   })
 
-  it('leave out rounds that only one side had', () => {
+  it('leave out rounds that only one contender ran', () => {
     expect(ratios([2, 4, 6], [1, 2])).toEqual([2, 2])
   })
 })

@@ -3,7 +3,7 @@ import { oneRun, withRunElsewhere, type ContenderResult, type Run } from '../../
 import { excesses, standings } from '../../bench/targets.js'
 
 describe('targets', () => {
-  it('are reached or missed by the median of ratios, round by round', () => {
+  it('are reached or missed by the ratio of the times', () => {
     const found = standings(run([workload('image/load', [1, 10, 1], [5, 50, 5])]))
     expect(found).toEqual([
       {
@@ -19,31 +19,31 @@ describe('targets', () => {
     expect(missed).toMatchObject({ found: 0.6, reached: false })
   })
 
-  it('are of one driver on two workloads, by their medians', () => {
+  it('compare the medians of one driver on two workloads', () => {
     const sized = (count: string, values: readonly number[]) => ({
       workload: `container/snapshot of ${count} files`,
       about: '',
-      contenders: [side('btrfs/userspace', 'driver', values)],
+      contenders: [resultOf('btrfs/userspace', 'driver', values)],
     })
     const [found] = standings(run([sized('10', [1, 2, 9]), sized('100,000', [3, 3])]))
     expect(found).toMatchObject({ ours: 'btrfs/userspace', found: 1.5, atMost: 2, reached: true })
   })
 
-  it('are not told of where one of both did not run', () => {
+  it('are left out if one of the two contenders did not run', () => {
     expect(standings(run([workload('image/load', [1], [])]))).toEqual([])
     expect(standings(run([]))).toEqual([])
   })
 
-  it('of memory and of the event loop hold for drivers alone', () => {
+  it('limit the memory and the event-loop delay of drivers only', () => {
     const big = { peakMemory: 3e8, loopDelay: { p99: 0.2, max: 1 } }
-    const ours = side('overlay2/kernel', 'driver', [1])
+    const ours = resultOf('overlay2/kernel', 'driver', [1])
     const results = [
       {
         workload: 'a/b',
         about: '',
         contenders: [
           { ...ours, ...big },
-          { ...side('d', 'peer', [1]), ...big },
+          { ...resultOf('d', 'peer', [1]), ...big },
         ],
       },
     ]
@@ -53,25 +53,25 @@ describe('targets', () => {
   })
 })
 
-describe('what was measured on another machine', () => {
+describe('results of another machine', () => {
   const slow = workload('container/x', [9], [9])
   const big = { ...slow, contenders: slow.contenders.map((each) => ({ ...each, peakMemory: 1e9 })) }
   const joined = withRunElsewhere(run([workload('container/x', [1], [1])]), 'uml', 'In there', run([big]))
 
-  it('is a group of its own', () => {
+  it('form a separate group', () => {
     expect(joined.results.map(({ workload: name }) => name)).toEqual(['container/x', 'uml/container/x'])
     expect(joined.elsewhere?.['uml']?.title).toBe('In there')
     expect(oneRun([joined]).elsewhere).toEqual(joined.elsewhere)
   })
 
-  it('is not held to limits of this one', () => {
+  it('are exempt from the limits', () => {
     expect(excesses(run([big]))).toHaveLength(1)
     expect(excesses(joined)).toEqual([])
   })
 })
 
-describe('several runs shown as one', () => {
-  it('have all workloads, and of one that was measured twice the later', () => {
+describe('oneRun', () => {
+  it('joins all workloads, and keeps the later result of a repeated one', () => {
     const first = run([workload('a/x', [1], [1]), workload('a/y', [1], [1])])
     const second = run([workload('a/y', [2], [2])], [3, 9])
     const one = oneRun([first, second])
@@ -102,10 +102,10 @@ function run(results: Run['results'], load: readonly [number, number] = [0, 1]):
 }
 
 function workload(name: string, ours: readonly number[], docker: readonly number[]) {
-  const contenders = [side('overlay2/kernel', 'driver', ours), side('docker', 'peer', docker)]
+  const contenders = [resultOf('overlay2/kernel', 'driver', ours), resultOf('docker', 'peer', docker)]
   return { workload: name, about: '', contenders }
 }
 
-function side(name: string, kind: ContenderResult['kind'], values: readonly number[]): ContenderResult {
+function resultOf(name: string, kind: ContenderResult['kind'], values: readonly number[]): ContenderResult {
   return { name, kind, samples: values.map((total) => ({ total, phases: { all: total } })) }
 }

@@ -1,8 +1,10 @@
-// Docker's graphdrivers alone, without its daemon: a stack of layers is made, then writable layers come and go on it.
+// Graphdriver measures one of Docker's graphdrivers without its daemon. It creates a stack of layers, then creates,
+// gets, puts and removes writable layers on it.
 //
 //	graphdriver DRIVER ROOT DEPTH [OPTION…]
 //
-// Each line that is read is a number of times; each is answered by a line of JSON with what one time took, in seconds.
+// Each line of standard input is a number of repetitions. The answer is a line of JSON with the seconds that each step
+// of one repetition took.
 package main
 
 import (
@@ -32,7 +34,7 @@ type answer struct {
 }
 
 func main() {
-	// Docker's drivers start their own program anew for some work.
+	// Docker's drivers start their own program again for some work.
 	if reexec.Init() {
 		return
 	}

@@ -1,10 +1,10 @@
-// Package quota is what Debian leaves out of Docker's packages: here no file system has project quotas, which is what
-// Docker's drivers are told by the real one, too, unless they are mounted with them.
+// Package quota replaces a package that Debian leaves out of Docker's sources. It reports that no file system has
+// project quotas, as the real one does unless the file system is mounted with them.
 package quota
 
 import "errors"
 
-// ErrQuotaNotSupported says that there are none.
+// ErrQuotaNotSupported means that the file system has no project quotas.
 var ErrQuotaNotSupported = errors.New("Filesystem does not support, or has not enabled quotas")
 
 // Quota is a size in bytes.
@@ -12,20 +12,20 @@ type Quota struct {
 	Size uint64
 }
 
-// Control is never made.
+// Control is never created.
 type Control struct{}
 
-// NewControl refuses.
+// NewControl always fails.
 func NewControl(string) (*Control, error) {
 	return nil, ErrQuotaNotSupported
 }
 
-// SetQuota refuses.
+// SetQuota always fails.
 func (*Control) SetQuota(string, Quota) error {
 	return ErrQuotaNotSupported
 }
 
-// GetQuota refuses.
+// GetQuota always fails.
 func (*Control) GetQuota(string, *Quota) error {
 	return ErrQuotaNotSupported
 }

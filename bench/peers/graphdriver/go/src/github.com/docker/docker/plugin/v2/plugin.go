@@ -1,4 +1,4 @@
-// Package v2 is what Debian leaves out of Docker's packages: the type of plugins, of which there are none here.
+// Package v2 replaces a package that Debian leaves out of Docker's sources. Its only type, Plugin, is unused.
 package v2
 
 import (
@@ -6,7 +6,7 @@ import (
 	"github.com/docker/docker/pkg/plugingetter"
 )
 
-// Plugin is never made.
+// Plugin is never created.
 type Plugin struct {
 	plugingetter.CompatPlugin
 	PluginObj types.Plugin

@@ -5,8 +5,8 @@ import type { Contender } from './contender.js'
 import type { ContenderResult, Sample } from './result.js'
 import type { Answer, Order } from './runner.js'
 
-/** A contender at work on one workload, in its own process. What fails there ends this side alone. */
-export class Side {
+/** The child process in which a contender runs one workload. A failure there ends this contender only. */
+export class ContenderProcess {
   readonly contender: Contender
   readonly #process: ChildProcess
   readonly #limit: number
@@ -17,7 +17,7 @@ export class Side {
   #allocated: number | undefined
   #ended: { peakMemory: number; loopDelay: { p99: number; max: number } | undefined } | undefined
 
-  /** @param limit seconds after which it is ended if it does not answer */
+  /** @param limit seconds after which the process is killed if it does not answer */
   constructor(contender: Contender, limit: number) {
     this.contender = contender
     this.#limit = limit
@@ -31,7 +31,7 @@ export class Side {
     return this.#failure === undefined
   }
 
-  /** Seconds that the longest sample took, with what is not measured. */
+  /** Seconds that the longest sample took, including unmeasured work. */
   get longest(): number {
     return this.#longest
   }
@@ -76,10 +76,10 @@ export class Side {
     }
   }
 
-  /** A side that failed once is asked nothing more, but to end. */
+  /** After a failure, the process receives only the order to end. */
   async #ask(order: Order): Promise<Answer | undefined> {
     if (!this.works && order.kind !== 'end') return undefined
-    if (!this.#process.connected) return this.#fail('its process ended')
+    if (!this.#process.connected) return this.#fail('its process exited')
     const answered = new Promise<Answer | undefined>((resolve) => {
       const done = (answer?: Answer) => {
         clearTimeout(clock)
@@ -92,14 +92,14 @@ export class Side {
     })
     this.#process.send(order)
     const answer = await answered
-    if (answer === undefined) return this.#fail('its process ended')
+    if (answer === undefined) return this.#fail('its process exited')
     if (answer.kind !== 'failed') return answer
     this.#notHere ||= answer.notHere
     return this.#fail(answer.reason)
   }
 
   #giveUp(): void {
-    this.#fail(`it was ended after ${this.#limit} seconds without an answer`)
+    this.#fail(`killed after ${this.#limit} seconds without an answer`)
     this.#process.kill('SIGKILL')
   }
 

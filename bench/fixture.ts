@@ -7,36 +7,37 @@ import { unmountIfMounted } from '#layerstack/sys/mount.js'
 import { run } from '../test/support/program.js'
 import { hostFiles, type Files } from './files.js'
 import { tarOf, writeTree, type InputFile } from './inputs.js'
-import type { DriverSide, Place } from './workload.js'
+import type { DriverWorkspace, Workspace } from './workload.js'
 
-/** A stack of layers with the same files for all sides, lowest first, and on it a new writable layer for each sample. */
-export interface Ground extends AsyncDisposable {
-  /** Where what is written lands. */
+/** A stack of layers with the same files for all contenders. Each sample gets a new writable layer on it. */
+export interface Fixture extends AsyncDisposable {
+  /** The directory that written data is stored in. */
   readonly directory: string
   writable(): Promise<Writable>
 }
 
-/** Disposing of it closes it, and removes what was written. */
+/** A writable layer; disposing closes and removes it. */
 interface Writable extends AsyncDisposable {
   readonly files: Files
-  /** Puts the layer, or unmounts it. May be called twice. */
+  /** Puts or unmounts the layer. May be called twice. */
   close(): Promise<void>
 }
 
+/** The files of each layer, lowest first. */
 export type Layers = readonly Iterable<InputFile>[]
 
-export async function driverGround(side: DriverSide, layers: Layers): Promise<Ground> {
-  const driver = await side.openDriver()
+export async function driverFixture(workspace: DriverWorkspace, layers: Layers): Promise<Fixture> {
+  const driver = await workspace.openDriver()
   const top = await stack(driver, layers)
   return {
-    directory: side.directory,
+    directory: workspace.directory,
     writable: async () => {
       const id = `container-${randomBytes(8).toString('hex')}`
       await driver.createReadWrite(id, top)
-      const view = await driver.get(id, { volatile: side.contender.volatile === true })
+      const view = await driver.get(id, { volatile: workspace.contender.volatile === true })
       const close = once(() => driver.put(id))
       return {
-        files: side.contender.through === 'mount' ? hostFiles(view.hostPath as string) : view.fs,
+        files: workspace.contender.through === 'mount' ? hostFiles(view.hostPath as string) : view.fs,
         close,
         [Symbol.asyncDispose]: async () => {
           await close()
@@ -48,7 +49,7 @@ export async function driverGround(side: DriverSide, layers: Layers): Promise<Gr
   }
 }
 
-/** @returns the id of the uppermost */
+/** @returns the id of the top layer */
 async function stack(driver: Driver, layers: Layers): Promise<string | undefined> {
   let top: string | undefined
   for (const [index, files] of layers.entries()) {
@@ -60,16 +61,16 @@ async function stack(driver: Driver, layers: Layers): Promise<string | undefined
   return top
 }
 
-/** The kernel's overlayfs alone, mounted by system calls of this process. */
-export function overlayfsGround(place: Place, layers: Layers): Promise<Ground> {
-  return overlayGround(place, layers, async ({ lowers, upper, work, merged }) => {
+/** The kernel's overlayfs alone, mounted by this process with system calls. */
+export function overlayfsFixture(workspace: Workspace, layers: Layers): Promise<Fixture> {
+  return overlayFixture(workspace, layers, async ({ lowers, upper, work, merged }) => {
     mountOverlay(merged, { lowers, upper, work, options: ['redirect_dir=off', 'index=off', 'metacopy=off'] })
     return async () => void unmountIfMounted(merged)
   })
 }
 
-export function fuseOverlayfsGround(place: Place, layers: Layers): Promise<Ground> {
-  return overlayGround(place, layers, async ({ lowers, upper, work, merged }) => {
+export function fuseOverlayfsFixture(workspace: Workspace, layers: Layers): Promise<Fixture> {
+  return overlayFixture(workspace, layers, async ({ lowers, upper, work, merged }) => {
     const options = `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}`
     await run('fuse-overlayfs', ['-o', options, merged])
     return async () => void (await run('umount', [merged]))
@@ -84,14 +85,14 @@ interface OverlayDirectories {
   readonly merged: string
 }
 
-async function overlayGround(
-  { directory }: Place,
+async function overlayFixture(
+  { directory }: Workspace,
   layers: Layers,
   mount: (directories: OverlayDirectories) => Promise<() => Promise<void>>,
-): Promise<Ground> {
+): Promise<Fixture> {
   const lowers: string[] = []
   for (const [index, files] of layers.entries()) {
-    // Short names: options of a mount must fit in a page.
+    // Short names, because mount options must fit in a page.
     const lower = join(directory, String(index))
     await mkdir(lower, { recursive: true })
     await writeTree(lower, files)
@@ -117,8 +118,8 @@ async function overlayGround(
   }
 }
 
-/** The file copied by Node, and then changed: the bytes of a copy-up, without any layers. */
-export async function copyGround({ directory }: Place, layers: Layers): Promise<Ground> {
+/** Files that Node copies before they are changed: the data of a copy-up, without layers. */
+export async function copyFixture({ directory }: Workspace, layers: Layers): Promise<Fixture> {
   const base = join(directory, 'base')
   await mkdir(base, { recursive: true })
   for (const files of layers) await writeTree(base, files)
