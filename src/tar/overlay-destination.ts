@@ -1,6 +1,4 @@
-import { constants } from 'node:fs'
 import { parentOf, type ByteString } from '../fs/bytes.js'
-import { copyContent } from '../fs/copy-content.js'
 import { MemoryFs } from '../fs/memory/memory-fs.js'
 import {
   isOverlayXattr,
@@ -9,7 +7,8 @@ import {
   removeWhiteout,
   type MarkedFs,
 } from '../fs/overlay-marks.js'
-import type { FileType, SyncFs, SyncStat } from '../fs/sync-fs.js'
+import type { SyncFs, SyncStat } from '../fs/sync-fs.js'
+import { copyAttributes, copyNode, type Original } from '../fs/trees/copy-node.js'
 import { walk } from '../fs/trees/walk.js'
 import {
   dropInheritedAcl,
@@ -20,8 +19,6 @@ import {
   type OwnType,
   type Times,
 } from './apply-destination.js'
-
-const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 
 /**
  * A directory that holds only this layer, in overlay form. Lower layers are read if an entry takes something from them.
@@ -150,43 +147,20 @@ export class OverlayDestination implements ApplyDestination {
   }
 
   #takeAttributes(path: ByteString, stat: SyncStat): void {
-    const below = this.#below as SyncFs
     if (handsOnAcl(this.fs, parentOf(path))) dropInheritedAcl(this.fs, path, stat.type)
-    this.fs.chown(path, stat.uid, stat.gid)
-    for (const name of below.listxattr(path)) {
-      const value = below.getxattr(path, name)
-      if (value !== undefined && !isOverlayXattr(name)) this.fs.setxattr(path, name, value)
-    }
-    if (stat.type !== 'symlink') this.fs.chmod(path, stat.mode)
-    this.fs.utimes(path, stat.atimeNs, stat.mtimeNs)
+    copyAttributes(this.#original(path, stat), { fs: this.fs, path }, { isLeftOut: isOverlayXattr })
   }
 
   #copyUp(path: ByteString, stat: SyncStat): void {
-    const below = this.#below as SyncFs
-    if (stat.type === 'file') this.#copyFile(below, path, stat)
-    else if (stat.type === 'symlink') this.fs.symlink(below.readlink(path), path)
-    else
-      this.fs.mknod(
-        path,
-        stat.type as Exclude<FileType, 'file' | 'symlink' | 'directory'>,
-        stat.mode,
-        stat.device,
-      )
+    const original = this.#original(path, stat)
+    if (this.fs instanceof MemoryFs && stat.type === 'file') {
+      this.fs.createReference(path, { fs: original.fs, path, size: stat.size }, stat.mode)
+    } else copyNode(original, { fs: this.fs, path }, { mode: 'private' })
     this.#takeAttributes(path, stat)
   }
 
-  #copyFile(below: SyncFs, path: ByteString, stat: SyncStat): void {
-    if (this.fs instanceof MemoryFs) {
-      return this.fs.createReference(path, { fs: below, path, size: stat.size }, stat.mode)
-    }
-    const from = below.open(path, O_RDONLY)
-    const to = this.fs.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
-    try {
-      copyContent(from, to, stat.size, stat)
-    } finally {
-      to.close()
-      from.close()
-    }
+  #original(path: ByteString, stat: SyncStat): Original {
+    return { fs: this.#below as SyncFs, path, stat }
   }
 }
 

@@ -5,6 +5,7 @@ import { HostFs } from '../../fs/host/host-fs.js'
 import { dropInherited, prepareNewRoot } from '../../fs/host/new-root.js'
 import { openSyncFs } from '../../fs/union/open-sync-fs.js'
 import { isOverlayXattr } from '../../fs/overlay-marks.js'
+import { copyAttributes } from '../../fs/trees/copy-node.js'
 import { layerFs } from '../../fs/facade/layer-fs-adapter.js'
 import type { HostFsSpec, SyncFsSpec } from '../../fs/spec.js'
 import { fileSystemOf } from '../../sys/file-system.js'
@@ -288,14 +289,8 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     if (parent === undefined) return prepareNewRoot(to)
     dropInherited(to)
     using from = new HostFs(this.#readSpec(parent))
-    const { uid, gid, mode, atimeNs, mtimeNs } = from.lstat(ROOT)
-    to.chown(ROOT, uid, gid)
-    for (const name of from.listxattr(ROOT)) {
-      const value = isOverlayXattr(name) ? undefined : from.getxattr(ROOT, name)
-      if (value !== undefined) to.setxattr(ROOT, name, value)
-    }
-    to.chmod(ROOT, mode)
-    to.utimes(ROOT, atimeNs, mtimeNs)
+    const original = { fs: from, path: ROOT, stat: from.lstat(ROOT) }
+    copyAttributes(original, { fs: to, path: ROOT }, { isLeftOut: isOverlayXattr })
   }
 
   async #layerToOpen(id: string, volatile: boolean): Promise<OpenedLayer> {

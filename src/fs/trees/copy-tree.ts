@@ -1,11 +1,8 @@
-import { constants } from 'node:fs'
 import type { ByteString } from '../bytes.js'
-import { copyContent } from '../copy-content.js'
 import type { HostFs } from '../host/host-fs.js'
 import type { SyncFs, SyncStat } from '../sync-fs.js'
+import { copyAttributes, copyNode } from './copy-node.js'
 import { walk } from './walk.js'
-
-const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 
 /**
  * Copies a whole tree into an empty directory: contents (by the cheapest way that the host has), hard links, holes,
@@ -30,53 +27,19 @@ export function copyTree(
       continue
     }
     if (stat.nlink > 1) links.set(inodeOf(stat), path)
-    copyNode(from, to, path, stat)
+    const original = { fs: from, path, stat }
+    const copy = { fs: to, path }
+    copyNode(original, copy, { mode: 'private' })
     if (stat.type === 'directory') {
       directories.push({ path, stat })
       made.set(path, to.lstat(path).ino)
-    } else setAttributes(from, to, path, stat)
+    } else copyAttributes(original, copy)
     if (stat.type === 'file') onFile?.(stat.size)
   }
-  for (const { path, stat } of directories.toReversed()) setAttributes(from, to, path, stat)
+  for (const { path, stat } of directories.toReversed()) {
+    copyAttributes({ fs: from, path, stat }, { fs: to, path })
+  }
   return made
-}
-
-function copyNode(from: SyncFs, to: HostFs, path: ByteString, stat: SyncStat): void {
-  switch (stat.type) {
-    case 'directory':
-      return to.mkdir(path, 0o700)
-    case 'symlink':
-      return to.symlink(from.readlink(path), path)
-    case 'file':
-      return copyFile(from, to, path, stat)
-    default:
-      return to.mknod(path, stat.type, stat.mode, stat.device)
-  }
-}
-
-function copyFile(from: SyncFs, to: HostFs, path: ByteString, stat: SyncStat): void {
-  const source = from.open(path, O_RDONLY)
-  try {
-    const copy = to.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
-    try {
-      copyContent(source, copy, stat.size, stat)
-    } finally {
-      copy.close()
-    }
-  } finally {
-    source.close()
-  }
-}
-
-/** The order matters: a chown clears set-ID bits and file capabilities. */
-function setAttributes(from: SyncFs, to: HostFs, path: ByteString, stat: SyncStat): void {
-  to.chown(path, stat.uid, stat.gid)
-  for (const name of from.listxattr(path)) {
-    const value = from.getxattr(path, name)
-    if (value !== undefined) to.setxattr(path, name, value)
-  }
-  if (stat.type !== 'symlink') to.chmod(path, stat.mode)
-  to.utimes(path, stat.atimeNs, stat.mtimeNs)
 }
 
 function inodeOf({ dev, ino }: SyncStat): string {

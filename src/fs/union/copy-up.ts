@@ -1,16 +1,13 @@
 import { constants } from 'node:fs'
-import { isErrno } from '../../errors.js'
 import { parentOf, type ByteString } from '../bytes.js'
-import { copyContent } from '../copy-content.js'
 import type { HostFs } from '../host/host-fs.js'
 import { isMetacopy, isOverlayXattr } from '../overlay-marks.js'
 import { shownXattr } from './overlay-xattr.js'
 import type { SyncFile, SyncStat } from '../sync-fs.js'
+import { copyAttributes, copyNode, type CopyPlace } from '../trees/copy-node.js'
 import { failure } from './failure.js'
 import type { UnionLookup } from './lookup.js'
 import type { WorkDir } from './work-dir.js'
-
-const SET_ID = 0o6000
 
 /**
  * Copies objects of lower layers into the upper directory, so that they can be changed.
@@ -54,7 +51,10 @@ export class CopyUp {
     const name = this.#workspace.next()
     return this.#workspace.leavingTimes(() => {
       try {
-        this.#copy(place.fs, path, stat, name, Math.min(stat.size, limit))
+        if (stat.type === 'file' && isMetacopy(place.fs, path, stat)) throw failure('EPERM', 'open', path)
+        const original = { fs: place.fs, path, stat }
+        const size = Math.min(stat.size, limit)
+        copyNode(original, this.#copyAt(name), { size, sync: this.syncs, mode: 'original' })
         this.#finish(place.fs, path, stat, name)
         return true
       } catch (error) {
@@ -92,41 +92,6 @@ export class CopyUp {
     }
   }
 
-  #copy(from: HostFs, path: ByteString, stat: SyncStat, name: ByteString, size: number): void {
-    const { fs } = this.#workspace
-    switch (stat.type) {
-      case 'file':
-        return this.#copyFile(from, path, stat, name, size)
-      case 'directory':
-        return fs.mkdir(name, stat.mode)
-      case 'symlink':
-        return fs.symlink(from.readlink(path), name)
-      case 'char':
-      case 'block':
-        return fs.mknod(name, stat.type, stat.mode, stat.device)
-      case 'fifo':
-      case 'socket':
-        return fs.mknod(name, stat.type, stat.mode)
-    }
-  }
-
-  #copyFile(fs: HostFs, path: ByteString, stat: SyncStat, name: ByteString, size: number): void {
-    if (isMetacopy(fs, path, stat)) throw failure('EPERM', 'open', path)
-    const to = this.#make(name, stat.mode)
-    try {
-      if (size === 0) return
-      const from = fs.openSeen(path)
-      try {
-        copyContent(from, to, size, stat)
-      } finally {
-        from.close()
-      }
-      if (this.syncs) to.sync()
-    } finally {
-      to.close()
-    }
-  }
-
   #make(name: ByteString, mode: number): SyncFile {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
     return this.#workspace.fs.open(name, flags, mode)
@@ -134,7 +99,8 @@ export class CopyUp {
 
   /** Sets the attributes of the copy `name` and renames it into place. */
   #finish(from: HostFs, path: ByteString, stat: SyncStat, name: ByteString): void {
-    this.#dress(from, path, stat, name)
+    const options = { isLeftOut: isMark, toleratesUnsupported: true, hasMode: true }
+    copyAttributes({ fs: from, path, stat }, this.#copyAt(name), options)
     this.liftParent('open', path)
     const parent = parentOf(path)
     const { atimeNs, mtimeNs } = this.#upper.lstat(parent)
@@ -153,32 +119,14 @@ export class CopyUp {
     }
   }
 
-  #dress(from: HostFs, path: ByteString, stat: SyncStat, name: ByteString): void {
-    const { fs } = this.#workspace
-    fs.chown(name, stat.uid, stat.gid)
-    this.#copyXattrs(from, path, name)
-    // A chown clears these bits.
-    if ((stat.mode & SET_ID) !== 0 && stat.type !== 'symlink') fs.chmod(name, stat.mode)
-    fs.utimes(name, stat.atimeNs, stat.mtimeNs)
-  }
-
-  #copyXattrs(from: HostFs, path: ByteString, name: ByteString): void {
-    for (const xattr of from.listxattr(path)) {
-      if (isOverlayXattr(xattr) && shownXattr(xattr) === undefined) continue
-      const value = from.getxattr(path, xattr)
-      if (value === undefined) continue
-      try {
-        this.#workspace.fs.setxattr(name, xattr, value)
-      } catch (error) {
-        if (!isErrno(error, 'EOPNOTSUPP', 'ENOTSUP') || mustKeep(xattr)) throw error
-      }
-    }
+  #copyAt(name: ByteString): CopyPlace {
+    return { fs: this.#workspace.fs, path: name }
   }
 }
 
-/** As in the kernel: without these xattrs, the copy would grant more than the original. */
-function mustKeep(xattr: ByteString): boolean {
-  return xattr.startsWith('security.') || xattr.startsWith('system.posix_acl_')
+/** The lower layer's own marks stay behind. */
+function isMark(name: ByteString): boolean {
+  return isOverlayXattr(name) && shownXattr(name) === undefined
 }
 
 export interface StagedCopy {
