@@ -20,7 +20,7 @@ const NAMES = ['d', 'd/sub', 'd/file', 'd/sub/file', 'e', 'e/file'] as ByteStrin
 const permission = fc.integer({ min: 0, max: 7 })
 const entry = (tag: number) => fc.tuple(fc.constant(tag), permission, fc.constantFrom(0xffff_ffff, 1000))
 const some = (tag: number) => fc.option(entry(tag), { nil: undefined })
-/** Most are lists as Linux takes them; some lack an entry, or have entries in another order. */
+/** Most are ACLs that Linux accepts. Some lack an entry, or have entries in another order. */
 const acl = fc
   .tuple(some(1), some(2), entry(4), some(8), some(16), entry(32))
   .chain(([owner, ...rest]) => {
@@ -37,7 +37,7 @@ const acl = fc
     }
     return bytes
   })
-/** A directory with a default list that names a user. */
+/** Makes a directory with a default ACL that names a user. */
 const BEGIN: readonly Step[] = [
   { do: 'mkdir', path: 'd' as ByteString, mode: 0o755 },
   {
@@ -70,7 +70,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant('remove'), path: name, xattr: list }),
 )
 
-describe('access lists of a volume', unless(noCalls), () => {
+describe('ACLs of a volume', unless(noCalls), () => {
   let host: string
   let fs: VolumeFs
 
@@ -80,7 +80,7 @@ describe('access lists of a volume', unless(noCalls), () => {
 
   afterEach(() => rmSync(host, { recursive: true, force: true }))
 
-  it('are what the kernel makes of them on the file system of the tests', () => {
+  it('match what the kernel makes of them on the host file system', () => {
     let kept = 0
     fc.assert(
       fc.property(fc.array(anyStep, { minLength: 10, maxLength: 40 }), (steps) => {
@@ -110,8 +110,8 @@ describe('access lists of a volume', unless(noCalls), () => {
     expect(kept).toBeGreaterThan(20)
   })
 
-  /** A parent without a default list has the umask take bits, which a volume has not: those are not asked. */
-  function isAsked(path: ByteString): boolean {
+  /** Without a default ACL, the host applies the umask to new modes. A volume has none, so `onHost` sets the mode. */
+  function hasDefaultAcl(path: ByteString): boolean {
     const parent = path.slice(0, Math.max(0, path.lastIndexOf('/')))
     return lgetxattr(join(host, parent), DEFAULT) !== undefined
   }
@@ -120,7 +120,7 @@ describe('access lists of a volume', unless(noCalls), () => {
     const at = join(host, step.path)
     if (step.do === 'set') return lsetxattr(at, step.xattr, step.acl)
     if (step.do === 'remove') return lremovexattr(at, step.xattr)
-    const isMasked = step.do !== 'chmod' && !isAsked(step.path)
+    const isMasked = step.do !== 'chmod' && !hasDefaultAcl(step.path)
     if (step.do === 'mkdir') mkdirSync(at, step.mode)
     if (step.do === 'create') closeSync(openSync(at, 'wx', step.mode))
     if (step.do === 'chmod' || isMasked) chmodSync(at, step.mode)
@@ -136,10 +136,10 @@ describe('access lists of a volume', unless(noCalls), () => {
   }
 })
 
-describe('the owner of an object of a volume', () => {
+describe('chown() on a volume', () => {
   const fs = volume()
 
-  it('is left as it is by -1, and by the number that the kernel takes for it', () => {
+  it('leaves an ID unchanged for -1 and for 0xffffffff', () => {
     fs.mkdir('owned' as ByteString, 0o755)
     fs.chown('owned' as ByteString, 7, 8)
     fs.chown('owned' as ByteString, -1, 9)
@@ -148,13 +148,13 @@ describe('the owner of an object of a volume', () => {
     expect(fs.lstat('owned' as ByteString)).toMatchObject({ uid: 4_294_967_294, gid: 9 })
   })
 
-  it.each([-2, 2 ** 32, 2 ** 32 + 5, 1.5, Number.NaN])('is never made of %d', (id) => {
+  it.each([-2, 2 ** 32, 2 ** 32 + 5, 1.5, Number.NaN])('rejects the ID %d and changes nothing', (id) => {
     expect(() => fs.chown('owned' as ByteString, id, 0)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
     expect(() => fs.chown('owned' as ByteString, 0, id)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
     expect(fs.lstat('owned' as ByteString)).toMatchObject({ uid: 4_294_967_294, gid: 9 })
   })
 
-  it('may stand at a path of 4,095 bytes', () => {
+  it('works on a path of 4,095 bytes', () => {
     const parts = Array.from({ length: 16 }, () => 'p'.repeat(255))
     for (let depth = 1; depth < 16; depth++) fs.mkdir(parts.slice(0, depth).join('/') as ByteString, 0o755)
     const path = parts.join('/') as ByteString

@@ -12,8 +12,8 @@ import { operation, run } from './operations.js'
 
 const checksum = await loadChecksum()
 
-describe('what two volumes of a store have not in common', () => {
-  it('is what a comparison of all of both finds, in the same order', async () => {
+describe('comparing two volumes of a store', () => {
+  it('yields the changes that a full comparison finds, in the same order', async () => {
     const some = fc.array(operation, { minLength: 1, maxLength: 60 })
     await fc.assert(
       fc.property(some, some, some, (before, above, beside) => {
@@ -38,7 +38,7 @@ describe('what two volumes of a store have not in common', () => {
     )
   })
 
-  it('is found without reading what they share', () => {
+  it('reads fewer than 60 blocks for one change among 20,000 files', () => {
     const device = new MemoryDevice()
     const store = CowStore.open(device, { checksum, cache: 16 * 4096 })
     const lower = new VolumeFs(store, store.create('lower'))
@@ -52,8 +52,8 @@ describe('what two volumes of a store have not in common', () => {
   })
 })
 
-describe('what a copy of a device and the device have not in common', () => {
-  it('is what a comparison of all of both finds, whichever of them was written since', async () => {
+describe('comparing two copies of a device', () => {
+  it('yields the changes that a full comparison finds, whichever copy was written', async () => {
     const some = fc.array(operation, { minLength: 1, maxLength: 60 })
     await fc.assert(
       fc.property(some, fc.array(operation, { maxLength: 60 }), some, (before, above, beside) => {
@@ -66,7 +66,7 @@ describe('what a copy of a device and the device have not in common', () => {
         for (const _ of upper.prepareCompare(lower));
         mustAgree(upper, lower)
         for (const _ of upper.prepareCompare(lower));
-        // The same addresses in the same generations as above.
+        // Writes the same addresses in the same generations as the upper copy.
         for (const each of beside) run(lower, each)
         mustAgree(upper, lower)
         upper.sync()
@@ -78,7 +78,7 @@ describe('what a copy of a device and the device have not in common', () => {
     )
   })
 
-  it('is found without reading what they share, however many there are', () => {
+  it('reads less than twice as many blocks for ten times as many files', () => {
     const reads = [2000, 20_000].map((files) => {
       const { lower, upper, devices } = parted((fs) => {
         for (let index = 0; index < files; index++) run(fs, ['mknod', `file${index}`, 1])
@@ -90,11 +90,11 @@ describe('what a copy of a device and the device have not in common', () => {
       expect(shown(upper.compare(lower))).toEqual(changes.toSorted())
       return devices.reduce((sum, device, at) => sum + device.reads - (before[at] as number), 0)
     })
-    console.log(`10 changes: ${reads[0]} blocks read of 2,000 files, ${reads[1]} of 20,000`)
+    console.log(`10 changes: read ${reads[0]} blocks for 2,000 files, ${reads[1]} for 20,000`)
     expect(reads[1]).toBeLessThan(2 * (reads[0] as number))
   })
 
-  it('is not told of devices that are of no known snapshot', () => {
+  it('returns undefined unless the lower device is the origin of the upper one', () => {
     const { lower, upper } = parted((fs) => void run(fs, ['mknod', 'file', 1]))
     expect(lower.compare(upper)).toBeUndefined()
     const other = parted(() => undefined)
@@ -102,7 +102,7 @@ describe('what a copy of a device and the device have not in common', () => {
   })
 })
 
-/** A filesystem and a copy of it on another device, each of which goes on by itself, from the same place. */
+/** Returns two copies of a filesystem on separate devices. They begin with the same content. */
 function parted(fill: (fs: VolumeFs) => void) {
   const options = { checksum, cache: 16 * 4096 }
   const device = new MemoryDevice()
@@ -127,7 +127,7 @@ function shown(changes: Comparison | undefined): string[] {
   return changeLines(changes ?? [])
 }
 
-/** With what a look at all of both trees finds. */
+/** Checks that `compare` yields the same as a full comparison of both trees. */
 function mustAgree(upper: VolumeFs, lower: VolumeFs): void {
   expect(shown(upper.compare(lower))).toEqual(shown(compareTrees(upper, lower)))
 }

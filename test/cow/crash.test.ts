@@ -13,19 +13,19 @@ import { operation, run, small } from './operations.js'
 const checksum = await loadChecksum()
 const SECTOR = 512
 
-/** All that a store shows, its volumes and each one's tree, as a digest. */
+/** A digest of everything a store shows: its volumes and their trees. */
 type Shown = string
 
 interface Committed {
-  /** Steps after which it is on disk. */
+  /** Number of steps after which it is on disk. */
   readonly at: number
   readonly shown: Shown
 }
 
-describe('a crash', () => {
+describe('CowStore after a crash', () => {
   const { log, commits } = recorded()
 
-  it('at any write, torn, scrambled or not, leaves the state that was committed last, and nothing leaks', async () => {
+  it('shows the last durable commit or a later one, whichever write is cut, torn or scrambled', async () => {
     let cuts = 0
     const device = new MemoryDevice()
     for (const [index, step] of log.entries()) {
@@ -45,13 +45,11 @@ describe('a crash', () => {
       await mustBeWhole(device.copy(), index + 1)
       cuts++
     }
-    console.log(
-      `${cuts} points cut, in a log of ${log.length} writes and flushes with ${commits.length} commits`,
-    )
+    console.log(`${cuts} cuts in a log of ${log.length} writes and flushes with ${commits.length} commits`)
     expect(cuts).toBeGreaterThan(500)
   })
 
-  it('that loses any of the writes since the last flush leaves it too', async () => {
+  it('shows the last durable commit or a later one, if unflushed writes are lost', async () => {
     const flushes = log.flatMap((step, index) => (step.do === 'flush' ? [index] : []))
     const durable = new MemoryDevice()
     let from = 0
@@ -71,7 +69,7 @@ describe('a crash', () => {
     }
   })
 
-  /** Each state that is found is one that was committed, and none that was known to be on disk is lost. */
+  /** Checks that the store shows the last durable commit or the next one, and passes `checkStore`. */
   async function mustBeWhole(device: MemoryDevice, step: number): Promise<void> {
     const known = commits.findLastIndex(({ at }) => at <= step)
     // Before the first commit there is no store.
@@ -115,7 +113,7 @@ function shownBy(store: CowStore): Shown {
   return hash.digest('hex')
 }
 
-/** Small writes are torn at every sector, large ones at some. */
+/** The distance between cuts: small writes are torn at every sector, large ones at a few. */
 function tornAt(length: number): number {
   return length <= 4096 ? SECTOR : Math.max(SECTOR, Math.floor(length / 4 / SECTOR) * SECTOR)
 }

@@ -14,8 +14,8 @@ import { operation, run, small } from './operations.js'
 const checksum = await loadChecksum()
 const NAMES = ['one', 'two', 'three']
 
-describe('a byte that is not what was written', () => {
-  it('is found by whoever meets it and by a check, wherever it is, and nobody else minds', async () => {
+describe('a flipped byte', () => {
+  it('is reported by every read that meets it and by a check, and changes no other volume', async () => {
     const device = filled()
     const whole = new Map(NAMES.map((name) => [name, shown(device, name)]))
     let random = 1
@@ -37,11 +37,11 @@ describe('a byte that is not what was written', () => {
         flipped++
       }
     }
-    console.log(`${flipped} bytes flipped, in ${flipped / 8} blocks`)
+    console.log(`flipped ${flipped} bytes in ${flipped / 8} blocks`)
     expect(flipped).toBeGreaterThan(300)
   })
 
-  it('in one layer leaves the others; new ones can be made and written', async () => {
+  it('in one volume leaves the others usable, and new ones can be created and written', async () => {
     const device = filled()
     const store = CowStore.open(device, { checksum })
     const fs = new VolumeFs(store, store.create('bad'))
@@ -62,11 +62,11 @@ describe('a byte that is not what was written', () => {
   })
 })
 
-describe('a device that is no store of this version', () => {
+describe('a device without an intact store of this version', () => {
   it.each([
     ['foreign', Buffer.alloc(8192, 'not one of ours'), 'STORE_FOREIGN'],
     ['of a later version', laterVersion(), 'STORE_FOREIGN'],
-  ])('%s is refused, and nothing is written', (_what, bytes, code) => {
+  ])('is refused and left unchanged if it is %s', (_state, bytes, code) => {
     const device = new MemoryDevice()
     device.write(bytes, 0)
     device.log.length = 0
@@ -74,7 +74,7 @@ describe('a device that is no store of this version', () => {
     expect(device.log).toEqual([])
   })
 
-  it('cut short is an input/output error where it is missing, and is found by a check', async () => {
+  it('fails a check if it is cut short', async () => {
     const device = filled()
     const short = new MemoryDevice()
     const bytes = Buffer.alloc(Math.floor(device.size / 2 / BLOCK) * BLOCK)
@@ -98,7 +98,7 @@ function filled(): MemoryDevice {
   return device
 }
 
-/** A volume's tree as text, or the block that was named as damaged. */
+/** A volume's tree as text, or the block that an error reports as damaged. */
 function shown(device: MemoryDevice, name: string): string | number {
   try {
     const store = CowStore.open(device, { checksum, readOnly: true })
@@ -110,7 +110,7 @@ function shown(device: MemoryDevice, name: string): string | number {
   }
 }
 
-/** Of the file that has nothing but ones in it, but for a few. */
+/** Whether a block belongs to the file that contains almost only ones. */
 function isContent(device: MemoryDevice, block: number): boolean {
   const bytes = Buffer.alloc(BLOCK)
   device.read(bytes, block * BLOCK)

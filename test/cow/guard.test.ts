@@ -12,7 +12,7 @@ import { run } from './operations.js'
 
 const checksum = await loadChecksum()
 
-/** A disk that fails while it is told to. */
+/** A device whose flushes fail with ENOSPC while `isUnwell` is set. */
 class UnwellDevice extends MemoryDevice {
   isUnwell = false
 
@@ -26,7 +26,7 @@ class UnwellDevice extends MemoryDevice {
   }
 }
 
-describe('a store that several change in turn', unless(noCalls), () => {
+describe('a store with several writers', unless(noCalls), () => {
   let scratch: string
   let guards: FileGuard[]
 
@@ -40,14 +40,14 @@ describe('a store that several change in turn', unless(noCalls), () => {
     rmSync(scratch, { recursive: true, force: true })
   })
 
-  /** One of its own each, as processes have. */
+  /** Returns a separate guard on the same lock, as another process would have it. */
   async function guardOf(): Promise<FileGuard> {
     const guard = await openGuard(join(scratch, 'lock'))
     guards.push(guard)
     return guard
   }
 
-  it('is open to others when one that waited for it gave up', async () => {
+  it('stays open to other writers after one gives up waiting', async () => {
     const device = new MemoryDevice()
     const first = await guardOf()
     const store = CowStore.open(device, { checksum, guard: first })
@@ -66,7 +66,7 @@ describe('a store that several change in turn', unless(noCalls), () => {
     await store.close()
   })
 
-  it('is given up by its holder, committed, when another process waits', async () => {
+  it('is committed and released when another writer waits', async () => {
     const device = new MemoryDevice()
     const store = CowStore.open(device, { checksum, guard: await guardOf() })
     const other = CowStore.open(device, { checksum, guard: await guardOf() })
@@ -79,7 +79,7 @@ describe('a store that several change in turn', unless(noCalls), () => {
     await store.close()
   })
 
-  it('is given up between two changes of a thread that never pauses', async () => {
+  it('is released between two changes of a thread that never yields', async () => {
     const device = new MemoryDevice()
     const store = CowStore.open(device, { checksum, guard: await guardOf(), patience: 1 })
     const other = await guardOf()
@@ -89,7 +89,7 @@ describe('a store that several change in turn', unless(noCalls), () => {
     const change = (): void => {
       while (performance.now() < start + 5000) store.change(() => undefined)
     }
-    // The store then waits behind the other guard, which cannot be taken and released in this thread.
+    // The store then waits for the other guard, which this busy thread cannot acquire and release.
     expect(change).toThrow(expect.objectContaining({ code: 'STORE_LOCKED' }))
     expect(performance.now() - start).toBeLessThan(1000)
     expect(other.tryAcquire()).toBe(true)
@@ -97,7 +97,7 @@ describe('a store that several change in turn', unless(noCalls), () => {
     await store.close()
   })
 
-  it('is open to others when a commit that failed can be done, though nobody asks for it', async () => {
+  it('retries a failed commit unasked, and is released once it succeeds', async () => {
     const device = new UnwellDevice()
     const other = await guardOf()
     const store = CowStore.open(device, { checksum, guard: await guardOf() })
@@ -116,7 +116,7 @@ describe('a store that several change in turn', unless(noCalls), () => {
     await store.close()
   })
 
-  it('is open to others after a change that was left half done, and shows what was committed', async () => {
+  it('is released after a change that throws midway, and shows the last commit', async () => {
     const device = new MemoryDevice()
     const other = await guardOf()
     const store = CowStore.open(device, { checksum, guard: await guardOf() })

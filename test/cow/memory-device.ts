@@ -7,12 +7,12 @@ export type Step =
   | { readonly do: 'write'; readonly offset: number; readonly bytes: Buffer }
   | { readonly do: 'flush' }
 
-/** A device in memory that remembers what was asked of it, in order. */
+/** A device in memory that logs its writes and flushes in order. */
 export class MemoryDevice implements BlockDevice {
   readonly name = 'memory'
   readonly capacity: number
   readonly log: Step[] = []
-  /** Calls of `read`. */
+  /** Number of calls to `read`. */
   reads = 0
   readonly #pieces = new Map<number, Buffer>()
   #size = 0
@@ -21,7 +21,7 @@ export class MemoryDevice implements BlockDevice {
     this.capacity = capacity
   }
 
-  /** Another device that holds the same; what is written to either is its own. */
+  /** Returns an independent device with the same content. */
   copy(): MemoryDevice {
     const device = new MemoryDevice(this.capacity)
     for (const [index, piece] of this.#pieces) device.#pieces.set(index, piece)
@@ -58,7 +58,7 @@ export class MemoryDevice implements BlockDevice {
     this.#size = Math.max(this.#size, offset + bytes.length)
   }
 
-  /** Changes a byte behind everybody's back. */
+  /** Inverts a byte without logging it. */
   flip(offset: number): void {
     const piece = Buffer.from(this.#pieces.get(Math.floor(offset / PIECE)) ?? EMPTY)
     piece[offset % PIECE] = ~(piece[offset % PIECE] as number) & 0xff

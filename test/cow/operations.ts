@@ -9,15 +9,15 @@ export type Operation = readonly [name: string, ...details: readonly (string | n
 const NAMES = ['a', 'b', 'sub', 'ü', `${'n'.repeat(255)}`, '\xff\xfe']
 const component = fc.constantFrom(...NAMES)
 const path = fc.array(component, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'))
-const place = fc.constantFrom(0, 1, 4095, 4096, 5000, 70_000, 300_000)
+const offset = fc.constantFrom(0, 1, 4095, 4096, 5000, 70_000, 300_000)
 const size = fc.constantFrom(0, 1, 100, 4095, 4096, 4097, 20_000, 290_000)
 const seed = fc.integer({ min: 1, max: 255 })
 
 export const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.tuple(fc.constant('create'), path, size, seed) },
-  { weight: 4, arbitrary: fc.tuple(fc.constant('write'), path, place, size, seed) },
+  { weight: 4, arbitrary: fc.tuple(fc.constant('write'), path, offset, size, seed) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('append'), path, size, seed) },
-  { weight: 2, arbitrary: fc.tuple(fc.constant('truncate'), path, place) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant('truncate'), path, offset) },
   { weight: 4, arbitrary: fc.tuple(fc.constant('mkdir'), path) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('rmdir'), path) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('unlink'), path) },
@@ -32,7 +32,7 @@ export const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(fc.constant('removexattr'), path, component) },
 )
 
-/** Does it, and tells how it ended: `ok`, or the code of the error. */
+/** Performs the call. Returns `ok` or the code of the error. */
 export function run(fs: SyncFs, [name, ...details]: Operation): string {
   try {
     perform(fs, name, details[0] as ByteString, details.slice(1))
@@ -42,7 +42,7 @@ export function run(fs: SyncFs, [name, ...details]: Operation): string {
   }
 }
 
-/** Much content only makes some tests longer. */
+/** Reduces the sizes and offsets of an operation, to keep tests short. */
 export function small([name, ...details]: Operation): Operation {
   return [name, ...details.map((each) => (typeof each === 'number' ? each % 9000 : each))]
 }
@@ -75,7 +75,7 @@ function perform(fs: SyncFs, name: string, at: ByteString, rest: readonly (strin
     case 'mknod':
       return fs.mknod(at, 'char', 0o600, { major: number(0), minor: 300_000 })
     case 'chmod':
-      // No set-id bits: the plain tree does not know when they go.
+      // No set-id bits: a MemoryFs does not clear them when the kernel would.
       return fs.chmod(at, 0o1000 | (number(0) & 0o777))
     case 'chown':
       return fs.chown(at, number(0) * 16_000_000, number(1))

@@ -18,7 +18,7 @@ import { run } from './operations.js'
 const checksum = await loadChecksum()
 const ROOT = '' as ByteString
 
-/** Two stores on one device, with a guard each, as two processes have them. */
+/** Two stores on one device, each with its own guard, as in two processes. */
 describe('a store that another process changes', unless(noCalls), () => {
   let scratch: string
   let guards: FileGuard[]
@@ -71,11 +71,11 @@ describe('a store that another process changes', unless(noCalls), () => {
     return working
   }
 
-  it('is whole to a check meanwhile', async () => {
+  it('passes a check meanwhile', async () => {
     for (let round = 0; round < 3; round++) expect(await churning(() => checkStore(ours))).toEqual([])
   })
 
-  it('is damaged to a check meanwhile where it is', async () => {
+  it('fails a check meanwhile only in its damaged block', async () => {
     const used = blocksInUse()
     fill('bad', 3)
     const block = blocksInUse().find((each) => !used.includes(each) && isContent(each)) ?? 0
@@ -84,7 +84,7 @@ describe('a store that another process changes', unless(noCalls), () => {
     expect(findings).toEqual([{ block, volume: 'bad', what: 'its checksum is another one' }])
   })
 
-  it('shows its newest state as a whole after a read that failed', () => {
+  it('shows its newest state in all volumes after a failed read', () => {
     const fs = new VolumeFs(ours, ours.volume('kept') as never)
     const other = new VolumeFs(theirs, theirs.volume('kept') as never)
     run(other, ['create', 'theirs', 10, 1])
@@ -94,14 +94,14 @@ describe('a store that another process changes', unless(noCalls), () => {
     device.flip(root)
     expect(() => ours.names()).toThrow('EIO')
     device.flip(root)
-    // The volume is not left in the state before.
+    // The volume must not remain in the earlier state.
     run(fs, ['create', 'ours', 10, 1])
     ours.commitNow()
     const names = new VolumeFs(theirs, theirs.volume('kept') as never).readdir(ROOT).map(({ name }) => name)
     expect(names).toEqual(expect.arrayContaining(['ours', 'theirs']))
   })
 
-  it('can be changed by others after a read under the guard failed', () => {
+  it('releases its guard when a read under it fails', () => {
     const fs = new VolumeFs(ours, ours.volume('kept') as never)
     theirs.create('theirs')
     theirs.commitNow()
@@ -124,7 +124,7 @@ describe('a store that another process changes', unless(noCalls), () => {
     return blocks
   }
 
-  /** A node has a magic byte there. */
+  /** Whether a block holds file content. Nodes have a magic byte at offset 21. */
   function isContent(block: number): boolean {
     const bytes = Buffer.alloc(BLOCK)
     device.read(bytes, block * BLOCK)

@@ -21,7 +21,7 @@ describe('the file of a store', () => {
   })
   afterEach(() => rmSync(directory, { recursive: true }))
 
-  it('is made when another name holds what a crash left of it, at any write', async () => {
+  it('is created although a crash at any write left a part of it under the temporary name', async () => {
     const { log } = await made()
     const device = new MemoryDevice()
     let cuts = 0
@@ -37,7 +37,7 @@ describe('the file of a store', () => {
     expect(cuts).toBeGreaterThan(4)
   })
 
-  it('is not there or whole when its maker is killed at any step, and is on disk before it has its name', async () => {
+  it('is missing or whole if its creator is killed at any step, and is synced before its rename', async () => {
     for (let step = 0; ; step++) {
       const maker = spawnSync(process.execPath, [
         join(import.meta.dirname, 'store-maker.mjs'),
@@ -55,14 +55,14 @@ describe('the file of a store', () => {
     }
   })
 
-  it('is made by one of those who want it at once', async () => {
+  it('is opened once for concurrent callers of one process', async () => {
     const all = await Promise.all(Array.from({ length: 8 }, () => openSharedStore(path)))
     expect(new Set(all.map(({ store }) => store)).size).toBe(1)
     for (const { close } of all) await close()
     expect(storeFiles()).toEqual(['layers.cow'])
   })
 
-  it('that is empty lost what it had, and stays as it is', async () => {
+  it('is refused as corrupt if it is empty or all zeros, and left unchanged', async () => {
     for (const size of [0, 1 << 20]) {
       writeFileSync(path, Buffer.alloc(size))
       for (const readOnly of [false, true]) {
@@ -95,7 +95,7 @@ describe('the file of a store', () => {
     return CowStore.open(device, { checksum, mustExist: true })
   }
 
-  /** What is asked of the file while a store is made. */
+  /** Returns a device whose log has every write and flush of a store's creation. */
   async function made(): Promise<MemoryDevice> {
     const device = new MemoryDevice()
     await CowStore.open(device, { checksum }).close()

@@ -1,6 +1,6 @@
 /**
- * Makes the file of a store, and kills itself before the step of a number. What it has done, it says at the end.
- * Arguments: the path, the number.
+ * Creates the file of a store, and kills itself before a given step. If it completes, it prints its steps as JSON.
+ * Arguments: the path, the number of the step.
  */
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'

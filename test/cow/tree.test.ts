@@ -7,7 +7,7 @@ import type { ByteString } from '#layerstack/fs/bytes.js'
 import { MemoryDevice } from './memory-device.js'
 
 const checksum = await loadChecksum()
-/** Far from what volumes hold themselves. */
+/** No key that a volume uses begins with this. */
 const PREFIX = 'zzzzzz~'
 
 const key = fc
@@ -23,8 +23,8 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ do: 'commit' as const }) },
 )
 
-describe('a tree', () => {
-  it('does what a sorted map does, and so does each of its snapshots', async () => {
+describe('Tree', () => {
+  it('matches a sorted map, as does each of its snapshots, and frees its blocks when removed', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 100, maxLength: 600 }), async (steps) => {
         const store = CowStore.open(new MemoryDevice(), { checksum, cache: 16 * 4096 })

@@ -16,15 +16,15 @@ import { operation, run, type Operation } from './operations.js'
 const checksum = await loadChecksum()
 const open = (device = new MemoryDevice()): CowStore => CowStore.open(device, { checksum, cache: 64 * 4096 })
 
-describe('a volume', () => {
-  it('does what a plain tree in memory does, also after its store was opened anew', async () => {
+describe('VolumeFs', () => {
+  it('matches a MemoryFs, also after its store is reopened', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { minLength: 20, maxLength: 120 }), async (operations) => {
         const device = new MemoryDevice()
         const store = open(device)
         const [fs, model] = [new VolumeFs(store, store.create('volume')), new MemoryFs()]
         for (const [index, each] of operations.entries()) {
-          // Which error it is, the differential tests compare with the kernel's.
+          // The differential tests compare the error codes with the kernel's.
           expect([each, run(fs, each) === 'ok']).toEqual([each, run(model, each) === 'ok'])
           if (index % 40 === 39) store.commitNow()
         }
@@ -64,7 +64,7 @@ describe('a volume', () => {
       expect(kept.lstat(`file${index}` as ByteString)).toMatchObject({ ...fields, atimeNs: 5n, nlink: 1 })
   })
 
-  it('removes files that a snapshot has, too, though their leaves are not those of their names', async () => {
+  it('removes files that its origin keeps, even if names and inodes are in different leaves', async () => {
     const store = open()
     const fs = new VolumeFs(store, store.create('base'))
     const names = Array.from({ length: 400 }, (_, index) => `file${index}` as ByteString)
@@ -81,7 +81,7 @@ describe('a volume', () => {
     expect(await checkStore(store)).toEqual([])
   })
 
-  it('shares what it has with its snapshots, and none sees what another does', async () => {
+  it('is unaffected by changes to its snapshots and its origin', async () => {
     const steps = fc.array(fc.tuple(fc.nat(), fc.option(operation)), { minLength: 20, maxLength: 150 })
     await fc.assert(
       fc.asyncProperty(steps, async (chosen) => {
@@ -112,7 +112,7 @@ describe('a volume', () => {
     )
   })
 
-  it('keeps a file that is open when its last name is removed, and its blocks no longer than that', async () => {
+  it('keeps an unlinked file while it is open, and frees its blocks when it is closed', async () => {
     const store = open()
     const fs = new VolumeFs(store, store.create('volume'))
     const before = store.space.state.used
@@ -128,7 +128,7 @@ describe('a volume', () => {
     expect(await checkStore(store)).toEqual([])
   })
 
-  it('removes what was open without a name when its process ended', async () => {
+  it('removes files that were open without a name when their process ended', async () => {
     const device = new MemoryDevice()
     const store = open(device)
     const fs = new VolumeFs(store, store.create('volume'))
@@ -146,7 +146,7 @@ describe('a volume', () => {
     expect(await checkStore(again)).toEqual([])
   })
 
-  it('writes no more than its limit, and says so as a quota does', async () => {
+  it('refuses writes beyond its limit with EDQUOT', async () => {
     const store = open()
     const fs = new VolumeFs(store, store.create('volume', { limit: 10n * 4096n }))
     expect(run(fs, ['create', 'fits', 40_000, 1])).toBe('ok')
@@ -158,7 +158,7 @@ describe('a volume', () => {
     expect(await checkStore(store)).toEqual([])
   })
 
-  it('stops at the end of its device, and goes on when something is removed', async () => {
+  it('fails with ENOSPC at the end of its device, and continues after a removal', async () => {
     const store = open(new MemoryDevice(1024))
     const fs = new VolumeFs(store, store.create('volume'))
     const outcomes = Array.from({ length: 40 }, (_, index) =>

@@ -24,8 +24,8 @@ beforeEach(() => {
 
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
-describe('calls on files that are done at once', () => {
-  it('leave the event loop room, however many there are', async () => {
+describe('calls that complete at once', () => {
+  it('yield to the event loop, however many follow each other', async () => {
     const driver = await overlay2.open({ root, engine: 'userspace', readOnly: false })
     await driver.create('layer')
     const { fs } = await driver.get('layer')
@@ -37,10 +37,10 @@ describe('calls on files that are done at once', () => {
     for (; !loop.came && calls < 100_000; calls++) await fs.writeFile('/file', 'text')
     await driver.put('layer')
     await driver.cleanup()
-    expect(loop.came, `nobody else had a turn in ${calls} calls`).toBe(true)
+    expect(loop.came, `the event loop did not turn during ${calls} calls`).toBe(true)
   })
 
-  it('leave it room, too, when they only change or look at attributes', async () => {
+  it('yield to the event loop if they only change or read attributes', async () => {
     const driver = await overlay2.open({ root, engine: 'userspace', readOnly: false })
     await driver.create('layer')
     const { fs } = await driver.get('layer')
@@ -52,13 +52,13 @@ describe('calls on files that are done at once', () => {
       })
       let calls = 0
       for (; !loop.came && calls < 100_000; calls++) await call()
-      expect(loop.came, `nobody else had a turn in ${calls} calls`).toBe(true)
+      expect(loop.came, `the event loop did not turn during ${calls} calls`).toBe(true)
     }
     await driver.put('layer')
     await driver.cleanup()
   })
 
-  it('are done in their order all the same', async () => {
+  it('run in the order in which they were made', async () => {
     const driver = await overlay2.open({ root, engine: 'userspace', readOnly: false })
     await driver.create('layer')
     const { fs } = await driver.get('layer')
@@ -85,13 +85,13 @@ describe('a call on a whole tree', () => {
   }
 
   it.each<[string, (fs: LayerFs) => Promise<unknown>]>([
-    ['lists it', (fs) => fs.readdir('/', { recursive: true })],
-    ['removes it', (fs) => fs.rm('/tree', { recursive: true })],
-  ])('%s while the event loop goes on', async (_, call) => {
+    ['lists the tree', (fs) => fs.readdir('/', { recursive: true })],
+    ['removes the tree', (fs) => fs.rm('/tree', { recursive: true })],
+  ])('%s without blocking the event loop', async (_, call) => {
     expect(await loopTurns(call(tree()))).toBeGreaterThan(3)
   })
 
-  it('ends before those begin that were made after it', async () => {
+  it('ends before later calls begin', async () => {
     const fs = tree()
     const [before, , , , empty, after] = await Promise.all([
       fs.readdir('/tree', { recursive: true }),
@@ -104,7 +104,7 @@ describe('a call on a whole tree', () => {
     expect([before.length, empty, after]).toEqual([2 * DIRECTORIES, [], ['tree']])
   })
 
-  it('begins after those that wait already, and are to wait longer for the event loop', async () => {
+  it('begins after earlier calls that still wait for the event loop', async () => {
     const turn = new CallOrder()
     const order: string[] = []
     const call = async (name: string) => {
@@ -122,7 +122,7 @@ describe('a call on a whole tree', () => {
     expect(order).toEqual(['first', 'second', 'a whole tree', 'last'])
   })
 
-  it('does not mind what others remove in between', () => {
+  it('tolerates that entries are removed by other calls midway', () => {
     const raw = new MemoryFs()
     for (const path of ['tree', 'tree/a', 'tree/b', 'tree/c']) raw.mkdir(bytes(path), 0o755)
     const steps = removing(raw, bytes('tree'))
@@ -133,7 +133,7 @@ describe('a call on a whole tree', () => {
   })
 })
 
-/** Some ten calls take longer than the loop is kept waiting. */
+/** Each call takes a millisecond, so about ten calls take longer than the event loop may wait. */
 class SlowFs extends MemoryFs {
   override readdir(path: ByteString): SyncDirent[] {
     pass()
@@ -151,7 +151,7 @@ function pass(ms = 1): void {
 }
 
 describe('a large file of a lower layer', () => {
-  it('is copied up by the kernel while the event loop goes on', unless(noMounts), async () => {
+  it('is copied up by the kernel without blocking the event loop', unless(noMounts), async () => {
     const driver = await overlay2.open({ root, engine: 'kernel', readOnly: false })
     await driver.create('layer')
     await (await driver.get('layer')).fs.writeFile('/large', Buffer.alloc(64 << 20, 'large'))

@@ -18,7 +18,7 @@ const bytes = (text: string) => text as ByteString
 const SECOND = 1_000_000_000n
 const NOW = 1_000_000_000n * SECOND
 
-/** A tree of its own inodes, the same each time but for what `change` does. */
+/** Returns a tree with its own inodes. Trees differ only in what `change` does. */
 function tree(change: (fs: MemoryFs) => void = () => {}): MemoryFs {
   const fs = new MemoryFs()
   for (const path of ['d', 'd/sub', 'e']) fs.mkdir(bytes(path), 0o755)
@@ -41,12 +41,12 @@ function changes(upper: MemoryFs, lower: MemoryFs | undefined = tree()): string[
   return changeLines(compareTrees(upper, lower))
 }
 
-describe('comparing two trees', () => {
-  it('finds nothing where nothing changed', () => {
+describe('compareTrees()', () => {
+  it('yields nothing for equal trees', () => {
     expect(changes(tree())).toEqual([])
   })
 
-  it('without a lower one finds everything', () => {
+  it('yields every object without a lower tree', () => {
     expect(changeLines(compareTrees(tree(), undefined))).toEqual([
       ...['add d', 'add d/a', 'add d/sub', 'add d/sub/b', 'add e', 'add e/c', 'add n', 'add s'],
     ])
@@ -57,15 +57,15 @@ describe('comparing two trees', () => {
     ['set-id bits', (fs) => fs.chmod(bytes('d/a'), 0o4644)],
     ['owner', (fs) => fs.chown(bytes('d/a'), 1, 0)],
     ['group', (fs) => fs.chown(bytes('d/a'), 0, 1)],
-    ['xattrs, one more', (fs) => fs.setxattr(bytes('d/a'), bytes('user.x'), Buffer.from(''))],
+    ['xattr count', (fs) => fs.setxattr(bytes('d/a'), bytes('user.x'), Buffer.from(''))],
     ['size', (fs) => put(fs, 'd/a', 'content and more')],
-    ['time, by a nanosecond', (fs) => touched(fs, NOW + SECOND + 1n)],
+    ['time (one second and one nanosecond later)', (fs) => touched(fs, NOW + SECOND + 1n)],
     ['type', (fs) => (fs.unlink(bytes('d/a')), fs.symlink(bytes('content'), bytes('d/a')))],
-  ])('finds a change of %s, with the directory that it is in', (_, change) => {
+  ])('lists a file and its directory after a change of %s', (_, change) => {
     expect(changes(tree(change))).toEqual(['modify d', 'modify d/a'])
   })
 
-  it('finds changed values of xattrs, device numbers and targets of symlinks', () => {
+  it('lists changed xattr values, device numbers and symlink targets', () => {
     const withXattr = (value: string) =>
       tree((fs) => fs.setxattr(bytes('e'), bytes('user.x'), Buffer.from(value)))
     expect(changes(withXattr('a'), withXattr('b'))).toEqual(['modify e'])
@@ -79,7 +79,7 @@ describe('comparing two trees', () => {
     expect(changes(other)).toEqual(['modify n', 'modify s'])
   })
 
-  it("takes no notice of a directory's own times, nor of what belongs to the host", () => {
+  it('ignores the times of directories, and xattrs that belong to the host', () => {
     const other = tree((fs) => {
       fs.utimes(bytes('d'), 1n, 2n)
       fs.setxattr(bytes('d/a'), bytes('security.selinux'), Buffer.from('label'))
@@ -87,12 +87,12 @@ describe('comparing two trees', () => {
     expect(changes(other)).toEqual([])
   })
 
-  it('lists an object that got an xattr of overlayfs, which only a program can have set', () => {
+  it('lists an object with a new overlayfs xattr, which only a program can have set', () => {
     const set = (fs: MemoryFs) => fs.setxattr(bytes('e'), bytes('trusted.overlay.opaque'), Buffer.from('y'))
     expect(changes(tree(set))).toEqual(['modify e'])
   })
 
-  it('compares contents where one of two times in a second has no fraction', () => {
+  it('compares contents if one of two times within a second lacks a fraction', () => {
     const lower = tree()
     expect(
       changes(
@@ -113,7 +113,7 @@ describe('comparing two trees', () => {
     expect(changes(tree((fs) => put(fs, 'd/a', 'CONTENT')))).toEqual(['modify d', 'modify d/a'])
   })
 
-  it('lists a name that left a group of hard links', () => {
+  it('lists a name that left a hard link group', () => {
     const lower = tree((fs) => fs.link(bytes('d/a'), bytes('linked')))
     expect(
       changes(
@@ -125,7 +125,7 @@ describe('comparing two trees', () => {
     expect(changes(written, lower)).toEqual(['modify d', 'modify d/a'])
   })
 
-  it('lists all names of hard links that were regrouped', () => {
+  it('lists all names of regrouped hard links', () => {
     const paired = (a: string, b: string) =>
       tree((fs) => {
         for (const name of ['1', '2']) put(fs, name, 'same')
@@ -141,7 +141,7 @@ describe('comparing two trees', () => {
     ])
   })
 
-  it('has a deleted directory once, and what replaced one once', () => {
+  it('lists a deleted or replaced directory without its old contents', () => {
     const clear = (fs: MemoryFs) => {
       fs.unlink(bytes('d/sub/b'))
       fs.rmdir(bytes('d/sub'))
@@ -152,7 +152,7 @@ describe('comparing two trees', () => {
     expect(changes(tree(), tree(replaced))).toEqual(['modify d', 'modify d/sub', 'add d/sub/b'])
   })
 
-  it('sorts by components, not by whole paths', () => {
+  it('sorts paths component by component', () => {
     const upper = tree((fs) => {
       fs.mkdir(bytes('d-x'), 0o755)
       put(fs, 'd-x/f', '')
@@ -161,33 +161,36 @@ describe('comparing two trees', () => {
     expect(changes(upper)).toEqual(['modify d', 'add d/z', 'add d-x', 'add d-x/f'])
   })
 
-  it('has a file that got another name, so that the new name can be a link to it', () => {
+  it('lists a file that gained a hard link, so that the new name can link to it', () => {
     expect(changes(tree((fs) => fs.link(bytes('d/a'), bytes('e/linked'))))).toEqual([
       ...['modify d', 'modify d/a', 'modify e', 'add e/linked'],
     ])
   })
 
-  it('does not have a file that lost another name', () => {
+  it('does not list a file that lost a hard link', () => {
     const lower = tree((fs) => fs.link(bytes('d/a'), bytes('linked')))
     expect(changes(tree(), lower)).toEqual(['delete linked'])
   })
 
-  it('does not look at contents of what is the same inode', () => {
+  it('does not read a file that is the same inode in both trees', () => {
     const fs = tree()
     fs.createReference(bytes('r'), { fs: new MemoryFs(), path: bytes('not there'), size: 5 }, 0o644)
     expect(changes(fs, fs)).toEqual([])
   })
 
   it.each<[string, (fs: MemoryFs) => void]>([
-    ['files of one directory', (fs) => many((at) => put(fs, `file${at}`, ''))],
-    ['files of many', (fs) => many((at) => (fs.mkdir(bytes(`d${at}`), 0o755), put(fs, `d${at}/file`, '')))],
-    ['directories that are empty', (fs) => many((at) => fs.mkdir(bytes(`d${at}`), 0o755))],
-    ['directories in one another', (fs) => many((at) => fs.mkdir(bytes('d/'.repeat(at) + 'd'), 0o755), 100)],
-    ['pieces of content', (fs) => put(fs, 'large', 'x'.repeat(20 << 20))],
-  ])('pauses between a few looks, however many %s are the same', (_, fill) => {
+    ['files in one directory', (fs) => many((at) => put(fs, `file${at}`, ''))],
+    [
+      'directories with one file',
+      (fs) => many((at) => (fs.mkdir(bytes(`d${at}`), 0o755), put(fs, `d${at}/file`, ''))),
+    ],
+    ['empty directories', (fs) => many((at) => fs.mkdir(bytes(`d${at}`), 0o755))],
+    ['nested directories', (fs) => many((at) => fs.mkdir(bytes('d/'.repeat(at) + 'd'), 0o755), 100)],
+    ['chunks of content', (fs) => put(fs, 'large', 'x'.repeat(20 << 20))],
+  ])('yields after fewer than 70 lookups and reads among equal %s', (_, fill) => {
     const [upper, lower] = [new CountedFs(), new CountedFs()]
     for (const fs of [upper, lower]) fill(fs)
-    // Then the times cannot tell whether the content is the same.
+    // Times without and with a fraction force a comparison of contents.
     for (const { name, type } of upper.readdir(bytes(''))) {
       if (type === 'file') upper.utimes(name, undefined, NOW + 5n)
     }
@@ -202,7 +205,7 @@ describe('comparing two trees', () => {
   })
 })
 
-describe('evidence that a file was not written', () => {
+describe('copy evidence', () => {
   const opened = (change: (fs: MemoryFs) => void, evidence: (upper: MemoryFs) => Evidence | undefined) => {
     const [upper, lower] = [new CountedFs(), new MemoryFs()]
     for (const fs of [upper, lower]) {
@@ -222,7 +225,7 @@ describe('evidence that a file was not written', () => {
   })
   const ctime = (upper: MemoryFs) => upper.lstat(bytes('d/a')).ctimeNs
 
-  it('saves reading a copy that nothing touched since', () => {
+  it('saves reading an untouched copy', () => {
     const { lines, reads } = opened(
       () => {},
       (upper) => copyEvidence(record(upper, ctime(upper) + 1n), upper),
@@ -232,21 +235,18 @@ describe('evidence that a file was not written', () => {
   })
 
   it.each<[string, (upper: MemoryFs) => Evidence | undefined]>([
-    ['was touched in the last step of the clock', (fs) => copyEvidence(record(fs, ctime(fs)), fs)],
+    ['changed in the last clock tick', (fs) => copyEvidence(record(fs, ctime(fs)), fs)],
+    ['changed before the copy began', (fs) => copyEvidence(record(fs, ctime(fs) + 2n, ctime(fs) + 1n), fs)],
     [
-      'was touched before the copy began',
-      (fs) => copyEvidence(record(fs, ctime(fs) + 2n, ctime(fs) + 1n), fs),
-    ],
-    [
-      'is in another directory',
+      'is in an unrecorded directory',
       (fs) => copyEvidence({ ...record(fs, 1n << 60n), directories: new Map() }, fs),
     ],
     ['was copied in the future', (fs) => copyEvidence(record(fs, 1n << 70n), fs)],
-  ])('is not there for a file that %s', (_, evidence) => {
+  ])('does not cover a file that %s', (_, evidence) => {
     expect(opened((fs) => put(fs, 'd/a', 'CONTENT'), evidence).lines).toEqual(['modify d', 'modify d/a'])
   })
 
-  it('is read back from its record, for the same parent alone', () => {
+  it('is read back from an intact record of the same parent only', () => {
     const file = join(mkdtempSync(join(tmpdir(), 'layerstack-record-')), 'record')
     const directories = new Map([[bytes('\u00ff/__proto__'), 1n << 63n]])
     const written = { parent: 'p', fromNs: -1n, untilNs: 1n << 62n, directories }
@@ -262,7 +262,7 @@ describe('evidence that a file was not written', () => {
   })
 })
 
-/** Counts the objects that are looked at, and the pieces that are read. */
+/** Counts lookups of objects and reads of content. */
 class CountedFs extends MemoryFs {
   looks = 0
 

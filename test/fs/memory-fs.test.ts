@@ -32,8 +32,8 @@ function read(fs: MemoryFs, path: string): string {
   return buffer.toString('latin1', 0, length)
 }
 
-describe('a filesystem in memory', () => {
-  it('holds what is put in it', () => {
+describe('MemoryFs', () => {
+  it('holds files, directories and symlinks', () => {
     expect(outline(model())).toEqual(['d/', 'd/f content', 'd/s -> f'])
   })
 
@@ -52,7 +52,7 @@ describe('a filesystem in memory', () => {
     expect(() => fs.open(bytes('x'), O_RDONLY)).toThrow(code('ENOENT'))
   })
 
-  it('fills holes with zeros, and forgets what was cut off', () => {
+  it('fills holes with zeros, and discards truncated content', () => {
     const fs = model()
     fs.truncate(bytes('d/f'), 3)
     fs.truncate(bytes('d/f'), 5)
@@ -89,7 +89,7 @@ describe('a filesystem in memory', () => {
     expect(outline(fs)).toEqual(['d/', 'd/s -> f', 'h/', 'h/g content'])
   })
 
-  it('moves a whole directory, and paths below it with it', () => {
+  it('moves a directory with all paths below it', () => {
     const fs = model()
     read(fs, 'd/f')
     fs.rename(bytes('d'), bytes('e'))
@@ -97,7 +97,7 @@ describe('a filesystem in memory', () => {
     expect(read(fs, 'e/f')).toBe('content')
   })
 
-  it('keeps attributes, and makes none of them up', () => {
+  it('keeps attributes, and defaults to owner 0 and time 0', () => {
     const fs = model()
     expect(fs.lstat(bytes('d/f'))).toMatchObject({ mode: 0o640, uid: 0, gid: 0, mtimeNs: 0n, size: 7 })
     fs.chmod(bytes('d/f'), 0o4755)
@@ -122,7 +122,7 @@ describe('a filesystem in memory', () => {
     expect(() => fs.removexattr(path, name)).toThrow(code('ENODATA'))
   })
 
-  it('refers to contents of other filesystems, and takes them over when they are written', () => {
+  it('refers to content of another filesystem, and copies it before a write', () => {
     const [source, fs] = [model(), new MemoryFs()]
     const reference = { fs: source, path: bytes('d/f'), size: 7 }
     fs.createReference(bytes('r'), reference, 0o600)
@@ -136,9 +136,9 @@ describe('a filesystem in memory', () => {
   })
 
   it.each([
-    ['is gone', 'd/gone', 7],
-    ['is not whole any more', 'd/f', 8],
-  ])('tells of a reference whose content %s', (_what, path, size) => {
+    ['is missing', 'd/gone', 7],
+    ['is too short', 'd/f', 8],
+  ])('reports a reference as corrupt if its content %s', (_state, path, size) => {
     const [source, fs] = [model(), new MemoryFs()]
     fs.createReference(bytes('r'), { fs: source, path: bytes(path), size }, 0o600)
     const corrupt = expect.objectContaining({ code: 'STORE_CORRUPT', path, hint: expect.any(String) })
@@ -149,7 +149,7 @@ describe('a filesystem in memory', () => {
     expect(() => write(fs, 'r', 'C')).toThrow(corrupt)
   })
 
-  it('takes a hundred thousand referenced files into less than 60 MB', () => {
+  it('holds 100,000 referenced files in less than 60 MB', () => {
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
     collect()

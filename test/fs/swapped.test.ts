@@ -30,7 +30,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(scratch, { recursive: true, force: true }))
 
-/** A file in each of the swapped directories has the name of one of the host's. */
+/** Files have the same names in each swapped directory and in the host's directory. */
 function fill(directory: string, content: string): void {
   mkdirSync(join(directory, 'deeper'), { recursive: true })
   for (let n = 0; n < FILES; n++) writeFileSync(join(directory, `f${n}`), content)
@@ -57,7 +57,7 @@ async function whileSwapped(tree: string, work: () => Promise<void>): Promise<vo
   }
 }
 
-/** @returns how often it came to its end: what the swaps make fail is no leak */
+/** @returns how many calls completed; a call may fail because of a swap, which is not a leak */
 function attempts(work: () => void): number {
   let whole = 0
   for (let turn = 0; turn < ATTEMPTS; turn++) {
@@ -71,32 +71,36 @@ function attempts(work: () => void): number {
   return whole
 }
 
-it('a tree is read without what directories are swapped for', unless(noLinux), async () => {
-  const tree = join(scratch, 'tree')
-  plant(tree)
-  const upper = { kind: 'host', root: tree, readOnly: true, untrusted: true } as const
-  await whileSwapped(tree, async () => {
-    const found: string[] = []
-    attempts(() => {
-      for (const part of diffParts({ form: 'compare', upper }))
-        if (Buffer.from(part.bytes).includes(SECRET)) found.push('diff')
+it(
+  'reading an untrusted tree never follows a directory that was swapped for a symlink',
+  unless(noLinux),
+  async () => {
+    const tree = join(scratch, 'tree')
+    plant(tree)
+    const upper = { kind: 'host', root: tree, readOnly: true, untrusted: true } as const
+    await whileSwapped(tree, async () => {
+      const found: string[] = []
+      attempts(() => {
+        for (const part of diffParts({ form: 'compare', upper }))
+          if (Buffer.from(part.bytes).includes(SECRET)) found.push('diff')
+      })
+      attempts(() => {
+        using fs = new HostFs(upper)
+        for (const { path, stat } of walk(fs)) {
+          if (stat.type !== 'file') continue
+          const file = fs.openSeen(path)
+          const buffer = Buffer.alloc(SECRET.length)
+          file.read(buffer, 0)
+          file.close()
+          if (buffer.includes(SECRET)) found.push(path)
+        }
+      })
+      expect(found).toEqual([])
     })
-    attempts(() => {
-      using fs = new HostFs(upper)
-      for (const { path, stat } of walk(fs)) {
-        if (stat.type !== 'file') continue
-        const file = fs.openSeen(path)
-        const buffer = Buffer.alloc(SECRET.length)
-        file.read(buffer, 0)
-        file.close()
-        if (buffer.includes(SECRET)) found.push(path)
-      }
-    })
-    expect(found).toEqual([])
-  })
-})
+  },
+)
 
-it('a tree is removed without what directories are swapped for', unless(noLinux), async () => {
+it('removing a tree never follows a directory that was swapped for a symlink', unless(noLinux), async () => {
   const before = readdirSync(host, { recursive: true }).length
   for (let turn = 0; turn < 5; turn++) {
     const tree = join(scratch, `tree${turn}`)
@@ -106,7 +110,7 @@ it('a tree is removed without what directories are swapped for', unless(noLinux)
   }
 })
 
-it('a directory that is open is listed under its own name after it was moved', unless(noLinux), () => {
+it('an untrusted HostFs lists a renamed directory under its new name only', unless(noLinux), () => {
   const tree = join(scratch, 'tree')
   plant(tree)
   using fs = new HostFs({ kind: 'host', root: tree, untrusted: true })

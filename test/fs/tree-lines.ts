@@ -3,9 +3,8 @@ import { constants } from 'node:fs'
 import { compareBytes, joinBytes, type ByteString } from '#layerstack/fs/bytes.js'
 import type { SyncFs, SyncStat } from '#layerstack/fs/sync-fs.js'
 
-/** A tree as text, one line for each object: what two trees are compared by. */
 export interface TreeOptions {
-  /** Times from then on are `now`: they were made by the clock. */
+  /** Times from this one on are shown as `now`, because the clock set them. */
   readonly nowNs: bigint
   /** @default true */
   readonly directoryTimes?: boolean
@@ -13,6 +12,7 @@ export interface TreeOptions {
 
 const ROOT = '' as ByteString
 
+/** Returns a tree as text, one line per object, so that two trees can be compared. */
 export function describeTree(fs: SyncFs, options: TreeOptions, top: ByteString = ROOT): string[] {
   const lines: string[] = []
   const inodes = new Map<string, string>()

@@ -1,4 +1,4 @@
-// Moves, removes and makes things in a union at random until it is killed, but writes no content.
+// Moves, removes and creates objects in a union at random until it is killed. Writes no content.
 import { UnionFs } from '#layerstack/fs/union/union-fs.js'
 
 const union = new UnionFs({ ...JSON.parse(process.env.UNION_SPEC), volatile: true })

@@ -1,4 +1,4 @@
-// Copies files up, one after the other, until it is killed. Says so when the first ones are done.
+// Copies up files, one after the other, until it is killed. Prints a line after the first four.
 import { constants } from 'node:fs'
 import { UnionFs } from '#layerstack/fs/union/union-fs.js'
 

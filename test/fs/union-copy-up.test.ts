@@ -8,7 +8,7 @@ import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { UnionFs } from '#layerstack/fs/union/union-fs.js'
 import { loopTurns } from '../support/loop-turns.js'
 import { unless } from '../support/needs.js'
-import { Bench, noOracle } from './union-bench.js'
+import { OverlayFixture, noOracle } from './overlay-fixture.js'
 import { bytes, OLD_NS } from './union-layers.js'
 
 const { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY } = constants
@@ -17,13 +17,13 @@ const reason = noOracle()
 const LARGE = 96 * MIB
 const FILE = bytes('deep/dir/file')
 
-const benches: Bench[] = []
+const fixtures: OverlayFixture[] = []
 afterEach(() => {
-  for (const bench of benches.splice(0)) bench.remove()
+  for (const fixture of fixtures.splice(0)) fixture.remove()
 })
 
-describe('a copy-up', () => {
-  it('keeps the times of the directories that it comes into, and of those that come with it', () => {
+describe('copy-up', () => {
+  it('keeps the times of the file and of all its parent directories', () => {
     const union = prepared('content').union()
     union.chmod(FILE, 0o600)
     for (const path of ['', 'deep', 'deep/dir', 'deep/dir/file']) {
@@ -31,10 +31,10 @@ describe('a copy-up', () => {
     }
   })
 
-  it('leaves the other names of a hard link as they were, and gives the copy an identity of its own', () => {
-    const bench = prepared('content')
-    bench.layers.low.link(FILE, bytes('second'))
-    const union = bench.union()
+  it('leaves the other names of a hard link unchanged, and gives the copy its own identity', () => {
+    const fixture = prepared('content')
+    fixture.layers.low.link(FILE, bytes('second'))
+    const union = fixture.union()
     expect(identity(union, bytes('second'))).toBe(identity(union, FILE))
     write(union, FILE, 'changed')
     expect(read(union, FILE)).toBe('changed')
@@ -43,38 +43,38 @@ describe('a copy-up', () => {
     expect(union.lstat(FILE).nlink).toBe(1)
   })
 
-  it('never touches the lower layer, through a descriptor neither', () => {
-    const bench = prepared('content')
-    const union = bench.union()
+  it('never changes the lower layer, even through a descriptor', () => {
+    const fixture = prepared('content')
+    const union = fixture.union()
     const file = union.open(FILE, O_RDONLY)
     file.chmod(0o600)
     file.utimes(1n, 2n)
     file.close()
     write(union, FILE, 'changed')
-    expect(read(bench.layers.low, FILE)).toBe('content')
-    expect(bench.layers.low.lstat(FILE)).toMatchObject({ mode: 0o640, mtimeNs: OLD_NS })
+    expect(read(fixture.layers.low, FILE)).toBe('content')
+    expect(fixture.layers.low.lstat(FILE)).toMatchObject({ mode: 0o640, mtimeNs: OLD_NS })
     expect(union.lstat(FILE)).toMatchObject({ mode: 0o600 })
   })
 
-  it('does not change a lower file through a descriptor of a name that is gone', () => {
-    const bench = prepared('content')
-    const union = bench.union()
+  it('does not change a lower file through a descriptor of a removed name', () => {
+    const fixture = prepared('content')
+    const union = fixture.union()
     const file = union.open(FILE, O_RDONLY)
     union.unlink(FILE)
     write(union, FILE, 'another')
     expect(() => file.chmod(0o600)).toThrow(expect.objectContaining({ code: 'EROFS' }))
-    expect(bench.layers.low.lstat(FILE).mode).toBe(0o640)
+    expect(fixture.layers.low.lstat(FILE).mode).toBe(0o640)
     expect(union.lstat(FILE).mode).toBe(0o644)
     file.close()
   })
 
   it('keeps holes', () => {
-    const bench = prepared('')
-    const sparse = bench.layers.low.open(FILE, O_RDWR)
+    const fixture = prepared('')
+    const sparse = fixture.layers.low.open(FILE, O_RDWR)
     sparse.write(Buffer.from('start'), 0)
     sparse.write(Buffer.from('end'), 64 * MIB)
     sparse.close()
-    const union = bench.union()
+    const union = fixture.union()
     write(union, FILE, 'S')
     const { size, blocks } = union.lstat(FILE)
     expect(size).toBe(64 * MIB + 3)
@@ -83,34 +83,34 @@ describe('a copy-up', () => {
     expect(read(union, FILE, 3, 64 * MIB)).toBe('end')
   })
 
-  it('copies what the kernel copies in pieces to the last byte', () => {
+  it('copies a file of several MiB to the last byte', () => {
     const content = Buffer.alloc(5 * MIB + 77, 'abcdefg')
-    const bench = prepared(content)
-    const union = bench.union()
+    const fixture = prepared(content)
+    const union = fixture.union()
     union.open(FILE, O_RDWR).close()
     expect(readWhole(union, FILE).equals(content)).toBe(true)
-    expect(bench.layers.upper.lstat(FILE).size).toBe(content.length)
+    expect(fixture.layers.upper.lstat(FILE).size).toBe(content.length)
   })
 
-  it('takes only as much as a truncation leaves', () => {
+  it('leaves the bytes that a truncation keeps', () => {
     const union = prepared(Buffer.alloc(4 * MIB, 'x')).union()
     union.truncate(FILE, 3)
     expect(read(union, FILE)).toBe('xxx')
     expect(union.lstat(FILE).size).toBe(3)
   })
 
-  it('clears what a crash left in the work directory, before it makes anything there', () => {
-    const bench = prepared('content')
-    const [directory, name] = bench.workspace
-    bench.union().chmod(FILE, 0o600)
+  it('removes leftovers of a crash from the work directory', () => {
+    const fixture = prepared('content')
+    const [directory, name] = fixture.workspace
+    fixture.union().chmod(FILE, 0o600)
     writeFileSync(join(directory, `${name}1`), 'half')
-    bench.union().chmod(bytes('deep/other'), 0o600)
-    expect(staged(bench)).toEqual([])
+    fixture.union().chmod(bytes('deep/other'), 0o600)
+    expect(staged(fixture)).toEqual([])
   })
 
   it('works without a work directory', () => {
-    const bench = prepared('content')
-    const { work: _none, ...spec } = bench.spec
+    const fixture = prepared('content')
+    const { work: _none, ...spec } = fixture.spec
     const union = new UnionFs(spec)
     write(union, FILE, 'changed')
     union.unlink(bytes('deep/other'))
@@ -119,7 +119,7 @@ describe('a copy-up', () => {
     expect(read(again, FILE)).toBe('changed')
     expect(again.readdir(bytes('deep/other'))).toEqual([])
     expect(again.readdir(bytes('')).map(({ name }) => name)).toEqual(['deep'])
-    expect(bench.marks(bytes(''))).toEqual([
+    expect(fixture.marks(bytes(''))).toEqual([
       '/deep directory',
       '/deep/dir directory',
       '/deep/dir/file file',
@@ -127,43 +127,43 @@ describe('a copy-up', () => {
     ])
   })
 
-  it('that finds no space leaves everything as it was', unless(reason), () => {
+  it('leaves everything unchanged if no space is left', unless(reason), () => {
     const content = Buffer.alloc(8 * MIB, 'x')
-    const bench = prepared(content)
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', join(bench.root, 'merged')])
+    const fixture = prepared(content)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', join(fixture.root, 'merged')])
     try {
-      for (const name of ['upper', 'work']) mkdirSync(join(bench.root, 'merged', name))
-      const { lowers } = bench.spec
-      const upper = { kind: 'host', root: join(bench.root, 'merged', 'upper') } as const
-      const union = new UnionFs({ kind: 'union', upper, work: join(bench.root, 'merged', 'work'), lowers })
+      for (const name of ['upper', 'work']) mkdirSync(join(fixture.root, 'merged', name))
+      const { lowers } = fixture.spec
+      const upper = { kind: 'host', root: join(fixture.root, 'merged', 'upper') } as const
+      const union = new UnionFs({ kind: 'union', upper, work: join(fixture.root, 'merged', 'work'), lowers })
       for (const call of [() => union.open(FILE, O_RDWR), () => union.chmod(FILE, 0o600)]) {
         expect(call).toThrow(expect.objectContaining({ code: 'ENOSPC' }))
       }
       expect(readWhole(union, FILE).equals(content)).toBe(true)
-      expect(readdirSync(join(bench.root, 'merged', 'work', 'work'))).toEqual([])
+      expect(readdirSync(join(fixture.root, 'merged', 'work', 'work'))).toEqual([])
       union.truncate(FILE, 5)
       expect(read(union, FILE)).toBe('xxxxx')
     } finally {
-      execFileSync('umount', [join(bench.root, 'merged')])
+      execFileSync('umount', [join(fixture.root, 'merged')])
     }
   })
 
-  it('is whole or not there at all, wherever it is killed', async () => {
+  it('leaves every file whole when the process is killed', async () => {
     const content = Buffer.alloc(3 * MIB, 'abc')
-    const bench = prepared('')
+    const fixture = prepared('')
     const names = Array.from({ length: 40 }, (_, number) => bytes(`deep/many-${number}`))
-    for (const name of names) writeTo(bench.layers.low, name, content)
+    for (const name of names) writeTo(fixture.layers.low, name, content)
     const child = spawn(process.execPath, [new URL('union-copier.mjs', import.meta.url).pathname], {
-      env: { ...process.env, UNION_SPEC: JSON.stringify(bench.spec), UNION_NAMES: names.join() },
+      env: { ...process.env, UNION_SPEC: JSON.stringify(fixture.spec), UNION_NAMES: names.join() },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     await once(child.stdout, 'data')
     child.kill('SIGKILL')
     await once(child, 'exit')
-    const copied = bench.layers.upper.readdir(bytes('deep')).length
+    const copied = fixture.layers.upper.readdir(bytes('deep')).length
     expect(copied).toBeGreaterThan(0)
     expect(copied).toBeLessThan(names.length)
-    const union = bench.union()
+    const union = fixture.union()
     for (const name of names) {
       expect(readWhole(union, name).equals(content), name).toBe(true)
       expect(union.lstat(name).mtimeNs).toBe(OLD_NS)
@@ -171,70 +171,70 @@ describe('a copy-up', () => {
   })
 })
 
-describe('preparing a write', () => {
-  it('copies a large file up without holding up the event loop', async () => {
+describe('prepareWrite()', () => {
+  it('copies up a large file without blocking the event loop', async () => {
     const content = Buffer.alloc(LARGE, 'layer')
-    const bench = prepared(content)
-    const union = bench.union()
+    const fixture = prepared(content)
+    const union = fixture.union()
     expect(await loopTurns(Promise.resolve(union.prepareWrite(FILE)))).toBeGreaterThan(5)
-    expect(bench.layers.upper.lstat(FILE)).toMatchObject({ size: LARGE, mode: 0o640, mtimeNs: OLD_NS })
+    expect(fixture.layers.upper.lstat(FILE)).toMatchObject({ size: LARGE, mode: 0o640, mtimeNs: OLD_NS })
     expect(readWhole(union, FILE).equals(content)).toBe(true)
   })
 
-  it('copies a small file up, too, where content must be on disk first', async () => {
-    const bench = prepared('small')
-    await bench.union({ volatile: false }).prepareWrite(FILE)
-    expect(bench.layers.upper.lstat(FILE)).toMatchObject({ size: 5, mode: 0o640, mtimeNs: OLD_NS })
-    expect(staged(bench)).toHaveLength(0)
+  it('copies up a small file if the union is not volatile', async () => {
+    const fixture = prepared('small')
+    await fixture.union({ volatile: false }).prepareWrite(FILE)
+    expect(fixture.layers.upper.lstat(FILE)).toMatchObject({ size: 5, mode: 0o640, mtimeNs: OLD_NS })
+    expect(staged(fixture)).toHaveLength(0)
   })
 
-  it('leaves small files that need not be, directories, upper files and names that are not there alone', async () => {
-    const bench = prepared('small')
-    const union = bench.union()
+  it('skips small files of a volatile union, directories, missing names and read-only unions', async () => {
+    const fixture = prepared('small')
+    const union = fixture.union()
     await union.prepareWrite(FILE)
     await union.prepareWrite(bytes('deep'))
     await union.prepareWrite(bytes('deep/none'))
-    expect(bench.layers.upper.readdir(bytes(''))).toEqual([])
-    expect(await bench.below('upper').prepareWrite(FILE)).toBeUndefined()
+    expect(fixture.layers.upper.readdir(bytes(''))).toEqual([])
+    expect(await fixture.below('upper').prepareWrite(FILE)).toBeUndefined()
   })
 
-  it('makes one copy for all who wait for it', async () => {
-    const bench = prepared(Buffer.alloc(LARGE, 'x'))
-    const union = bench.union()
+  it('makes one copy for concurrent callers', async () => {
+    const fixture = prepared(Buffer.alloc(LARGE, 'x'))
+    const union = fixture.union()
     const waits = [union.prepareWrite(FILE), union.prepareWrite(FILE), union.prepareWrite(FILE)]
-    expect(staged(bench)).toHaveLength(1)
+    expect(staged(fixture)).toHaveLength(1)
     await Promise.all(waits)
-    expect(staged(bench)).toHaveLength(0)
+    expect(staged(fixture)).toHaveLength(0)
     expect(union.lstat(FILE).size).toBe(LARGE)
   })
 
-  it('ends at once when it is aborted, and leaves nothing', async () => {
-    const bench = prepared(Buffer.alloc(LARGE, 'x'))
-    const union = bench.union()
+  it('rejects when aborted, and leaves no files', async () => {
+    const fixture = prepared(Buffer.alloc(LARGE, 'x'))
+    const union = fixture.union()
     const controller = new AbortController()
     const wait = union.prepareWrite(FILE, controller.signal)
     controller.abort(new Error('enough'))
     await expect(wait).rejects.toThrow('enough')
-    await expect.poll(() => staged(bench)).toHaveLength(0)
-    expect(bench.layers.upper.readdir(bytes(''))).toEqual([])
+    await expect.poll(() => staged(fixture)).toHaveLength(0)
+    expect(fixture.layers.upper.readdir(bytes(''))).toEqual([])
     await expect(union.prepareWrite(FILE, controller.signal)).rejects.toThrow('enough')
     await union.prepareWrite(FILE)
-    expect(bench.layers.upper.lstat(FILE).size).toBe(LARGE)
+    expect(fixture.layers.upper.lstat(FILE).size).toBe(LARGE)
   })
 
-  it('goes on for who still waits when another one gives up', async () => {
-    const bench = prepared(Buffer.alloc(LARGE, 'x'))
-    const union = bench.union()
+  it('continues for the other callers when one of them aborts', async () => {
+    const fixture = prepared(Buffer.alloc(LARGE, 'x'))
+    const union = fixture.union()
     const controller = new AbortController()
     const first = union.prepareWrite(FILE, controller.signal)
     const second = union.prepareWrite(FILE)
     controller.abort()
     await expect(first).rejects.toThrow()
     await second
-    expect(bench.layers.upper.lstat(FILE).size).toBe(LARGE)
+    expect(fixture.layers.upper.lstat(FILE).size).toBe(LARGE)
   })
 
-  for (const [what, meanwhile, shows] of [
+  for (const [change, meanwhile, shows] of [
     ['written', (fs: SyncFs) => write(fs, FILE, 'mine'), 'mine'],
     ['removed', (fs: SyncFs) => fs.unlink(FILE), undefined],
     ['moved', (fs: SyncFs) => fs.rename(FILE, bytes('moved')), undefined],
@@ -247,9 +247,9 @@ describe('preparing a write', () => {
       'new',
     ],
   ] as const) {
-    it(`drops its copy when the file is ${what} meanwhile`, async () => {
-      const bench = prepared(Buffer.alloc(LARGE, 'x'))
-      const union = bench.union()
+    it(`discards its copy if the file is ${change} meanwhile`, async () => {
+      const fixture = prepared(Buffer.alloc(LARGE, 'x'))
+      const union = fixture.union()
       const wait = union.prepareWrite(FILE)
       meanwhile(union)
       await wait
@@ -258,33 +258,33 @@ describe('preparing a write', () => {
       } else {
         expect(read(union, FILE, shows.length)).toBe(shows)
       }
-      expect(staged(bench)).toHaveLength(0)
+      expect(staged(fixture)).toHaveLength(0)
     })
   }
 
-  it('ends with the union', async () => {
-    const bench = prepared(Buffer.alloc(LARGE, 'x'))
-    const union = bench.union()
+  it('rejects when the union is closed, and leaves no files', async () => {
+    const fixture = prepared(Buffer.alloc(LARGE, 'x'))
+    const union = fixture.union()
     const wait = union.prepareWrite(FILE)
     union.close()
     await expect(wait).rejects.toThrow()
-    expect(staged(bench)).toHaveLength(0)
-    expect(bench.layers.upper.readdir(bytes(''))).toEqual([])
+    expect(staged(fixture)).toHaveLength(0)
+    expect(fixture.layers.upper.readdir(bytes(''))).toEqual([])
   })
 })
 
-/** A lower layer with `deep/dir/file` of this content, and `deep/other`. */
-function prepared(content: string | Uint8Array): Bench {
-  const bench = new Bench()
-  benches.push(bench)
-  const { low } = bench.layers
+/** Returns a fixture whose lower layer has `deep/dir/file` with this content, and `deep/other`. */
+function prepared(content: string | Uint8Array): OverlayFixture {
+  const fixture = new OverlayFixture()
+  fixtures.push(fixture)
+  const { low } = fixture.layers
   low.mkdir(bytes('deep'), 0o755)
   low.mkdir(bytes('deep/dir'), 0o755)
   writeTo(low, FILE, Buffer.from(content))
   writeTo(low, bytes('deep/other'), Buffer.from('other'))
   for (const path of ['deep/dir', 'deep']) low.utimes(bytes(path), OLD_NS, OLD_NS)
-  bench.setTimes()
-  return bench
+  fixture.setTimes()
+  return fixture
 }
 
 function writeTo(fs: SyncFs, path: ByteString, content: Buffer): void {
@@ -321,9 +321,9 @@ function identity(fs: SyncFs, path: ByteString): string {
   return `${dev}:${ino}`
 }
 
-/** Copies that are being made; a whiteout may lie there for good. */
-function staged(bench: Bench): string[] {
-  const [directory, prefix] = bench.workspace
+/** Names of unfinished copies. The directory may also hold a whiteout, which stays. */
+function staged(fixture: OverlayFixture): string[] {
+  const [directory, prefix] = fixture.workspace
   const entries = readdirSync(directory, { withFileTypes: true })
   return entries.filter((entry) => entry.isFile() && entry.name.startsWith(prefix)).map(({ name }) => name)
 }

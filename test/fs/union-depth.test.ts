@@ -6,20 +6,20 @@ import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { makeWhiteout } from '#layerstack/fs/overlay-marks.js'
 import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { UnionFs } from '#layerstack/fs/union/union-fs.js'
-import { ATTRIBUTES, Bench } from './union-bench.js'
+import { ATTRIBUTES, OverlayFixture } from './overlay-fixture.js'
 import { bytes } from './union-layers.js'
 
 const { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY } = constants
 const LAYERS = 500
 const ROOT = bytes('')
 
-const benches: Bench[] = []
+const fixtures: OverlayFixture[] = []
 afterEach(() => {
-  for (const bench of benches.splice(0)) bench.remove()
+  for (const fixture of fixtures.splice(0)) fixture.remove()
 })
 
 describe('a union of 500 lower layers', () => {
-  it('shows each of them, the uppermost first, and writes to none', () => {
+  it('merges all of them, uppermost first, and does not write to a lower file', () => {
     const { union, layers } = tower()
     for (const number of [0, 1, 250, LAYERS - 1]) {
       expect(read(union, `common/only-in-${number}`)).toBe(String(number))
@@ -35,7 +35,7 @@ describe('a union of 500 lower layers', () => {
     expect(read(layers[LAYERS - 1] as HostFs, 'common/only-in-499')).toBe('499')
   })
 
-  it('gives files of different layers different identities, that stay', () => {
+  it('gives files of different layers distinct identities that do not change', () => {
     const { union, spec } = tower()
     const names = union.readdir(bytes('common')).map(({ name }) => bytes(`common/${name}`))
     const identities = names.map((name) => identity(union, name))
@@ -45,7 +45,7 @@ describe('a union of 500 lower layers', () => {
     expect(names.map((name) => identity(new UnionFs(spec), name))).toEqual(identities)
   })
 
-  it('is cut by a whiteout in the middle', () => {
+  it('hides a file below a whiteout in the middle, not one above it', () => {
     const { layers, spec } = tower()
     makeWhiteout(layers[100] as HostFs, bytes('common/only-in-200'))
     makeWhiteout(layers[300] as HostFs, bytes('common/only-in-200'))
@@ -59,7 +59,7 @@ describe('a union of 500 lower layers', () => {
 })
 
 describe('a union without an upper directory', () => {
-  it('reads, and refuses to write', () => {
+  it('reads, and refuses every change with EROFS', () => {
     const { spec } = tower()
     const { upper: _none, ...lowers } = spec
     const union = new UnionFs(lowers)
@@ -86,21 +86,21 @@ describe('a union without an upper directory', () => {
     }
   })
 
-  it('needs a lower one', () => {
+  it('requires a lower layer', () => {
     expect(() => new UnionFs({ kind: 'union', lowers: [] })).toThrow(TypeError)
   })
 })
 
-describe('what a union remembers of directories', () => {
-  it('is bounded, and read again when it was given up', () => {
-    const bench = new Bench()
-    benches.push(bench)
-    const { low } = bench.layers
+describe('the directory cache of a union', () => {
+  it('shows the right names with room for 100 of them', () => {
+    const fixture = new OverlayFixture()
+    fixtures.push(fixture)
+    const { low } = fixture.layers
     for (let number = 0; number < 30; number += 1) {
       low.mkdir(bytes(`d${number}`), 0o755)
       for (let file = 0; file < 40; file += 1) write(low, `d${number}/f${file}`, `${number}.${file}`)
     }
-    const union = new UnionFs(bench.spec, { rememberedNames: 100 })
+    const union = new UnionFs(fixture.spec, { rememberedNames: 100 })
     for (let round = 0; round < 3; round += 1) {
       for (let number = 0; number < 30; number += 1) {
         const dir = `d${number}`
@@ -110,15 +110,15 @@ describe('what a union remembers of directories', () => {
         expect(union.readdir(bytes(dir)).some(({ name }) => name === `f${round}`)).toBe(false)
       }
     }
-    expect(namesBelow(union)).toEqual(namesBelow(bench.union()))
+    expect(namesBelow(union)).toEqual(namesBelow(fixture.union()))
   })
 })
 
 function tower() {
-  const bench = new Bench()
-  benches.push(bench)
+  const fixture = new OverlayFixture()
+  fixtures.push(fixture)
   const layers = Array.from({ length: LAYERS }, (_, number) => {
-    const root = join(bench.root, `layer-${number}`)
+    const root = join(fixture.root, `layer-${number}`)
     mkdirSync(root)
     const fs = new HostFs({ kind: 'host', root, attributes: ATTRIBUTES })
     fs.mkdir(bytes('common'), 0o755)
@@ -126,7 +126,7 @@ function tower() {
     write(fs, `common/only-in-${number}`, String(number))
     return fs
   })
-  const spec = { ...bench.spec, lowers: layers.map((fs) => fs.spec), volatile: true }
+  const spec = { ...fixture.spec, lowers: layers.map((fs) => fs.spec), volatile: true }
   return { union: new UnionFs(spec), spec, layers }
 }
 

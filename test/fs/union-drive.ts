@@ -6,28 +6,28 @@ import { sameResult } from '../fuzz/differences.js'
 import { takeRaw } from '../fuzz/raw-steps.js'
 import { showStep, type RawStep } from '../fuzz/step.js'
 import { describeTree } from './tree-lines.js'
-import { ATTRIBUTES, Bench } from './union-bench.js'
+import { ATTRIBUTES, OverlayFixture } from './overlay-fixture.js'
 import { bytes, LAYER_NAMES, OLD_NS, randomNumbers, sprinkleMarks } from './union-layers.js'
 
 const STEPS_BETWEEN_LOOKS = 50
 
-/** Layers that were themselves made by random steps, the same for the same seed. */
-export function randomBench(
+/** Returns layers made by random steps, which depend only on the seed. */
+export function randomFixture(
   seed: number,
   options: { readonly marks: boolean; readonly attributes?: AttributeMode },
-): Bench {
-  const bench = new Bench(options.attributes ?? ATTRIBUTES)
+): OverlayFixture {
+  const fixture = new OverlayFixture(options.attributes ?? ATTRIBUTES)
   const random = randomNumbers(seed)
   for (const [index, name] of LAYER_NAMES.entries()) {
-    const fs = bench.layers[name]
+    const fs = fixture.layers[name]
     for (const step of rawSteps(seed * 10 + index, 120)) take(fs, step)
-    if (options.marks && name !== 'low') sprinkleMarks(fs, bench.below(name), random)
+    if (options.marks && name !== 'low') sprinkleMarks(fs, fixture.below(name), random)
     fs.utimes(bytes(''), OLD_NS, OLD_NS)
   }
-  return bench
+  return fixture
 }
 
-/** Takes the same steps on a union and on a kernel's overlay, and looks at what they say and what they show. */
+/** Takes the same steps on a union and on the kernel's overlay. Compares the results, and the trees now and then. */
 export function driveAlike(union: SyncFs, kernel: SyncFs, steps: readonly RawStep[]): void {
   const trail: string[] = []
   for (const [number, step] of steps.entries()) {
@@ -48,7 +48,7 @@ export function treeOf(fs: SyncFs): string[] {
   return describeTree(fs, { nowNs: 1_500_000_000_000_000_000n, directoryTimes: false })
 }
 
-/** `ok` and what came back, or the error's name. */
+/** `ok` and the result, or the error's code. */
 function outcome(run: () => unknown): string {
   try {
     const result = run()

@@ -3,36 +3,36 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { unless } from '../support/needs.js'
-import { Bench, noOracle } from './union-bench.js'
-import { randomBench, treeOf } from './union-drive.js'
+import { OverlayFixture, noOracle } from './overlay-fixture.js'
+import { randomFixture, treeOf } from './union-drive.js'
 
 const KILLS = 6
 const reason = noOracle()
-if (reason !== undefined) console.warn(`union: nothing is killed and given to the kernel, since ${reason}`)
+if (reason !== undefined) console.warn(`union: skipping the kill test: ${reason}`)
 
-const benches: Bench[] = []
+const fixtures: OverlayFixture[] = []
 afterEach(() => {
-  for (const bench of benches.splice(0)) bench.remove()
+  for (const fixture of fixtures.splice(0)) fixture.remove()
 })
 
-describe('a union and a kernel’s overlay', unless(reason), () => {
-  it('show the same after a kill -9 at any moment, and files are whole', async () => {
+describe('a union killed with SIGKILL', unless(reason), () => {
+  it('shows the same tree as the kernel’s overlay, and no partial file', async () => {
     for (let kill = 0; kill < KILLS; kill += 1) {
-      const bench = randomBench(100 + kill, { marks: true })
-      benches.push(bench)
+      const fixture = randomFixture(100 + kill, { marks: true })
+      fixtures.push(fixture)
       const contents = new Set(
-        [bench.below('upper'), bench.union()].flatMap((fs) => treeOf(fs)).map(contentOf),
+        [fixture.below('upper'), fixture.union()].flatMap((fs) => treeOf(fs)).map(contentOf),
       )
       const program = new URL('union-churner.mjs', import.meta.url).pathname
-      const env = { ...process.env, UNION_SPEC: JSON.stringify(bench.spec), UNION_SEED: String(kill) }
+      const env = { ...process.env, UNION_SPEC: JSON.stringify(fixture.spec), UNION_SEED: String(kill) }
       const child = spawn(process.execPath, [program], { env, stdio: ['ignore', 'pipe', 'inherit'] })
       await once(child.stdout, 'data')
       await sleep(kill * 7)
       child.kill('SIGKILL')
       await once(child, 'exit')
-      const union = treeOf(bench.union())
-      expect(treeOf(bench.mount())).toEqual(union)
-      bench.unmount()
+      const union = treeOf(fixture.union())
+      expect(treeOf(fixture.mount())).toEqual(union)
+      fixture.unmount()
       expect(union.map(contentOf).filter((content) => !contents.has(content))).toEqual([])
     }
   })

@@ -3,15 +3,15 @@ import type { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { makeOpaque, makeWhiteout } from '#layerstack/fs/overlay-marks.js'
 import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 
-/** The layers of every tree in these tests: an upper one, and two lower ones, `mid` above `low`. */
+/** The layers of each fixture: an upper layer and two lower ones, `mid` above `low`. */
 export type LayerName = 'low' | 'mid' | 'upper'
 export const LAYER_NAMES: readonly LayerName[] = ['low', 'mid', 'upper']
 
 export const bytes = (text: string) => text as ByteString
-/** Of everything that is made before a test acts. */
+/** Modification time of everything that a fixture holds before the test acts. */
 export const OLD_NS = 1_000_000_000_123_456_789n
 
-/** The same numbers for the same seed, from 0 to 1 (mulberry32). */
+/** Returns a generator of numbers from 0 to 1 that depend only on the seed (mulberry32). */
 export function randomNumbers(seed: number): () => number {
   let state = seed
   return () => {
@@ -23,8 +23,8 @@ export function randomNumbers(seed: number): () => number {
 }
 
 /**
- * Sprinkles marks over a layer: some directories become opaque, and in those that are merged with lower ones, some files
- * become whiteouts. (Elsewhere there is nothing to hide, and a kernel lists the whiteouts themselves.)
+ * Sprinkles marks over a layer: some directories become opaque. In directories that are merged with lower ones, some
+ * files become whiteouts. (In other directories a whiteout hides nothing, and the kernel lists the whiteout itself.)
  */
 export function sprinkleMarks(fs: HostFs, below: SyncFs, random: () => number, dir = bytes('')): void {
   for (const { name, type } of fs.readdir(dir).toSorted((a, b) => (a.name < b.name ? -1 : 1))) {

@@ -16,7 +16,7 @@ import {
 } from '#layerstack/fs/overlay-marks.js'
 import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { noCalls, unless } from '../support/needs.js'
-import { Bench, noOracle } from './union-bench.js'
+import { OverlayFixture, noOracle } from './overlay-fixture.js'
 import { bytes } from './union-layers.js'
 
 const { O_CREAT, O_RDONLY, O_WRONLY } = constants
@@ -24,16 +24,16 @@ const reason = noOracle()
 const X = bytes('d/x')
 const D = bytes('d')
 
-const benches: Bench[] = []
+const fixtures: OverlayFixture[] = []
 afterEach(() => {
-  for (const bench of benches.splice(0)) bench.remove()
+  for (const fixture of fixtures.splice(0)) fixture.remove()
 })
 
-/** Each way to hide what is below, as somebody may have written it. */
+/** Each form of a whiteout, as any tool may have written it. */
 const WHITEOUTS: Record<string, (fs: HostFs) => void> = {
-  'a device 0:0': (fs) => void expect(makeWhiteoutDevice(fs, X)).toBe(true),
-  'a .wh. file': (fs) => makeWhiteoutFile(fs, X),
-  both: (fs) => {
+  'device 0:0': (fs) => void expect(makeWhiteoutDevice(fs, X)).toBe(true),
+  '.wh. file': (fs) => makeWhiteoutFile(fs, X),
+  'device 0:0 and .wh. file': (fs) => {
     makeWhiteoutDevice(fs, X)
     makeWhiteoutFile(fs, X)
   },
@@ -41,14 +41,14 @@ const WHITEOUTS: Record<string, (fs: HostFs) => void> = {
 const OPAQUES: Record<string, (fs: HostFs) => void> = {
   'trusted.overlay.opaque': (fs) => fs.setxattr(D, bytes('trusted.overlay.opaque'), Buffer.from('y')),
   'user.overlay.opaque': (fs) => fs.setxattr(D, bytes('user.overlay.opaque'), Buffer.from('y')),
-  'a .wh..wh..opq file': (fs) => write(fs, 'd/.wh..wh..opq', ''),
-  'what is made here': (fs) => makeOpaque(fs, D),
+  '.wh..wh..opq file': (fs) => write(fs, 'd/.wh..wh..opq', ''),
+  'made by makeOpaque()': (fs) => makeOpaque(fs, D),
 }
 
-describe('marks', () => {
+describe('overlay marks', () => {
   for (const [form, make] of Object.entries(WHITEOUTS)) {
-    const takesDevice = unless(form === 'a .wh. file' ? undefined : noCalls)
-    it(`hide a lower name by ${form}, until it is removed`, takesDevice, () => {
+    const takesDevice = unless(form === '.wh. file' ? undefined : noCalls)
+    it(`a whiteout hides a lower name until it is removed (${form})`, takesDevice, () => {
       const { upper } = made().layers
       make(upper)
       expect(readOverlayDir(upper, D)).toMatchObject({ entries: [], opaque: false })
@@ -58,14 +58,14 @@ describe('marks', () => {
       expect(upper.readdir(D)).toEqual([])
     })
 
-    it(`of lower layers, as ${form}, count for what is below them`, takesDevice, () => {
-      const bench = made()
-      bench.layers.mid.mkdir(D, 0o755)
-      make(bench.layers.mid)
-      expect(namesOf(bench.union(), D)).toEqual(['y'])
+    it(`a whiteout in a lower layer hides a name of the layers below it (${form})`, takesDevice, () => {
+      const fixture = made()
+      fixture.layers.mid.mkdir(D, 0o755)
+      make(fixture.layers.mid)
+      expect(namesOf(fixture.union(), D)).toEqual(['y'])
     })
 
-    for (const [what, create, shows] of [
+    for (const [kind, create, shows] of [
       ['file', (fs: SyncFs) => write(fs, X, 'new'), 'file'],
       ['symlink', (fs: SyncFs) => fs.symlink(bytes('y'), X), 'symlink'],
       ['directory', (fs: SyncFs) => fs.mkdir(X, 0o755), 'directory'],
@@ -73,69 +73,73 @@ describe('marks', () => {
       ['link', (fs: SyncFs) => fs.link(bytes('d/y'), X), 'file'],
       ['renamed file', (fs: SyncFs) => fs.rename(bytes('d/y'), X), 'file'],
     ] as const) {
-      it(`give way to a ${what} that is made over ${form}`, takesDevice, () => {
-        const bench = made()
-        make(bench.layers.upper)
-        const union = bench.union()
+      it(`a whiteout gives way to a new ${kind} (${form})`, takesDevice, () => {
+        const fixture = made()
+        make(fixture.layers.upper)
+        const union = fixture.union()
         create(union)
         expect(union.lstat(X).type).toBe(shows)
         if (shows === 'directory') expect(union.readdir(X)).toEqual([])
         union.close()
-        const again = bench.union()
+        const again = fixture.union()
         expect(again.lstat(X).type).toBe(shows)
         if (shows === 'directory') expect(again.readdir(X)).toEqual([])
-        if (form === 'both') return
-        expect(bench.layers.upper.readdir(D).filter(({ name }) => name === '.wh.x')).toEqual([])
+        if (form === 'device 0:0 and .wh. file') return
+        expect(fixture.layers.upper.readdir(D).filter(({ name }) => name === '.wh.x')).toEqual([])
       })
     }
 
-    it(`come back when what was made over ${form} is removed`, takesDevice, () => {
-      const bench = made()
-      make(bench.layers.upper)
-      const union = bench.union()
+    it(`a whiteout returns when the directory made over it is removed (${form})`, takesDevice, () => {
+      const fixture = made()
+      make(fixture.layers.upper)
+      const union = fixture.union()
       union.mkdir(X, 0o755)
       write(union, 'd/x/file', 'new')
       union.unlink(bytes('d/x/file'))
       union.rmdir(X)
       expect(namesOf(union, D)).toEqual(['y'])
-      expect(namesOf(bench.union(), D)).toEqual(['y'])
+      expect(namesOf(fixture.union(), D)).toEqual(['y'])
     })
   }
 
   for (const [form, make] of Object.entries(OPAQUES)) {
     const isTrusted = form.startsWith('trusted')
-    it(`hide all of a lower directory by ${form}`, unless(isTrusted ? reason : undefined), () => {
-      const bench = made()
-      const { upper } = bench.layers
-      expect(readOverlayDir(upper, D).opaque).toBe(false)
-      make(upper)
-      expect(readOverlayDir(upper, D)).toMatchObject({ entries: [], opaque: true })
-      write(upper, 'd/own', 'own')
-      expect(namesOf(bench.union(), D)).toEqual(['own'])
-      expect(bench.union().listxattr(D)).toEqual([])
-    })
+    it(
+      `an opaque directory hides all lower entries, and its mark is not listed as an xattr (${form})`,
+      unless(isTrusted ? reason : undefined),
+      () => {
+        const fixture = made()
+        const { upper } = fixture.layers
+        expect(readOverlayDir(upper, D).opaque).toBe(false)
+        make(upper)
+        expect(readOverlayDir(upper, D)).toMatchObject({ entries: [], opaque: true })
+        write(upper, 'd/own', 'own')
+        expect(namesOf(fixture.union(), D)).toEqual(['own'])
+        expect(fixture.union().listxattr(D)).toEqual([])
+      },
+    )
   }
 
-  it('that are .wh. files beside a name hide the lower ones, never the one of the same layer', () => {
-    const bench = made()
-    const { upper, low } = bench.layers
+  it('a .wh. file hides its name in lower layers, never in its own layer', () => {
+    const fixture = made()
+    const { upper, low } = fixture.layers
     low.mkdir(bytes('d/sub'), 0o755)
     write(low, 'd/sub/lower', '')
     upper.mkdir(bytes('d/sub'), 0o755)
     makeWhiteoutFile(upper, bytes('d/sub'))
     write(upper, 'd/sub/own', '')
-    expect(namesOf(bench.union(), bytes('d/sub'))).toEqual(['own'])
-    const union = bench.union()
+    expect(namesOf(fixture.union(), bytes('d/sub'))).toEqual(['own'])
+    const union = fixture.union()
     union.unlink(bytes('d/sub/own'))
     union.rmdir(bytes('d/sub'))
     expect(namesOf(union, D)).toEqual(['x', 'y'])
-    expect(namesOf(bench.union(), D)).toEqual(['x', 'y'])
+    expect(namesOf(fixture.union(), D)).toEqual(['x', 'y'])
   })
 
-  it('of other programs are no files, and cannot be made through a union', () => {
-    const bench = made()
-    bench.layers.upper.mkdir(bytes('.wh..wh.plnk'), 0o755)
-    const union = bench.union()
+  it('AUFS metadata is not listed, and marks cannot be created through a union', () => {
+    const fixture = made()
+    fixture.layers.upper.mkdir(bytes('.wh..wh.plnk'), 0o755)
+    const union = fixture.union()
     expect(namesOf(union, bytes(''))).toEqual(['d'])
     for (const call of [
       () => write(union, '.wh.x', ''),
@@ -151,20 +155,20 @@ describe('marks', () => {
     )
   })
 
-  it('are made only where a lower layer shows the name (fuse-overlayfs#327)', () => {
-    const bench = made()
-    const union = bench.union()
+  it('no mark is created for a name that no lower layer shows (fuse-overlayfs#327)', () => {
+    const fixture = made()
+    const union = fixture.union()
     write(union, 'd/new', '')
     union.rename(bytes('d/new'), bytes('d/renamed'))
     union.mkdir(bytes('d/dir'), 0o755)
     union.rename(bytes('d/dir'), bytes('d/dir2'))
     union.rmdir(bytes('d/dir2'))
     union.unlink(bytes('d/renamed'))
-    expect(bench.marks(bytes(''))).toEqual(['/d directory'])
-    expect(bench.layers.upper.readdir(D)).toEqual([])
+    expect(fixture.marks(bytes(''))).toEqual(['/d directory'])
+    expect(fixture.layers.upper.readdir(D)).toEqual([])
   })
 
-  it('are told from other devices and other xattrs', unless(noCalls), () => {
+  it('a directory is no whiteout, and other xattrs are no overlay xattrs', unless(noCalls), () => {
     const { upper } = made().layers
     makeWhiteout(upper, X)
     expect(isWhiteoutAt(upper, X)).toBe(true)
@@ -178,25 +182,25 @@ describe('marks', () => {
   })
 })
 
-describe('the overlay’s xattrs', () => {
-  it('are not shown, and not copied up', () => {
-    const bench = made()
-    const { low, upper } = bench.layers
+describe('overlay xattrs', () => {
+  it('are neither listed nor copied up', () => {
+    const fixture = made()
+    const { low, upper } = fixture.layers
     low.setxattr(X, bytes('user.overlay.origin'), Buffer.from('lower'))
     low.setxattr(X, bytes('user.mine'), Buffer.from('mine'))
-    const union = bench.union()
+    const union = fixture.union()
     union.chmod(X, 0o600)
     expect(union.listxattr(X)).toEqual(['user.mine'])
     expect(union.getxattr(X, bytes('user.overlay.origin'))).toBeUndefined()
     expect(upper.listxattr(X)).toEqual(['user.mine'])
   })
 
-  it('that are set belong to an overlay inside, and are kept under another name', () => {
-    const bench = made()
-    const union = bench.union()
+  it('belong to a nested overlay if set through a union, and are stored under another name', () => {
+    const fixture = made()
+    const union = fixture.union()
     union.setxattr(X, bytes('user.overlay.opaque'), Buffer.from('y'))
     expect(union.listxattr(X)).toEqual(['user.overlay.opaque'])
-    expect(bench.layers.upper.listxattr(X)).toEqual(['user.overlay.overlay.opaque'])
+    expect(fixture.layers.upper.listxattr(X)).toEqual(['user.overlay.overlay.opaque'])
     union.rename(X, bytes('d/z'))
     union.removexattr(bytes('d/z'), bytes('user.overlay.opaque'))
     expect(union.listxattr(bytes('d/z'))).toEqual([])
@@ -205,7 +209,7 @@ describe('the overlay’s xattrs', () => {
     )
   })
 
-  it('are kept as the kernel keeps them', unless(reason), () => {
+  it('are stored under the names that the kernel uses', unless(reason), () => {
     const [ours, theirs] = [made(), made()]
     const name = bytes('trusted.overlay.nested')
     const kernel = theirs.mount()
@@ -221,20 +225,22 @@ describe('the overlay’s xattrs', () => {
   })
 })
 
-describe('an upper directory with features that Docker turns off', unless(reason), () => {
-  it('is refused where a directory was renamed by reference', () => {
-    const bench = made()
-    mountWith(bench, 'redirect_dir=on', (root) => execFileSync('mv', [join(root, 'd'), join(root, 'moved')]))
-    const union = bench.union()
+describe('a union whose upper directory has features that Docker turns off', unless(reason), () => {
+  it('refuses a directory that was renamed with redirect_dir=on', () => {
+    const fixture = made()
+    mountWith(fixture, 'redirect_dir=on', (root) =>
+      execFileSync('mv', [join(root, 'd'), join(root, 'moved')]),
+    )
+    const union = fixture.union()
     expect(namesOf(union, bytes(''))).toEqual(['moved'])
     expect(() => union.readdir(bytes('moved'))).toThrow(expect.objectContaining({ code: 'EPERM' }))
     expect(() => union.lstat(bytes('moved/x'))).toThrow(expect.objectContaining({ code: 'EPERM' }))
   })
 
-  it('is refused where a file has its metadata alone', () => {
-    const bench = made()
-    mountWith(bench, 'metacopy=on', (root) => execFileSync('chmod', ['600', join(root, 'd/x')]))
-    const union = bench.union()
+  it('refuses to open a file that was copied up with metacopy=on', () => {
+    const fixture = made()
+    mountWith(fixture, 'metacopy=on', (root) => execFileSync('chmod', ['600', join(root, 'd/x')]))
+    const union = fixture.union()
     for (const flags of [O_RDONLY, O_WRONLY]) {
       expect(() => union.open(X, flags)).toThrow(expect.objectContaining({ code: 'EPERM' }))
     }
@@ -242,19 +248,19 @@ describe('an upper directory with features that Docker turns off', unless(reason
   })
 })
 
-/** `low` has `d/x` and `d/y`; `upper` has `d`. */
-function made(): Bench {
-  const bench = new Bench()
-  benches.push(bench)
-  const { low, upper } = bench.layers
+/** Returns a fixture with `d/x` and `d/y` in `low`, and `d` in `upper`. */
+function made(): OverlayFixture {
+  const fixture = new OverlayFixture()
+  fixtures.push(fixture)
+  const { low, upper } = fixture.layers
   for (const fs of [low, upper]) fs.mkdir(D, 0o755)
   write(low, X, 'lower x')
   write(low, 'd/y', 'lower y')
-  return bench
+  return fixture
 }
 
-function mountWith(bench: Bench, option: string, change: (root: string) => void): void {
-  const at = (name: string) => join(bench.root, name)
+function mountWith(fixture: OverlayFixture, option: string, change: (root: string) => void): void {
+  const at = (name: string) => join(fixture.root, name)
   const layers = `lowerdir=${at('mid')}:${at('low')},upperdir=${at('upper')},workdir=${at('work')}`
   execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', `${layers},${option}`, at('merged')])
   try {

@@ -22,7 +22,7 @@ type Step =
   | { readonly do: 'write'; readonly on: Name; readonly offset: number; readonly bytes: Buffer }
   | { readonly do: 'flush'; readonly on: Name }
 
-/** Tells what was asked of it to a log that it shares. */
+/** Records its writes and flushes in a log that it shares with other devices. */
 class LoggedDevice extends MemoryDevice {
   readonly #on: Name
   readonly #steps: Step[]
@@ -43,15 +43,15 @@ class LoggedDevice extends MemoryDevice {
   }
 }
 
-describe('a crash of file systems on a pool', () => {
+describe('file systems on a thin pool after a crash', () => {
   const { steps, commits } = recorded()
 
-  it('at any write leaves each device the state that was committed last', async () => {
+  it('show the last durable commit or a later one, whichever write is cut or torn', async () => {
     const devices = { metadata: new MemoryDevice(), data: new MemoryDevice() }
     let cuts = 0
     for (const [index, step] of steps.entries()) {
       if (step.do === 'write') {
-        // The pool's superblock is one sector.
+        // The pool's superblock is one sector, so it cannot be torn.
         const whole = step.on === 'metadata' && step.offset === 0 ? 0 : Math.ceil(step.bytes.length / 2)
         const torn = { metadata: devices.metadata.copy(), data: devices.data.copy() }
         torn[step.on].write(step.bytes.subarray(0, whole), step.offset)
@@ -62,11 +62,11 @@ describe('a crash of file systems on a pool', () => {
       await mustBeCommitted({ metadata: devices.metadata.copy(), data: devices.data.copy() }, index + 1)
       cuts++
     }
-    console.log(`${cuts} points cut, in a log of ${steps.length} writes and flushes to both files of a pool`)
+    console.log(`${cuts} cuts in a log of ${steps.length} writes and flushes to both files of a pool`)
     expect(cuts).toBeGreaterThan(500)
   })
 
-  it('that loses any of the writes since the last flush of their file leaves it too', async () => {
+  it('show the last durable commit or a later one, if unflushed writes are lost', async () => {
     const durable = { metadata: new MemoryDevice(), data: new MemoryDevice() }
     const waiting: Record<Name, Extract<Step, { do: 'write' }>[]> = { metadata: [], data: [] }
     let random = 1

@@ -7,13 +7,13 @@ import { run } from '../support/program.js'
 
 export const GEOMETRY: PoolGeometry = { metadataBlocks: 4096, dataBlocks: 40_000, blockSize: 65_536 }
 
-/** What each device has mapped: its block → the data block. */
+/** The mappings of each device: its block → the data block. */
 export type PoolModel = Map<number, Map<number, number>>
 
 /** One step on a pool, as numbers. */
 export type PoolStep = readonly [kind: number, device: number, other: number, block: number, count: number]
 
-/** Does the same to a pool and to the model of one. */
+/** Applies a step to a pool and to its model. */
 export function stepPool(pool: ThinMetadata, model: PoolModel, step: PoolStep): void {
   const [kind, device, other, block, count] = step
   const blocks = model.get(device)
@@ -48,7 +48,7 @@ export function mappingsOf(pool: ThinMetadata, model: PoolModel): PoolModel {
   return found
 }
 
-/** The device's content in a file, for programs. */
+/** Runs `work` on a temporary file with the device's content, for external programs. */
 export async function asFile<T>(device: MemoryDevice, work: (path: string) => Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), 'layerstack-thin-'))
   const path = join(directory, 'metadata')
@@ -67,12 +67,12 @@ export async function asFile<T>(device: MemoryDevice, work: (path: string) => Pr
   }
 }
 
-/** Fails with what `thin_check` says, if it finds anything. */
+/** Rejects with the output of `thin_check` if it finds damage. */
 export async function mustBeClean(device: MemoryDevice): Promise<void> {
   await asFile(device, (path) => run('thin_check', [path]))
 }
 
-/** The mappings as `thin_dump` tells them. */
+/** Returns the mappings that `thin_dump` prints. */
 export async function dumped(device: MemoryDevice): Promise<PoolModel> {
   const xml = (await asFile(device, (path) => run('thin_dump', [path]))).toString()
   const model: PoolModel = new Map()

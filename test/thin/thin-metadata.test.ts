@@ -28,35 +28,31 @@ const step: fc.Arbitrary<PoolStep> = fc.tuple(
 
 const open = (device: MemoryDevice): ThinMetadata => ThinMetadata.open(device, GEOMETRY, { mayMake: true })
 
-describe('the metadata of a thin pool', () => {
-  it(
-    'has what was mapped, also after it was opened anew, and is clean to thin_check',
-    unless(noTools),
-    async () => {
-      await fc.assert(
-        fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 150 }), async (steps) => {
-          const device = new MemoryDevice()
-          let pool = open(device)
-          const model: PoolModel = new Map()
-          for (const [index, each] of steps.entries()) {
-            stepPool(pool, model, each)
-            if (index % 25 === 24) pool.commit()
-            if (index % 50 === 49) pool = open(device)
-          }
-          expect(mappingsOf(pool, model)).toEqual(model)
-          pool.commit()
-          await mustBeClean(device)
-          expect(await dumped(device)).toEqual(new Map([...model].toSorted(([a], [b]) => a - b)))
-          expect(mappingsOf(open(device), model)).toEqual(model)
-          const used = new Set([...model.values()].flatMap((blocks) => [...blocks.values()]))
-          expect(open(device).status.data.used).toBe(used.size)
-        }),
-        { numRuns: 25 },
-      )
-    },
-  )
+describe('ThinMetadata', () => {
+  it('keeps its mappings, also after it is reopened, and passes thin_check', unless(noTools), async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 150 }), async (steps) => {
+        const device = new MemoryDevice()
+        let pool = open(device)
+        const model: PoolModel = new Map()
+        for (const [index, each] of steps.entries()) {
+          stepPool(pool, model, each)
+          if (index % 25 === 24) pool.commit()
+          if (index % 50 === 49) pool = open(device)
+        }
+        expect(mappingsOf(pool, model)).toEqual(model)
+        pool.commit()
+        await mustBeClean(device)
+        expect(await dumped(device)).toEqual(new Map([...model].toSorted(([a], [b]) => a - b)))
+        expect(mappingsOf(open(device), model)).toEqual(model)
+        const used = new Set([...model.values()].flatMap((blocks) => [...blocks.values()]))
+        expect(open(device).status.data.used).toBe(used.size)
+      }),
+      { numRuns: 25 },
+    )
+  })
 
-  it('is listed by thin_ls, and what thin_restore writes opens', unless(noTools), async () => {
+  it('is readable by thin_ls, and opens the output of thin_restore', unless(noTools), async () => {
     const { device, model } = filled()
     await asFile(device, async (path) => {
       const listed = (await run('thin_ls', ['--no-headers', '-o', 'DEV', path])).toString()
@@ -76,37 +72,41 @@ describe('the metadata of a thin pool', () => {
     })
   })
 
-  it('is the last commit after a crash at any write', unless(noTools), async () => {
-    const { device, commits } = filled()
-    const crashed = new MemoryDevice()
-    let cuts = 0
-    for (const [index, each] of device.log.entries()) {
-      if (each.do === 'write') {
-        // The superblock is one sector; of the rest of its block nothing but the first writing changes anything.
-        const torn = crashed.copy()
-        torn.write(each.bytes.subarray(0, each.offset === 0 ? 0 : 700), each.offset)
-        mustBeCommitted(torn, index)
-        crashed.write(each.bytes, each.offset)
+  it(
+    'shows the last durable commit or a later one, after a crash at any write',
+    unless(noTools),
+    async () => {
+      const { device, commits } = filled()
+      const crashed = new MemoryDevice()
+      let cuts = 0
+      for (const [index, each] of device.log.entries()) {
+        if (each.do === 'write') {
+          // The superblock is one sector, so it cannot be torn. Only its first write changes the rest of its block.
+          const torn = crashed.copy()
+          torn.write(each.bytes.subarray(0, each.offset === 0 ? 0 : 700), each.offset)
+          mustBeCommitted(torn, index)
+          crashed.write(each.bytes, each.offset)
+        }
+        mustBeCommitted(crashed.copy(), index + 1)
+        if (index % 150 === 0 && index > (commits[0]?.at ?? 0)) await mustBeClean(crashed)
+        cuts += 2
       }
-      mustBeCommitted(crashed.copy(), index + 1)
-      if (index % 150 === 0 && index > (commits[0]?.at ?? 0)) await mustBeClean(crashed)
-      cuts += 2
-    }
-    console.log(`${cuts} points cut, in a log of ${device.log.length} writes and flushes`)
+      console.log(`${cuts} cuts in a log of ${device.log.length} writes and flushes`)
 
-    function mustBeCommitted(found: MemoryDevice, at: number): void {
-      const known = commits.findLastIndex((commit) => commit.at <= at)
-      if (known < 0) return
-      const pool = open(found)
-      const possible = commits.slice(known, known + 2)
-      const { transactionId } = pool
-      const commit = possible.find((each) => each.transactionId === transactionId)
-      expect(commit, `transaction ${transactionId} after ${at} steps`).toBeDefined()
-      expect(mappingsOf(pool, commit?.model ?? new Map())).toEqual(commit?.model)
-    }
-  })
+      function mustBeCommitted(found: MemoryDevice, at: number): void {
+        const known = commits.findLastIndex((commit) => commit.at <= at)
+        if (known < 0) return
+        const pool = open(found)
+        const possible = commits.slice(known, known + 2)
+        const { transactionId } = pool
+        const commit = possible.find((each) => each.transactionId === transactionId)
+        expect(commit, `transaction ${transactionId} after ${at} steps`).toBeDefined()
+        expect(mappingsOf(pool, commit?.model ?? new Map())).toEqual(commit?.model)
+      }
+    },
+  )
 
-  it('says of a damaged block which one it is, and takes nothing else for a pool', () => {
+  it('reports which block is damaged, and refuses a device that is not a pool', () => {
     const { device } = filled()
     const used = new Set(device.log.flatMap((each) => (each.do === 'write' ? [each.offset / BLOCK] : [])))
     let found = 0
@@ -122,15 +122,15 @@ describe('the metadata of a thin pool', () => {
       }
     }
     expect(found).toBeGreaterThan(10)
-    console.log(`${found} of ${used.size} blocks found damaged`)
+    console.log(`found damage in ${found} of ${used.size} blocks`)
     const foreign = new MemoryDevice()
     foreign.write(Buffer.alloc(9000, 'not a pool'), 0)
     expect(() => open(foreign)).toThrow(expect.objectContaining({ code: 'STORE_FOREIGN' }))
   })
 })
 
-describe('a change that meets a damaged block', () => {
-  it('is refused whole, and the pool keeps every device that was not deleted', () => {
+describe('a deletion that meets a damaged block', () => {
+  it('fails as a whole, and the pool keeps every device that was not deleted', () => {
     const { device } = filled()
     const used = new Set(device.log.flatMap((each) => (each.do === 'write' ? [each.offset / BLOCK] : [])))
     let refused = 0
@@ -154,7 +154,7 @@ describe('a change that meets a damaged block', () => {
 
 const ids = [1, 2, 3, 4, 5, 6]
 
-/** False where the damaged block is in the way. */
+/** Returns false if the call fails because of the damaged block. */
 function works(block: number, call: () => unknown): boolean {
   try {
     call()

@@ -4,61 +4,61 @@ import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import type { AttributeMode } from '#layerstack/fs/spec.js'
 import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { describeTree } from '../tree-lines.js'
-import { Bench } from '../union-bench.js'
+import { OverlayFixture } from '../overlay-fixture.js'
 import { bytes, LAYER_NAMES, OLD_NS, type LayerName } from '../union-layers.js'
 import { other, type Build } from './objects.js'
 import type { At, PosixFs } from './operation.js'
 import { systemCalls, withRoot } from './process-root.js'
 import type { Case } from './table.js'
 
-/** What came of a case. */
+/** The result of a case. */
 export interface Answer {
-  /** What the calls gave, as JSON, or the error. */
+  /** The result of the calls as JSON, or the error. */
   readonly outcome: string
-  /** The case's directory afterwards, a line for each object. */
+  /** The case's directory afterwards, one line per object. */
   readonly tree: readonly string[]
-  /** What the upper directory has and hides; nothing where there are no layers. */
+  /** What the upper directory has and hides; empty without layers. */
   readonly marks: readonly string[]
 }
 
 export type Answers = ReadonlyMap<string, Answer>
 
-/** What the kernel does for a process whose root is an overlay. */
+/** Answers of the kernel, in a process whose root is an overlay. */
 export async function kernelAnswers(cases: readonly Case[]): Promise<Answers> {
-  using bench = layersOf(cases)
-  const mounted = bench.mount({ volatile: true })
+  using fixture = layersOf(cases)
+  const mounted = fixture.mount({ volatile: true })
   return await answersOf(cases, {
     run: (each) => withRoot(mounted.hostPath, () => each(systemCalls)),
     raw: mounted,
-    done: () => bench.unmount(),
-    bench,
+    done: () => fixture.unmount(),
+    fixture,
   })
 }
 
-/** What a `LayerFs` does over the kernel's overlay. */
+/** Answers of a `LayerFs` over the kernel's overlay. */
 export async function mountAnswers(cases: readonly Case[]): Promise<Answers> {
-  using bench = layersOf(cases)
-  const raw = bench.mount({ volatile: true })
+  using fixture = layersOf(cases)
+  const raw = fixture.mount({ volatile: true })
   const shared = new HostFs({ ...raw.spec, shared: true })
   return await answersOf(cases, {
     run: (each) => each(layerFs(shared)),
     raw,
     done: () => {
       shared.close()
-      bench.unmount()
+      fixture.unmount()
     },
-    bench,
+    fixture,
   })
 }
 
-/** What a `LayerFs` does over our own overlay. */
+/** Answers of a `LayerFs` over a `UnionFs`. */
 export async function unionAnswers(cases: readonly Case[], attributes: AttributeMode): Promise<Answers> {
-  using bench = layersOf(cases, attributes)
-  const raw = bench.union()
-  return await answersOf(cases, { run: (each) => each(layerFs(raw)), raw, bench })
+  using fixture = layersOf(cases, attributes)
+  const raw = fixture.union()
+  return await answersOf(cases, { run: (each) => each(layerFs(raw)), raw, fixture })
 }
 
-/** What a `LayerFs` does over a directory, in which all layers are one. */
+/** Answers of a `LayerFs` over a single directory that stands for all layers. */
 export async function directoryAnswers(cases: readonly Case[], raw: SyncFs): Promise<Answers> {
   for (const [number, each] of cases.entries()) buildCase({ low: raw, mid: raw, upper: raw }, number, each)
   return await answersOf(cases, { run: (each) => each(layerFs(raw)), raw })
@@ -68,10 +68,10 @@ interface Asked {
   readonly run: (work: (fs: PosixFs) => Promise<void>) => Promise<void>
   readonly raw: SyncFs
   readonly done?: () => void
-  readonly bench?: Bench
+  readonly fixture?: OverlayFixture
 }
 
-async function answersOf(cases: readonly Case[], { run, raw, done, bench }: Asked): Promise<Answers> {
+async function answersOf(cases: readonly Case[], { run, raw, done, fixture }: Asked): Promise<Answers> {
   const nowNs = BigInt(Date.now() - 1000) * 1_000_000n
   const outcomes: string[] = []
   await run(async (fs) => {
@@ -84,10 +84,10 @@ async function answersOf(cases: readonly Case[], { run, raw, done, bench }: Aske
   const trees = cases.map((_, number) => describeTree(raw, { nowNs }, directoryOf(number)).map(alike))
   raw.close()
   done?.()
-  const below = bench?.below('upper')
+  const below = fixture?.below('upper')
   return new Map(
     cases.map(({ name }, number) => {
-      const marks = bench?.marks(directoryOf(number), below).map(alike) ?? []
+      const marks = fixture?.marks(directoryOf(number), below).map(alike) ?? []
       return [name, { outcome: outcomes[number] as string, tree: trees[number] as string[], marks }]
     }),
   )
@@ -103,14 +103,14 @@ async function outcomeOf(call: () => Promise<unknown>): Promise<string> {
   }
 }
 
-function layersOf(cases: readonly Case[], attributes?: AttributeMode): Bench {
-  const bench = new Bench(attributes)
-  for (const [number, each] of cases.entries()) buildCase(bench.layers, number, each)
-  bench.setTimes()
-  return bench
+function layersOf(cases: readonly Case[], attributes?: AttributeMode): OverlayFixture {
+  const fixture = new OverlayFixture(attributes)
+  for (const [number, each] of cases.entries()) buildCase(fixture.layers, number, each)
+  fixture.setTimes()
+  return fixture
 }
 
-/** The directory of a case in each layer that takes part: the objects, and in the lowest a file `other` beside them. */
+/** Makes the directory of a case in each layer that has part of an object. The lowest layer also has a file `other`. */
 function buildCase(layers: Record<LayerName, SyncFs>, number: number, { objects }: Case): void {
   const at = directoryOf(number)
   const made = new Set<SyncFs>()
@@ -129,7 +129,7 @@ function buildCase(layers: Record<LayerName, SyncFs>, number: number, { objects 
   }
 }
 
-/** All as long, since a symlink's size may tell. */
+/** All names have the same length, because a symlink's size may depend on it. */
 function directoryOf(number: number): ByteString {
   return bytes(`c${String(number).padStart(5, '0')}`)
 }

@@ -5,10 +5,10 @@ import { blocking, operation, trusted, withFile, type Operation, type PosixFs } 
 const TIME = 1_700_000_000.25
 const BEFORE_1970 = -1_700_000_000.75
 
-/** What the other answers are measured by. */
+/** The baseline for all other answers. */
 export const NOTHING = operation('nothing', async () => undefined)
 
-/** One call on the object, or a few that follow one another. */
+/** One call on the object, or a few in sequence. */
 export const CALLS: readonly Operation[] = [
   NOTHING,
   operation('stat', async (fs, at) => shown(await fs.stat(at('x')))),
@@ -199,7 +199,7 @@ export const CALLS: readonly Operation[] = [
   }),
 ]
 
-/** Whether it is the same file still, and if it is read as one file before and after. */
+/** Whether inode and device are the same before and after a change. */
 async function identity(fs: PosixFs, path: string, change: () => Promise<unknown>): Promise<unknown> {
   const before = await fs.stat(path)
   await change()
@@ -220,7 +220,7 @@ async function typesIn(fs: PosixFs, path: string): Promise<string[]> {
   return entries.map((entry) => `${entry.name} ${typeOf(entry)}`).toSorted()
 }
 
-/** Sizes and links of directories are the file system's own affair. */
+/** Leaves out sizes and link counts of directories, which depend on the file system. */
 export function shown(stat: LayerStats): unknown {
   const { mode, uid, gid, rdev, nlink, size } = stat
   const counts = stat.isDirectory() ? [] : [nlink, stat.isFIFO() ? 0 : size]

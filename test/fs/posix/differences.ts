@@ -3,23 +3,23 @@ import type { Answer } from './answers.js'
 import { CAP_NET_RAW } from './objects.js'
 import type { Case } from './table.js'
 
-/** What is asked: a `LayerFs` over the kernel's overlay, over our own, or over a directory that holds the whole tree. */
+/** A `LayerFs` over the kernel's overlay, over a `UnionFs`, or over a directory that holds the whole tree. */
 export type Subject = 'mount' | 'union' | 'union, kept aside' | 'directory' | 'directory, kept aside'
 
 const ALL: readonly Subject[] = ['mount', 'union', 'union, kept aside', 'directory', 'directory, kept aside']
 const UNIONS: readonly Subject[] = ['union', 'union, kept aside']
 const KEPT_ASIDE: readonly Subject[] = ['union, kept aside', 'directory, kept aside']
 
-/** Where a `LayerFs` is meant to do otherwise than the kernel does for a process whose root is the layer. */
+/** An intended difference between a `LayerFs` and the kernel in a process whose root is the layer. */
 export interface Difference {
   readonly what: string
   readonly kernel: string
   readonly ours: string
   readonly reason: string
   readonly subjects: readonly Subject[]
-  /** Which cases it is about. `before` is the same place untouched. */
+  /** Whether the difference concerns a case. `before` is the answer of the case that does nothing. */
   readonly covers: (each: Case, kernel: Answer, before: Answer) => boolean
-  /** Our answer. It is another than the kernel's, or there is no difference any more. */
+  /** The answer of the `LayerFs`. It must not equal the kernel's. */
   readonly instead: (kernel: Answer, before: Answer, each: Case) => Answer
 }
 
@@ -132,7 +132,7 @@ export const DIFFERENCES: readonly Difference[] = [
 const CAPABILITY = `security.capability=${CAP_NET_RAW.toString('hex')}`
 const NOT_COPIED = /"(EEXIST|ENOTDIR)"/g
 
-/** What a subject is to answer, given what the kernel did, and which differences made that of it. */
+/** The answer expected of a subject, given the kernel's answer, and the differences that shaped it. */
 export function expectedOf(
   subject: Subject,
   each: Case,
@@ -157,13 +157,13 @@ function withTree(answer: Answer, map: (line: string, index: number) => string):
   return { ...answer, tree: answer.tree.map(map) }
 }
 
-/** Of a file that is renamed from `x` to `y`, another may be at `x`. */
+/** After a rename from `x` to `y`, another file may be at `x`. */
 function hasLostCapability(line: string, operation: string): boolean {
-  const place = operation.includes('renamed') ? /^\/c\/y file \d+ 12:34 / : /^\/c\/[xy] file \d+ 12:34 /
-  return place.test(line) && !line.includes(CAPABILITY)
+  const atPath = operation.includes('renamed') ? /^\/c\/y file \d+ 12:34 / : /^\/c\/[xy] file \d+ 12:34 /
+  return atPath.test(line) && !line.includes(CAPABILITY)
 }
 
-/** Whether what the call is about needed no copy-up. */
+/** Whether the call needed no copy-up. */
 function wasInUpper(kernel: Answer, before: Answer): boolean {
   const count = ({ marks }: Answer) => marks.filter((mark) => !/ is (hidden|opaque)$/.test(mark)).length
   return count(kernel) === count(before)

@@ -3,7 +3,7 @@ import { shown } from './calls.js'
 
 const LARGE = 'large '.repeat(40_000)
 
-/** What an open file keeps, and keeps to, while its path goes other ways. */
+/** Calls on an open file, also while its path is changed, moved or removed. */
 export const HANDLES: readonly Operation[] = [
   operation('reads go on where the last one stopped', (fs, at) =>
     withFile(fs, at('x'), 'r', async (file) => [
@@ -292,7 +292,7 @@ export const HANDLES: readonly Operation[] = [
   ),
 ]
 
-/** A directory that is open. */
+/** Calls on an open directory. */
 export const DIRECTORY_HANDLES: readonly Operation[] = [
   operation('open directory: read and write', (fs, at) =>
     withFile(fs, at('x'), 'r', async (file) => [

@@ -5,13 +5,13 @@ import { makeOpaque, makeWhiteout } from '#layerstack/fs/overlay-marks.js'
 import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { bytes, OLD_NS, type LayerName } from '../union-layers.js'
 
-/** Makes something at a path of one layer; marks, only of a layer in overlay form. */
+/** Creates something at a path of one layer. Marks require a layer in overlay form. */
 export type Build = (fs: SyncFs, at: ByteString) => void
 
-/** Something that may be at a path of a union, named by what it is and by the layers that it is made of. */
+/** Something that a path of a union may show. Its name says its kind and the layers that make it up. */
 export interface UnionObject {
   readonly name: string
-  /** Neither file, directory nor symlink: to open it to read may wait for ever. */
+  /** Neither file, directory nor symlink: opening it may block forever. */
   readonly special: boolean
   readonly layers: Partial<Record<LayerName, Build>>
 }
@@ -78,7 +78,7 @@ export const OBJECTS: readonly UnionObject[] = [
   }),
 ]
 
-/** Those of these names, or all that the pattern fits. */
+/** Returns the objects with these names, or all whose names match the pattern. */
 export function objectsNamed(names: RegExp | readonly string[]): UnionObject[] {
   if (names instanceof RegExp) return OBJECTS.filter(({ name }) => names.test(name))
   return names.map((name) => {
@@ -88,12 +88,12 @@ export function objectsNamed(names: RegExp | readonly string[]): UnionObject[] {
   })
 }
 
-/** Made in the upper layer alone, or not at all: the same where there are no layers. */
+/** Whether an object is only in the upper layer, or nowhere. Such objects also exist in filesystems without layers. */
 export function isWithoutLayers({ layers }: UnionObject): boolean {
   return layers.low === undefined && layers.mid === undefined
 }
 
-/** What stands beside the object in the lowest layer of each case. */
+/** The file beside the object, in the lowest layer of each case. */
 export const other: Build = file('other')
 
 function pick(...names: readonly (keyof typeof COMMON)[]): Record<string, Build> {
@@ -102,11 +102,11 @@ function pick(...names: readonly (keyof typeof COMMON)[]): Record<string, Build>
 
 function placed(
   kinds: Record<string, Build>,
-  place: string,
+  template: string,
   layersOf: (build: Build) => UnionObject['layers'],
 ): UnionObject[] {
   return Object.entries(kinds).map(([kind, build]) =>
-    object(place.replace('%', kind), layersOf(build), kind in SPECIAL),
+    object(template.replace('%', kind), layersOf(build), kind in SPECIAL),
   )
 }
 
@@ -184,7 +184,7 @@ function symlink(target: string): Build {
   }
 }
 
-/** To a name beside it, at which `build` makes something. */
+/** A symlink to a name beside it, where `build` creates something. */
 function symlinkTo(build: Build): Build {
   return (fs, at) => {
     build(fs, bytes(`${at}-target`))

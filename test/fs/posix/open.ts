@@ -19,7 +19,7 @@ const WITH = [
   'TRUNC DIRECTORY',
 ] as const
 
-/** Every way to open; what was opened is read and written to. */
+/** Opens with each combination of flags, then reads and writes. */
 export const OPENS: readonly Operation[] = ACCESS.flatMap((access) =>
   WITH.map((flags) => opening(`open ${[access, ...flags.split(' ')].join(' ').trim()}`, access, flags)),
 )

@@ -1,17 +1,17 @@
 import type { LayerFileHandle, LayerFs } from '#layerstack/fs/facade/layer-fs.js'
 
-/** What is asked: a layer's filesystem, or Node's own calls with those beside them that Node does not have. */
+/** The calls under test: a layer's filesystem, or Node's own calls with the calls that Node lacks. */
 export type PosixFs = Omit<LayerFs, 'raw' | 'exists' | 'createReadStream' | 'createWriteStream'>
 
-/** The path of a name in the case's directory, where the object is `x`. */
+/** Returns the path of a name in the case's directory. The object is named `x`. */
 export type At = (name: string) => string
 
-/** Something done to the object `x`; what comes of it is compared, and the tree after it. */
+/** Calls on the object `x`. Their result and the resulting tree are compared. */
 export interface Operation {
   readonly name: string
-  /** Opens the object without `O_NONBLOCK`: not for what may wait for ever. */
+  /** Opens the object without `O_NONBLOCK`, so it is not for objects that may block forever. */
   readonly blocks?: boolean
-  /** Sets xattrs that take CAP_SYS_ADMIN. */
+  /** Sets xattrs that require CAP_SYS_ADMIN. */
   readonly trusted?: boolean
   readonly run: (fs: PosixFs, at: At) => Promise<unknown>
 }
@@ -25,7 +25,7 @@ export function blocking(name: string, run: Operation['run']): Operation {
   return { name, run, blocks: true }
 }
 
-/** Sets xattrs that take CAP_SYS_ADMIN. */
+/** Sets xattrs that require CAP_SYS_ADMIN. */
 export function trusted(name: string, run: Operation['run']): Operation {
   return { name, run, trusted: true }
 }
@@ -45,13 +45,13 @@ export async function withFile<T>(
   }
 }
 
-/** Reads so many bytes, from the handle's own position if none is given. */
+/** Reads up to `length` bytes, from the handle's own position by default. */
 export async function readText(file: LayerFileHandle, length = 100, position?: number): Promise<string> {
   const { bytesRead, buffer } = await file.read(Buffer.alloc(length), 0, length, position ?? null)
   return Buffer.from(buffer.subarray(0, bytesRead)).toString('latin1')
 }
 
-/** What came of a call, or the name of its error. */
+/** Returns the result of a call, or the code of its error. */
 export async function attempt(call: () => Promise<unknown>): Promise<unknown> {
   try {
     return (await call()) ?? 'ok'

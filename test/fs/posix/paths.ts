@@ -1,12 +1,12 @@
 import type { PathLike } from '#layerstack/fs/bytes.js'
 import { blocking, operation, withFile, type At, type Operation, type PosixFs } from './operation.js'
 
-type Place = readonly [name: string, path: (at: At) => string]
+type PathShape = readonly [name: string, path: (at: At) => string]
 
-/** Ways to say where, besides the object's name. */
-const SHAPES: readonly Place[] = [...['x/', 'x/.', 'x/..', 'x/f/', 'x/none/none', './/x'].map(named)]
-/** Those that no object has to do with. */
-const STRANGE: readonly Place[] = [
+/** Ways to write a path to the object or into it. */
+const SHAPES: readonly PathShape[] = [...['x/', 'x/.', 'x/..', 'x/f/', 'x/none/none', './/x'].map(named)]
+/** Paths that do not depend on the object. */
+const STRANGE: readonly PathShape[] = [
   ['nothing', () => ''],
   ['the root', () => '/'],
   ['above the root', (at) => `/../..${at('other')}`],
@@ -54,7 +54,7 @@ const CHANGES: readonly Call[] = [
   ['unlink', (fs, path) => fs.unlink(path)],
   ['rm', (fs, path) => fs.rm(path)],
 ]
-/** What is not asked of the root, where other cases live. */
+/** Calls that never run on the root, which holds the directories of other cases. */
 const DANGEROUS: readonly Call[] = [
   ['rm, recursive and force,', (fs, path) => fs.rm(path, { recursive: true, force: true })],
   ['rmdir', (fs, path) => fs.rmdir(path)],
@@ -66,17 +66,17 @@ const DANGEROUS: readonly Call[] = [
   ['setxattr', (fs, path) => fs.setxattr(path, 'user.color', 'red')],
 ]
 
-/** Each call on each way to say where the object is, or what is in it. */
+/** Each call on each way to write a path to the object or into it. */
 export const PATHS: readonly Operation[] = [...READS, ...CHANGES, ...DANGEROUS].flatMap((call) =>
-  SHAPES.filter(([shape]) => !(call[0].startsWith('rm, recursive') && shape.endsWith('.'))).map((place) =>
-    made(call, place),
+  SHAPES.filter(([name]) => !(call[0].startsWith('rm, recursive') && name.endsWith('.'))).map((shape) =>
+    made(call, shape),
   ),
 )
 
 export const STRANGE_PATHS: readonly Operation[] = [
-  ...[...READS, ...CHANGES].flatMap((call) => STRANGE.map((place) => made(call, place))),
+  ...[...READS, ...CHANGES].flatMap((call) => STRANGE.map((shape) => made(call, shape))),
   ...DANGEROUS.flatMap((call) =>
-    STRANGE.filter(([shape]) => shape !== 'the root').map((place) => made(call, place)),
+    STRANGE.filter(([name]) => name !== 'the root').map((shape) => made(call, shape)),
   ),
   operation('follows 40 symlinks', (fs, at) => followed(fs, at, 40)),
   operation('follows 41 symlinks', (fs, at) => followed(fs, at, 41)),
@@ -105,7 +105,7 @@ const ENDS = [
   ['', '/.'],
 ] as const
 
-/** Calls of two paths: the object `x` and the object `y`, each said in several ways. */
+/** Calls with two paths, to the objects `x` and `y`, each written in several ways. */
 export const TWO_PATHS: readonly Operation[] = (
   [
     ['rename', (fs, from, to) => fs.rename(from, to)],
@@ -119,19 +119,19 @@ export const TWO_PATHS: readonly Operation[] = (
   ),
 )
 
-function named(name: string): Place {
+function named(name: string): PathShape {
   return [name, (at) => at(name)]
 }
 
-function made([call, run]: Call, [shape, place]: Place): Operation {
-  return blocking(`${call} ${shape}`, (fs, at) => run(fs, place(at), at))
+function made([call, run]: Call, [shape, pathFrom]: PathShape): Operation {
+  return blocking(`${call} ${shape}`, (fs, at) => run(fs, pathFrom(at), at))
 }
 
 function opening(flags: string): Call {
   return [`open ${flags}`, (fs, path) => withFile(fs, path, flags, async () => 'opened', 0o600)]
 }
 
-/** So many bytes that lead to `other`. */
+/** A path to `other` of this many bytes. */
 function pathOf(at: At, length: number): string {
   return at('').padEnd(length - 'other'.length, '/') + 'other'
 }

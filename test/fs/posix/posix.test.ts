@@ -8,7 +8,7 @@ import type { AttributeMode } from '#layerstack/fs/spec.js'
 import { btrfsPlace, noBtrfs } from '../../drivers/btrfs-place.js'
 import { enterDirectory } from '../../support/ledger.js'
 import { noMounts, unless, type Reason } from '../../support/needs.js'
-import { ATTRIBUTES, noOracle } from '../union-bench.js'
+import { ATTRIBUTES, noOracle } from '../overlay-fixture.js'
 import {
   directoryAnswers,
   kernelAnswers,
@@ -22,9 +22,9 @@ import { brief, readRecord, recordedFor, recordOf, withoutLinks, writeRecord } f
 import { TABLE, untouched, type Case } from './table.js'
 
 /**
- * Every operation on every object in every place (`table.ts`), asked of a `LayerFs` on what drivers give out. The judge is
- * the kernel: a process whose root is an overlay of the same directories. Where we mean to differ, `differences.ts` says
- * how, to the letter. Where nothing can be mounted, what the kernel said elsewhere is the judge (`kernel.json`).
+ * Runs the cases of `table.ts`, operations on objects of all kinds, on a `LayerFs` over each filesystem that drivers
+ * use. The reference is the kernel: a process whose root is an overlay of the same directories. `differences.ts` lists
+ * each intended difference exactly. If nothing can be mounted, the recorded answers in `kernel.json` are the reference.
  */
 interface Asked {
   readonly name: string
@@ -34,10 +34,10 @@ interface Asked {
 }
 
 const noKernel = noOracle()
-if (noKernel !== undefined) console.warn(`posix: judged by what the kernel said elsewhere, since ${noKernel}`)
+if (noKernel !== undefined) console.warn(`posix: comparing with recorded answers of a kernel: ${noKernel}`)
 const [keptInodes, keptAside] =
   ATTRIBUTES === 'native'
-    ? [undefined, 'root’s attributes are kept in inodes']
+    ? [undefined, 'root’s attributes are stored in inodes']
     : ['an ordinary user’s attributes are kept aside', undefined]
 
 const ASKED: readonly Asked[] = [
@@ -49,19 +49,19 @@ const ASKED: readonly Asked[] = [
     answers: (cases) => unionAnswers(cases, 'native'),
   },
   {
-    name: 'a union that keeps attributes aside',
+    name: 'a union with attributes kept aside',
     subject: 'union, kept aside',
     reason: keptAside,
     answers: (cases) => unionAnswers(cases, ATTRIBUTES),
   },
   { name: 'a directory', subject: 'directory', reason: keptInodes, answers: inDirectory('native') },
   {
-    name: 'a directory that keeps attributes aside',
+    name: 'a directory with attributes kept aside',
     subject: 'directory, kept aside',
     reason: keptAside,
     answers: inDirectory(ATTRIBUTES),
   },
-  { name: 'a directory of btrfs', subject: 'directory', reason: noBtrfs ?? keptInodes, answers: onBtrfs },
+  { name: 'a directory on btrfs', subject: 'directory', reason: noBtrfs ?? keptInodes, answers: onBtrfs },
   { name: 'btrfs in userspace', subject: 'directory', answers: inVolume },
 ]
 
@@ -75,7 +75,7 @@ beforeAll(async () => {
 }, 600_000)
 
 for (const { name, subject, reason, answers } of ASKED) {
-  describe(`LayerFs on ${name} does what the kernel does:`, unless(reason), () => {
+  describe(`LayerFs on ${name} matches the kernel:`, unless(reason), () => {
     const table = TABLE.map(({ name: group, cases }) => ({ group, cases: cases.filter(isFor(subject)) }))
     let actual: Answers
     beforeAll(async () => {
@@ -86,13 +86,13 @@ for (const { name, subject, reason, answers } of ASKED) {
       const told =
         kernel === undefined ? againstRecord(subject, cases, actual) : asMeant(subject, cases, actual, kernel)
       expect(cases.length).toBeGreaterThan(0)
-      expect(told.slice(0, 20).join('\n\n'), `${told.length} of ${cases.length}`).toBe('')
+      expect(told.slice(0, 20).join('\n\n'), `${told.length} of ${cases.length} cases differ`).toBe('')
     })
   })
 }
 
 describe('the kernel', unless(noKernel), () => {
-  it('says what it said when it was recorded', () => {
+  it('answers as recorded in kernel.json', () => {
     const recorded = readRecord()
     const now = recordOf(TABLE, [...new Set(ASKED.map(({ subject }) => subject))], kernel as Answers)
     const differ = Object.keys({ ...recorded.kernel, ...now.kernel }).filter(
@@ -102,7 +102,7 @@ describe('the kernel', unless(noKernel), () => {
     expect(recorded.otherwise).toEqual(now.otherwise)
   })
 
-  it.each(DIFFERENCES)('does otherwise: $what', (difference) => {
+  it.each(DIFFERENCES)('differs from LayerFs: $what', (difference) => {
     for (const subject of difference.subjects) {
       const cases = TABLE.flatMap(({ cases: all }) => all.filter(isFor(subject))).filter((each) =>
         difference.covers(each, answerOf(each), before(each)),
@@ -135,7 +135,7 @@ function againstRecord(subject: Subject, cases: readonly Case[], actual: Answers
     const marksCount = subject.startsWith('union')
     const short = (text: string) => (marksCount ? text : text.slice(0, text.lastIndexOf(' ')))
     if (short(ours) === short(meant)) return []
-    return [`${each.name}: ${ours}, and not as recorded ${meant}\n${linesOf(subject, answer).join('\n')}`]
+    return [`${each.name}: ${ours}, but recorded is ${meant}\n${linesOf(subject, answer).join('\n')}`]
   })
 }
 
@@ -146,7 +146,7 @@ function compared({ name }: Case, ours: readonly string[], meant: readonly strin
   return [[name, ...missing, ...extra].join('\n')]
 }
 
-/** Of what counts for a subject: marks for overlays; links of directories where both are on one file system. */
+/** The lines that are compared: marks only for overlays, link counts of directories only for the same file system. */
 function linesOf(subject: Subject, { outcome, tree, marks }: Answer): string[] {
   if (subject === 'mount' || subject === 'union') return [outcome, ...tree, ...marks]
   return [outcome, ...tree.map(withoutLinks), ...(subject.startsWith('union') ? marks : [])]

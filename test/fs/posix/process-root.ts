@@ -12,9 +12,9 @@ const fchdir = bind('int fchdir(int fd)')
 const node = promises as unknown as PosixFs
 
 /**
- * The system's own calls, with nothing of ours between: Node's, and those that Node does not have. Where a path is inside a
- * layer, they mean the same only for a process whose root is the layer's. A `LayerFs` has no umask, so the process has
- * none, and the modes that a caller leaves out are those of a `LayerFs`.
+ * Node's own calls, and direct system calls that Node lacks. Their paths mean the same as those of a `LayerFs` only in
+ * a process whose root is the layer's. A `LayerFs` has no umask, so the process has none. Default modes are those of a
+ * `LayerFs`.
  */
 export const systemCalls: PosixFs = {
   ...node,
@@ -56,5 +56,5 @@ export async function withRoot<T>(directory: string, work: () => Promise<T>): Pr
 }
 
 function succeeded(result: number): void {
-  if (result !== 0) throw new Error('the root of this process cannot be changed')
+  if (result !== 0) throw new Error('cannot change the root of this process')
 }

@@ -4,11 +4,12 @@ import type { Answer, Answers } from './answers.js'
 import { expectedOf, type Subject } from './differences.js'
 import { untouched, type Case, type Group } from './table.js'
 
-const PLACE = new URL('kernel.json', import.meta.url)
+const RECORD_FILE = new URL('kernel.json', import.meta.url)
 
 /**
- * What a kernel said, for where none can be asked: each answer in brief, by operation, in the order of its cases; and what
- * is meant to be otherwise, by subject. `LAYERSTACK_RECORD=1` writes it anew.
+ * Recorded answers of a kernel, for hosts where nothing can be mounted. `kernel` has the brief answers by operation, in
+ * the order of its cases. `otherwise` has the intended differences by subject.
+ * `LAYERSTACK_RECORD=1` records both again.
  */
 export interface Record {
   readonly kernel: Readonly<{ [operation: string]: readonly string[] }>
@@ -16,7 +17,7 @@ export interface Record {
 }
 
 export function readRecord(): Record {
-  return JSON.parse(readFileSync(PLACE, 'utf8')) as Record
+  return JSON.parse(readFileSync(RECORD_FILE, 'utf8')) as Record
 }
 
 export function writeRecord(record: Record): void {
@@ -25,7 +26,7 @@ export function writeRecord(record: Record): void {
   const parts = Object.entries(record).map(
     ([part, of]) => `  ${JSON.stringify(part)}: {\n${lines(of as object).join(',\n')}\n  }`,
   )
-  writeFileSync(PLACE, `{\n${parts.join(',\n')}\n}\n`)
+  writeFileSync(RECORD_FILE, `{\n${parts.join(',\n')}\n}\n`)
 }
 
 export function recordOf(table: readonly Group[], subjects: readonly Subject[], kernel: Answers): Record {
@@ -44,7 +45,7 @@ export function recordOf(table: readonly Group[], subjects: readonly Subject[], 
   return { kernel: briefs, otherwise }
 }
 
-/** By the name of a case, what a subject is to answer, in brief. */
+/** The brief answers expected of a subject, by case name. */
 export function recordedFor(subject: Subject, table: readonly Group[], record: Record): Map<string, string> {
   const found = new Map<string, string>()
   const next = new Map<string, number>()
@@ -60,13 +61,13 @@ export function recordedFor(subject: Subject, table: readonly Group[], record: R
   return found
 }
 
-/** The first word of what came, a digest of it and the tree, and one of the marks. */
+/** The first word of the outcome, a digest of outcome and tree, and a digest of the marks. */
 export function brief({ outcome, tree, marks }: Answer): string {
   const shown = [outcome, ...tree.map(withoutLinks)].join('\n')
   return `${outcome.split(' ')[0]} ${digestOf(shown)} ${digestOf(marks.join('\n')).slice(0, 4)}`
 }
 
-/** File systems count those of directories differently. */
+/** Removes the link counts of directories, because file systems count these differently. */
 export function withoutLinks(line: string): string {
   return line.includes(' directory ') ? line.replace(/ links=\d+/, '') : line
 }

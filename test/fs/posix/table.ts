@@ -5,12 +5,12 @@ import { OPENS } from './open.js'
 import { operation, type Operation } from './operation.js'
 import { PATHS, STRANGE_PATHS, TWO_PATHS } from './paths.js'
 
-/** One operation, in a directory of its own where the objects are. */
+/** One operation on one or two objects, in a directory of its own. */
 export interface Case {
   readonly name: string
   readonly operation: Operation
   readonly objects: Readonly<Record<string, UnionObject>>
-  /** Nothing of it, but the file beside, is in a lower layer: the same is asked of filesystems without layers. */
+  /** Whether lower layers hold none of the objects. Such a case also runs on filesystems without layers. */
   readonly withoutLayers: boolean
 }
 
@@ -45,7 +45,6 @@ const PAIRED = objectsNamed([
 ])
 const RENAME = operation('rename', (fs, at) => fs.rename(at('x'), at('y')))
 
-/** Everything that is asked. */
 export const TABLE: readonly Group[] = [
   group('open', OPENS, OBJECTS),
   group('calls', CALLS, OBJECTS),
@@ -62,7 +61,7 @@ export const TABLE: readonly Group[] = [
   },
 ]
 
-/** The same objects, and nothing done to them. */
+/** Name of the case with the same objects that does nothing to them. */
 export function untouched({ objects }: Case): string {
   return caseName(NOTHING, objects)
 }

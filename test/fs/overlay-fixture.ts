@@ -13,11 +13,11 @@ import { noCalls } from '../support/needs.js'
 import { LAYER_NAMES, OLD_NS, type LayerName } from './union-layers.js'
 
 const isRoot = process.getuid?.() === 0
-/** As an ordinary user, owners and devices are kept in xattrs, or beside where there are no system calls. */
+/** For an ordinary user, owners and devices are stored in xattrs, or in a sidecar if there are no system calls. */
 export const ATTRIBUTES: AttributeMode = isRoot ? 'native' : noCalls === undefined ? 'override' : 'sidecar'
 
-/** The directories of an overlay of three layers, to be opened by us or mounted by the kernel. */
-export class Bench {
+/** The directories of an overlay of three layers, for a `UnionFs` to open or the kernel to mount. */
+export class OverlayFixture {
   readonly root: string
   readonly layers: Record<LayerName, HostFs>
   readonly #attributes: AttributeMode
@@ -33,7 +33,7 @@ export class Bench {
     this.layers = { low: layer('low'), mid: layer('mid'), upper: layer('upper') }
   }
 
-  /** Gives the roots their times, when the layers are made. */
+  /** Sets the times of the roots. Call it once the layers are filled. */
   setTimes(): void {
     for (const name of LAYER_NAMES) this.layers[name].utimes('' as ByteString, OLD_NS, OLD_NS)
   }
@@ -49,7 +49,7 @@ export class Bench {
     }
   }
 
-  /** The host directory where a union makes things whole, and how their names begin there. */
+  /** The host directory where a union prepares objects before it renames them into place, and their name prefix. */
   get workspace(): readonly [directory: string, prefix: string] {
     if (this.#attributes === 'sidecar') return [join(this.root, 'upper'), '.wh..wh.layerstack.']
     return [join(this.root, 'work', 'work'), '#']
@@ -59,13 +59,13 @@ export class Bench {
     return new UnionFs({ ...this.spec, volatile })
   }
 
-  /** What a layer is put on. */
+  /** The layers below this one, as a read-only union. */
   below(layer: 'mid' | 'upper'): UnionFs {
     const { lowers } = this.spec
     return new UnionFs({ kind: 'union', lowers: layer === 'upper' ? lowers : lowers.slice(1) })
   }
 
-  /** The kernel's view, as Docker mounts it; what is `volatile` is not synced, and cannot be mounted again. */
+  /** Mounts the layers as Docker does. A `volatile` mount does not sync, and cannot be mounted again. */
   mount({ volatile = false } = {}): HostFs {
     const at = (name: string) => join(this.root, name)
     const layers = `lowerdir=${at('mid')}:${at('low')},upperdir=${at('upper')},workdir=${at('work')}`
@@ -90,8 +90,8 @@ export class Bench {
   }
 
   /**
-   * What the upper directory has, and hides: one line for each name. A kernel marks directories as opaque that hide
-   * nothing, where we do not: these marks are left out.
+   * Lists what the upper directory has and what it hides, one line per name. Leaves out opaque marks on directories
+   * that hide nothing: the kernel sets them, a `UnionFs` does not.
    */
   marks(top: ByteString, below: SyncFs = this.below('upper')): string[] {
     const { upper } = this.layers
@@ -111,17 +111,17 @@ export class Bench {
   }
 }
 
-/** Why the kernel's overlay cannot be the judge here; undefined when it can. */
+/** Why the kernel's overlay cannot be the reference; undefined if it can. */
 export function noOracle(): string | undefined {
-  if (!isRoot) return 'an ordinary user may not mount'
-  const bench = new Bench()
+  if (!isRoot) return 'only root may mount'
+  const fixture = new OverlayFixture()
   try {
-    bench.mount()
+    fixture.mount()
     return undefined
   } catch (error) {
     return `the kernel refuses an overlay mount: ${error instanceof Error ? error.message : String(error)}`
   } finally {
-    bench.remove()
+    fixture.remove()
   }
 }
 
