@@ -8,7 +8,7 @@ import { noThinPools, SMALL, thinPlace } from './thin-place.js'
 
 const CONTROL = '/run/udev/control'
 const isRunning = existsSync(CONTROL)
-const inUserModeLinux = process.env['LAYERSTACK_TEST_IDENTITY'] === 'in User-Mode Linux'
+const inUserModeLinux = process.env['LAYERSTACK_TEST_IDENTITY'] === 'uml'
 const noUdev =
   isRunning || inUserModeLinux ? notInstalled('udevadm') : 'udev does not run, and is not ours to start'
 

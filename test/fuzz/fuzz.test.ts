@@ -27,5 +27,5 @@ describe('random steps', () => {
 
 function isTheCaller(): boolean {
   const identity = process.env['LAYERSTACK_TEST_IDENTITY']
-  return identity === undefined || identity === 'as the caller'
+  return identity === undefined || identity === 'caller'
 }

@@ -24,7 +24,19 @@ const AS_USER = [
   '--bounding-set=-all',
 ]
 
-/** The identities that this machine offers, each prepared when it is first used. */
+/** Names of the identities that this machine offers, in the order in which `--all` runs them. */
+export function identityNames() {
+  const isLinux = process.platform === 'linux'
+  const canDrop = isLinux && process.getuid?.() === 0 && onPath('setpriv')
+  const hasUml = isLinux && process.arch === 'x64' && !hasDeviceMapper && onPath('linux.uml')
+  return [
+    'caller',
+    ...(canDrop ? ['root-without-admin', 'user', 'user-without-koffi'] : []),
+    ...(hasUml ? ['uml'] : []),
+  ]
+}
+
+/** Identities, each prepared when it is first used. */
 export class Identities {
   #project
   #scratch
@@ -40,26 +52,11 @@ export class Identities {
     this.#scratch = scratch
   }
 
-  /** Their names, in the order in which `--all` runs them. */
-  get names() {
-    const isLinux = process.platform === 'linux'
-    const canDrop = isLinux && process.getuid?.() === 0 && onPath('setpriv')
-    const hasUml = isLinux && process.arch === 'x64' && !hasDeviceMapper && onPath('linux.uml')
-    return [
-      'caller',
-      ...(canDrop ? ['root-without-admin', 'user', 'user-without-koffi'] : []),
-      ...(hasUml ? ['uml'] : []),
-    ]
-  }
-
   /**
-   * @param {string} name
+   * @param {string} name one of `identityNames()`
    * @returns {Identity}
    */
   prepare(name) {
-    if (!this.names.includes(name)) {
-      throw new Error(`this machine cannot run tests as ${name}, only as ${this.names.join(', ')}`)
-    }
     const plain = { name, command: [], directory: this.#project, environment: {} }
     if (name === 'root-without-admin') return { ...plain, command: WITHOUT_ADMIN }
     if (name === 'uml') return { ...plain, command: this.#boot(), aside: true }

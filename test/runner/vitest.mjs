@@ -12,10 +12,10 @@ import { join } from 'node:path'
 /**
  * Runs test files as an identity.
  * @param {{ identity: import('./identities.mjs').Identity, paths: string[] }} planned
- * @param {{ scratch: string, environment: Record<string, string> }} options
+ * @param {{ scratch: string, ledger: string, environment: Record<string, string> }} options
  * @returns {Promise<Run>}
  */
-export async function runTests({ identity, paths }, { scratch, environment }) {
+export async function runTests({ identity, paths }, { scratch, ledger, environment }) {
   const { name, command, directory, aside } = identity
   const title = `\n── ${name} ${'─'.repeat(Math.max(0, 90 - name.length))}`
   if (!aside) console.log(title)
@@ -27,7 +27,14 @@ export async function runTests({ identity, paths }, { scratch, environment }) {
   const child = spawn(program, rest, {
     cwd: directory,
     stdio: ['ignore', stream, stream],
-    env: { ...process.env, ...environment, ...identity.environment, LAYERSTACK_TEST_IDENTITY: name },
+    env: {
+      ...process.env,
+      ...environment,
+      ...identity.environment,
+      LAYERSTACK_TEST_IDENTITY: name,
+      // Processes of another kernel are not ours to end.
+      ...(!aside && { LAYERSTACK_TEST_LEDGER: ledger }),
+    },
   })
   const [status] = await once(child, 'exit')
   if (log !== undefined) console.log(`${title}\n${readFileSync(log, 'utf8')}`)

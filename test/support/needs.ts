@@ -18,5 +18,5 @@ export const noDaemon: Reason =
   noLinux ?? (process.getuid?.() === 0 ? noMounts : 'an ordinary user runs no daemon')
 
 function noCapability(name: Parameters<typeof hasCapability>[0]): Reason {
-  return hasCapability(name) ? undefined : `this process has no ${name}`
+  return hasCapability(name) ? undefined : `this process has no ${name}; run as root`
 }
