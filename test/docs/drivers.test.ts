@@ -18,7 +18,7 @@ const page = resolve(import.meta.dirname, '../../docs/drivers.md')
 const MARKED = /(?<=<!-- drivers: [^\n]*-->\n)[\s\S]*?(?=<!-- \/drivers -->)/
 
 /** With LAYERSTACK_WRITE_DOCS (`npm run docs`) the table is written instead of being compared. */
-it('has the capabilities of the drivers in the docs as they are', unless(noMounts, noBtrfs), async () => {
+it('docs/drivers.md lists the capabilities of every driver', unless(noMounts, noBtrfs), async () => {
   const columns = [
     await column(overlay2, 'kernel'),
     await column(overlay2, 'userspace'),
@@ -57,7 +57,7 @@ async function columnOfBtrfs(): Promise<Column> {
   return await column(btrfs, 'kernel', place.path)
 }
 
-/** What each capability means to people; a new one has to be told here. */
+/** The meaning of each capability in the docs. A new capability needs a line here. */
 const MEANINGS: Readonly<Record<keyof DriverCapabilities, string>> = {
   hostPath: 'views have a path on the host',
   cheapSnapshots: 'a new layer costs the same on any parent',

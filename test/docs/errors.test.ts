@@ -4,7 +4,7 @@ import { expect, it } from 'vitest'
 
 const project = resolve(import.meta.dirname, '../..')
 
-it('explains every error code in the README, in the order of the source, and no other', () => {
+it('the README explains every error code and no other, in the order of the source', () => {
   const source = readFileSync(resolve(project, 'src/errors.ts'), 'utf8')
   const readme = readFileSync(resolve(project, 'README.md'), 'utf8')
   const codes = [...source.matchAll(/^ {2}\| '([A-Z_]+)'$/gm)].map(([, code]) => code)

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { openStore } from '#layerstack/index.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 
-/** What a snippet may use without saying where it came from, in the working directory. */
+/** Creates the values that a snippet may use without declaring them, in the working directory. */
 export async function given() {
   const base = await layerTar([
     { name: 'etc/', type: 'directory', mode: 0o755 },

@@ -1,4 +1,4 @@
-/** The first line is the head. As the formatter would have it. */
+/** Draws a table as the formatter would. The first line is the head. */
 export function markdownTable(lines: readonly (readonly string[])[]): string {
   const widths =
     lines[0]?.map((_, index) => Math.max(3, ...lines.map((line) => line[index]?.length ?? 0))) ?? []

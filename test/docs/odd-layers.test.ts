@@ -11,7 +11,7 @@ const JUDGES = Object.keys(judges) as JudgeName[]
 const REASONS = Object.keys(reasons)
 
 /** With LAYERSTACK_WRITE_DOCS (`npm run docs`) the page is written instead of being compared. */
-it('has every disagreement in the docs, with its reason', () => {
+it('docs/odd-layers.md lists every disagreement and its reasons', () => {
   const known = new Set(disagreements.map(({ odd }) => odd))
   const rows = oddLayers.filter(({ name }) => known.has(name)).map(rowOf)
   const list = REASONS.map((key, index) => `${index + 1}. ${reasons[key as keyof typeof reasons]}`)
@@ -28,7 +28,7 @@ it('has every disagreement in the docs, with its reason', () => {
   else expect(text).toBe(whole)
 })
 
-it('has no reason that nobody needs', () => {
+it('every reason explains a disagreement', () => {
   const needed = new Set<string>(disagreements.flatMap(({ why }) => why))
   expect(REASONS.filter((key) => !needed.has(key))).toEqual([])
 })

@@ -8,7 +8,7 @@ import { markdownTable } from './markdown-table.js'
 const page = resolve(import.meta.dirname, '../../docs/posix.md')
 
 /** With LAYERSTACK_WRITE_DOCS (`npm run docs`) the tables are written instead of being compared. */
-it('has what is asked of the kernel and of a LayerFs in the docs, and where they differ', () => {
+it('docs/posix.md counts the cases and lists the differences between the kernel and LayerFs', () => {
   const text = readFileSync(page, 'utf8')
   const asked = markdownTable([['what is asked', 'operations', 'objects', 'cases'], ...TABLE.map(countsOf)])
   const differences = markdownTable([
@@ -21,8 +21,8 @@ it('has what is asked of the kernel and of a LayerFs in the docs, and where they
 })
 
 function marked(text: string, name: string, table: string): string {
-  const place = new RegExp(`(?<=<!-- ${name}: [^\\n]*-->\\n)[\\s\\S]*?(?=<!-- /${name} -->)`)
-  return text.replace(place, `\n${table}\n\n`)
+  const region = new RegExp(`(?<=<!-- ${name}: [^\\n]*-->\\n)[\\s\\S]*?(?=<!-- /${name} -->)`)
+  return text.replace(region, `\n${table}\n\n`)
 }
 
 function countsOf({ name, cases }: Group): string[] {

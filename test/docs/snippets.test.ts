@@ -14,10 +14,10 @@ const commented = [
   'src/fs/facade/layer-fs.ts',
 ]
 const snippets = [...pages, ...commented].flatMap((file) => snippetsOf(project, file))
-/** In the project, where `layerstack` is this package. */
+/** Inside the project, so that `layerstack` resolves to this package. */
 const build = join(project, 'test', 'docs', `.snippets-${process.pid}`)
 
-/** Cases of a suite that a snippet gives to node:test; `test/conformance` runs all of them. */
+/** Limits a snippet that runs the conformance suite with node:test. `test/conformance` runs all cases. */
 const A_FEW = '--test-name-pattern=empty layer'
 
 beforeAll(() => {
@@ -45,8 +45,8 @@ beforeAll(() => {
 
 afterAll(() => rmSync(build, { recursive: true, force: true }))
 
-describe('a snippet runs as it stands:', () => {
-  it.each(snippets.map(({ place }, index) => [place, index] as const))('%s', (_place, index) => {
+describe('snippet compiles and runs:', () => {
+  it.each(snippets.map(({ location }, index) => [location, index] as const))('%s', (_location, index) => {
     const directory = mkdtempSync(join(tmpdir(), 'layerstack-snippet-'))
     try {
       const program = join(build, 'out', 'docs', `.snippets-${process.pid}`, `snippet-${index}.js`)
@@ -57,16 +57,16 @@ describe('a snippet runs as it stands:', () => {
   })
 })
 
-it('finds snippets on every page that has some', () => {
-  expect(snippets.filter(({ place }) => place.startsWith('README.md')).length).toBeGreaterThan(5)
+it('snippetsOf() finds snippets in the README and in each listed source file', () => {
+  expect(snippets.filter(({ location }) => location.startsWith('README.md')).length).toBeGreaterThan(5)
   for (const file of commented)
     expect(
-      snippets.some(({ place }) => place.startsWith(file)),
+      snippets.some(({ location }) => location.startsWith(file)),
       file,
     ).toBe(true)
 })
 
-/** A snippet that opens no store of its own is given one. */
+/** Adds the values of `given()`. The block lets a snippet declare the same names. */
 function programOf({ code }: Snippet): string {
   const imports = /^import .*\n/gm
   const body = code.replaceAll(imports, '')

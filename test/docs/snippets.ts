@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** A TypeScript block of a page, or of an `@example`. */
+/** A TypeScript block of a Markdown page or an `@example`. */
 export interface Snippet {
-  /** `README.md:40`. */
-  readonly place: string
+  /** File and line, such as `README.md:40`. */
+  readonly location: string
   readonly code: string
 }
 
@@ -15,7 +15,7 @@ export function snippetsOf(project: string, file: string): Snippet[] {
   const text = readFileSync(join(project, file), 'utf8')
   const isCode = file.endsWith('.ts')
   return [...text.matchAll(isCode ? EXAMPLE : FENCE)].map(({ 1: block = '', index }) => ({
-    place: `${file}:${text.slice(0, index).split('\n').length}`,
+    location: `${file}:${text.slice(0, index).split('\n').length}`,
     code: isCode ? block.replaceAll(/^ \* ?/gm, '') : block,
   }))
 }

@@ -3,50 +3,50 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { writeFileAtomic } from '#layerstack/durable/atomic-file.js'
 import { makeDirectory } from '#layerstack/durable/make-directory.js'
-import { heard, kill, Place } from './children.js'
+import { heard, kill, Scratch } from './children.js'
 
-describe('an atomic file', () => {
-  it('is made with its directories, and its mode whatever the umask', async () => {
-    await using place = new Place()
+describe('writeFileAtomic()', () => {
+  it('creates missing directories and sets the mode regardless of the umask', async () => {
+    await using scratch = new Scratch()
     const umask = process.umask(0o077)
-    await writeFileAtomic(place.path('a/b/file'), 'one', { mode: 0o644 })
+    await writeFileAtomic(scratch.path('a/b/file'), 'one', { mode: 0o644 })
     process.umask(umask)
-    expect(readFileSync(place.path('a/b/file'), 'utf8')).toBe('one')
-    expect(statSync(place.path('a/b/file')).mode & 0o777).toBe(0o644)
-    await writeFileAtomic(place.path('a/b/file'), Buffer.from([0, 255]))
-    expect(readFileSync(place.path('a/b/file'))).toEqual(Buffer.from([0, 255]))
-    expect(statSync(place.path('a/b/file')).mode & 0o777).toBe(0o600)
-    expect(readdirSync(place.path('a/b'))).toEqual(['file'])
+    expect(readFileSync(scratch.path('a/b/file'), 'utf8')).toBe('one')
+    expect(statSync(scratch.path('a/b/file')).mode & 0o777).toBe(0o644)
+    await writeFileAtomic(scratch.path('a/b/file'), Buffer.from([0, 255]))
+    expect(readFileSync(scratch.path('a/b/file'))).toEqual(Buffer.from([0, 255]))
+    expect(statSync(scratch.path('a/b/file')).mode & 0o777).toBe(0o600)
+    expect(readdirSync(scratch.path('a/b'))).toEqual(['file'])
   })
 
-  it('that cannot take its place leaves what was there, and nothing else', async () => {
-    await using place = new Place()
-    mkdirSync(place.path('file/full'), { recursive: true })
-    await expect(writeFileAtomic(place.path('file'), 'x')).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
-    expect(readdirSync(place.root)).toEqual(['file'])
+  it('leaves the old entry and no temporary file if it cannot replace a directory', async () => {
+    await using scratch = new Scratch()
+    mkdirSync(scratch.path('file/full'), { recursive: true })
+    await expect(writeFileAtomic(scratch.path('file'), 'x')).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
+    expect(readdirSync(scratch.root)).toEqual(['file'])
   })
 
-  it('is whole at every moment, whenever its writer is killed', async () => {
-    await using place = new Place()
+  it('leaves a whole file when its process is killed', async () => {
+    await using scratch = new Scratch()
     for (let round = 0; round < 10; round++) {
-      const writer = place.start('writer.mjs', [place.path('file')])
+      const writer = scratch.start('writer.mjs', [scratch.path('file')])
       await heard(writer)
       await sleep(Math.random() * 20)
       await kill(writer)
-      const content = readFileSync(place.path('file'), 'utf8')
+      const content = readFileSync(scratch.path('file'), 'utf8')
       expect(content).toHaveLength(100_000)
       expect(new Set(content).size).toBe(1)
     }
   })
 })
 
-describe('a directory', () => {
-  it('is made with those above it, and may be there', async () => {
-    await using place = new Place()
-    await makeDirectory(place.path('a/b/c'), { mode: 0o700 })
-    await makeDirectory(place.path('a/b/c'))
-    expect(statSync(place.path('a/b/c')).mode & 0o777).toBe(0o700)
-    await writeFileAtomic(place.path('file'), '')
-    await expect(makeDirectory(place.path('file'))).rejects.toMatchObject({ code: 'EEXIST' })
+describe('makeDirectory()', () => {
+  it('creates parents, accepts an existing directory and refuses a file', async () => {
+    await using scratch = new Scratch()
+    await makeDirectory(scratch.path('a/b/c'), { mode: 0o700 })
+    await makeDirectory(scratch.path('a/b/c'))
+    expect(statSync(scratch.path('a/b/c')).mode & 0o777).toBe(0o700)
+    await writeFileAtomic(scratch.path('file'), '')
+    await expect(makeDirectory(scratch.path('file'))).rejects.toMatchObject({ code: 'EEXIST' })
   })
 })

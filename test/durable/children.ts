@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A directory of this test's own, and the processes that work in it; all gone with it. */
-export class Place implements AsyncDisposable {
+/** A temporary directory and the processes that work in it. Disposal kills the processes and removes the directory. */
+export class Scratch implements AsyncDisposable {
   readonly root = mkdtempSync(join(tmpdir(), 'layerstack-durable-'))
   readonly #children: ChildProcess[] = []
 
@@ -29,15 +29,15 @@ export class Place implements AsyncDisposable {
   }
 }
 
-/** Ends it at once, wherever it is. */
+/** Kills it with SIGKILL and waits for its exit. */
 export async function kill(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   child.kill('SIGKILL')
   await once(child, 'exit')
 }
 
-/** Resolves when it has said something. */
+/** Resolves at its first output. */
 export async function heard(child: ChildProcess): Promise<void> {
-  if (child.stdout === null) throw new Error('it cannot be heard')
+  if (child.stdout === null) throw new Error('the stdout of the child is not a pipe')
   await once(child.stdout, 'data')
 }

@@ -1,5 +1,5 @@
-// Adds one to a number in a file, many times, each time under the lock. Without the lock, additions are lost. With a
-// fourth argument the lock's file is removed each time, as that of a lease is.
+// Increments a number in a file many times, each time under the lock. Without the lock, increments would be lost.
+// A fourth argument also removes the lock file each time, as leases do.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { Lock } from '#layerstack/durable/lock.js'

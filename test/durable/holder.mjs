@@ -1,4 +1,4 @@
-// Takes a lock and then a lease. `hold`: says so, and keeps both. `loop`: gives them back, and again, for ever.
+// Takes a lock and then a lease. `hold`: prints a line and keeps both. `loop`: releases both and repeats forever.
 import { Lease } from '#layerstack/durable/lease.js'
 import { Lock } from '#layerstack/durable/lock.js'
 

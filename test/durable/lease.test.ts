@@ -5,51 +5,51 @@ import { Lease } from '#layerstack/durable/lease.js'
 import { Lock } from '#layerstack/durable/lock.js'
 import { noCalls, noMounts, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { heard, kill, Place } from './children.js'
+import { heard, kill, Scratch } from './children.js'
 
 const ROUNDS = 25
 
-describe('a lease', () => {
-  it('names what its operation makes, until it ends', async () => {
-    await using place = new Place()
+describe('Lease', () => {
+  it('lists the names of its operation until it ends', async () => {
+    await using scratch = new Scratch()
     const [first, second] = [
-      await Lease.take(place.root, ['a', 'b']),
-      await Lease.take(place.root, ['b', 'c']),
+      await Lease.take(scratch.root, ['a', 'b']),
+      await Lease.take(scratch.root, ['b', 'c']),
     ]
-    expect([...(await Lease.named(place.root))].toSorted()).toEqual(['a', 'b', 'c'])
+    expect([...(await Lease.named(scratch.root))].toSorted()).toEqual(['a', 'b', 'c'])
     await first.end()
-    expect([...(await Lease.named(place.root))].toSorted()).toEqual(['b', 'c'])
+    expect([...(await Lease.named(scratch.root))].toSorted()).toEqual(['b', 'c'])
     await second.end()
-    expect(filesIn(place.root)).toEqual([])
+    expect(filesIn(scratch.root)).toEqual([])
   })
 
-  it('of a live operation is not abandoned, in this process neither', async () => {
-    await using place = new Place()
-    const lease = await Lease.take(place.root, ['a'])
-    expect(await abandonedIn(place.root)).toEqual([])
+  it('is not abandoned while its operation in this process is live', async () => {
+    await using scratch = new Scratch()
+    const lease = await Lease.take(scratch.root, ['a'])
+    expect(await abandonedIn(scratch.root)).toEqual([])
     await lease.end()
   })
 
-  it('is found by nobody where there is no directory', async () => {
+  it('is not found in a missing directory', async () => {
     expect(await abandonedIn('/nowhere/at/all')).toEqual([])
     expect((await Lease.named('/nowhere/at/all')).size).toBe(0)
   })
 
-  it('that is not what was written is STORE_CORRUPT', async () => {
-    await using place = new Place()
-    writeFileSync(place.path(`${'a'.repeat(24)}.json`), '["half')
-    await expect(Lease.named(place.root)).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
+  it('rejects a damaged file with STORE_CORRUPT', async () => {
+    await using scratch = new Scratch()
+    writeFileSync(scratch.path(`${'a'.repeat(24)}.json`), '["half')
+    await expect(Lease.named(scratch.root)).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
   })
 })
 
-describe('a lease on a full disk', unless(noMounts), () => {
-  it('is written into the room that is kept for one; what it made room for is room for the next', async () => {
-    await using place = new Place()
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'layerstack-test', place.root])
+describe('Lease on a full disk', unless(noMounts), () => {
+  it('uses the reserved space of the spare file, which its end restores', async () => {
+    await using scratch = new Scratch()
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'layerstack-test', scratch.root])
     try {
-      const leases = place.path('leases')
+      const leases = scratch.path('leases')
       await (await Lease.take(leases, ['a'])).end()
-      await run('sh', ['-c', `cat /dev/zero > ${place.path('filler')} 2>/dev/null || true`])
+      await run('sh', ['-c', `cat /dev/zero > ${scratch.path('filler')} 2>/dev/null || true`])
       for (const name of ['b', 'c', 'd']) {
         const lease = await Lease.take(leases, [name])
         expect([...(await Lease.named(leases))]).toEqual([name])
@@ -63,16 +63,16 @@ describe('a lease on a full disk', unless(noMounts), () => {
         await lease.end()
       }
     } finally {
-      await run('umount', [place.root])
+      await run('umount', [scratch.root])
     }
   })
 })
 
-describe('a lease of a killed process', unless(noCalls), () => {
-  it('is abandoned, to one at a time, until what it names is cleared', async () => {
-    await using place = new Place()
-    const leases = place.path('leases')
-    const holder = place.start('holder.mjs', ['hold', place.path('lock'), leases])
+describe('Lease of a killed process', unless(noCalls), () => {
+  it('is yielded to one caller at a time until it ends', async () => {
+    await using scratch = new Scratch()
+    const leases = scratch.path('leases')
+    const holder = scratch.start('holder.mjs', ['hold', scratch.path('lock'), leases])
     await heard(holder)
     expect(await abandonedIn(leases)).toEqual([])
     await kill(holder)
@@ -85,13 +85,13 @@ describe('a lease of a killed process', unless(noCalls), () => {
     expect(filesIn(leases)).toEqual([])
   })
 
-  it(`names all or nothing, and leaves nothing behind, killed at any moment, ${ROUNDS} times and until one was killed under it`, async () => {
-    await using place = new Place()
-    const leases = place.path('leases')
+  it(`is complete or absent after a kill at a random moment, at least ${ROUNDS} times and until a kill hits a held lease`, async () => {
+    await using scratch = new Scratch()
+    const leases = scratch.path('leases')
     mkdirSync(leases)
     const found: number[] = []
     for (let round = 0; round < ROUNDS || (!found.includes(1) && round < 20 * ROUNDS); round++) {
-      const looper = place.start('holder.mjs', ['loop', place.path('lock'), leases])
+      const looper = scratch.start('holder.mjs', ['loop', scratch.path('lock'), leases])
       await heard(looper)
       await sleep(Math.random() * 40)
       await kill(looper)
@@ -104,14 +104,14 @@ describe('a lease of a killed process', unless(noCalls), () => {
       for (const names of all) expect(names).toEqual(['one', 'two'])
       found.push(all.length)
       expect(filesIn(leases)).toEqual([])
-      await (await Lock.acquire(place.path('lock'))).release()
+      await (await Lock.acquire(scratch.path('lock'))).release()
     }
-    // Else no process was killed under a lease, and nothing was shown.
+    // At least one kill must hit a held lease, or the test shows nothing.
     expect(found).toContain(1)
   })
 })
 
-/** But for the one that is kept. */
+/** Without the spare file. */
 function filesIn(directory: string): string[] {
   return readdirSync(directory).filter((name) => name !== 'spare')
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { writeSectorFile } from '#layerstack/durable/sector-file.js'
 
-describe('a file of one sector', () => {
+describe('writeSectorFile()', () => {
   let directory: string
   let path: string
 
@@ -14,7 +14,7 @@ describe('a file of one sector', () => {
   })
   afterEach(() => rmSync(directory, { recursive: true }))
 
-  it('is written over in place, and holds nothing of what it held', async () => {
+  it('overwrites the sector in place, without a rest of the old content', async () => {
     await writeSectorFile(path, '{"number":123456}')
     const { ino } = statSync(path)
     await writeSectorFile(path, '{"number":7}')
@@ -22,7 +22,7 @@ describe('a file of one sector', () => {
     expect(readFileSync(path, 'utf8').trimEnd()).toBe('{"number":7}')
   })
 
-  it('is made anew where there is none, or one of another length, or the text is too long', async () => {
+  it('writes a text to a missing file or a file of another length, and a text longer than a sector', async () => {
     for (const [before, text] of [
       [undefined, 'first'],
       ['short', 'second'],

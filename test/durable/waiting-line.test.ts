@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { Lock } from '#layerstack/durable/lock.js'
 import { WaitingLine } from '#layerstack/durable/waiting-line.js'
 import { noCalls, unless } from '../support/needs.js'
-import { Place } from './children.js'
+import { Scratch } from './children.js'
 
-describe('a waiting line', unless(noCalls), () => {
-  it('has the first to arrive first, and those behind move up', async () => {
-    await using place = new Place()
-    const path = place.path('line')
+describe('WaitingLine', unless(noCalls), () => {
+  it('serves in order of arrival, and callers move up when others leave', async () => {
+    await using scratch = new Scratch()
+    const path = scratch.path('line')
     expect(WaitingLine.isEmpty(path)).toBe(true)
     const places = Array.from({ length: 5 }, () => WaitingLine.join(path))
     expect(WaitingLine.isEmpty(path)).toBe(false)
@@ -20,24 +20,24 @@ describe('a waiting line', unless(noCalls), () => {
     expect(WaitingLine.isEmpty(path)).toBe(true)
   })
 
-  it('is not overtaken by a process that finds the lock free', async () => {
-    await using place = new Place()
-    const waiting = WaitingLine.join(place.path('lock.queue'))
-    await expect(Lock.acquire(place.path('lock'), { patience: 50 })).rejects.toMatchObject({
+  it('delays a caller that finds the lock free', async () => {
+    await using scratch = new Scratch()
+    const waiting = WaitingLine.join(scratch.path('lock.queue'))
+    await expect(Lock.acquire(scratch.path('lock'), { patience: 50 })).rejects.toMatchObject({
       code: 'STORE_LOCKED',
     })
     waiting.leave()
-    await (await Lock.acquire(place.path('lock'), { patience: 50 })).release()
+    await (await Lock.acquire(scratch.path('lock'), { patience: 50 })).release()
   })
 
-  it('is left by a caller that gives up', async () => {
-    await using place = new Place()
-    const held = await Lock.acquire(place.path('lock'))
+  it('is left by a caller that aborts', async () => {
+    await using scratch = new Scratch()
+    const held = await Lock.acquire(scratch.path('lock'))
     const controller = new AbortController()
-    const waiting = Lock.acquire(place.path('lock'), { signal: controller.signal })
+    const waiting = Lock.acquire(scratch.path('lock'), { signal: controller.signal })
     controller.abort(new Error('enough'))
     await expect(waiting).rejects.toThrow('enough')
     await held.release()
-    expect(WaitingLine.isEmpty(place.path('lock.queue'))).toBe(true)
+    expect(WaitingLine.isEmpty(scratch.path('lock.queue'))).toBe(true)
   })
 })

@@ -1,4 +1,4 @@
-// Writes one file anew, for ever, each time with one letter, 100000 times.
+// Rewrites one file forever, each time with 100,000 copies of another letter.
 import { writeFileAtomic } from '#layerstack/durable/atomic-file.js'
 
 for (let round = 0; ; round++) {

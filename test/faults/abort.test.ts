@@ -21,7 +21,7 @@ const upper = await layerTar(many(200))
 let scratch: string
 let store: Store
 
-describe.each(storeSettings)('aborted at any moment, on $name,', ({ reason, ...settings }) => {
+describe.each(storeSettings)('abort on $name:', ({ reason, ...settings }) => {
   beforeEach(async () => {
     scratch = mkdtempSync(join(tmpdir(), 'layerstack-abort-'))
     await writeArchive(join(scratch, 'image.tar'), imageOf([lower, upper], 'app:1'))
@@ -33,37 +33,37 @@ describe.each(storeSettings)('aborted at any moment, on $name,', ({ reason, ...s
     rmSync(scratch, { recursive: true, force: true })
   })
 
-  it('a load leaves the store as it was', unless(reason), async () => {
-    await leavesAsItWas((options) => store.load(join(scratch, 'image.tar'), options))
+  it('load() leaves the store unchanged', unless(reason), async () => {
+    await expectUnchanged((options) => store.load(join(scratch, 'image.tar'), options))
   })
 
-  it('a load of a packed archive leaves the store as it was', unless(reason), async () => {
+  it('load() of a compressed archive leaves the store unchanged', unless(reason), async () => {
     execFileSync('gzip', ['-1', '-k', join(scratch, 'image.tar')])
-    await leavesAsItWas((options) => store.load(join(scratch, 'image.tar.gz'), options))
+    await expectUnchanged((options) => store.load(join(scratch, 'image.tar.gz'), options))
   })
 
-  it('an import leaves the store as it was', unless(reason), async () => {
-    await leavesAsItWas((options) => store.import(Readable.from([lower]), options))
+  it('import() leaves the store unchanged', unless(reason), async () => {
+    await expectUnchanged((options) => store.import(Readable.from([lower]), options))
   })
 
-  it('a commit leaves the store and the container as they were', unless(reason), async () => {
+  it('commit() leaves the store and the container unchanged', unless(reason), async () => {
     await store.load(join(scratch, 'image.tar'))
     await using container = await store.createContainer('app:1')
     for (let index = 0; index < 300; index++)
       await container.fs.writeFile(`/new-${index}`, Buffer.alloc(20_000))
-    await leavesAsItWas((options) => container.commit({ ...options, reference: 'app:2' }))
+    await expectUnchanged((options) => container.commit({ ...options, reference: 'app:2' }))
     expect((await container.fs.readdir('/')).length).toBe(301)
   })
 
-  it('a flatten leaves the store as it was', unless(reason), async () => {
+  it('flatten() leaves the store unchanged', unless(reason), async () => {
     await store.load(join(scratch, 'image.tar'))
-    await leavesAsItWas((options) => store.flatten('app:1', { ...options, reference: 'app:2' }))
+    await expectUnchanged((options) => store.flatten('app:1', { ...options, reference: 'app:2' }))
   })
 
-  it('a save leaves no file', unless(reason), async () => {
+  it('save() leaves the store unchanged and no file', unless(reason), async () => {
     await store.load(join(scratch, 'image.tar'))
     const saved = join(scratch, 'saved.tar')
-    await leavesAsItWas(async (options) => {
+    await expectUnchanged(async (options) => {
       await store.save('app:1', saved, options)
       rmSync(saved)
     })
@@ -71,8 +71,8 @@ describe.each(storeSettings)('aborted at any moment, on $name,', ({ reason, ...s
   })
 })
 
-/** Measures the call once, undone, then aborts it at moments all along that time. */
-async function leavesAsItWas(call: (options: OperationOptions) => Promise<unknown>): Promise<void> {
+/** Aborts the call ever later, up to `TIMES` times or until it succeeds. */
+async function expectUnchanged(call: (options: OperationOptions) => Promise<unknown>): Promise<void> {
   const before = await content()
   const aborted = new Error('enough')
   let rejected = 0
@@ -102,7 +102,7 @@ async function content() {
     layers: (await store.layers.list()).map(({ chainId }) => chainId).toSorted(),
     driver: (await store.driver.list()).toSorted(),
     writeSets: readdirSync(join(store.root, 'image', store.driver.name, 'layerdb/tmp')),
-    leftBehind: [...filesIn('layerstack/tmp'), ...leases],
+    leftovers: [...filesIn('layerstack/tmp'), ...leases],
   }
 }
 

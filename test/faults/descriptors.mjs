@@ -1,11 +1,11 @@
-// Runs each call with ever more free file descriptors until it succeeds, repeats it after each failure, and prints what
-// could not be repeated. Its caller limits the descriptors.
+// Runs each call with ever more free file descriptors until it succeeds, repeats it after each failure, and prints the
+// calls that could not be repeated as JSON. The parent process limits the descriptors.
 import { closeSync, openSync } from 'node:fs'
 import { openStore } from '#layerstack/index.js'
 
 const [root, options, base, layered, only] = process.argv.slice(2)
 const open = () => openStore({ root, ...JSON.parse(options) })
-const wrongs = []
+const violations = []
 let store = await open()
 await store.load(base)
 let made = 0
@@ -18,10 +18,10 @@ async function written() {
 
 async function gone(container) {
   const there = (await store.containers()).some(({ id }) => id === container.id)
-  return there ? 'the container is still there' : undefined
+  return there ? 'the container still exists' : undefined
 }
 
-/** `make` prepares what `run` works on, `wrong` tells what is wrong when `run` has succeeded. */
+/** `make` prepares the subject of `run`. After `run` has succeeded, `wrong` may return a violation. */
 const calls = {
   remove: { make: written, run: (container) => container.remove(), wrong: gone },
   consume: {
@@ -29,7 +29,7 @@ const calls = {
     run: (container) => container.commit({ reference: `consumed:${container.name}`, consume: true }),
     async wrong(container) {
       const names = (await store.images()).flatMap(({ references }) => references)
-      return names.includes(`consumed:${container.name}`) ? gone(container) : 'the image is not there'
+      return names.includes(`consumed:${container.name}`) ? gone(container) : 'the image does not exist'
     },
   },
   commit: {
@@ -54,7 +54,7 @@ const calls = {
   createContainer: {
     make: async () => ({ name: `container-${made++}` }),
     async run(wanted) {
-      // A container that could not be mounted at the end may be there already.
+      // The container may exist already if only its mount failed.
       const there = (await store.containers()).find(({ name }) => name === wanted.name)
       const container = there
         ? await store.openContainer(there.id)
@@ -86,24 +86,24 @@ for (const [name, call] of Object.entries(calls)) {
     try {
       if (!succeeded) await call.run(subject)
       const wrong = await call.wrong?.(subject)
-      if (typeof wrong === 'string') wrongs.push(`${where}: ${wrong}`)
+      if (typeof wrong === 'string') violations.push(`${where}: ${wrong}`)
     } catch (again) {
-      wrongs.push(`${where} cannot be repeated: ${again.stack}`)
+      violations.push(`${where} cannot be repeated: ${again.stack}`)
     }
-    if (free > 100) throw new Error(`${where} fails always`)
-    if (wrongs.length > 5) break
+    if (free > 100) throw new Error(`${where} always fails`)
+    if (violations.length > 5) break
   }
-  await look(`after ${name}`)
+  await checkAfterReopen(`after ${name}`)
 }
 await store.close()
-console.log(JSON.stringify(wrongs))
+console.log(JSON.stringify(violations))
 
-/** Also after the next open. */
-async function look(where) {
+/** Reopens the store, checks it, and removes its containers. */
+async function checkAfterReopen(where) {
   await store.close()
   store = await open()
   const { problems } = await store.check()
-  if (problems.length > 0) wrongs.push(`${where}: ${JSON.stringify(problems)}`)
+  if (problems.length > 0) violations.push(`${where}: ${JSON.stringify(problems)}`)
   for (const { id } of await store.containers()) await (await store.openContainer(id)).remove()
 }
 

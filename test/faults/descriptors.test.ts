@@ -8,9 +8,9 @@ import { removeTree } from '../support/mounts.js'
 import { noLinux, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 
-/** Enough for a store at work, and soon exhausted. */
+/** Enough for a store at work, but quickly exhausted. */
 const LIMIT = 150
-/** Of the calls in `descriptors.mjs`, which does all of them when none are named. */
+/** A subset of the calls in `descriptors.mjs`, which runs all of them by default. */
 const CALLS = 'remove,unmount,consume'
 
 let scratch: string
@@ -21,7 +21,7 @@ beforeEach(() => {
 
 afterEach(() => removeTree(scratch))
 
-describe('a call that fails for want of file descriptors can be repeated', () => {
+describe('remove, unmount and consume can be repeated after they ran out of file descriptors', () => {
   for (const settings of storeSettings) {
     it(`on ${settings.name}`, unless(settings.reason ?? noLinux ?? notInstalled('prlimit')), async () => {
       const archives = [join(scratch, 'base.tar'), join(scratch, 'layered.tar')] as const
@@ -34,8 +34,8 @@ describe('a call that fails for want of file descriptors can be repeated', () =>
       const script = join(import.meta.dirname, 'descriptors.mjs')
       const options = JSON.stringify(optionsOf(settings))
       const limited = [`--nofile=${LIMIT}:${LIMIT}`, process.execPath, script, join(scratch, 'root'), options]
-      const said = await run('prlimit', [...limited, ...archives, CALLS])
-      expect(JSON.parse(said.toString())).toEqual([])
+      const output = await run('prlimit', [...limited, ...archives, CALLS])
+      expect(JSON.parse(output.toString())).toEqual([])
     })
   }
 })

@@ -36,14 +36,14 @@ afterEach(async () => {
 })
 
 describe.each(variants)(
-  'a full disk, on $driver, $engine,',
+  'full disk under $driver, $engine:',
   unless(noMounts),
   ({ driver, engine, ...options }) => {
     beforeEach(async () => {
       await run('mount', ['-t', 'tmpfs', '-o', `size=${24 * MB}`, 'layerstack-test', disk])
     })
 
-    it('in a load: NO_SPACE, and the store is as it was; with room it goes on', async () => {
+    it('load() rejects with NO_SPACE, leaves the store unchanged, and succeeds on a larger disk', async () => {
       await using store = await open()
       await store.load(await archive('small', 1))
       const before = await contentOf(store)
@@ -56,7 +56,7 @@ describe.each(variants)(
       expect((await store.check()).problems).toEqual([])
     })
 
-    it('in a packed load, whose archive needs room, too: NO_SPACE, and nothing stays', async () => {
+    it('load() of a compressed archive rejects with NO_SPACE and leaves nothing behind', async () => {
       await using store = await open()
       const large = await archive('large', 30)
       await run('gzip', ['-1', large])
@@ -66,7 +66,7 @@ describe.each(variants)(
       expect((await store.check()).problems).toEqual([])
     })
 
-    it('in a write of a container: ENOSPC; and in its commit: NO_SPACE, with the container as it was', async () => {
+    it('writes to a container fail with ENOSPC, and its commit() rejects with NO_SPACE and keeps its file', async () => {
       await using store = await open()
       const [image] = await store.load(await archive('small', 1))
       await using container = await store.createContainer(image?.id ?? '')
@@ -82,7 +82,7 @@ describe.each(variants)(
       expect((await store.check()).problems).toEqual([])
     })
 
-    it('in a save beside the store: NO_SPACE, and no file', async () => {
+    it('save() to the same disk rejects with NO_SPACE and leaves no file', async () => {
       await using store = await open()
       await store.load(await archive('middle', driver === 'vfs' ? 8 : 14))
       writeFileSync(join(disk, 'filler'), Buffer.alloc((driver === 'devicemapper' ? 6 : 9) * MB))

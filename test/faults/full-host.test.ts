@@ -43,7 +43,7 @@ describe.each(variants)('$name on a $type without a free block', unless(noMounts
     await run('mount', ['-o', 'loop', image, disk])
   })
 
-  it('says so, harms nothing that is there, and goes on when something is removed, and with room', async () => {
+  it('rejects writes and commits, keeps existing data, and works again after a removal', async () => {
     {
       await using store = await open()
       const [image] = await store.load(await archive())
@@ -92,7 +92,7 @@ describe.each(variants)('$name on a $type without a free block', unless(noMounts
 
 let filler = ''
 
-/** Nothing can be written any more. */
+/** Fills the disk until not even 512 bytes can be written. */
 function fill(): void {
   filler = join(disk, 'filler')
   const fd = openSync(filler, 'a')

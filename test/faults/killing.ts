@@ -15,9 +15,9 @@ import { leftoversOf } from '../torture/leftovers.js'
 export interface Variant extends StoreSettings {
   /** How often a process is killed. @default 25 */
   readonly rounds?: number
-  /** The longest that one works before, in ms. @default 250 */
+  /** The longest time that a process works before it is killed, in ms. @default 250 */
   readonly longest?: number
-  /** What else is to hold of a root at the end. */
+  /** Another check of the root at the end. */
   readonly expectSound?: (root: string) => Promise<void>
 }
 
@@ -25,7 +25,7 @@ let scratch: string
 let archives: string[]
 let workers: ChildProcess[]
 
-/** Tests that processes may be killed at any moment. */
+/** Defines the tests that kill processes at random moments. */
 export function killing({
   rounds = 25,
   longest = 250,
@@ -34,50 +34,42 @@ export function killing({
   name,
   ...settings
 }: Variant): void {
-  describe(`on ${name}`, () => {
+  describe(`SIGKILL on ${name}`, () => {
     const options = optionsOf({ name, ...settings })
 
     beforeEach(prepare)
     afterEach(clear)
 
-    it(
-      `a process killed ${rounds} times at any moment leaves a store that is whole at the next open`,
-      unless(reason),
-      async () => {
-        const root = join(scratch, 'root')
-        for (let round = 0; round < rounds; round++) {
-          const worker = await start(root)
-          await sleep(Math.random() * longest)
-          expect(worker.exitCode, 'the worker failed').toBe(null)
-          await kill(worker)
-          await using store = await openStore({ root, ...options })
-          await expectWhole(store)
-        }
-        await expectSound?.(root)
-      },
-    )
+    it(`leaves a store that the next open recovers, ${rounds} times`, unless(reason), async () => {
+      const root = join(scratch, 'root')
+      for (let round = 0; round < rounds; round++) {
+        const worker = await start(root)
+        await sleep(Math.random() * longest)
+        expect(worker.exitCode, 'the worker failed').toBe(null)
+        await kill(worker)
+        await using store = await openStore({ root, ...options })
+        await expectIntact(store)
+      }
+      await expectSound?.(root)
+    })
 
-    it(
-      'three processes work on one store, and one of them is killed now and then',
-      unless(reason),
-      async () => {
-        const root = join(scratch, 'root')
-        mkdirSync(root)
-        const others = [await start(root), await start(root)]
-        for (let round = 0; round < Math.ceil(rounds / 3); round++) {
-          const worker = await start(root)
-          await sleep(Math.random() * longest)
-          await kill(worker)
-        }
-        for (const other of others) expect(other.exitCode, 'a worker failed').toBe(null)
-        await Promise.all(others.map(kill))
-        {
-          await using store = await openStore({ root, ...options })
-          await expectWhole(store)
-        }
-        await expectSound?.(root)
-      },
-    )
+    it('of one of three processes on a store does not disturb the others', unless(reason), async () => {
+      const root = join(scratch, 'root')
+      mkdirSync(root)
+      const others = [await start(root), await start(root)]
+      for (let round = 0; round < Math.ceil(rounds / 3); round++) {
+        const worker = await start(root)
+        await sleep(Math.random() * longest)
+        await kill(worker)
+      }
+      for (const other of others) expect(other.exitCode, 'a worker failed').toBe(null)
+      await Promise.all(others.map(kill))
+      {
+        await using store = await openStore({ root, ...options })
+        await expectIntact(store)
+      }
+      await expectSound?.(root)
+    })
 
     async function start(root: string): Promise<ChildProcess> {
       const script = join(import.meta.dirname, 'worker.mjs')
@@ -117,8 +109,8 @@ async function clear(): Promise<void> {
   rmSync(scratch, { recursive: true, force: true })
 }
 
-/** Nothing is damaged, nothing half made is left, and what the store names is what the driver has. */
-async function expectWhole(store: Store): Promise<void> {
+/** Expects no damage, no leftovers, and the same layers in the driver as in the layerdb. */
+async function expectIntact(store: Store): Promise<void> {
   const report = await store.check()
   expect(report.problems).toEqual([])
   const layers = await store.layers.list()

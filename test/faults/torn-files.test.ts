@@ -6,13 +6,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openStore, StoreError, type Store } from '#layerstack/index.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 
-/** What a fault of the disk, or somebody's editor, makes of a file. */
+/** Damage that a disk fault or an editor may do to a file. */
 const damages: Readonly<Record<string, (path: string) => void>> = {
   empty: (path) => truncateSync(path, 0),
-  'written over': (path) => writeFileSync(path, 'garbage{'),
-  gone: (path) => rmSync(path),
+  overwritten: (path) => writeFileSync(path, 'garbage{'),
+  missing: (path) => rmSync(path),
 }
-/** Without these nothing may be touched: what is there may be a later version's. */
+/** Without a valid format file the store refuses to open, since a later version may own the root. */
 const REFUSED_AT_OPEN = /^layerstack\/(format|[a-z0-9]+\.json)$/
 const CONTENT = /^(vfs\/dir\/|overlay2\/[a-f0-9]{64}\/diff\/)|lock$/
 
@@ -21,7 +21,7 @@ const contenders = [
   { driver: 'vfs', engine: 'userspace' },
 ] as const
 
-describe.each(contenders)('of a store on $driver', (settings) => {
+describe.each(contenders)('Store on $driver', (settings) => {
   let scratch: string
   let archives: string[]
   const open = (root: string): Promise<Store> => openStore({ root, ...settings })
@@ -44,7 +44,7 @@ describe.each(contenders)('of a store on $driver', (settings) => {
 
   afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
-  it.each(Object.keys(damages))('any file may be %s', async (damage) => {
+  it.each(Object.keys(damages))('survives if any of its metadata files is %s', async (damage) => {
     const files = filesOf(join(scratch, 'whole')).filter((file) => !CONTENT.test(file))
     expect(files.length).toBeGreaterThan(20)
     const lost: string[] = []
@@ -55,27 +55,30 @@ describe.each(contenders)('of a store on $driver', (settings) => {
       await typed(file, () => outlive(root, file, lost))
       rmSync(root, { recursive: true })
     }
-    // The container is lost with files of its own alone, and with what it stands on.
+    // The container is lost only with its own files and those of its image.
     expect(
       lost.filter((file) => !/mounts|layerdb\/sha256|overlay2\/|imagedb|containers\//.test(file)),
     ).toEqual([])
   })
 
-  it.each(['empty', 'gone'])('the content of a layer may be %s: it is not flattened', async (damage) => {
-    const root = join(scratch, 'flattened')
-    copyTree(join(scratch, 'whole'), root)
-    for (const file of filesOf(root).filter((path) => CONTENT.test(path) && path.endsWith('/upper')))
-      damages[damage]?.(join(root, file))
-    await using store = await open(root)
-    const before = await store.driver.list()
-    await expect(store.flatten('app:2')).rejects.toMatchObject({
-      code: 'STORE_CORRUPT',
-      hint: expect.any(String),
-      path: 'upper',
-    })
-    expect(await store.driver.list()).toEqual(before)
-    rmSync(root, { recursive: true })
-  })
+  it.each(['empty', 'missing'])(
+    'refuses to flatten an image if a file in one of its layers is %s',
+    async (damage) => {
+      const root = join(scratch, 'flattened')
+      copyTree(join(scratch, 'whole'), root)
+      for (const file of filesOf(root).filter((path) => CONTENT.test(path) && path.endsWith('/upper')))
+        damages[damage]?.(join(root, file))
+      await using store = await open(root)
+      const before = await store.driver.list()
+      await expect(store.flatten('app:2')).rejects.toMatchObject({
+        code: 'STORE_CORRUPT',
+        hint: expect.any(String),
+        path: 'upper',
+      })
+      expect(await store.driver.list()).toEqual(before)
+      rmSync(root, { recursive: true })
+    },
+  )
 
   async function outlive(root: string, file: string, lost: string[]): Promise<void> {
     let store: Store
@@ -95,12 +98,12 @@ describe.each(contenders)('of a store on $driver', (settings) => {
     )
     const keeper = await held(store)
     if (keeper === undefined) lost.push(file)
-    // A record that is gone tells nobody that there was one.
-    const isTold = first.problems.length > 0 || file.startsWith('layerstack/containers/')
-    if (keeper === undefined && !isTold) {
-      expect.fail(`check() found nothing wrong, but the container is lost without ${file}`)
+    // A missing record cannot be detected.
+    const isReported = first.problems.length > 0 || file.startsWith('layerstack/containers/')
+    if (keeper === undefined && !isReported) {
+      expect.fail(`the container is lost with ${file} damaged, but check() reports no problem`)
     }
-    // What cannot be repaired is what the container stands on: without it the store is as new.
+    // Only layers that the container uses may remain damaged. Without the container the repair succeeds.
     if (left.length > 0) {
       for (const { id } of await store.containers()) await (await store.openContainer(id)).remove()
       await store.check({ repair: true, discard: true })
@@ -118,7 +121,7 @@ describe.each(contenders)('of a store on $driver', (settings) => {
   }
 })
 
-/** With owners, times and xattrs, which check() compares. */
+/** Keeps owners, times and xattrs, which check() compares. */
 function copyTree(from: string, to: string): void {
   execFileSync('cp', ['-a', from, to])
 }
@@ -142,7 +145,7 @@ async function typed(file: string, work: () => Promise<unknown>): Promise<void> 
   } catch (error) {
     if (error instanceof Error && error.name === 'AssertionError') throw error
     if (!(error instanceof StoreError))
-      throw new Error(`an error without a code, with ${file} damaged`, { cause: error })
+      throw new Error(`${file} is damaged, and the error is not a StoreError`, { cause: error })
   }
 }
 

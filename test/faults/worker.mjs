@@ -1,4 +1,4 @@
-// Works on the store below the directory that it is given, for ever: whatever a caller may do, in random order.
+// Makes random calls on the store in the given root forever.
 import { openStore } from '#layerstack/index.js'
 
 const [root, options, ...archives] = process.argv.slice(2)
@@ -43,7 +43,7 @@ for (;;) {
   try {
     await pick(Object.values(steps))()
   } catch (error) {
-    // Nothing to pick from, or another worker was there first: each of these is a proper answer.
+    // These are expected: nothing to pick from, or another worker was first.
     const known = ['_IN_USE', '_NOT_FOUND', '_CONFLICT', '_UNMOUNTED'].some((end) =>
       error.code?.endsWith(end),
     )

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { showStep, type FileStep, type FsStep, type LayerStep, type RawStep, type Step } from './step.js'
 
-/** Few names, so that steps meet one another; one is no UTF-8. */
+/** Few names, so that steps often use the same one. One name is not UTF-8. */
 const name = weighted([10, 'a'], [10, 'b'], [8, 'c'], [4, 'd'], [2, '\xff\x01'])
 const plainPath = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom('a', 'a/a', 'a/b', 'a/c', 'b', 'c', 'd/a', 'd/b', 'a/b/a', 'b/a') },
@@ -9,18 +9,18 @@ const plainPath = fc.oneof(
   { weight: 3, arbitrary: joined(name, name) },
   { weight: 3, arbitrary: joined(name, name, name) },
 )
-/** Some that read as marks, too. */
+/** Sometimes the name of a whiteout. */
 const path = fc.oneof(
   { weight: 60, arbitrary: plainPath },
   { weight: 1, arbitrary: joined(name, fc.constantFrom('.wh.a', '.wh..wh..opq')) },
 )
-/** With what only a resolution understands. */
+/** Sometimes with `.`, `..` or a trailing slash, which need path resolution. */
 const way = fc.oneof(
   { weight: 8, arbitrary: plainPath },
   { weight: 1, arbitrary: joined(plainPath, weighted([2, ''], [1, '.'], [1, '..'])) },
   { weight: 1, arbitrary: joined(name, fc.constant('..'), plainPath) },
 )
-/** Places that calls with two of them often take; the second one is free at first. */
+/** Paths that calls with two paths often use. The second does not exist at first. */
 const PAIRS: readonly [string, string][] = [
   ['b', 'a/d'],
   ['a/a', '\xff\x01'],
@@ -147,16 +147,16 @@ const layers: readonly Weighted<LayerStep>[] = [
 
 const anyStep: fc.Arbitrary<Step> = oneOf<Step>([...raw, ...fs, ...files, ...layers])
 
-/** Calls of `SyncFs` alone, the same for the same seed, that may be made in a layer's own directory: none makes marks. */
+/** Calls of `SyncFs`, equal for equal seeds. None creates a whiteout, so they can run in a layer's own directory. */
 export function rawSteps(seed: number, count: number): RawStep[] {
   const steps = fc.sample(oneOf(raw), { seed, numRuns: count })
   return steps.filter((each) => !/\.wh\.|overlay/.test(showStep(each)))
 }
 
-/** How many kinds there are. */
+/** The number of step kinds. */
 export const KINDS = raw.length + fs.length + files.length + layers.length
 
-/** Sequences of up to `length` steps. They shrink by losing steps, whole stretches first, then step by step. */
+/** Sequences of up to `length` steps. Shrinking removes ranges of steps first, then single steps. */
 export function stepsOf(
   length: number,
   failedAt: (steps: readonly Step[]) => number | undefined,
@@ -187,7 +187,7 @@ class Sequences extends fc.Arbitrary<Step[]> {
   }
 }
 
-/** What comes after the step that failed goes first; then ever smaller stretches; then each step becomes simpler. */
+/** Removes the steps after the failed one, then ever smaller ranges, and then simplifies each step. */
 function* shorter(steps: Step[], failedAt: number | undefined): Generator<Step[], void> {
   if (failedAt !== undefined && failedAt + 1 < steps.length) return yield steps.slice(0, failedAt + 1)
   for (
@@ -222,7 +222,7 @@ function* simplerValues(key: string, value: unknown): Generator<unknown, void> {
 
 type Weighted<T> = fc.WeightedArbitrary<T>
 
-/** A kind of step: what it always has, and what it may have. */
+/** A kind of step with its required and optional fields. */
 function step<K extends Step['do']>(
   weight: number,
   kind: K,
@@ -235,18 +235,21 @@ function step<K extends Step['do']>(
   return { weight, arbitrary: arbitrary as unknown as fc.Arbitrary<Extract<Step, { do: K }>> }
 }
 
-/** Some pairs of places come often, and both ways: what is linked is then renamed onto its other name. */
+/** Some pairs of paths are frequent, in both directions, so that a name is often renamed to its hard link. */
 function two<K extends 'rename' | 'link' | 'fs.copyFile' | 'fs.rename' | 'fs.link'>(
   weight: number,
   kind: K,
-  place: fc.Arbitrary<string>,
+  operand: fc.Arbitrary<string>,
 ): Weighted<{ readonly do: K; readonly path: string; readonly to: string }> {
   const often = fc.constantFrom<[string, string][]>(
     ...PAIRS,
     ...PAIRS.map(([a, b]): [string, string] => [b, a]),
   )
-  const places = fc.oneof({ weight: 3, arbitrary: fc.tuple(place, place) }, { weight: 2, arbitrary: often })
-  return { weight, arbitrary: places.map(([from, to]) => ({ do: kind, path: from, to })) }
+  const operands = fc.oneof(
+    { weight: 3, arbitrary: fc.tuple(operand, operand) },
+    { weight: 2, arbitrary: often },
+  )
+  return { weight, arbitrary: operands.map(([from, to]) => ({ do: kind, path: from, to })) }
 }
 
 function oneOf<T>(kinds: readonly Weighted<T>[]): fc.Arbitrary<T> {

@@ -10,36 +10,36 @@ import type { Step } from './step.js'
 import type { Look, World } from './world.js'
 
 /**
- * Where two drivers may differ, each with its reason. Everything else is a failure.
+ * The allowed differences of two drivers, each with its reason. Every other difference is a failure.
  */
 
-/** What two drivers promise to have in common, beside their trees. */
+/** What two drivers must have in common besides their trees. */
 export interface Rules {
-  /** Diffs have the same entries, and links are counted alike: either both copy up, or both do not. */
+  /** Diffs have the same entries, and hard links the same count, because both drivers copy up or neither does. */
   readonly sameDiffs: boolean
-  /** Neither makes its diffs by comparing trees, which passes over times of directories and names of lower files. */
+  /** Neither makes diffs by comparing trees, which ignores times of directories and hard links of lower files. */
   readonly copiesUp: boolean
-  /** Each can go on in the other's root. */
+  /** Each driver can open the root of the other. */
   readonly interchange: boolean
-  /** What the kernel does to set-id bits by itself is not done where they are not in the inode. */
+  /** Attributes of a side are not in the inodes, so the kernel does not clear or inherit its set-id bits. */
   readonly keptAside: boolean
 }
 
-/** Of two paths that lead nowhere either may be complained of first. */
+/** If a call has two invalid paths, its error may be about either. */
 export function sameResult(one: string, other: string, step: Step): boolean {
   const plain = (result: string) =>
     step.do === 'rename' || step.do === 'link' ? result.replace('ENOTDIR', 'ENOENT') : result
   return plain(one) === plain(other)
 }
 
-/** The kernel refuses trusted xattrs, unless they are kept aside, or before it looks whether there is one. */
+/** Without CAP_SYS_ADMIN, errors for trusted xattrs depend on whether the attributes are in the inodes. */
 export function cannotBeTaken(step: Step): boolean {
   return 'name' in step && step.name.startsWith('trusted.') && !MAY_TRUST
 }
 
 const MAY_TRUST = hasCapability('CAP_SYS_ADMIN')
 
-/** A step as it is taken under these rules. */
+/** Adapts a step to the rules. */
 export function underRules<T extends Step>(step: T, rules: Rules): T {
   if (step.do === 'fs.both') {
     return { ...step, steps: [underRules(step.steps[0], rules), underRules(step.steps[1], rules)] }
@@ -50,7 +50,7 @@ export function underRules<T extends Step>(step: T, rules: Rules): T {
 
 const SET_ID = 0o6000
 
-/** How much a driver may refuse that others do: a whole tree nothing, a kernel's overlay some, a union some more. */
+/** How much a driver may refuse: a plain tree nothing, the overlay of the kernel something, a userspace union more. */
 export function rankOf({ driver }: World): number {
   if (driver.name !== 'overlay2') return WHOLE
   return driver.engine === 'kernel' ? OVERLAY : UNION
@@ -58,7 +58,7 @@ export function rankOf({ driver }: World): number {
 
 const [WHOLE, OVERLAY, UNION] = [0, 1, 2]
 
-/** Who may refuse more is asked first; when it refuses so, the other is not asked. */
+/** Whether the side with the higher rank, which goes first, may refuse the step. If so, the other side skips it. */
 export function isRefused(step: Step, result: string, rank: number, otherRank: number): boolean {
   const code = /^\w+/.exec(result)?.[0] ?? ''
   return REFUSALS.some(
@@ -67,50 +67,49 @@ export function isRefused(step: Step, result: string, rank: number, otherRank: n
 }
 
 const REFUSALS: readonly Refusal[] = [
-  // Without redirect_dir, which would make diffs that nobody else can read.
+  // Without redirect_dir, whose layers other programs cannot read.
   { rank: OVERLAY, code: 'EXDEV', of: (step) => step.do === 'rename' || step.do === 'fs.rename' },
-  // The number of whiteouts.
+  // The device number of whiteouts.
   {
     rank: OVERLAY,
     code: 'EPERM',
     of: (step) => step.do === 'mknod' && step.type === 'char' && step.minor === 0,
   },
-  // The names of marks, in one of the forms that are read.
+  // The name of a whiteout file, a form that the union reads.
   { rank: UNION, code: 'EINVAL', of: (step) => makesName(step, '.wh.') },
 ]
 
 function makesName(step: Step, beginning: string): boolean {
-  const place = 'to' in step ? step.to : 'path' in step ? step.path : ''
-  return baseOf(place as ByteString).startsWith(beginning)
+  const path = 'to' in step ? step.to : 'path' in step ? step.path : ''
+  return baseOf(path as ByteString).startsWith(beginning)
 }
 
 interface Refusal {
-  /** From this one on. */
+  /** The lowest rank that may refuse. */
   readonly rank: number
   readonly code: string
   readonly of: (step: Step) => boolean
 }
 
 /**
- * Copy-up breaks hard links of a lower file, and a whole copy does not; a comparison does not see which names of a lower
- * file are gone. So that both go on from the same, what has more than one name becomes one file for each in a new
- * container.
+ * Copy-up breaks hard links of a lower file, and a full copy does not. A comparison does not see the removed names of a
+ * lower file. So in a new container, each name of a hard-linked file becomes a separate file on both sides.
  */
-export function partLinks(raw: SyncFs): void {
+export function separateLinks(raw: SyncFs): void {
   const names = new Map<string, ByteString[]>()
   for (const { path, stat } of walk(raw)) {
     const inode = `${stat.dev}:${stat.ino}`
     if (stat.type !== 'directory' && stat.nlink > 1) names.set(inode, [...(names.get(inode) ?? []), path])
   }
-  for (const paths of names.values()) if (paths.length > 1) for (const path of paths) makeAnew(raw, path)
+  for (const paths of names.values()) if (paths.length > 1) for (const path of paths) recreate(raw, path)
 }
 
-/** A tar cannot hold sockets, so that none is left where a layer is to be made of its diff. */
+/** Removes sockets before a layer is made from a diff, since a tar cannot contain them. */
 export function removeSockets(raw: SyncFs): void {
   for (const { path, stat } of [...walk(raw)]) if (stat.type === 'socket') raw.unlink(path)
 }
 
-/** What a program can make and no layer can hold: names, devices and xattrs that mark what a layer removes. */
+/** Removes objects that a program can create but no layer can contain: names, devices and xattrs used as whiteouts. */
 export async function removeMarks(fs: LayerFs): Promise<void> {
   const { syncFs: raw } = fs
   for (const { path, stat } of [...walk(raw)]) {
@@ -125,7 +124,7 @@ export async function removeMarks(fs: LayerFs): Promise<void> {
   }
 }
 
-/** Without what was copied up though it did not change: a comparison of trees does not see it, and need not. */
+/** Omits objects that were copied up without a change, which a comparison of trees does not list. */
 export function withoutUnchanged({ changes, entries, tree, below }: Look): {
   changes: string[]
   entries: Entry[]
@@ -148,7 +147,7 @@ function lineAt(tree: Tree, path: string): string | undefined {
   return line?.startsWith('directory ') === true ? line.replace(/ mtime=-?\d+/, '') : line
 }
 
-function makeAnew(raw: SyncFs, path: ByteString): void {
+function recreate(raw: SyncFs, path: ByteString): void {
   const { type, mode, uid, gid, size, device } = raw.lstat(path)
   const target = type === 'symlink' ? raw.readlink(path) : ('' as ByteString)
   const content = type === 'file' ? contentAt(raw, path, size) : undefined

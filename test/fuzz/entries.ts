@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { TarHeader } from '#layerstack/tar/part.js'
 import { TarReader } from '#layerstack/tar/reader.js'
 
-/** The entries of a tar, one line each; `time` shows the time of the last change. */
+/** The entries of a tar, one line each. `time` formats the mtime. */
 export function entriesOf(tar: Uint8Array, time: Time): Entry[] {
   const entries: { header: TarHeader; content: Uint8Array[] }[] = []
   const reader = new TarReader()

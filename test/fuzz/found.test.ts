@@ -4,22 +4,22 @@ import { mustAgree } from './fuzz.js'
 import { pairNamed } from './pairs.js'
 import type { Step } from './step.js'
 
-/** What random steps have brought to light, on the pair that disagreed. */
+/** Disagreements that random steps have found, by pair. */
 const found: Readonly<Record<string, readonly { readonly of: string; readonly steps: readonly Step[] }[]>> = {
   'overlay2 in userspace and overlay2 of the kernel': [
     {
-      of: 'opening a device or a FIFO of a lower layer to write',
+      of: 'opening a device or FIFO of a lower layer for writing',
       steps: [
         { do: 'fs.appendFile', path: 'd/d', content: 'x' },
         { do: 'write', path: 'd/c', flags: '', mode: 0o644, at: 0, content: 'x' },
       ],
     },
     {
-      of: 'removing an xattr that no namespace has from an object of a lower layer',
+      of: 'removing an xattr without a namespace from an object of a lower layer',
       steps: [{ do: 'removexattr', path: 'c', name: 'none' }],
     },
     {
-      of: 'renaming one of two links of a lower file onto a directory',
+      of: 'renaming one of two hard links of a lower file to the name of a directory',
       steps: [
         { do: 'fs.mkdirs', path: '\xff' },
         { do: 'fs.rename', path: 'a/a', to: '\xff' },
@@ -27,9 +27,12 @@ const found: Readonly<Record<string, readonly { readonly of: string; readonly st
     },
   ],
   'vfs and btrfs in userspace': [
-    { of: 'an xattr of users on a symlink', steps: [{ do: 'removexattr', path: 'c', name: 'user.one' }] },
     {
-      of: 'a directory that is opened to read',
+      of: 'removing a user xattr from a symlink',
+      steps: [{ do: 'removexattr', path: 'c', name: 'user.one' }],
+    },
+    {
+      of: 'reading from an open directory',
       steps: [
         { do: 'file.open', file: 0, path: 'a', flags: 'r' },
         { do: 'file.stat', file: 0 },
@@ -38,10 +41,13 @@ const found: Readonly<Record<string, readonly { readonly of: string; readonly st
       ],
     },
     { of: 'truncating a symlink', steps: [{ do: 'truncate', path: 'd/b', size: 0 }] },
-    { of: 'renaming a file over its directory', steps: [{ do: 'rename', path: 'a/a', to: 'a' }] },
-    { of: 'linking a directory to a name that is taken', steps: [{ do: 'link', path: 'a', to: 'a' }] },
     {
-      of: 'reading a file that is open to write',
+      of: 'renaming a file to the name of its parent directory',
+      steps: [{ do: 'rename', path: 'a/a', to: 'a' }],
+    },
+    { of: 'linking a directory to an existing name', steps: [{ do: 'link', path: 'a', to: 'a' }] },
+    {
+      of: 'reading from a file that is open for writing',
       steps: [
         { do: 'file.open', file: 0, path: 'b', flags: 'a' },
         { do: 'file.read', file: 0, length: 3, at: 0 },
@@ -50,7 +56,7 @@ const found: Readonly<Record<string, readonly { readonly of: string; readonly st
   ],
   'vfs and vfs with attributes kept aside': [
     {
-      of: 'an xattr of a symlink',
+      of: 'setting xattrs of a symlink',
       steps: [
         { do: 'removexattr', path: 'c', name: 'trusted.three' },
         { do: 'setxattr', path: 'c', name: 'trusted.three', value: 'x', flag: 'create' },
@@ -59,7 +65,7 @@ const found: Readonly<Record<string, readonly { readonly of: string; readonly st
       ],
     },
     {
-      of: 'a symlink that is given away and back',
+      of: 'changing the owner of a symlink and changing it back',
       steps: [
         { do: 'chown', path: 'c', uid: 1000, gid: 1000 },
         { do: 'chown', path: 'c', uid: 0, gid: 0 },
@@ -67,7 +73,7 @@ const found: Readonly<Record<string, readonly { readonly of: string; readonly st
       ],
     },
     {
-      of: 'an xattr of nothing',
+      of: 'reading an xattr of a missing file',
       steps: [{ do: 'getxattr', path: 'a/none', name: 'none' }],
     },
   ],

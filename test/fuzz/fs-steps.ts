@@ -6,7 +6,7 @@ import type { FileStep, FsStep } from './step.js'
 
 type Shown = (stat: LayerStats) => string
 
-/** What a step brings to light, as text; `shown` tells what of a stat counts. */
+/** Takes a step. @returns its result as text; `shown` formats the compared fields of a stat */
 export async function takeFs(fs: LayerFs, step: FsStep, shown: Shown): Promise<unknown> {
   if (step.do === 'fs.both') {
     const [one, other] = step.steps.map((each) => outcome(() => takeFs(fs, each, shown)))
@@ -112,15 +112,15 @@ export async function takeFile(
   }
 }
 
-/** `ok` and what came back, or the error, with its places as callers see them, unless they are the host's. */
-export async function outcome(work: () => unknown, withPlaces = true): Promise<string> {
+/** `ok` and the result, or the error code, with the call and paths of the error unless they are those of the host. */
+export async function outcome(work: () => unknown, withPaths = true): Promise<string> {
   try {
     const result = await work()
     return result === undefined ? 'ok' : `ok: ${String(result)}`
   } catch (error) {
     const { code, syscall, path, dest } = error as NodeJS.ErrnoException & { dest?: string }
     if (code === undefined) throw error
-    if (!withPlaces) return code
+    if (!withPaths) return code
     return [code, syscall, path, dest].filter((word) => word !== undefined).join(' ')
   }
 }

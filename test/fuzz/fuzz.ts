@@ -13,18 +13,18 @@ import { World } from './world.js'
 const LENGTH = 120
 
 export interface Found {
-  /** Steps that were taken before. */
+  /** Number of steps taken before the failure. */
   readonly after: number
   readonly seed: number
   readonly steps: readonly Step[]
   readonly error: string
-  /** Sequences that were tried to make it so short. */
+  /** Number of sequences tried to shrink it. */
   readonly tries: number
 }
 
 /**
- * Takes random sequences on both sides of a pair, one for each seed, until `goesOn` says no, or a step is found that they
- * do not agree on. The same seed gives the same sequence.
+ * Takes random sequences of steps on both sides of a pair, one sequence per seed, until `goesOn` returns false or the
+ * sides disagree on a step. The same seed gives the same sequence.
  */
 export async function fuzz(
   pair: Pair,
@@ -69,24 +69,24 @@ export async function fuzz(
   return { steps, found: undefined }
 }
 
-/** Takes the same steps on both sides, and throws where they do not agree. */
+/** Takes the same steps on both sides, and throws if they disagree. */
 export async function mustAgree(pair: Pair, steps: readonly Step[]): Promise<void> {
   await using arena = await Arena.open(pair)
   for await (const _ of arena.steps(steps));
 }
 
-/** As a report, and a test to be. */
+/** A report with the steps as code for a test. */
 export function showFound(pair: Pair, { seed, after, steps, error, tries }: Found): string {
   const found = `${pair.name}, seed ${seed}, after ${after} steps; ${steps.length} left after ${tries} tries`
   return `${found}:\n${showSteps(steps)}\n${error}`
 }
 
-/** Both drivers of a pair, opened once for many sequences; anew after a failure. */
+/** Both drivers of a pair, opened once for many sequences, and again after a failure. */
 class Arena implements AsyncDisposable {
   readonly #pair: Pair
   #match: Match | undefined
   #worlds: World[] = []
-  #place = ''
+  #directory = ''
   #borrowed: (AsyncDisposable & { readonly path: string }) | undefined
 
   private constructor(pair: Pair) {
@@ -119,11 +119,11 @@ class Arena implements AsyncDisposable {
 
   async #open(): Promise<Match> {
     const { rules, sides } = this.#pair
-    this.#borrowed = await sides[1].place?.()
-    this.#place = mkdtempSync(join(this.#borrowed?.path ?? tmpdir(), 'layerstack-fuzz-'))
-    enterDirectory(this.#place)
+    this.#borrowed = await sides[1].filesystem?.()
+    this.#directory = mkdtempSync(join(this.#borrowed?.path ?? tmpdir(), 'layerstack-fuzz-'))
+    enterDirectory(this.#directory)
     for (const [index, side] of sides.entries()) {
-      const root = join(this.#place, String(index))
+      const root = join(this.#directory, String(index))
       mkdirSync(root)
       this.#worlds.push(await World.open(side, root, rules))
     }
@@ -133,7 +133,7 @@ class Arena implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#match = undefined
     for (const world of this.#worlds.splice(0)) await world.close()
-    await removeTree(this.#place)
+    await removeTree(this.#directory)
     await this.#borrowed?.[Symbol.asyncDispose]()
     this.#borrowed = undefined
   }

@@ -11,7 +11,7 @@ import {
 import type { FileStep, FsStep, LayerStep, RawStep, Step } from './step.js'
 import type { Look, World } from './world.js'
 
-/** Two drivers, each on a root of its own, taking the same steps. */
+/** Two drivers on separate roots that take the same steps. */
 export class Match {
   readonly #worlds: readonly [World, World]
   readonly #rules: Rules
@@ -30,7 +30,7 @@ export class Match {
     for (const world of this.#worlds) await world.end()
   }
 
-  /** Takes a step on both sides, and throws what they differ in. */
+  /** Takes a step on both sides, and throws if they differ. */
   async take(drawn: Step): Promise<string> {
     const step = underRules(drawn, this.#rules)
     const result = step.do.startsWith('layer.')
@@ -43,7 +43,7 @@ export class Match {
   async compare(): Promise<void> {
     const [one, other] = [await this.#worlds[0].look(), await this.#worlds[1].look()]
     mustNotDiffer('the trees', treesDiffer(one.tree, other.tree))
-    mustAgree('what no layer can hold', one.refusals, other.refusals)
+    mustAgree('the objects that a layer cannot contain', one.refusals, other.refusals)
     if (one.refusals.length > 0) {
       for (const world of this.#worlds) await world.removeMarks()
       return this.compare()
@@ -59,7 +59,7 @@ export class Match {
       other.diff !== undefined &&
       !one.diff.equals(other.diff)
     ) {
-      throw new Error('the diffs have the same entries, and other bytes')
+      throw new Error('the diffs have the same entries but different bytes')
     }
   }
 
@@ -117,10 +117,14 @@ export class Match {
       }
       case 'layer.compare': {
         if (!this.#rules.sameDiffs) return 'ok'
-        const said: string[] = []
+        const results: string[] = []
         for (const world of this.#worlds)
-          said.push(await world.compare(pick(world.frozen, step.layer) as never))
-        mustAgree('the changes from another layer', said[0]?.split('\n') ?? [], said[1]?.split('\n') ?? [])
+          results.push(await world.compare(pick(world.frozen, step.layer) as never))
+        mustAgree(
+          'the changes from another layer',
+          results[0]?.split('\n') ?? [],
+          results[1]?.split('\n') ?? [],
+        )
         return 'ok'
       }
     }

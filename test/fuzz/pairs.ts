@@ -5,7 +5,7 @@ import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
 import { noCalls, type Reason } from '../support/needs.js'
 import type { Rules } from './differences.js'
 
-/** Two ways of keeping layers that must do the same. */
+/** Two drivers or engines that must behave the same. */
 export interface Pair {
   readonly name: string
   readonly sides: readonly [Side, Side]
@@ -14,17 +14,17 @@ export interface Pair {
 }
 
 interface Side extends Contender {
-  /** The file system that both roots must be on, if it is not any. */
-  readonly place?: () => Promise<AsyncDisposable & { readonly path: string }>
+  /** Prepares the filesystem that both roots must be on. By default they are in the temporary directory. */
+  readonly filesystem?: () => Promise<AsyncDisposable & { readonly path: string }>
 }
 
 const UNION = 'overlay2 in userspace'
 const KERNEL = 'overlay2 of the kernel'
 
-/** Those that the conformance suite is not run on, or on a file system of its own. */
+/** Sides that the conformance suite does not run on, or runs on a separate filesystem. */
 const others: readonly Side[] = [
   { name: 'vfs with attributes kept beside', factory: vfs, driverOptions: { attributes: 'sidecar' } },
-  { name: 'btrfs of the kernel', factory: btrfs, engine: 'kernel', place: btrfsPlace, reason: noBtrfs },
+  { name: 'btrfs of the kernel', factory: btrfs, engine: 'kernel', filesystem: btrfsPlace, reason: noBtrfs },
 ]
 
 export const pairs: readonly Pair[] = [
@@ -35,7 +35,7 @@ export const pairs: readonly Pair[] = [
 
 export function pairNamed(name: string): Pair {
   const found = pairs.find((each) => each.name === name)
-  if (found === undefined) throw new Error(`no pair is called ${name}`)
+  if (found === undefined) throw new Error(`unknown pair: ${name}`)
   return found
 }
 
@@ -57,6 +57,6 @@ function pair(one: string, other: string): Pair {
 
 function sideOf(name: string): Side {
   const found = [...contenders, ...others].find((each) => each.name === name)
-  if (found === undefined) throw new Error(`no contender is called ${name}`)
+  if (found === undefined) throw new Error(`unknown contender: ${name}`)
   return found
 }

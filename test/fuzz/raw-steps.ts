@@ -12,7 +12,7 @@ const FLAGS: Readonly<Record<string, number>> = {
 }
 const MOST = 100_000
 
-/** What a step brings to light, as text; `shown` tells what of a stat counts. */
+/** Takes a step. @returns its result as text; `shown` formats the compared fields of a stat */
 export function takeRaw(
   fs: SyncFs,
   step: RawStep,
@@ -70,7 +70,7 @@ export function takeRaw(
   }
 }
 
-/** Of two device numbers one is that of a whiteout. */
+/** The device number of a whiteout if `minor` is 0, otherwise another. */
 function deviceOf({ type, minor }: { readonly type: string; readonly minor: number }) {
   return { major: type === 'char' && minor === 0 ? 0 : 1, minor }
 }

@@ -1,8 +1,9 @@
 /**
- * One step of a random sequence, as data: it is drawn, made smaller, printed and pasted into a test as it stands.
+ * One step of a random sequence. It is plain data, so that it can be drawn, shrunk, printed and pasted into a test.
  *
- * Steps without a dot call the synchronous `SyncFs`, on resolved paths; `fs.` calls `LayerFs`, on paths that follow
- * symlinks; `file.` works on one of three open files; `layer.` asks the driver. Paths are bytes, one a character.
+ * Steps without a dot call the synchronous `SyncFs` with resolved paths. `fs.` steps call `LayerFs` with paths that
+ * follow symlinks. `file.` steps use one of three open files. `layer.` steps call the driver. Each character of a path
+ * is a byte.
  */
 export type Step = RawStep | FsStep | FileStep | LayerStep
 
@@ -74,7 +75,7 @@ export type FsStep =
     }
   | { readonly do: 'fs.utimes' | 'fs.lutimes'; readonly path: string; readonly mtimeNs: bigint }
   | { readonly do: 'fs.truncate'; readonly path: string; readonly size: number }
-  /** Two calls, the second made before the first has ended. */
+  /** Two calls. The second starts before the first has ended. */
   | { readonly do: 'fs.both'; readonly steps: readonly [FsStep, FsStep] }
 
 export type FileStep =
@@ -93,23 +94,23 @@ export type FileStep =
   | { readonly do: 'file.utimes'; readonly file: number; readonly mtimeNs: bigint }
   | { readonly do: 'file.readFile' | 'file.stat' | 'file.sync' | 'file.close'; readonly file: number }
 
-/** Layers are numbered as they were made, the two of the ground first. */
+/** Layers are numbered in order of creation, beginning with the two of the fixture. */
 export type LayerStep =
   /**
-   * The container becomes a layer, and a new container on it is entered: `in place`, by `adopt`, by its diff applied to a
-   * new layer, or by the diff of the other side.
+   * Makes a layer of the container and enters a new container on it. The layer is made `in place`, by `adopt`, from the
+   * container's diff, or from the diff of the other side.
    */
   | { readonly do: 'layer.commit'; readonly how: 'in place' | 'adopt' | 'diff' | 'diff of the other' }
-  /** A new container on a layer. */
+  /** Creates and enters a container on a layer. */
   | { readonly do: 'layer.container'; readonly on: number }
   | { readonly do: 'layer.enter' | 'layer.remove'; readonly layer: number }
-  /** What differs from a layer that is not the parent. */
+  /** Lists the changes from a layer that need not be the parent. */
   | { readonly do: 'layer.compare'; readonly layer: number }
   | { readonly do: 'layer.get'; readonly volatile: boolean }
-  /** The driver is given up and opened anew; of two engines for one form each goes on in the other's root. */
+  /** Closes the driver and opens it again. If the rules allow interchange, each side opens the root of the other. */
   | { readonly do: 'layer.reopen' }
 
-/** As code that can be pasted. */
+/** The steps as code that can be pasted into a test. */
 export function showSteps(steps: readonly Step[]): string {
   return `[\n${steps.map((step) => `  ${showStep(step)},`).join('\n')}\n]`
 }

@@ -8,14 +8,14 @@ import type { SyncFs, SyncStat } from '#layerstack/fs/sync-fs.js'
 import { walk } from '#layerstack/fs/trees/walk.js'
 import { entriesOf, type Entry } from './entries.js'
 import { outcome, pathOf, takeFile, takeFs } from './fs-steps.js'
-import { partLinks, removeMarks, removeSockets, type Rules } from './differences.js'
-import { GROUND } from './ground.js'
+import { separateLinks, removeMarks, removeSockets, type Rules } from './differences.js'
+import { FIXTURE } from './fixture.js'
 import { takeRaw } from './raw-steps.js'
 import type { FileStep, FsStep, LayerStep, RawStep } from './step.js'
 
 const ROOT = '' as ByteString
 const SECOND = 1_000_000_000n
-/** Earlier than any clock here. */
+/** Earlier than the clock of any machine. */
 const SETTLED = 1_000_000_000n * SECOND
 
 export type Contestant = Pick<ConformanceOptions, 'factory' | 'engine' | 'driverOptions'>
@@ -25,31 +25,31 @@ type Commit = Extract<LayerStep, { do: 'layer.commit' }>['how']
 export interface Layer {
   readonly id: string
   readonly parent: Layer | undefined
-  /** What it held when it became read-only. */
+  /** Its tree when it became read-only. */
   frozen?: Tree
 }
 
-/** What is compared after each step. */
+/** The state that is compared after each step. */
 export interface Look {
   readonly tree: Tree
   readonly changes: readonly string[]
   readonly entries: readonly Entry[]
-  /** The diff itself, where no time in it is a clock's, or has to be passed over. */
+  /** The diff, unless it contains times that differ between two runs or that the rules ignore. */
   readonly diff: Buffer | undefined
-  /** Why there is no diff. */
+  /** Reasons why no diff can be made. */
   readonly refusals: readonly string[]
-  /** What the container's parent holds. */
+  /** The tree of the container's parent. */
   readonly below: Tree
 }
 
-/** One driver on a root of its own, with what a sequence has made of it so far. */
+/** One driver on a separate root, with the layers that a sequence has created so far. */
 export class World {
   contestant: Contestant
   driver: Driver
   readonly root: string
   readonly #rules: Rules
   readonly #nowNs = BigInt(Date.now() - 1000) * 1_000_000n
-  readonly #ground: readonly Layer[]
+  readonly #fixture: readonly Layer[]
   #layers: Layer[] = []
   #made = 0
   #entered: { readonly layer: Layer; readonly view: LayerView } | undefined
@@ -59,28 +59,28 @@ export class World {
     contestant: Contestant,
     root: string,
     driver: Driver,
-    ground: readonly Layer[],
+    fixture: readonly Layer[],
     rules: Rules,
   ) {
     this.contestant = contestant
     this.root = root
     this.driver = driver
-    this.#ground = ground
+    this.#fixture = fixture
     this.#rules = rules
   }
 
   static async open(contestant: Contestant, root: string, rules: Rules): Promise<World> {
     const driver = await openOn(contestant, root)
-    const ground: Layer[] = []
-    for (const [index, tar] of GROUND.entries()) {
-      const parent = ground.at(-1)
-      const layer: Layer = { id: `ground-${index}`, parent }
+    const fixture: Layer[] = []
+    for (const [index, tar] of FIXTURE.entries()) {
+      const parent = fixture.at(-1)
+      const layer: Layer = { id: `fixture-${index}`, parent }
       await driver.create(layer.id, parent?.id)
       await driver.applyDiff(layer.id, parent?.id, chunksOf(tar))
-      ground.push(layer)
+      fixture.push(layer)
     }
-    const world = new World(contestant, root, driver, ground, rules)
-    for (const layer of ground) layer.frozen = await world.#treeOf(layer)
+    const world = new World(contestant, root, driver, fixture, rules)
+    for (const layer of fixture) layer.frozen = await world.#treeOf(layer)
     return world
   }
 
@@ -88,20 +88,20 @@ export class World {
     await this.driver.cleanup()
   }
 
-  /** A new sequence, in a container on the ground. */
+  /** Begins a sequence in a new container on the fixture. */
   async begin(): Promise<void> {
-    this.#layers = [...this.#ground]
-    await this.container(this.#ground.at(-1) as Layer)
+    this.#layers = [...this.#fixture]
+    await this.container(this.#fixture.at(-1) as Layer)
   }
 
-  /** Looks whether any layer changed that must not, and removes what the sequence has made. */
+  /** Expects that no read-only layer has changed, and removes the layers of the sequence. */
   async end(): Promise<void> {
     await this.#leave()
     for (const layer of this.#layers) {
       if (layer.frozen !== undefined)
         mustBe(await this.#treeOf(layer), layer.frozen, `layer ${layer.id} at the end`)
     }
-    for (const { id } of this.#layers.splice(this.#ground.length).toReversed()) await this.driver.remove(id)
+    for (const { id } of this.#layers.splice(this.#fixture.length).toReversed()) await this.driver.remove(id)
   }
 
   takeRaw(step: RawStep): Promise<string> {
@@ -148,12 +148,12 @@ export class World {
     return { tree, below, changes, entries, diff: clocked ? undefined : diff, refusals: [] }
   }
 
-  /** Makes the container one that a layer can be made of. */
+  /** Removes objects that no layer can contain from the container. */
   removeMarks(): Promise<void> {
     return removeMarks(this.#fs)
   }
 
-  /** Layers that a container can be made on. */
+  /** Read-only layers, which can have containers. */
   get frozen(): Layer[] {
     return this.#layers.filter(({ frozen }) => frozen !== undefined)
   }
@@ -162,15 +162,15 @@ export class World {
     return this.#layers.filter(({ frozen }) => frozen === undefined)
   }
 
-  /** Those that may go. */
+  /** Layers that may be removed. */
   get loose(): Layer[] {
     const parents = new Set(this.#layers.map(({ parent }) => parent))
     return this.#layers
-      .slice(this.#ground.length)
+      .slice(this.#fixture.length)
       .filter((layer) => layer !== this.#current && !parents.has(layer))
   }
 
-  /** Makes a container and enters it. */
+  /** Creates a container and enters it. */
   async container(on: Layer): Promise<void> {
     await this.#leave()
     const layer: Layer = { id: this.#newId(), parent: on }
@@ -178,7 +178,7 @@ export class World {
     this.#layers.push(layer)
     await this.enter(layer)
     mustBe(this.#tree(this.#fs.syncFs), on.frozen as Tree, `a new container on ${on.id}`)
-    if (!this.#rules.copiesUp) partLinks(this.#fs.syncFs)
+    if (!this.#rules.copiesUp) separateLinks(this.#fs.syncFs)
   }
 
   async enter(layer: Layer, options: { volatile?: boolean } = {}): Promise<void> {
@@ -210,7 +210,7 @@ export class World {
     return collect(this.driver.diff(this.#current.id, this.#current.parent?.id))
   }
 
-  /** Gives all that a clock has timed a time that is the same everywhere. */
+  /** Replaces times from the clock by a time that is the same on both sides. */
   setTimes(how: Commit): void {
     const { syncFs: raw } = this.#fs
     if (how !== 'in place' && how !== 'adopt') removeSockets(raw)
@@ -220,7 +220,7 @@ export class World {
     }
   }
 
-  /** The container as it is becomes a layer, or, with a `diff`, a layer that this tar makes. */
+  /** Makes a layer of the container, or of `diff`, and enters a new container on it. */
   async commit(how: 'in place' | 'adopt' | 'diff', diff?: Buffer): Promise<void> {
     const container = this.#current
     const tree = this.#tree(this.#fs.syncFs)
@@ -236,13 +236,13 @@ export class World {
       await this.driver.applyDiff(layer.id, container.parent?.id, chunksOf(diff as Buffer))
       this.#layers.push(layer)
       layer.frozen = asTarsHold(tree, container.parent?.frozen as Tree)
-      mustBe(await this.#treeOf(layer), layer.frozen, 'what a diff makes')
+      mustBe(await this.#treeOf(layer), layer.frozen, 'the layer made of a diff')
     }
     layer.frozen ??= tree
     await this.container(layer)
   }
 
-  /** Goes on with another driver on this root, or with this one, opened anew. */
+  /** Opens the root again, with another driver if given. */
   async reopen(contestant = this.contestant): Promise<void> {
     const current = this.#current
     await this.#leave()
@@ -324,12 +324,12 @@ async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(collected)
 }
 
-function mustBe(actual: Tree, expected: Tree, what: string): void {
+function mustBe(actual: Tree, expected: Tree, subject: string): void {
   const difference = treesDiffer(actual, expected)
-  if (difference !== undefined) throw new Error(`${what} is not as it should be:\n${difference}`)
+  if (difference !== undefined) throw new Error(`${subject} differs from the expected tree:\n${difference}`)
 }
 
-/** The root directory is the parent's. */
+/** The tree of a layer made of a tar: the root directory has the attributes of the parent. */
 function asTarsHold(tree: Tree, below: Tree): Tree {
   return new Map([...tree, ['/', below.get('/') as string]])
 }

@@ -2,8 +2,8 @@ import { MessageChannel } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
 import { ChunkSender, receiveChunks } from '#layerstack/jobs/threads/chunk-port.js'
 
-describe('a stream between threads', () => {
-  it('is read a few chunks ahead of its receiver, and no further', async () => {
+describe('stream between threads', () => {
+  it('is read at most a few chunks ahead of its receiver', async () => {
     const { port1, port2 } = new MessageChannel()
     let read = 0
     async function* chunks(): AsyncGenerator<Uint8Array> {
@@ -24,7 +24,7 @@ describe('a stream between threads', () => {
     sender.stop()
   })
 
-  it('does not carry along the memory that a small chunk is a part of', async () => {
+  it('does not transfer the buffer around a small chunk', async () => {
     const { port1, port2 } = new MessageChannel()
     const memory = new Uint8Array(10_000_000)
     async function* chunks(): AsyncGenerator<Uint8Array> {

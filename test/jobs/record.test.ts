@@ -22,19 +22,19 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-describe('the record of a large layer, made by a second thread', () => {
-  it('is the one that a single thread makes', async () => {
+describe('record of a large layer in a second thread', () => {
+  it('equals the record of a single thread', async () => {
     expect(await recordOf('there', await tarOf(oddities()))).toEqual(
       await recordOf('here', await tarOf(oddities())),
     )
   })
 
-  it('is the same for a stream, however it is cut', async () => {
+  it('does not depend on the chunk boundaries of a stream', async () => {
     const tar = await tarOf(oddities())
     expect(await recordOf('there', tar, { chunks: cut(tar) })).toEqual(await recordOf('here', tar))
   })
 
-  it('fails the layer when it cannot be written', async () => {
+  it('fails the unpack job if it cannot be written', async () => {
     const path = tarFile(await tarOf(oddities()))
     const splitFile = join(directory, 'not/there')
     const job = runJob({ kind: 'unpack', source: { path }, target: target('files'), splitFile })
@@ -45,7 +45,7 @@ describe('the record of a large layer, made by a second thread', () => {
     })
   })
 
-  it('ends with a tar that breaks off, and another layer follows', async () => {
+  it('ends with a truncated tar and leaves the next layer intact', async () => {
     const tar = await tarOf(oddities())
     const broken = tarFile(tar.subarray(0, 5 * MIB))
     const splitFile = join(directory, 'split')
@@ -55,7 +55,7 @@ describe('the record of a large layer, made by a second thread', () => {
   })
 })
 
-describe('the record of a commit of many files, made by a second thread', () => {
+describe('record of a commit of many files in a second thread', () => {
   let source: CommitJob['source']
   beforeEach(async () => {
     const large = [1, SLOT - 1536, 3 * SLOT].map((size) => ({
@@ -68,7 +68,7 @@ describe('the record of a commit of many files, made by a second thread', () => 
     source = { form: 'overlay', upper: upper.files, lowers: [] }
   })
 
-  it('is the one that a single thread makes', async () => {
+  it('equals the record of a single thread', async () => {
     const [there, here] = [join(directory, 'split-there'), join(directory, 'split-here')]
     const job = { source, target: target('copy'), splitFile: there }
     const result = await runJob({ kind: 'commit', ...job })
@@ -77,13 +77,13 @@ describe('the record of a commit of many files, made by a second thread', () => 
     expect(treesDiffer(treeAt(join(directory, 'copy')), treeAt(join(directory, 'upper')))).toBeUndefined()
   })
 
-  it('fails the commit when it cannot be written', async () => {
+  it('fails the commit job if it cannot be written', async () => {
     const job = runJob({ kind: 'commit', source, splitFile: join(directory, 'not/there') })
     await expect(job).rejects.toMatchObject({ name: 'StoreError', errno: 'ENOENT' })
   })
 })
 
-/** Names that come twice, so that content which was stored is displaced, small ones and one of several chunks. */
+/** Repeated names, so that a later entry displaces stored content: small files and one of several chunks. */
 function* oddities(): Generator<Entry> {
   yield* manyFiles(3000, 700)
   yield { name: 'large', content: Buffer.alloc(3 * MIB, 'large ') }

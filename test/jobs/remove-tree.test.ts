@@ -12,14 +12,14 @@ beforeEach(() => {
 
 afterEach(() => rmSync(scratch, { recursive: true, force: true }))
 
-it('a tree is removed whose paths became too long for the system when it was moved', async () => {
-  const [place, moved] = [join(scratch, 'tree'), join(scratch, 'moved'.repeat(50))]
+it('removeTree removes a moved tree whose paths exceed PATH_MAX', async () => {
+  const [tree, moved] = [join(scratch, 'tree'), join(scratch, 'moved'.repeat(50))]
   const step = 'deep'.repeat(20)
-  let path = place
+  let path = tree
   while (path.length + step.length < 4050) path = join(path, step)
   mkdirSync(path, { recursive: true })
   writeFileSync(join(path, 'file'), 'x')
-  renameSync(place, moved)
+  renameSync(tree, moved)
   expect(() => rmSync(moved, { recursive: true })).toThrow('ENAMETOOLONG')
   await runJob({ kind: 'removeTree', path: moved })
   expect(existsSync(moved)).toBe(false)

@@ -33,8 +33,8 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-describe('unpacking a layer in a worker thread', () => {
-  it('gives its DiffID and sizes, its files and its tar-split', async () => {
+describe('unpack job in a worker thread', () => {
+  it('returns the DiffID and sizes, and writes the files and the tar-split', async () => {
     const tar = await tarOf([
       { name: 'etc', type: 'directory', mode: 0o755 },
       { name: 'etc/motd', content: 'hello\n' },
@@ -46,9 +46,9 @@ describe('unpacking a layer in a worker thread', () => {
     expect(statSync(join(directory, 'tar-split.json.gz')).size).toBeGreaterThan(0)
   })
 
-  it.each(['gzip', 'zstd'] as const)('takes a %s range of a larger file', async (kind) => {
+  it.each(['gzip', 'zstd'] as const)('unpacks a %s range of a larger file', async (kind) => {
     const tar = await tarOf(manyFiles(500))
-    const blob = await packed(kind, tar)
+    const blob = await compressed(kind, tar)
     const path = fileOf(Buffer.concat([randomBytes(777), blob, randomBytes(99)]))
     const source = { path, offset: 777, length: blob.length }
     const expectedBlob = diffIdOf(blob)
@@ -57,7 +57,7 @@ describe('unpacking a layer in a worker thread', () => {
     expect(readdirSync(join(directory, 'files/d3'))).toHaveLength(100)
   })
 
-  it('takes a stream of this thread', async () => {
+  it('unpacks a stream of the calling thread', async () => {
     const tar = await tarOf(manyFiles(100, 200_000))
     async function* chunks(): AsyncGenerator<Buffer> {
       for (let at = 0; at < tar.length; at += 3_000_000) yield tar.subarray(at, at + 3_000_000)
@@ -76,7 +76,7 @@ describe('unpacking a layer in a worker thread', () => {
     })
   })
 
-  it('brings errors back with all they say', async () => {
+  it('rejects with errors that keep their properties', async () => {
     const xz = fileOf(Buffer.concat([Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), Buffer.alloc(600)]))
     const unsupported = await failure(runJob(unpackJob({ path: xz })))
     expect(unsupported).toBeInstanceOf(StoreError)
@@ -96,13 +96,13 @@ describe('unpacking a layer in a worker thread', () => {
     })
   })
 
-  it('refuses a range that is longer than its file', async () => {
+  it('refuses a range beyond the end of its file', async () => {
     const tar = await tarOf([{ name: 'a', content: 'a' }])
     const source = { path: fileOf(tar), offset: 0, length: tar.length + 1 }
     await expect(runJob(unpackJob(source))).rejects.toMatchObject({ code: 'ARCHIVE_TRUNCATED' })
   })
 
-  it('rejects with what the stream threw', async () => {
+  it('rejects with the error of its stream', async () => {
     const broken = new Error('the line is down')
     async function* chunks(): AsyncGenerator<Uint8Array> {
       yield new Uint8Array(512)
@@ -112,7 +112,7 @@ describe('unpacking a layer in a worker thread', () => {
     expect(error.cause ?? error).toBe(broken)
   })
 
-  it('closes a stream that it does not want to the end', async () => {
+  it('closes a stream that it does not read to the end', async () => {
     let closed = false
     async function* chunks(): AsyncGenerator<Uint8Array> {
       try {
@@ -128,20 +128,20 @@ describe('unpacking a layer in a worker thread', () => {
     expect(closed).toBe(true)
   })
 
-  it('leaves the event loop of the caller alone, and tells how far it is', async () => {
+  it('does not block the event loop of the caller, and reports its progress', async () => {
     const tar = await tarOf(manyFiles(6_000, 2000))
     const path = fileOf(tar)
-    const told: number[] = []
-    const turns = await loopTurns(runJob(unpackJob({ path }), { onProgress: (done) => told.push(done) }))
+    const reports: number[] = []
+    const turns = await loopTurns(runJob(unpackJob({ path }), { onProgress: (done) => reports.push(done) }))
     expect(turns).toBeGreaterThan(20)
-    expect(told.length).toBeGreaterThan(1)
-    expect(told).toEqual(told.toSorted((a, b) => a - b))
-    expect(told.at(-1)).toBeLessThanOrEqual(tar.length)
+    expect(reports.length).toBeGreaterThan(1)
+    expect(reports).toEqual(reports.toSorted((a, b) => a - b))
+    expect(reports.at(-1)).toBeLessThanOrEqual(tar.length)
   })
 })
 
-describe('aborting a job', () => {
-  it('ends the work soon, and rejects with the reason', async () => {
+describe('abort of a job', () => {
+  it('stops the work early and rejects with the reason', async () => {
     const path = fileOf(await tarOf(manyFiles(12_000)))
     const controller = new AbortController()
     const reason = new Error('changed my mind')
@@ -163,7 +163,7 @@ describe('aborting a job', () => {
     })
   })
 
-  it('ends one that waits for a worker, and one that never began', async () => {
+  it('ends jobs that wait for a worker, and prevents the start of others', async () => {
     const path = fileOf(await tarOf(manyFiles(5_000)))
     const controller = new AbortController()
     const jobs = Array.from({ length: 12 }, (_, index) =>
@@ -180,7 +180,7 @@ describe('aborting a job', () => {
     expect((await runJob(unpackJob({ path }))).size).toBe(500_000)
   })
 
-  it('is what a listener that throws comes to', async () => {
+  it('rejects with the error if the progress listener throws', async () => {
     const path = fileOf(await tarOf(manyFiles(12_000)))
     const wrong = new TypeError('in the listener')
     const onProgress = (): void => {
@@ -190,8 +190,8 @@ describe('aborting a job', () => {
   })
 })
 
-describe('committing', () => {
-  it('makes of a tree the tar that unpacks to it, the same one each time', async () => {
+describe('commit job', () => {
+  it('copies the tree that it commits, and the copy has the same DiffID', async () => {
     const tar = await tarOf(manyFiles(300))
     await runJob(unpackJob({ path: fileOf(tar) }))
     const source = { form: 'compare', upper: target('files').files } as const
@@ -210,8 +210,8 @@ describe('committing', () => {
   })
 })
 
-describe('on the thread of the caller', () => {
-  it('jobs come to the same, in slices', async () => {
+describe('jobs on the thread of the caller', () => {
+  it('yield to the event loop and return the results of a worker', async () => {
     const tar = await tarOf(manyFiles(4_000))
     const path = fileOf(tar)
     const unpacking = unpackHere({ source: { path }, target: target('files') })
@@ -225,7 +225,7 @@ describe('on the thread of the caller', () => {
     expect(committed.size).toBe(result.size)
   })
 
-  it('stop when they are aborted', async () => {
+  it('reject when they are aborted', async () => {
     const path = fileOf(await tarOf(manyFiles(4_000)))
     const signal = AbortSignal.timeout(20)
     await expect(unpackHere({ source: { path }, target: target('files') }, { signal })).rejects.toMatchObject(
@@ -236,8 +236,8 @@ describe('on the thread of the caller', () => {
   })
 })
 
-describe('copying and removing a tree', () => {
-  it('copies everything, and removes names of any bytes', async () => {
+describe('copyTree and removeTree', () => {
+  it('copy and remove names that are not UTF-8', async () => {
     await runJob(unpackJob({ path: fileOf(await tarOf(manyFiles(200))) }))
     const odd = Buffer.concat([Buffer.from(join(directory, 'files/d0/')), Buffer.from([0xff, 0xfe])])
     writeFileSync(odd, 'odd')
@@ -251,8 +251,8 @@ describe('copying and removing a tree', () => {
   })
 })
 
-describe('the workers', () => {
-  it('do not keep a process from its end', () => {
+describe('worker threads', () => {
+  it('do not keep the process alive', () => {
     const script = `
       import { runJob } from '#layerstack/jobs/run/run-job.js'
       await runJob({ kind: 'sync', paths: [${JSON.stringify(directory)}] })
@@ -283,7 +283,7 @@ function diffIdOf(bytes: Buffer): DiffID {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as DiffID
 }
 
-async function packed(kind: 'gzip' | 'zstd', bytes: Buffer): Promise<Buffer> {
+async function compressed(kind: 'gzip' | 'zstd', bytes: Buffer): Promise<Buffer> {
   async function* source(): AsyncGenerator<Buffer> {
     yield bytes
   }
@@ -298,7 +298,7 @@ async function failure(promise: Promise<unknown>): Promise<Error> {
   } catch (error) {
     return error as Error
   }
-  throw new Error('nothing failed')
+  throw new Error('the promise did not reject')
 }
 
 async function* stalled(): AsyncGenerator<Uint8Array> {

@@ -22,18 +22,18 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-describe('the files of a large layer, of which a second thread fills some', () => {
-  it('are those that a single thread makes', async () => {
+describe('files of a large layer that two threads write', () => {
+  it('equal the files that a single thread writes', async () => {
     const path = await tarFile([...oddities(), ...manyFiles(3000, 1000), ...again])
     const [there, here] = [join(directory, 'split-there'), join(directory, 'split-here')]
     await runJob({ kind: 'unpack', source: { path }, target: target('there'), splitFile: there })
     await unpackHere({ source: { path }, target: target('here'), splitFile: here })
     expect(treesDiffer(treeAt(join(directory, 'there')), treeAt(join(directory, 'here')))).toBeUndefined()
-    // What a later entry took the place of is in there.
+    // The tar-split contains the content of files that a later entry replaced.
     expect(gunzipSync(readFileSync(there)).equals(gunzipSync(readFileSync(here)))).toBe(true)
   })
 
-  it('are all closed when the record cannot be written', async () => {
+  it('are all closed if the record cannot be written', async () => {
     const path = await tarFile(manyFiles(8000, 1000))
     const splitFile = join(directory, 'not/there')
     const job = runJob({ kind: 'unpack', source: { path }, target: target('files'), splitFile })
@@ -41,12 +41,12 @@ describe('the files of a large layer, of which a second thread fills some', () =
     expect(openBelow(directory)).toEqual([])
   })
 
-  it('are all closed when the work is aborted', async () => {
+  it('are all closed after an abort', async () => {
     const path = await tarFile(manyFiles(8000, 1000))
     for (const after of [0, 1, 4]) {
       const ended = new AbortController()
-      let told = 0
-      const onProgress = () => void (told++ === after && ended.abort(new Error('enough')))
+      let reports = 0
+      const onProgress = () => void (reports++ === after && ended.abort(new Error('enough')))
       const job = runJob(
         { kind: 'unpack', source: { chunks: slowly(path) }, target: target(`files${after}`) },
         { signal: ended.signal, onProgress },
@@ -56,7 +56,7 @@ describe('the files of a large layer, of which a second thread fills some', () =
     }
   })
 
-  it('are all closed on a full disk, whoever meets it', unless(noMounts), async () => {
+  it('are all closed on a disk that is full early or late in the layer', unless(noMounts), async () => {
     const path = await tarFile(manyFiles(8000, 3000))
     for (const size of ['1m', '3m', '5m', '8m', '9m', '11m', '13m', '15m']) {
       const full = join(directory, `full-${size}`)
@@ -73,13 +73,13 @@ describe('the files of a large layer, of which a second thread fills some', () =
   })
 })
 
-/** Names that come again long after; in `oddities` they do right behind, while somebody fills the first one. */
+/** Names repeated long after the first entry. `oddities` repeats names while the first file is still being written. */
 const again: readonly Entry[] = [
   { name: 'd0/f0', content: 'long after' },
   { name: 'd1', content: 'a directory no more' },
 ]
 
-/** The other thread takes these: they are not in the first chunk, which is copied, and few are waiting. */
+/** The second thread writes these: they are not in the first chunk, which is copied, and the backlog is short. */
 function* oddities(): Generator<Entry> {
   yield { name: 'first', content: Buffer.alloc(1 << 20, 'first ') }
   const owned = process.getuid?.() === 0 ? { uid: 12, gid: 34 } : {}
@@ -108,13 +108,13 @@ async function tarFile(entries: Iterable<Entry>): Promise<string> {
   return path
 }
 
-/** For as long as it takes to be told of progress some times. */
+/** Slow enough for several progress reports. */
 async function* slowly(path: string): AsyncGenerator<Buffer> {
   const tar = readFileSync(path)
   for (let at = 0; at < tar.length; at += 1 << 18, await sleep(10)) yield tar.subarray(at, at + (1 << 18))
 }
 
-/** What this process has open below a directory. */
+/** Files that this process has open below a directory. */
 function openBelow(path: string): string[] {
   return openFiles().filter((file) => file.startsWith(`${path}/`))
 }

@@ -5,7 +5,7 @@ export interface Entry extends Partial<Header> {
   readonly content?: Buffer | string
 }
 
-/** A tar of another maker. */
+/** A tar made by tar-stream, independently of this library. */
 export async function tarOf(entries: Iterable<Entry>): Promise<Buffer> {
   const tar = pack()
   const chunks: Buffer[] = []
@@ -20,7 +20,7 @@ export async function tarOf(entries: Iterable<Entry>): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** Enough files to be at work on for a while. */
+/** Files in directories of 100, for a job that takes a while. */
 export function* manyFiles(count: number, size = 100): Generator<Entry> {
   for (let index = 0; index < count; index++) {
     if (index % 100 === 0) yield { name: `d${index / 100}`, type: 'directory', mode: 0o755 }

@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest'
 import type { StoreError } from '#layerstack/errors.js'
 import { WorkerPool } from '#layerstack/jobs/threads/worker-pool.js'
 
-describe('a pool of workers', () => {
-  it('tells of a worker that dies, and goes on with another', async () => {
+describe('WorkerPool', () => {
+  it('reports the death of a worker and replaces it', async () => {
     const pool = new WorkerPool(1)
     const worker = await pool.acquire()
     const next = pool.acquire()
     const death = await new Promise<StoreError>((resolve) => {
-      // No message of ours: the worker knows no better than to fail.
+      // Not a valid message, so the worker fails.
       worker.run(undefined as never, [], { onMessage: () => undefined, onDeath: resolve })
     })
     pool.release(worker)
@@ -20,7 +20,7 @@ describe('a pool of workers', () => {
     pool.release(another)
   })
 
-  it('has no more than it may have, and serves in order', async () => {
+  it('never exceeds its size and serves waiting callers in order', async () => {
     const pool = new WorkerPool(2)
     const [one, two] = [await pool.acquire(), await pool.acquire()]
     const served: string[] = []

@@ -16,21 +16,21 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-describe('writing back what is being made', () => {
-  it('goes on beside the work, and leaves nothing open', unless(noCalls), async () => {
+describe('WriteBack', () => {
+  it('holds one descriptor of the directory until end()', unless(noCalls), async () => {
     const writeBack = new WriteBack(directory)
     writeFileSync(join(directory, 'file'), Buffer.alloc(MIB, 'x'))
     for (let made = 0; made < 100; made++) writeBack.made(MIB)
-    expect(openHere()).toBe(1)
+    expect(openDescriptors()).toBe(1)
     await writeBack.end()
-    expect(openHere()).toBe(0)
+    expect(openDescriptors()).toBe(0)
   })
 
-  it('tells when the system could not', unless(noCalls), async () => {
+  it('gets a failure of syncfs as a rejection of syncfsElsewhere()', unless(noCalls), async () => {
     await expect(syncfsElsewhere(-1)).rejects.toMatchObject({ syscall: 'syncfs' })
   })
 })
 
-function openHere(): number {
+function openDescriptors(): number {
   return openFiles().filter((path) => path === directory).length
 }

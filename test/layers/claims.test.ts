@@ -12,8 +12,8 @@ const claims: Claim[] = [
   { kind: 'chain', id: `sha256:${one}` as ChainID },
 ]
 
-describe('a claim in a lease', () => {
-  it.each(claims)('is read as it was written: $kind', (claim) => {
+describe('claim in a lease', () => {
+  it.each(claims)('round-trips through its encoding: case %#, $kind', (claim) => {
     expect(decodeClaim(encodeClaim(claim))).toEqual(claim)
   })
 
@@ -26,7 +26,7 @@ describe('a claim in a lease', () => {
     'uses ../x',
     'sha256:12',
     '../x',
-  ])('is not read from %j', (text) => {
+  ])('is not decoded from %j', (text) => {
     expect(decodeClaim(text)).toBeUndefined()
   })
 

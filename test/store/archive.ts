@@ -11,7 +11,7 @@ export interface Entry {
   readonly mode?: number
 }
 
-/** A layer's tar, made by tar-stream, which knows nothing of this library. */
+/** A layer's tar, made by tar-stream, independently of this library. */
 export async function layerTar(entries: readonly Entry[]): Promise<Buffer> {
   const tar = pack()
   for (const { content = '', ...header } of entries)
@@ -28,7 +28,7 @@ export interface ArchiveParts {
   readonly layers: ReadonlyMap<string, Buffer>
 }
 
-/** The parts of a docker-archive of one image; a test may damage one before it writes them. */
+/** The parts of a docker-archive of one image. A test may damage one before it writes them. */
 export function imageOf(layers: readonly Buffer[], tag = 'test/app:1'): ArchiveParts {
   const diffIds = layers.map(digestOf)
   const config = Buffer.from(

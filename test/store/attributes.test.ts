@@ -30,8 +30,8 @@ afterEach(async () => {
 
 for (const settings of storeSettings) {
   const options = optionsOf(settings)
-  describe(`a container on ${settings.name}`, unless(settings.reason), () => {
-    it('keeps the owner that a chown names with -1, and no id that files cannot have', async () => {
+  describe(`Container on ${settings.name}`, unless(settings.reason), () => {
+    it('keeps an owner that chown passes as -1 and refuses IDs that files cannot have', async () => {
       const { fs } = await newContainer(options)
       await fs.chown('/dir/file', 1000, 1001)
       await fs.chown('/dir/file', -1, 7)
@@ -61,7 +61,7 @@ for (const settings of storeSettings) {
       expect(await fs.readdir(deep)).toEqual(['link'])
     })
 
-    it('opens no device, FIFO or socket, by whatever call', async () => {
+    it('refuses to open devices, FIFOs and sockets through every call', async () => {
       const { fs } = await newContainer(options)
       await fs.mknod('/device', 'char', { major: 1, minor: 5 })
       await fs.mknod('/fifo', 'fifo')
@@ -86,7 +86,7 @@ for (const settings of storeSettings) {
       expect(await fs.lstat('/device', { bigint: true })).toMatchObject({ rdev: 261n })
     })
 
-    it('keeps device numbers to those that Linux has', async () => {
+    it('refuses device numbers beyond the limits of Linux', async () => {
       const { fs } = await newContainer(options)
       await fs.mknod('/largest', 'block', { major: 4095, minor: 1_048_575 })
       for (const number of [{ major: 4096 }, { major: 1, minor: 1_048_576 }, { major: -1 }]) {
@@ -96,7 +96,7 @@ for (const settings of storeSettings) {
   })
 }
 
-describe('the directories of a root', () => {
+describe('directories of a root', () => {
   const DIRECTORIES: readonly (readonly [path: string, mode: number])[] = [
     ['', 0o711],
     ['overlay2', 0o710],
@@ -108,7 +108,7 @@ describe('the directories of a root', () => {
     ['layerstack/tmp', 0o700],
   ]
 
-  it.each([0o022, 0o077, 0])('have the modes of Docker’s with umask %o', async (umask) => {
+  it.each([0o022, 0o077, 0])('have the same modes as Docker with umask %o', async (umask) => {
     const before = process.umask(umask)
     try {
       await newContainer({ driver: 'overlay2', engine: 'userspace' }, leaking())
@@ -127,7 +127,7 @@ describe('the directories of a root', () => {
     }
   })
 
-  it('are corrected where a crash left them as the umask made them', async () => {
+  it('get the right mode after a crash between mkdir and chmod', async () => {
     const umask = process.umask(0o077)
     mkdirSync(join(scratch, 'leaking', 'root', 'overlay2'), { recursive: true })
     process.umask(umask)
@@ -139,7 +139,7 @@ describe('the directories of a root', () => {
 describe('a default ACL', unless(noAcls, notRoot()), () => {
   for (const settings of storeSettings.filter(({ driver }) => driver === 'vfs' || driver === 'overlay2')) {
     it(
-      `of a directory in the image applies on ${settings.name}, and that around the root does not`,
+      `applies to new files if a directory of the image has it, not if the parent of the root has it, on ${settings.name}`,
       unless(settings.reason),
       async () => {
         const { fs } = await newContainer(optionsOf(settings), leaking())
@@ -156,7 +156,7 @@ describe('a default ACL', unless(noAcls, notRoot()), () => {
     )
 
     it(
-      `of a directory in a lower layer is not handed on to what a tar brings, on ${settings.name}`,
+      `of a directory in a lower layer does not apply to files that a tar adds on ${settings.name}`,
       unless(settings.reason),
       async () => {
         const container = await newContainer(optionsOf(settings))
@@ -178,7 +178,7 @@ describe('a default ACL', unless(noAcls, notRoot()), () => {
   }
 })
 
-describe('a mount', unless(noMounts), () => {
+describe('mount of a layer', unless(noMounts), () => {
   for (const settings of storeSettings.filter(({ engine }) => engine === 'kernel')) {
     const mountOptions = async (mountFlags?: readonly string[]): Promise<string[]> => {
       const { driverOptions = {}, ...rest } = optionsOf(settings)
@@ -192,7 +192,7 @@ describe('a mount', unless(noMounts), () => {
       return optionsOfMount(await container.mount())
     }
 
-    it(`is nodev on ${settings.name}, unless it is told otherwise`, unless(settings.reason), async () => {
+    it(`is nodev on ${settings.name} unless \`mountFlags\` is empty`, unless(settings.reason), async () => {
       expect(await mountOptions()).toEqual(['nodev'])
       await store?.close()
       rmSync(scratch, { recursive: true, force: true })
@@ -200,51 +200,55 @@ describe('a mount', unless(noMounts), () => {
       expect(await mountOptions([])).toEqual([])
     })
 
-    it(`is nosuid and noexec on ${settings.name} where asked for`, unless(settings.reason), async () => {
-      expect(await mountOptions(['nosuid', 'noexec'])).toEqual(['nosuid', 'noexec'])
-    })
+    it(
+      `is nosuid and noexec on ${settings.name} if \`mountFlags\` says so`,
+      unless(settings.reason),
+      async () => {
+        expect(await mountOptions(['nosuid', 'noexec'])).toEqual(['nosuid', 'noexec'])
+      },
+    )
   }
 
-  it('is refused for flags that there are not', async () => {
+  it('refuses unknown flags', async () => {
     await expect(
       newContainer({ driver: 'overlay2', driverOptions: { mountFlags: ['nodevs'] } }),
     ).rejects.toThrow(/mountFlags is a list of 'nodev'/)
   })
 
-  it('on a file system without xattrs keeps attributes aside', async () => {
-    const place = join(scratch, 'ramfs')
-    mkdirSync(place)
-    execFileSync('mount', ['-t', 'ramfs', 'ramfs', place])
+  it('keeps attributes in a file on a filesystem without xattrs', async () => {
+    const directory = join(scratch, 'ramfs')
+    mkdirSync(directory)
+    execFileSync('mount', ['-t', 'ramfs', 'ramfs', directory])
     try {
       const capability = Buffer.from('0100000200200000000000000000000000000000', 'hex')
-      const { fs } = await newContainer({ driver: 'vfs' }, place)
+      const { fs } = await newContainer({ driver: 'vfs' }, directory)
       expect(store?.driver.capabilities.nativeAttributes).toBe(false)
       await fs.setxattr('/dir/file', 'security.capability', capability)
       expect(await fs.getxattr('/dir/file', 'security.capability')).toEqual(capability)
       await store?.close()
       const native = openStore({
-        root: join(place, 'other'),
+        root: join(directory, 'other'),
         driver: 'vfs',
         driverOptions: { attributes: 'native' },
       })
       await expect(native).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' })
     } finally {
-      execFileSync('umount', ['-l', place])
+      execFileSync('umount', ['-l', directory])
     }
   })
 
-  it('on a file system that keeps whole seconds says so in the status', async () => {
-    const [image, place] = [join(scratch, 'ext4.img'), join(scratch, 'ext4')]
-    mkdirSync(place)
+  it('reports a filesystem that keeps whole seconds in the status', async () => {
+    const [image, directory] = [join(scratch, 'ext4.img'), join(scratch, 'ext4')]
+    mkdirSync(directory)
     execFileSync('truncate', ['-s', '64M', image])
     execFileSync('mkfs.ext4', ['-q', '-I', '128', image])
-    execFileSync('mount', ['-o', 'loop', image, place])
+    execFileSync('mount', ['-o', 'loop', image, directory])
     try {
-      await newContainer({ driver: 'vfs' }, place)
+      await newContainer({ driver: 'vfs' }, directory)
       expect(await store?.status()).toContainEqual(['Timestamps', 'to 1 s, none after 2038-01-19'])
       await store?.close()
     } finally {
-      execFileSync('umount', ['-l', place])
+      execFileSync('umount', ['-l', directory])
     }
   })
 })
@@ -260,7 +264,7 @@ async function newContainer(
   return store.createContainer('test/app:1')
 }
 
-/** A directory that hands its group and an ACL on, as far as this process may set them. */
+/** A directory with the set-group-ID bit and, if this process may set it, a default ACL. New files inherit both. */
 function leaking(): string {
   const directory = join(scratch, 'leaking')
   mkdirSync(directory)
@@ -269,7 +273,7 @@ function leaking(): string {
   return directory
 }
 
-/** Of those that can be asked for. */
+/** Only the options that `mountFlags` can set. */
 function optionsOfMount(path: string): string[] {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').trimEnd().split('\n')
   const lines = mounts.map((line) => line.split(' '))
@@ -278,7 +282,7 @@ function optionsOfMount(path: string): string[] {
 }
 
 function notRoot(): string | undefined {
-  return process.getuid?.() === 0 ? undefined : 'ACLs are in the inodes for root alone'
+  return process.getuid?.() === 0 ? undefined : 'only root can store ACLs in the inodes'
 }
 
 async function read(stream: AsyncIterable<unknown>): Promise<void> {

@@ -23,15 +23,15 @@ afterEach(async () => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-describe('removing an image', () => {
-  it('by one of two names takes that name alone', async () => {
+describe('remove() of an image', () => {
+  it('removes one of two names and keeps the image', async () => {
     const image = await load([base], 'app:1')
     await store.tag(image.id, 'app:2')
     expect(await store.remove('app:1')).toEqual({ untagged: ['app:1'], deleted: [] })
     expect((await store.image('app:2')).references).toEqual(['app:2'])
   })
 
-  it('by ID is refused while it has two names, unless by force', async () => {
+  it('refuses the ID of an image with two names unless `force` is set', async () => {
     const image = await load([base], 'app:1')
     await store.tag(image.id, 'app:2')
     await expect(store.remove(image.id)).rejects.toMatchObject({ code: 'REFERENCE_CONFLICT' })
@@ -39,40 +39,40 @@ describe('removing an image', () => {
       untagged: ['app:1', 'app:2'],
       deleted: [image.id],
     })
-    expect(await leftOvers()).toEqual({ images: 0, layers: 0, driver: 0 })
+    expect(await counts()).toEqual({ images: 0, layers: 0, driver: 0 })
   })
 
-  it('keeps layers that another image has', async () => {
+  it('keeps layers that another image uses', async () => {
     await load([base], 'app:1')
     await load([base, upper], 'app:2')
     await store.remove('app:2')
-    expect(await leftOvers()).toEqual({ images: 1, layers: 1, driver: 1 })
+    expect(await counts()).toEqual({ images: 1, layers: 1, driver: 1 })
     await using container = await store.createContainer('app:1')
     expect(await container.fs.readFile('/base', 'utf8')).toBe('base')
   })
 
-  it('on which a container stands is refused, even by force', async () => {
+  it('refuses an image that a container uses even if `force` is set', async () => {
     await load([base], 'app:1')
     const container = await store.createContainer('app:1')
     await expect(store.remove('app:1', { force: true })).rejects.toMatchObject({ code: 'IMAGE_IN_USE' })
     await container.remove()
     await store.remove('app:1')
-    expect(await leftOvers()).toEqual({ images: 0, layers: 0, driver: 0 })
+    expect(await counts()).toEqual({ images: 0, layers: 0, driver: 0 })
   })
 
-  it('from which another was committed takes its name by name, and is refused by ID', async () => {
+  it('refuses the ID of a parent image, untags it by name, and deletes it with its last child', async () => {
     const parent = await load([base], 'app:1')
     const child = await committed('app:1', 'app:2')
     await expect(store.remove(parent.id)).rejects.toMatchObject({ code: 'IMAGE_IN_USE' })
     expect(await store.remove('app:1')).toEqual({ untagged: ['app:1'], deleted: [] })
     expect((await store.inspect(child.id)).parent).toBe(parent.id)
     expect((await store.remove('app:2')).deleted).toEqual([child.id, parent.id])
-    expect(await leftOvers()).toEqual({ images: 0, layers: 0, driver: 0 })
+    expect(await counts()).toEqual({ images: 0, layers: 0, driver: 0 })
   })
 })
 
-describe('pruning', () => {
-  it('takes images without a name, and leaves the others', async () => {
+describe('prune()', () => {
+  it('removes images without a name and keeps the others', async () => {
     await load([base], 'app:1')
     await load([base, upper], 'app:1')
     const pruned = await store.prune()
@@ -81,7 +81,7 @@ describe('pruning', () => {
     expect((await store.images()).flatMap(({ references }) => references)).toEqual(['app:1'])
   })
 
-  it('takes all on which no container stands, if asked to', async () => {
+  it('removes every image that no container uses if `all` is set', async () => {
     await load([base], 'app:1')
     await load([other], 'app:2')
     await using _container = await store.createContainer('app:2')
@@ -90,7 +90,7 @@ describe('pruning', () => {
     expect((await store.images()).flatMap(({ references }) => references)).toEqual(['app:2'])
   })
 
-  it('takes layers that no image names, but none that is pinned', async () => {
+  it('removes layers that no image uses and keeps pinned layers', async () => {
     const low = await store.layers.register({ chunks: chunks(base) })
     const high = await store.layers.register({ chunks: chunks(upper) }, { parent: low.chainId })
     {
@@ -98,11 +98,11 @@ describe('pruning', () => {
       expect((await store.prune()).layers).toEqual([])
     }
     expect(await store.prune()).toMatchObject({ layers: [low.chainId, high.chainId], reclaimed: 10 })
-    expect(await leftOvers()).toEqual({ images: 0, layers: 0, driver: 0 })
+    expect(await counts()).toEqual({ images: 0, layers: 0, driver: 0 })
   })
 })
 
-it('counts what is used, shared and to be had back', async () => {
+it('diskUsage() counts used, shared and reclaimable bytes', async () => {
   const one = await load([base, upper], 'app:1')
   const two = await load([base, other], 'app:2')
   await using container = await store.createContainer('app:1', { name: 'writer' })
@@ -119,24 +119,24 @@ it('counts what is used, shared and to be had back', async () => {
   )
 })
 
-describe('checking', () => {
-  it('finds nothing wrong with what is whole', async () => {
+describe('check()', () => {
+  it('reports no problems in an intact store', async () => {
     await load([base, upper], 'app:1')
     await using _container = await store.createContainer('app:1')
     expect(await store.check()).toEqual({ clean: true, problems: [], layers: 2, images: 1 })
   })
 
-  it('finds a changed file, and keeps its layer until it may discard it', async () => {
+  it('reports a changed file, and removes its layer only if `discard` is set', async () => {
     const image = await load([base, upper], 'app:1')
     const [low, high] = chainIds(image.layers)
     writeFileSync(join(await directoryOf(low), 'base'), 'lies')
-    const told = [
+    const expected = [
       { kind: 'layer-unfounded', id: high, repaired: false },
       { kind: 'layer-damaged', id: low, repaired: false },
     ]
-    expect(await store.check()).toMatchObject({ clean: false, problems: told })
+    expect(await store.check()).toMatchObject({ clean: false, problems: expected })
     expect((await store.check({ content: false })).clean).toBe(true)
-    expect(await store.check({ repair: true })).toMatchObject({ clean: false, problems: told })
+    expect(await store.check({ repair: true })).toMatchObject({ clean: false, problems: expected })
     const repaired = await store.check({ repair: true, discard: true })
     expect(repaired.problems.map(({ kind }) => kind)).toEqual([
       'layer-unfounded',
@@ -149,7 +149,7 @@ describe('checking', () => {
     expect(await container.fs.readFile('/base', 'utf8')).toBe('base')
   })
 
-  it('rebuilds a damaged layer from an archive, under the layers and containers that stand on it', async () => {
+  it('rebuilds a damaged layer from an archive below the layers and containers that use it', async () => {
     const image = await load([base, upper], 'app:1')
     const container = await store.createContainer('app:1', { name: 'above' })
     await container.fs.writeFile('/mine', 'mine')
@@ -167,7 +167,7 @@ describe('checking', () => {
     expect(await again.fs.readFile('/mine', 'utf8')).toBe('mine')
   })
 
-  it('brings missing layers and configs back from an archive', async () => {
+  it('restores a missing layer and a damaged config from an archive', async () => {
     const image = await load([base, upper], 'app:1')
     const [, high] = chainIds(image.layers)
     await store.layers.remove(high as never)
@@ -181,7 +181,7 @@ describe('checking', () => {
     expect(await store.check()).toMatchObject({ clean: true, problems: [] })
   })
 
-  it('does not take a damaged layer from under a container', async () => {
+  it('keeps a damaged layer that a container uses', async () => {
     const image = await load([base], 'app:1')
     await using container = await store.createContainer('app:1')
     writeFileSync(join(await directoryOf(image.chainId), 'base'), 'lies')
@@ -193,12 +193,12 @@ describe('checking', () => {
     expect(await container.fs.readFile('/base', 'utf8')).toBe('lies')
   })
 
-  it('takes `from` and `discard` only together with `repair`', async () => {
+  it('refuses `from` and `discard` without `repair`', async () => {
     await expect(store.check({ discard: true })).rejects.toThrow(TypeError)
     await expect(store.check({ from: 'image.tar' })).rejects.toThrow(TypeError)
   })
 
-  it('finds layers of the driver that nothing names, and takes them away', async () => {
+  it('reports and removes orphans', async () => {
     await store.driver.create('0'.repeat(64))
     expect((await store.check({ repair: true })).problems).toMatchObject([
       { kind: 'driver-orphan', id: '0'.repeat(64), repaired: true },
@@ -206,7 +206,7 @@ describe('checking', () => {
     expect(await store.driver.list()).toEqual([])
   })
 
-  it('finds a driver layer that is gone, a config that changed, and names of nothing', async () => {
+  it('reports a missing driver layer, a changed config and a dangling reference', async () => {
     const image = await load([base], 'app:1')
     const second = await load([other], 'app:2')
     await store.driver.remove((await store.layers.require(chainIds(image.layers)[0] as never)).cacheId)
@@ -223,7 +223,7 @@ describe('checking', () => {
     expect((await store.check()).clean).toBe(true)
   })
 
-  it('finds a container whose record is gone, lets it have another, and leaves those of a dockerd', async () => {
+  it('restores the missing record of a container and ignores containers of dockerd', async () => {
     const image = await load([base], 'app:1')
     await using container = await store.createContainer('app:1', { name: 'named' })
     await container.fs.writeFile('/kept', 'kept')
@@ -232,17 +232,17 @@ describe('checking', () => {
     rmSync(join(store.root, 'layerstack/containers', store.driver.name, `${id}.json`))
     await store.layers.writables.create('d'.repeat(64), image.chainId as never, undefined)
     mkdirSync(join(store.root, 'containers', 'd'.repeat(64)), { recursive: true })
-    const told = { kind: 'container-damaged', id, detail: 'it has no record' }
-    expect((await store.check()).problems).toMatchObject([{ ...told, repaired: false }])
+    const expected = { kind: 'container-damaged', id, detail: 'it has no record' }
+    expect((await store.check()).problems).toMatchObject([{ ...expected, repaired: false }])
     expect(await store.containers()).toEqual([])
-    expect((await store.check({ repair: true })).problems).toMatchObject([{ ...told, repaired: true }])
+    expect((await store.check({ repair: true })).problems).toMatchObject([{ ...expected, repaired: true }])
     expect(await store.containers()).toMatchObject([{ id, name: id.slice(0, 12), image: image.id }])
     await using again = await store.openContainer(id)
     expect(await again.fs.readFile('/kept', 'utf8')).toBe('kept')
     expect((await store.check()).clean).toBe(true)
   })
 
-  it('finds a container whose writable layer is gone', async () => {
+  it('reports and removes a container without a writable layer', async () => {
     await load([base], 'app:1')
     const container = await store.createContainer('app:1')
     await container.unmount()
@@ -254,7 +254,7 @@ describe('checking', () => {
   })
 })
 
-it('refuses a root of a later format, and leaves it as it is', async () => {
+it('openStore() refuses a root of a later format and adds no files to it', async () => {
   await store.close()
   writeFileSync(join(store.root, 'layerstack/format'), '2\n')
   const before = readdirSync(store.root, { recursive: true }).toSorted()
@@ -262,7 +262,7 @@ it('refuses a root of a later format, and leaves it as it is', async () => {
   expect(readdirSync(store.root, { recursive: true }).toSorted()).toEqual(before)
 })
 
-it('a load that fails leaves no layer behind that was not there before', async () => {
+it('a failing load() keeps only the layers that existed before', async () => {
   const path = join(scratch, 'bad.tar')
   const parts = imageOf([base, upper])
   await load([base], 'app:1')
@@ -271,7 +271,7 @@ it('a load that fails leaves no layer behind that was not there before', async (
     layers: new Map([...parts.layers].map(([name, tar], index) => [name, index === 0 ? tar : other])),
   })
   await expect(store.load(path)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' })
-  expect(await leftOvers()).toEqual({ images: 1, layers: 1, driver: 1 })
+  expect(await counts()).toEqual({ images: 1, layers: 1, driver: 1 })
 })
 
 async function load(layers: readonly Buffer[], tag: string): Promise<Image> {
@@ -292,7 +292,7 @@ async function directoryOf(chain: string | undefined): Promise<string> {
   return (await store.driver.metadata(cacheId))['UpperDir'] as string
 }
 
-async function leftOvers() {
+async function counts() {
   return {
     images: (await store.images()).length,
     layers: (await store.layers.list()).length,

@@ -21,7 +21,7 @@ afterEach(async () => {
 })
 
 for (const settings of storeSettings) {
-  describe(`a commit with consume on ${settings.name}`, unless(settings.reason), () => {
+  describe(`commit({ consume: true }) on ${settings.name}`, unless(settings.reason), () => {
     const open = (): Promise<Store> => openStore({ root: join(scratch, 'root'), ...optionsOf(settings) })
 
     beforeEach(async () => {
@@ -31,7 +31,7 @@ for (const settings of storeSettings) {
       await store.load(archive)
     })
 
-    it('that fails after its layer is in place keeps the layer, and is finished when repeated', async () => {
+    it('keeps its layer if it fails after the layer is stored, and completes when repeated', async () => {
       const container = await working()
       const mend = breakMetadata()
       await expect(container.commit({ reference: 'work:1', consume: true })).rejects.toThrow()
@@ -47,7 +47,7 @@ for (const settings of storeSettings) {
       expect((await store.check()).problems).toEqual([])
     })
 
-    it('that fails after its layer is in place is finished by the next open', async () => {
+    it('is completed by the next open if it fails after the layer is stored', async () => {
       const container = await working()
       const mend = breakMetadata()
       await expect(container.commit({ reference: 'work:1', consume: true })).rejects.toThrow()
@@ -58,7 +58,7 @@ for (const settings of storeSettings) {
       expect(readdirSync(join(store.root, 'layerstack/leases', store.driver.name))).toEqual(['spare'])
     })
 
-    it('whose decision is damaged gives the layer back to its container', async () => {
+    it('returns the layer to its container if the record of the decision is damaged', async () => {
       const container = await working()
       await container.unmount()
       const [{ mountId } = { mountId: '' }] = await store.layers.writables.list()
@@ -82,7 +82,7 @@ for (const settings of storeSettings) {
       expect(kept).toEqual([`${container.id}.json.damaged`])
     })
 
-    it('keeps every other store out of the container from the first byte that it reads', async () => {
+    it('keeps the container closed to other stores until it ends', async () => {
       const container = await working()
       await container.unmount()
       await using other = await open()
@@ -100,7 +100,7 @@ for (const settings of storeSettings) {
       await again.unmount()
     })
 
-    it('is refused before it reads while another store has the container open', async () => {
+    it('fails before it reads if another store has the container open', async () => {
       const container = await working()
       await container.unmount()
       await using other = await open()
@@ -115,7 +115,7 @@ for (const settings of storeSettings) {
       expect(await made.fs.readFile('/work', 'utf8')).toBe('more work')
     })
 
-    it('does not follow names in a lease out of the layerdb', async () => {
+    it('ignores names in a lease that lead out of the layerdb', async () => {
       mkdirSync(join(scratch, 'kept'))
       writeFileSync(
         join(store.root, 'layerstack/leases', store.driver.name, `${'1'.repeat(24)}.json`),
@@ -131,7 +131,7 @@ for (const settings of storeSettings) {
       return container
     }
 
-    /** Puts a file where the metadata of images belongs. @returns what takes it away again */
+    /** Replaces the directory of image metadata by a file. @returns a function that restores it */
     function breakMetadata(): () => void {
       const metadata = join(store.root, 'image', store.driver.name, 'imagedb/metadata')
       const aside = `${metadata}-aside`

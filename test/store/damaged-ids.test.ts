@@ -8,9 +8,9 @@ import { unless } from '../support/needs.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
 import { optionsOf, storeSettings } from './settings.js'
 
-/** The name of a driver's layer in the layerdb is text without a checksum: a flipped bit makes another valid name. */
+/** A cache-id in the layerdb has no checksum: a flipped bit gives another valid cache-id. */
 for (const settings of storeSettings) {
-  describe(`a store on ${settings.name}`, unless(settings.reason), () => {
+  describe(`check({ repair: true }) on ${settings.name}`, unless(settings.reason), () => {
     let scratch: string
     let store: Store
     let container: Container
@@ -35,7 +35,7 @@ for (const settings of storeSettings) {
       await removeTree(scratch)
     })
 
-    it('gives a container its layer back when one digit of the layer’s name is another', async () => {
+    it('restores the writable layer of a container after a digit of its mount-id changed', async () => {
       await damaged(layerdb('mounts', container.id, 'mount-id'))
       expect(await problems()).toEqual(['container-damaged'])
       await store.check({ repair: true })
@@ -45,7 +45,7 @@ for (const settings of storeSettings) {
       await again.unmount()
     })
 
-    it('gives an image its layer back when one digit of the layer’s name is another', async () => {
+    it('restores the layer of an image after a digit of its cache-id changed', async () => {
       const [chain = ''] = readdirSync(layerdb('sha256'))
       await damaged(layerdb('sha256', chain, 'cache-id'))
       expect(await problems()).toContain('layer-damaged')
@@ -56,7 +56,7 @@ for (const settings of storeSettings) {
       await again.unmount()
     })
 
-    /** Leftovers beside it: what is cleared at an open must not include the layer whose name is damaged. */
+    /** Changes the last digit. The open clears the orphans made here, but must keep the layer whose name is damaged. */
     async function damaged(file: string): Promise<void> {
       for (const digit of ['a', 'b']) await store.driver.create(digit.repeat(64))
       const name = readFileSync(file, 'utf8')

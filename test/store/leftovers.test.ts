@@ -29,37 +29,37 @@ afterEach(async () => {
 })
 
 for (const { name, reason, ...settings } of storeSettings) {
-  describe(`on ${name}, what processes that have ended left`, unless(reason), () => {
+  describe(`leftovers of ended processes on ${name}`, unless(reason), () => {
     const options = optionsOf({ name, ...settings })
 
-    it('is cleared by the next open, and what a running process uses stays', async () => {
+    it('are removed by the next open; files of running processes stay', async () => {
       {
         await using store = await openStore({ root, ...options })
         await store.load(archive)
       }
       const [left, used] = plant(settings.driver as string)
       await using store = await openStore({ root, ...options })
-      expect(left.filter((path) => isThere(path))).toEqual([])
-      expect(used.filter((path) => !isThere(path))).toEqual([])
+      expect(left.filter((path) => exists(path))).toEqual([])
+      expect(used.filter((path) => !exists(path))).toEqual([])
       for (const path of used) rmSync(path, { recursive: true })
       expect(await leftoversOf(store)).toEqual([])
       expect((await store.check()).problems).toEqual([])
     })
 
-    it('is cleared by prune', async () => {
+    it('are removed by prune(); files of running processes stay', async () => {
       await using store = await openStore({ root, ...options })
       await store.load(archive)
       const [left, used] = plant(settings.driver as string)
       await store.prune()
-      expect(left.filter((path) => isThere(path))).toEqual([])
-      expect(used.filter((path) => !isThere(path))).toEqual([])
+      expect(left.filter((path) => exists(path))).toEqual([])
+      expect(used.filter((path) => !exists(path))).toEqual([])
       for (const path of used) rmSync(path, { recursive: true })
       expect(await leftoversOf(store)).toEqual([])
     })
   })
 }
 
-/** Leaves what a kill at each moment leaves, and the like of a running process. */
+/** Creates the leftovers of a kill at every moment, and the same files as a running process would have them. */
 function plant(driver: string): [left: string[], used: string[]] {
   const [image, own] = [join(root, 'image', driver), join(root, 'layerstack')]
   const id = createHash('sha256').update('no layer').digest('hex')
@@ -97,7 +97,7 @@ function plant(driver: string): [left: string[], used: string[]] {
   return [left, used]
 }
 
-/** As of a process that sees locks as this one does. */
+/** Name of the claim file of a hold. Without koffi it ends in a suffix of its process. */
 function nameOfHold(id: string): string {
   return noCalls === undefined ? id : `${id}.0123456789ab`
 }
@@ -109,13 +109,13 @@ function plantFile(directory: string, name: string): string {
   return path
 }
 
-/** Symlinks that lead nowhere, too. */
-function isThere(path: string): boolean {
+/** Also true for a dangling symlink. */
+function exists(path: string): boolean {
   return existsSync(dirname(path)) && readdirSync(dirname(path)).some((name) => path.endsWith(`/${name}`))
 }
 
-describe('a layer under removal', () => {
-  it('is deleted outside of the lock: other calls go on meanwhile', async () => {
+describe('remove() of a layer', () => {
+  it('deletes files outside of the lock, so other calls proceed', async () => {
     const settings = { root, driver: 'vfs' } as const
     await using plain = await openStore(settings)
     const [image] = await plain.load(archive)
@@ -135,7 +135,7 @@ describe('a layer under removal', () => {
   })
 })
 
-/** The same driver, which takes its time to remove a layer. */
+/** The same driver, but `remove` waits for `finished`. */
 function slowly(driver: Driver, begin: () => void, finished: Promise<void>): Driver {
   const remove = async (id: string): Promise<void> => {
     begin()

@@ -7,7 +7,7 @@ import { openStore } from '#layerstack/index.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
 
 const MANY = 300
-/** Fewer than that, and as many as Node needs to read our modules. */
+/** Fewer than `MANY`, but enough for Node to load the modules. */
 const DESCRIPTORS = 250
 
 let scratch: string
@@ -18,8 +18,8 @@ beforeEach(() => {
 
 afterEach(() => rmSync(scratch, { recursive: true, force: true }))
 
-describe('a store of more than a process may have open at a time', () => {
-  it('has its containers listed, and one more made', async () => {
+describe('Store with more containers than the process may have open files', () => {
+  it('lists and checks its containers and creates another', async () => {
     const archive = join(scratch, 'image.tar')
     await writeArchive(archive, imageOf([await layerTar([])]))
     const root = join(scratch, 'root')
@@ -28,7 +28,7 @@ describe('a store of more than a process may have open at a time', () => {
     for (let index = 0; index < MANY; index++) {
       await (await store.createContainer(image?.id ?? '', { name: `container${index}` })).unmount()
     }
-    const said = withFewDescriptors(`
+    const output = withFewDescriptors(`
       const { openStore } = await import('#layerstack/index.js')
       const store = await openStore({ root: ${JSON.stringify(root)} })
       const container = await store.createContainer('${image?.id}', { name: 'another' })
@@ -36,7 +36,7 @@ describe('a store of more than a process may have open at a time', () => {
       console.log((await store.containers()).length, (await store.check()).clean)
       await store.close()
     `)
-    expect(said.trim()).toBe(`${MANY + 1} true`)
+    expect(output.trim()).toBe(`${MANY + 1} true`)
   })
 })
 

@@ -23,8 +23,8 @@ afterEach(() => {
 for (const settings of storeSettings) {
   describe(`prune on ${settings.name}`, unless(settings.reason), () => {
     it.each([1, 2, 3, 4])(
-      'keeps a container whose removal fails, begun after look %i at leases',
-      async (look) => {
+      'keeps a container whose removal starts after read %i of the leases and fails',
+      async (read) => {
         const options = { root: join(scratch, 'root'), ...optionsOf(settings) }
         const archive = join(scratch, 'image.tar')
         await writeArchive(archive, imageOf([await layerTar([{ name: 'file', content: 'x' }])], 'app:1'))
@@ -42,10 +42,10 @@ for (const settings of storeSettings) {
         })
         const { named } = Lease
         let removal: Promise<unknown> | undefined
-        let looks = 0
+        let reads = 0
         vi.spyOn(Lease, 'named').mockImplementation(async (directory, ...rest) => {
           const names = await named.call(Lease, directory, ...rest)
-          if (++looks === look) {
+          if (++reads === read) {
             removal = container.remove().catch((error: unknown) => error)
             await begun.promise
           }

@@ -17,25 +17,27 @@ beforeEach(() => {
 
 afterEach(() => rmSync(scratch, { recursive: true, force: true }))
 
-describe('a store on a driver of somebody else', () => {
-  it('commits what its trees differ in, read once and without a tar', unless(noCalls), async () => {
-    const calls = await commits((driver) => driver)
+describe('Store on a third-party driver', () => {
+  it('commits from one read of the trees, without a tar', unless(noCalls), async () => {
+    const calls = await countedCommits((driver) => driver)
     expect(calls).toEqual({ diff: 0, diffTrees: 2 })
   })
 
-  it('commits the diff that the driver makes, where it tells no trees', unless(noCalls), async () => {
-    const calls = await commits((driver) => replaced(driver, { diffTrees: undefined }))
+  it('commits the diff of a driver without `diffTrees`', unless(noCalls), async () => {
+    const calls = await countedCommits((driver) => replaced(driver, { diffTrees: undefined }))
     expect(calls).toEqual({ diff: 2, diffTrees: 0 })
   })
 })
 
-/** Commits a container, and consumes it. @returns how often the driver was asked */
-async function commits(made: (driver: Driver) => Driver): Promise<{ diff: number; diffTrees: number }> {
+/** Commits a container, then consumes it. @returns how often each driver method was called */
+async function countedCommits(
+  wrap: (driver: Driver) => Driver,
+): Promise<{ diff: number; diffTrees: number }> {
   const root = join(scratch, 'root')
   const archive = join(scratch, 'image.tar')
   await writeArchive(archive, imageOf([await layerTar([])]))
   const calls = { diff: 0, diffTrees: 0 }
-  const driver = made(counted(await copy.open({ root }), calls))
+  const driver = wrap(counted(await copy.open({ root }), calls))
   await using store = await openStore({ root, driver })
   const [image] = await store.load(archive)
   const container = await store.createContainer(image?.id ?? '')
@@ -57,13 +59,13 @@ async function commits(made: (driver: Driver) => Driver): Promise<{ diff: number
 
 function counted(driver: Driver, calls: { diff: number; diffTrees: number }): Driver {
   return replaced(driver, {
-    diff: (...asked) => {
+    diff: (...args) => {
       calls.diff++
-      return driver.diff(...asked)
+      return driver.diff(...args)
     },
-    diffTrees: (...asked) => {
+    diffTrees: (...args) => {
       calls.diffTrees++
-      return (driver.diffTrees as NonNullable<Driver['diffTrees']>)(...asked)
+      return (driver.diffTrees as NonNullable<Driver['diffTrees']>)(...args)
     },
   })
 }

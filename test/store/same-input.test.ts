@@ -10,8 +10,8 @@ import { digestOf, imageOf, layerTar, writeArchive } from './archive.js'
 import { optionsOf, storeSettings } from './settings.js'
 
 /**
- * An image depends on the calls that made it. The digests below are the same on every driver and engine, for root and for
- * an ordinary user, with koffi and without, whatever the umask, the directory that the root is in, and the time.
+ * An image depends only on the calls that made it. The digests below do not depend on the driver, the engine, the
+ * user, koffi, the umask, the parent directory of the root, or the time.
  */
 const COMMITTED = 'sha256:e6b1ea15389aae0b5e46bd93825d8f2aa9f06660b52da1a46ab1ddfb8f40b645'
 const DIFF = 'sha256:67b6f0ea3a375d5b1dfafc5181b7a1b4685139963ecc43cb007e09bcbd7e586e'
@@ -40,27 +40,27 @@ beforeEach(() => {
 afterEach(() => rmSync(scratch, { recursive: true, force: true }))
 
 for (const settings of storeSettings) {
-  describe(`on ${settings.name}`, unless(settings.reason), () => {
+  describe(`image digests on ${settings.name}`, unless(settings.reason), () => {
     const opened = (parent: string): Promise<Store> =>
       openStore({ root: join(parent, 'root'), ...optionsOf(settings) })
 
-    it('equal calls make equal images', async () => {
-      expect(await digestsIn(await opened(plainDirectory()))).toEqual(MEANT)
+    it('are equal after equal calls', async () => {
+      expect(await digestsIn(await opened(plainDirectory()))).toEqual(EXPECTED)
     })
 
-    it('neither the umask nor the directory around the root changes an image', async () => {
+    it('do not depend on a strict umask and the parent directory of the root', async () => {
       const umask = process.umask(0o077)
       try {
-        expect(await digestsIn(await opened(leakingDirectory()))).toEqual(MEANT)
+        expect(await digestsIn(await opened(leakingDirectory()))).toEqual(EXPECTED)
       } finally {
         process.umask(umask)
       }
     })
 
-    it('an open umask changes no image', async () => {
+    it('do not depend on an open umask', async () => {
       const umask = process.umask(0)
       try {
-        expect(await digestsIn(await opened(plainDirectory()))).toEqual(MEANT)
+        expect(await digestsIn(await opened(plainDirectory()))).toEqual(EXPECTED)
       } finally {
         process.umask(umask)
       }
@@ -68,7 +68,7 @@ for (const settings of storeSettings) {
   })
 }
 
-const MEANT = {
+const EXPECTED = {
   committed: COMMITTED,
   again: COMMITTED,
   consumed: COMMITTED,
@@ -133,7 +133,7 @@ function plainDirectory(): string {
   return directory
 }
 
-/** What is made in it gets its group and an ACL, as far as this process may set them. */
+/** New files inherit its group and a default ACL, if this process may set them. */
 function leakingDirectory(): string {
   const directory = join(scratch, 'leaking')
   mkdirSync(directory)

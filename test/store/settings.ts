@@ -6,7 +6,7 @@ import type { Reason } from '../support/needs.js'
 
 export interface StoreSettings extends Pick<OpenStoreOptions, 'driver' | 'engine' | 'driverOptions'> {
   readonly name: string
-  /** Why it cannot be tried here. */
+  /** Why it cannot run on this host. */
   readonly reason?: Reason
 }
 
@@ -31,7 +31,7 @@ export const storeSettings: readonly StoreSettings[] = [
   },
 ]
 
-/** What `openStore` takes of it. */
+/** The options of `openStore` for these settings. */
 export function optionsOf({ driver, engine, driverOptions }: StoreSettings): Omit<OpenStoreOptions, 'root'> {
   return { driver, engine, driverOptions }
 }

@@ -46,15 +46,15 @@ afterEach(async () => {
 
 for (const settings of storeSettings) {
   const options = optionsOf(settings)
-  describe(`a store on ${settings.name}`, unless(settings.reason), () => {
-    it('loads an image under the IDs that its bytes have', async () => {
+  describe(`Store on ${settings.name}`, unless(settings.reason), () => {
+    it('loads an image under the digests of its config and layers', async () => {
       const image = await loaded(options)
       expect(image.id).toBe(digestOf(parts.config))
       expect(image.layers).toEqual([digestOf(base), digestOf(upper)])
       expect(image.references).toEqual(['test/app:1'])
     })
 
-    it('shows a container the merged tree', async () => {
+    it('merges the layers of an image in the tree of a container', async () => {
       await loaded(options)
       await using container = await (store as Store).createContainer('test/app:1')
       expect((await container.fs.readdir('/')).toSorted()).toEqual(['dir', 'etc', 'link'])
@@ -64,7 +64,7 @@ for (const settings of storeSettings) {
       expect(await container.fs.readFile('/dir/twin', 'utf8')).toBe('3')
     })
 
-    it('tells what a container changed', async () => {
+    it('reports the changes of a container', async () => {
       await loaded(options)
       await using container = await (store as Store).createContainer('test/app:1')
       await container.fs.appendFile('/etc/motd', 'more\n')
@@ -80,7 +80,7 @@ for (const settings of storeSettings) {
       ])
     })
 
-    it('exports a container while the event loop goes on', async () => {
+    it('exports a container without blocking the event loop', async () => {
       await loaded(options)
       await using container = await (store as Store).createContainer('test/app:1')
       await container.fs.writeFile('/large', '')
@@ -93,7 +93,7 @@ for (const settings of storeSettings) {
       expect(size).toBeGreaterThan(512 << 20)
     })
 
-    it('commits to the same image whether or not the container is given up with it', async () => {
+    it('commits the same layer with and without `consume`', async () => {
       await loaded(options)
       const ids = []
       for (const consume of [false, true]) {
@@ -113,7 +113,7 @@ for (const settings of storeSettings) {
       expect((await (store as Store).containers()).length).toBe(1)
     })
 
-    it('flattens an image to one layer with the same tree', async () => {
+    it('flattens an image into one layer with the same tree', async () => {
       await loaded(options)
       const flat = await (store as Store).flatten('test/app:1', { reference: 'test/flat' })
       expect(flat.layers.length).toBe(1)
@@ -124,7 +124,7 @@ for (const settings of storeSettings) {
     })
 
     it.each(['docker-archive', 'oci-archive', 'oci-layout'] as const)(
-      'saves a %s that loads as the same image',
+      'saves an image as %s and loads it with the same ID',
       async (format) => {
         const image = await loaded(options)
         const path = join(scratch, 'saved')
@@ -136,7 +136,7 @@ for (const settings of storeSettings) {
       },
     )
 
-    it('inspects an image down to where its driver keeps it', async () => {
+    it('inspects the parent of an image and the paths of its driver layer', async () => {
       const image = await loaded(options)
       const container = await (store as Store).createContainer(image.id)
       await container.fs.writeFile('/new', '')
@@ -154,7 +154,7 @@ for (const settings of storeSettings) {
       }
     })
 
-    it('unmounts a container, and mounts it again', async () => {
+    it('unmounts a container and mounts it again', async () => {
       const image = await loaded(options)
       await using container = await (store as Store).createContainer(image.id, { name: 'sleeper' })
       await container.fs.writeFile('/kept', 'kept')
@@ -169,7 +169,7 @@ for (const settings of storeSettings) {
       expect(await container.fs.readFile('/kept', 'utf8')).toBe('kept')
     })
 
-    it('keeps a container that another store has mounted', async () => {
+    it('refuses to remove a container that another store has mounted', async () => {
       const image = await loaded(options)
       await using other = await openStore({ root: join(scratch, 'root'), ...options })
       await using mounted = await (store as Store).createContainer(image.id, { name: 'shared' })
@@ -178,7 +178,7 @@ for (const settings of storeSettings) {
       await expect(mounted.remove()).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
     })
 
-    it('keeps a container whose removal fails twice at once, since another store has mounted it', async () => {
+    it('keeps a container if two concurrent removals fail because another store has mounted it', async () => {
       const image = await loaded(options)
       await using other = await openStore({ root: join(scratch, 'root'), ...options })
       const container = await (store as Store).createContainer(image.id, { name: 'shared' })
@@ -198,7 +198,7 @@ for (const settings of storeSettings) {
       expect((await (store as Store).check()).problems).toEqual([])
     })
 
-    it('keeps the layer of a commit whose image is not there yet from a prune of another store', async () => {
+    it('protects the layer of an unfinished commit from prune() in another store', async () => {
       const image = await loaded(options)
       await using other = await openStore({ root: join(scratch, 'root'), ...options })
       for (const consume of [true, false]) {
@@ -215,7 +215,7 @@ for (const settings of storeSettings) {
       }
     })
 
-    it('does not consume a container that another store has mounted', async () => {
+    it('refuses to consume a container that another store has mounted', async () => {
       const image = await loaded(options)
       await using other = await openStore({ root: join(scratch, 'root'), ...options })
       await using container = await (store as Store).createContainer(image.id, { name: 'shared' })
@@ -228,7 +228,7 @@ for (const settings of storeSettings) {
       expect((await container.commit({ consume: true })).layers.length).toBe(image.layers.length + 1)
     })
 
-    it('does not remove a container while it is committed', async () => {
+    it('refuses to remove a writable layer during its commit', async () => {
       const image = await loaded(options)
       const container = await (store as Store).createContainer(image.id)
       await container.fs.writeFile('/new', randomBytes(48 << 20))
@@ -242,7 +242,7 @@ for (const settings of storeSettings) {
       await container.remove()
     })
 
-    it('finds no fault in a container that is being removed, however long that takes', async () => {
+    it('reports no problem for a container whose removal is in progress', async () => {
       const image = await loaded(options)
       const container = await (store as Store).createContainer(image.id)
       await using other = await openStore({ root: join(scratch, 'root'), ...options })
@@ -256,7 +256,7 @@ for (const settings of storeSettings) {
       expect(problems).toEqual([])
     })
 
-    it('leaves nothing of an image that is removed', async () => {
+    it('removes an image together with its layers and driver layers', async () => {
       await loaded(options)
       await (store as Store).remove('test/app:1')
       expect(await (store as Store).images()).toEqual([])
@@ -264,7 +264,7 @@ for (const settings of storeSettings) {
       expect(await (store as Store).layers.list()).toEqual([])
     })
 
-    it('keeps an image that a container stands on', async () => {
+    it('refuses to remove an image that a container uses', async () => {
       await loaded(options)
       await using _container = await (store as Store).createContainer('test/app:1', { name: 'keeper' })
       await expect((store as Store).remove('test/app:1')).rejects.toMatchObject({ code: 'IMAGE_IN_USE' })
@@ -272,26 +272,22 @@ for (const settings of storeSettings) {
   })
 }
 
-describe('an archive that is not what it says', () => {
+describe('load() of an invalid archive', () => {
   const damaged: readonly [string, (parts: ArchiveParts) => ArchiveParts, string][] = [
-    ['has a config that is no JSON', (good) => ({ ...good, config: Buffer.from('{') }), 'CONFIG_INVALID'],
+    ['a config that is not JSON', (good) => ({ ...good, config: Buffer.from('{') }), 'CONFIG_INVALID'],
+    ['a manifest that is not JSON', (good) => ({ ...good, manifest: Buffer.from('[') }), 'MANIFEST_INVALID'],
     [
-      'has a manifest that is no JSON',
-      (good) => ({ ...good, manifest: Buffer.from('[') }),
-      'MANIFEST_INVALID',
-    ],
-    [
-      'names layers that it does not have',
+      'a missing layer',
       (good) => ({ ...good, layers: new Map([...good.layers].slice(0, 1)) }),
       'LAYER_MISSING',
     ],
     [
-      'has a layer of another DiffID',
+      'a layer with another DiffID',
       (good) => ({ ...good, layers: new Map([...good.layers.keys()].map((name) => [name, upper])) }),
       'DIGEST_MISMATCH',
     ],
     [
-      'has a layer that breaks off',
+      'a truncated layer',
       (good) => ({
         ...good,
         layers: new Map([...good.layers].map(([name, bytes]) => [name, bytes.subarray(0, 700)])),
@@ -299,7 +295,7 @@ describe('an archive that is not what it says', () => {
       'ARCHIVE_TRUNCATED',
     ],
     [
-      'has a layer in an unknown compression',
+      'a layer in an unknown compression',
       (good) => ({
         ...good,
         layers: new Map([...good.layers.keys()].map((name) => [name, Buffer.from('BZh91AY&SY')])),
@@ -308,7 +304,7 @@ describe('an archive that is not what it says', () => {
     ],
   ]
 
-  it.each(damaged)('%s: a typed error, and nothing of it in the store', async (_what, damage, code) => {
+  it.each(damaged)('rejects %s with a StoreError and stores nothing', async (_case, damage, code) => {
     const path = join(scratch, 'bad.tar')
     await writeArchive(path, damage(parts))
     store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
@@ -320,7 +316,7 @@ describe('an archive that is not what it says', () => {
     expect(readdirSync(join(scratch, 'root/image/vfs/layerdb/tmp'))).toEqual([])
   })
 
-  it('is not there: SYSTEM, with what the system said', async () => {
+  it('rejects a missing file with SYSTEM and the errno', async () => {
     store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
     await expect(store.load(join(scratch, 'none.tar'))).rejects.toMatchObject({
       name: 'StoreError',
@@ -329,7 +325,7 @@ describe('an archive that is not what it says', () => {
     })
   })
 
-  it('is neither a path nor a stream: TypeError, with nothing left behind', async () => {
+  it('rejects input that is neither a path nor a stream with a TypeError, and creates no files', async () => {
     store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
     const before = readdirSync(scratch, { recursive: true }).toSorted()
     for (const input of [undefined, null, 7, Buffer.from('tar'), ['chunk']]) {
@@ -339,7 +335,7 @@ describe('an archive that is not what it says', () => {
     expect(readdirSync(scratch, { recursive: true }).toSorted()).toEqual(before)
   })
 
-  it('breaks off: ARCHIVE_TRUNCATED', async () => {
+  it('rejects a truncated archive with ARCHIVE_TRUNCATED', async () => {
     const path = join(scratch, 'bad.tar')
     await writeArchive(path, parts)
     writeFileSync(path, readFileSync(path).subarray(0, 3000))
@@ -347,7 +343,7 @@ describe('an archive that is not what it says', () => {
     await expect(store.load(path)).rejects.toMatchObject({ code: 'ARCHIVE_TRUNCATED' })
   })
 
-  it('has entries that climb out: LAYER_INVALID, and the host untouched', async () => {
+  it('rejects a layer with an entry above the root with LAYER_INVALID', async () => {
     const layer = await layerTar([{ name: '../../escaped', content: 'x' }])
     const path = join(scratch, 'bad.tar')
     await writeArchive(path, imageOf([layer]))
@@ -357,8 +353,8 @@ describe('an archive that is not what it says', () => {
   })
 })
 
-describe('a load', () => {
-  it('takes a gzipped archive, and a stream', async () => {
+describe('load()', () => {
+  it('accepts a gzip-compressed archive and a stream', async () => {
     const path = join(scratch, 'app.tar')
     await writeArchive(path, parts)
     writeFileSync(`${path}.gz`, gzipSync(readFileSync(path)))
@@ -371,7 +367,7 @@ describe('a load', () => {
     expect((await store.load(pieces))[0]?.id).toBe(digestOf(parts.config))
   })
 
-  it('that is aborted leaves the store as it was', async () => {
+  it('stores nothing if its signal is aborted', async () => {
     const path = join(scratch, 'app.tar')
     await writeArchive(path, parts)
     store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
@@ -380,7 +376,7 @@ describe('a load', () => {
     expect(await store.driver.list()).toEqual([])
   })
 
-  it('of what is here skips its layers', async () => {
+  it('skips layers that already exist', async () => {
     await loaded({ driver: 'vfs' })
     const seen: string[] = []
     await (store as Store).load(join(scratch, 'app.tar'), { onProgress: ({ type }) => void seen.push(type) })
@@ -388,7 +384,7 @@ describe('a load', () => {
   })
 })
 
-it('auto takes the first driver that works', async () => {
+it('openStore() without a driver selects a built-in driver', async () => {
   store = await openStore({ root: join(scratch, 'root') })
   expect([...builtInDrivers()].map(({ name }) => name)).toContain(store.driver.name)
 })
@@ -398,7 +394,7 @@ async function loaded(options: ReturnType<typeof optionsOf>) {
   await writeArchive(path, parts)
   store = await openStore({ root: join(scratch, 'root'), ...options })
   const [image] = await store.load(path)
-  if (image === undefined) throw new Error('nothing was loaded')
+  if (image === undefined) throw new Error('load() returned no image')
   return image
 }
 

@@ -2,8 +2,9 @@ import { dirname } from 'node:path'
 import type { ModuleImport } from './module-imports.js'
 
 /**
- * The rooms of `src`, lowest floor first. A file imports from lower floors, from its own room, and from rooms on its own
- * floor that do not import its room. Neither files nor rooms import one another in a circle, not even for types.
+ * The rooms of `src`, which are its top-level folders and files, by floor from the lowest. A file may import from lower
+ * floors, from its own room, and from rooms on the same floor that do not import its room. Files and rooms have no
+ * import cycles, not even for types.
  */
 const FLOORS = [
   [
@@ -33,7 +34,7 @@ const FLOORS = [
   ['index'],
 ]
 
-/** What is wrong with the imports, one sentence each, with the place and the line. */
+/** Violations of the rules, one message each with file, line and source text. */
 export function brokenRules(imports: readonly ModuleImport[]): string[] {
   return [
     ...imports.flatMap((entry) => complaints(entry).map((complaint) => sentence(entry, complaint))),
@@ -64,8 +65,8 @@ function complaints(entry: ModuleImport): string[] {
   return found
 }
 
-/** Each set of files, or rooms, that import one another, told once: by the imports that close a circle. */
-function cycles(imports: readonly ModuleImport[], nameOf: (place: { file: string }) => string): string[] {
+/** Reports each import cycle of files, folders or rooms once, at the import that closes it. */
+function cycles(imports: readonly ModuleImport[], nameOf: (entry: { file: string }) => string): string[] {
   const edges = new Map<string, ModuleImport[]>()
   for (const entry of imports) edges.set(nameOf(entry), [...(edges.get(nameOf(entry)) ?? []), entry])
   const found: string[] = []
@@ -97,7 +98,7 @@ function isAcrossRooms({ file, target }: ModuleImport): boolean {
   return roomOf(file) !== roomOf(target)
 }
 
-/** Between folders of one room. A room's own files may be both above its folders (an index) and below them (a contract). */
+/** Between sibling folders of a room. Files directly in a room may be above its folders (an index) or below them. */
 function isAcrossFolders({ file, target }: ModuleImport): boolean {
   const [from, to] = [folderOf(file), folderOf(target)]
   return roomOf(file) === roomOf(target) && dirname(from) === dirname(to) && from !== to
@@ -117,7 +118,7 @@ function floorOf(room: string): number {
   return FLOORS.findIndex((rooms) => rooms.includes(room))
 }
 
-/** `src/drivers/vfs/index.ts` → `vfs`; `undefined` for what drivers share, and elsewhere. */
+/** `src/drivers/vfs/index.ts` → `vfs`; `undefined` for files that drivers share and for other rooms. */
 function driverOf(file: string): string | undefined {
   const parts = file.split('/')
   return parts[1] === 'drivers' && parts.length > 3 ? parts[2] : undefined

@@ -8,21 +8,21 @@ const project = resolve(import.meta.dirname, '../..')
 describe('imports in src', () => {
   const imports = importsBelow(project, 'src')
 
-  it('are found', () => {
+  it('include a package, a sibling room and a lower room', () => {
     const found = imports.map(({ file, target }) => `${file} → ${target}`)
     expect(found).toContain('src/sys/libc.ts → koffi')
     expect(found).toContain('src/durable/lock.ts → src/sys/flock.ts')
     expect(found).toContain('src/fs/host/host-fs.ts → src/sys/xattr.ts')
   })
 
-  it('go down only, and never in circles', () => {
+  it('lead to lower floors and have no cycles', () => {
     const wrong = brokenRules(imports)
     expect(wrong, `\n${wrong.join('\n')}\n`).toEqual([])
   })
 })
 
-describe('the rules of imports', () => {
-  it('forbid a climb, and say where', () => {
+describe('import rules', () => {
+  it('report an import from a higher floor with its file and line', () => {
     expect(broken(['src/fs/walk.ts', "// first\nimport {\n  store,\n} from '../store.js'\n"])).toEqual([
       "src/fs/walk.ts:4  fs is below store\n    } from '../store.js'",
     ])
@@ -31,7 +31,7 @@ describe('the rules of imports', () => {
     expect(broken(['src/layers/layer.ts', "import { read } from '../tar/reader.js'"])).toEqual([])
   })
 
-  it('forbid that a driver imports another, or that what they share imports one', () => {
+  it('forbid imports of a driver by another driver and by shared code of drivers', () => {
     const inDriver = "import { Layout } from '../vfs/layout.js'"
     expect(broken(['src/drivers/btrfs/index.ts', inDriver])[0]).toContain('driver btrfs imports driver vfs')
     expect(broken(['src/drivers/select.ts', "import { vfs } from './vfs/index.js'"])).toHaveLength(1)
@@ -39,7 +39,7 @@ describe('the rules of imports', () => {
     expect(broken(['src/index.ts', "export { vfs } from './drivers/vfs/index.js'"])).toEqual([])
   })
 
-  it('forbid that the conformance suite knows a driver, or is known below it', () => {
+  it('forbid imports of drivers by the conformance suite, and of the suite by drivers', () => {
     const named = "import { vfs } from '../drivers/vfs/index.js'"
     expect(broken(['src/conformance/suite.ts', named])[0]).toContain('conformance does not know vfs')
     const contract = "import type { Driver } from '../drivers/driver.js'"
@@ -47,7 +47,7 @@ describe('the rules of imports', () => {
     expect(broken(['src/drivers/select.ts', "import '../conformance/suite.js'"])).toHaveLength(1)
   })
 
-  it('forbid koffi outside sys, in whatever way it is imported', () => {
+  it('forbid every form of import of koffi outside of sys', () => {
     for (const source of [
       "import koffi from 'koffi'",
       "import 'koffi'",
@@ -59,7 +59,7 @@ describe('the rules of imports', () => {
     }
   })
 
-  it('forbid circles of files, folders and rooms', () => {
+  it('forbid import cycles of files, folders and rooms', () => {
     expect(
       broken(
         ['src/fs/a.ts', "import './b.js'"],
@@ -89,11 +89,11 @@ describe('the rules of imports', () => {
     ).toContain('a circle: images → references → images')
   })
 
-  it('want a floor for every room', () => {
+  it('require a floor for every room', () => {
     expect(broken(['src/attic/box.ts', "import '../errors.js'"])[0]).toContain('attic has no floor')
   })
 
-  it('do not take comments for imports', () => {
+  it('ignore imports in comments', () => {
     expect(broken(['src/fs/walk.ts', "/** import '../store.js' */ // import '../index.js'\n"])).toEqual([])
   })
 })

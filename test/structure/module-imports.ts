@@ -3,17 +3,17 @@ import { dirname, join, relative } from 'node:path'
 
 /** One import, export-from, `import()` or `require()` in a source file. */
 export interface ModuleImport {
-  /** The file that it stands in, from the project's root. */
+  /** The importing file, relative to the project's root. */
   readonly file: string
   readonly line: number
   readonly text: string
-  /** The file that it names, from the project's root, or a package's name. */
+  /** The imported file, relative to the project's root, or the name of a package. */
   readonly target: string
-  /** Gone when compiled. */
+  /** Erased by the compiler. */
   readonly typeOnly: boolean
 }
 
-/** Every import in the TypeScript files below a directory; the directory is given from the project's root. */
+/** Every import in the TypeScript files below `directory`, which is relative to the project's root. */
 export function importsBelow(project: string, directory: string): ModuleImport[] {
   return readdirSync(join(project, directory), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))
@@ -33,11 +33,11 @@ export function importsOf(file: string, source: string): ModuleImport[] {
   })
 }
 
-/** `… from 'x'`; `import 'x'`; a call with one string and nothing else, of `import`, `require` or what makes a `require`. */
+/** `… from 'x'`, `import 'x'`, and calls of `import`, `require` or `createRequire(…)` with one string. */
 const IMPORT =
   /\b(?:import|export)\b[^'"`]*?\bfrom\s*'(?<a>[^']+)'|\bimport\s*'(?<b>[^']+)'|(?:\bimport|\brequire|createRequire\([^()]*\))\s*\(\s*'(?<c>[^']+)'\s*\)/g
 
-/** Comments become blanks, so that lines keep their numbers; strings stay. */
+/** Replaces comments by blanks, so that line numbers stay the same. Strings stay. */
 function withoutComments(source: string): string {
   return source.replaceAll(
     /'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g,

@@ -33,7 +33,7 @@ import { run } from '../support/program.js'
 const NAME = 'layerstack-test-linear'
 const MEBIBYTE = 1 << 20
 
-describe('the device-mapper', unless(noThinPools), () => {
+describe('device-mapper', unless(noThinPools), () => {
   let base: string
   let file: string
   let loop: LoopDevice
@@ -57,13 +57,13 @@ describe('the device-mapper', unless(noThinPools), () => {
     rmSync(base, { recursive: true })
   })
 
-  it('tells its version and the targets that it knows', () => {
+  it('reports its version and its targets', () => {
     expect(dmVersion()[0]).toBe(4)
     expect(dmKnowsTarget('thin-pool')).toBe(true)
     expect(dmKnowsTarget('never-a-target')).toBe(false)
   })
 
-  it('makes, shows and removes a device, as dmsetup sees it', async () => {
+  it('creates a device that dmsetup shows, and removes it when it is not in use', async () => {
     expect(dmDevice(NAME)).toBeUndefined()
     const { major, minor } = createDmDevice(NAME, linear(2048n))
     expect((await run('dmsetup', ['table', NAME])).toString()).toBe(`0 2048 linear 7:${loop.minor} 0\n`)
@@ -81,13 +81,13 @@ describe('the device-mapper', unless(noThinPools), () => {
     expect(start.toString()).toBe('through the device')
   })
 
-  it('leaves no device behind when the table is refused', () => {
+  it('leaves no device behind if the table is invalid', () => {
     const wrong = { ...linear(2048n), parameters: 'no device' }
     expect(() => createDmDevice(NAME, wrong)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
     expect(dmDevice(NAME)).toBeUndefined()
   })
 
-  it('removes a device when its last user is gone, unless that is taken back', async () => {
+  it('removes a device after its last user closes it, unless keepDmDevice() cancels the removal', async () => {
     const { major, minor } = createDmDevice(NAME, linear(2048n))
     const fd = openSync(blockDevicePath(major, minor), 'r')
     expect(removeDmDevice(NAME, { whenUnused: true })).toBe(true)
@@ -100,7 +100,7 @@ describe('the device-mapper', unless(noThinPools), () => {
     expect(keepDmDevice(NAME)).toBe(false)
   })
 
-  it('suspends and resumes, and gives a device another table', () => {
+  it('suspends and resumes a device and replaces its table', () => {
     const { major, minor } = createDmDevice(NAME, linear(2048n))
     suspendDmDevice(NAME)
     expect(dmDevice(NAME)).toMatchObject({ suspended: true })
@@ -111,14 +111,14 @@ describe('the device-mapper', unless(noThinPools), () => {
     closeSync(fd)
   })
 
-  it('tells with an error of Node’s shape what a message came to', () => {
+  it('throws an error with the fields of a Node error if a target refuses a message', () => {
     createDmDevice(NAME, linear(2048n))
     expect(() => sendDmMessage(NAME, 'hello')).toThrow(
       expect.objectContaining({ code: 'EINVAL', path: NAME, syscall: 'ioctl DM_TARGET_MSG hello' }),
     )
   })
 
-  it('has files as loop devices, which grow, give space back, and go with their last user', async () => {
+  it('attaches files as loop devices that grow, free discarded space and detach after their last user', async () => {
     expect(fileOfLoop(loop.major, loop.minor)).toBe(file)
     truncateSync(file, 8 * MEBIBYTE)
     growLoop(loop.path)

@@ -3,23 +3,23 @@ import { constants } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { errnoName, systemError } from '#layerstack/sys/errno.js'
 import { noLinux, unless } from '../support/needs.js'
-import { thrownBy } from './place.js'
+import { thrownBy } from './scratch.js'
 
-describe('an error of the system', () => {
-  it('is what node:fs throws, field by field', () => {
+describe('system errors', () => {
+  it('have the fields and the message of an error of node:fs', () => {
     const theirs = thrownBy(() => readFileSync('/nowhere/at/all'))
     const ours = systemError('ENOENT', 'open', '/nowhere/at/all')
     expect(ours).toBeInstanceOf(Error)
     expect({ ...ours, message: ours.message }).toEqual({ ...theirs, message: theirs.message })
   })
 
-  it('names both paths of a call that has two', () => {
+  it('name both paths of a call with two paths', () => {
     const theirs = thrownBy(() => renameSync('/nowhere/a', '/nowhere/b'))
     const ours = systemError('ENOENT', 'rename', '/nowhere/a', Buffer.from('/nowhere/b'))
     expect({ ...ours, message: ours.message }).toEqual({ ...theirs, message: theirs.message })
   })
 
-  it('has a name for every errno that Node knows, and then some', unless(noLinux), () => {
+  it('have a name for common errno values, some of which Node does not know', unless(noLinux), () => {
     for (const [code, number] of Object.entries(constants.errno)) {
       const shared = { EWOULDBLOCK: 'EAGAIN', EOPNOTSUPP: 'ENOTSUP' }[code] ?? code
       if (code !== 'EDEADLOCK') expect(errnoName(number)).toMatch(new RegExp(`^(${shared}|E${number})$`))

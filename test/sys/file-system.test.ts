@@ -4,33 +4,37 @@ import { tellsTypes } from '#layerstack/sys/dirent-types.js'
 import { fileSystemOf } from '#layerstack/sys/file-system.js'
 import { syncfs } from '#layerstack/sys/syncfs.js'
 import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
-import { Place, thrownBy } from './place.js'
+import { Scratch, thrownBy } from './scratch.js'
 
-describe('a file system', unless(noCalls), () => {
-  it('can be synced by any descriptor on it', () => {
-    using place = new Place()
-    const fd = openSync(place.file('a', 'x'), 'r')
+describe('filesystem', unless(noCalls), () => {
+  it('can be synced through any of its descriptors', () => {
+    using scratch = new Scratch()
+    const fd = openSync(scratch.file('a', 'x'), 'r')
     syncfs(fd)
     closeSync(fd)
     expect(thrownBy(() => syncfs(fd)).code).toBe('EBADF')
   })
 
-  it('has the name that Docker gives it', () => {
+  it('has the name that Docker uses, and a number of free bytes', () => {
     expect(fileSystemOf('/proc').name).toBe('proc')
     expect(fileSystemOf('/').free > 0n).toBe(true)
   })
 
-  it('tells types of entries, or does not', () => {
-    using place = new Place()
-    place.file('a')
-    expect(tellsTypes(place.root)).toBe(true)
+  it('reports entry types in the temporary directory', () => {
+    using scratch = new Scratch()
+    scratch.file('a')
+    expect(tellsTypes(scratch.root)).toBe(true)
   })
 
-  it('that does not is found out, though Node hides it', unless(noMounts, notInstalled('mkfs.ext4')), () => {
-    using place = new Place()
-    const fs = place.fileSystem(['mkfs.ext4', '-q', '-O', '^filetype'], 16)
-    writeFileSync(`${fs}/a`, '')
-    expect(tellsTypes(fs)).toBe(false)
-    expect(fileSystemOf(fs).name).toBe('extfs')
-  })
+  it(
+    'reports no entry types on ext4 without the filetype feature',
+    unless(noMounts, notInstalled('mkfs.ext4')),
+    () => {
+      using scratch = new Scratch()
+      const fs = scratch.fileSystem(['mkfs.ext4', '-q', '-O', '^filetype'], 16)
+      writeFileSync(`${fs}/a`, '')
+      expect(tellsTypes(fs)).toBe(false)
+      expect(fileSystemOf(fs).name).toBe('extfs')
+    },
+  )
 })

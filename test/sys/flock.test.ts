@@ -3,12 +3,12 @@ import { closeSync, openSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { tryFlock } from '#layerstack/sys/flock.js'
 import { noCalls, notInstalled, unless } from '../support/needs.js'
-import { Place, runScript, thrownBy } from './place.js'
+import { Scratch, runScript, thrownBy } from './scratch.js'
 
 describe('flock', unless(noCalls), () => {
-  it('parts two openings of one file, in one process', () => {
-    using place = new Place()
-    const [a, b] = [openSync(place.file('lock'), 'r'), openSync(place.path('lock'), 'r')]
+  it('conflicts between two descriptors of one file in one process', () => {
+    using scratch = new Scratch()
+    const [a, b] = [openSync(scratch.file('lock'), 'r'), openSync(scratch.path('lock'), 'r')]
     expect([tryFlock(a, 'exclusive'), tryFlock(b, 'exclusive'), tryFlock(b, 'shared')]).toEqual([
       true,
       false,
@@ -25,13 +25,13 @@ describe('flock', unless(noCalls), () => {
     expect(thrownBy(() => tryFlock(b, 'exclusive'))).toMatchObject({ code: 'EBADF', syscall: 'flock' })
   })
 
-  it('is the one of flock(1), and no child inherits it', unless(notInstalled('flock')), () => {
-    using place = new Place()
-    const fd = openSync(place.file('lock'), 'r')
+  it('conflicts with flock(1) and is not inherited by a child process', unless(notInstalled('flock')), () => {
+    using scratch = new Scratch()
+    const fd = openSync(scratch.file('lock'), 'r')
     expect(tryFlock(fd, 'exclusive')).toBe(true)
-    const program = () => spawnSync('flock', ['-n', place.path('lock'), 'true']).status
+    const program = () => spawnSync('flock', ['-n', scratch.path('lock'), 'true']).status
     expect(program()).toBe(1)
-    const child = runScript('setTimeout(() => {}, 60_000)', place.root)
+    const child = runScript('setTimeout(() => {}, 60_000)', scratch.root)
     closeSync(fd)
     expect(program()).toBe(0)
     child.kill()

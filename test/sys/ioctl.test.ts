@@ -2,18 +2,18 @@ import { closeSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { ioctl, ioctlElsewhere, openDirectory, request } from '#layerstack/sys/ioctl.js'
 import { noCalls, unless } from '../support/needs.js'
-import { Place, thrownBy } from './place.js'
+import { Scratch, thrownBy } from './scratch.js'
 
-/** No file system knows it. */
+/** No filesystem implements this request. */
 const NOTHING = request('write', 0xee, 1, 8)
 
-describe('an ioctl', unless(noCalls), () => {
-  it('that another thread made fails as one does that was made here', async () => {
-    using place = new Place()
-    const fd = openDirectory(place.root)
-    const call = [fd, NOTHING, Buffer.alloc(8), 'NOTHING', place.root] as const
+describe('ioctlElsewhere()', unless(noCalls), () => {
+  it('rejects with the same error as ioctl()', async () => {
+    using scratch = new Scratch()
+    const fd = openDirectory(scratch.root)
+    const call = [fd, NOTHING, Buffer.alloc(8), 'NOTHING', scratch.root] as const
     const error = thrownBy(() => ioctl(...call))
-    expect(error).toMatchObject({ code: 'ENOTTY', syscall: 'ioctl NOTHING', path: place.root })
+    expect(error).toMatchObject({ code: 'ENOTTY', syscall: 'ioctl NOTHING', path: scratch.root })
     await expect(ioctlElsewhere(...call)).rejects.toEqual(error)
     closeSync(fd)
   })

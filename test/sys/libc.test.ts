@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { bind, cString, libcAvailable } from '#layerstack/sys/libc.js'
 import { noCalls, unless } from '../support/needs.js'
-import { thrownBy } from './place.js'
+import { thrownBy } from './scratch.js'
 
-describe('the C library', () => {
-  it('is there on Linux with koffi, or it is said why not', () => {
+describe('C library', () => {
+  it('is available, or libcAvailable() reports the reason', () => {
     const { works, reason } = libcAvailable()
     expect(works).toBe(reason === undefined)
     if (process.platform !== 'linux') expect(reason).toContain('Linux only')
@@ -22,7 +22,7 @@ describe('the C library', () => {
     expect(child(script)).toBe('false true')
   })
 
-  it('can be done without: what needs it throws ENOSYS, with the reason', () => {
+  it('makes calls throw ENOSYS with the reason if it is not available', () => {
     const script = `
       const { libcAvailable } = await import('#layerstack/sys/libc.js')
       const { lgetxattr } = await import('#layerstack/sys/xattr.js')
@@ -35,14 +35,14 @@ describe('the C library', () => {
     ])
   })
 
-  it('may lack a function: ENOSYS, when it is called and not before', unless(noCalls), () => {
+  it('makes a missing function throw ENOSYS when it is called, not when it is bound', unless(noCalls), () => {
     const missing = bind('int layerstack_has_no_such_function(int x)')
     expect(thrownBy(() => missing(1)).code).toBe('ENOSYS')
   })
 })
 
-describe('a path for a system call', () => {
-  it('ends in a NUL and has none inside, where it would name another file', () => {
+describe('path for a system call', () => {
+  it('ends in a NUL byte, and may not contain another', () => {
     expect(cString('é')).toEqual(Buffer.from([0xc3, 0xa9, 0]))
     expect(cString(Buffer.from([0xff]))).toEqual(Buffer.from([0xff, 0]))
     expect(() => cString('/etc/passwd\0.txt')).toThrow(TypeError)

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { mountOverlay, mountOverlayByOptions, takesLayersOneByOne } from '#layerstack/sys/mount-overlay.js'
 import { unmountIfMounted } from '#layerstack/sys/mount.js'
 import { noMounts, unless, type Reason } from '../support/needs.js'
-import { Place, thrownBy } from './place.js'
+import { Scratch, thrownBy } from './scratch.js'
 
 const OFF = ['redirect_dir=off', 'index=off', 'metacopy=off']
 
@@ -12,10 +12,10 @@ for (const [how, mountBy] of [
   ['layer by layer', mountOverlay],
   ['by options, as before Linux 6.7', mountOverlayByOptions],
 ] as const) {
-  describe(`an overlay mounted ${how}`, unless(noMounts), () => {
-    it('shows the upper over the lowers, the first lower uppermost, and takes writes', () => {
-      using place = new Place()
-      const { target, ...overlay } = overlayIn(place, '', 3)
+  describe(`overlay mounted ${how}`, unless(noMounts), () => {
+    it('merges the upper over the lowers, the first lower on top, and writes to the upper', () => {
+      using scratch = new Scratch()
+      const { target, ...overlay } = overlayIn(scratch, '', 3)
       for (const [index, lower] of overlay.lowers.entries())
         writeFileSync(join(lower, 'all'), `lower ${index}`)
       mountBy(target, { ...overlay, options: OFF })
@@ -29,15 +29,15 @@ for (const [how, mountBy] of [
       expect(readdirSync(target)).toEqual([])
     })
 
-    it('without an upper is read-only', () => {
-      using place = new Place()
-      const { target, lowers } = overlayIn(place, '', 2)
+    it('is read-only without an upper', () => {
+      using scratch = new Scratch()
+      const { target, lowers } = overlayIn(scratch, '', 2)
       mountBy(target, { lowers })
       expect(thrownBy(() => writeFileSync(join(target, 'new'), '')).code).toBe('EROFS')
       expect(readdirSync(target)).toHaveLength(2)
     })
 
-    it('takes paths with all that parts options, and long ones', () => {
+    it('accepts long paths and paths with separators of mount options', () => {
       for (const name of [
         'a:b',
         'a,b',
@@ -47,10 +47,10 @@ for (const [how, mountBy] of [
         'é=',
         `${'x'.repeat(150)}/${'y'.repeat(150)}`,
       ]) {
-        using place = new Place()
-        // What a wrong reading of the name would find instead.
-        for (const decoy of ['ab', 'a']) mkdirSync(place.path(decoy, 'lower-0'), { recursive: true })
-        const { target, ...overlay } = overlayIn(place, name, 2)
+        using scratch = new Scratch()
+        // Wrong parsing of the name would find these directories.
+        for (const decoy of ['ab', 'a']) mkdirSync(scratch.path(decoy, 'lower-0'), { recursive: true })
+        const { target, ...overlay } = overlayIn(scratch, name, 2)
         mountBy(target, overlay)
         expect(readdirSync(target).toSorted(), name).toEqual(['file-0', 'file-1'])
         writeFileSync(join(target, 'new'), '')
@@ -58,10 +58,10 @@ for (const [how, mountBy] of [
       }
     })
 
-    it('says which directory is missing', () => {
-      using place = new Place()
-      const { target, ...overlay } = overlayIn(place, '', 2)
-      const error = thrownBy(() => mountBy(target, { ...overlay, upper: place.path('nowhere') }))
+    it('fails with ENOENT for a missing upper, and leaves nothing mounted', () => {
+      using scratch = new Scratch()
+      const { target, ...overlay } = overlayIn(scratch, '', 2)
+      const error = thrownBy(() => mountBy(target, { ...overlay, upper: scratch.path('nowhere') }))
       expect(error.code).toBe('ENOENT')
       expect(readdirSync(target)).toEqual([])
     })
@@ -70,13 +70,13 @@ for (const [how, mountBy] of [
 
 function noManyLayers(): Reason {
   if (noMounts !== undefined) return noMounts
-  return takesLayersOneByOne('/') ? undefined : 'the kernel does not know lowerdir+ (Linux 6.7)'
+  return takesLayersOneByOne('/') ? undefined : 'the kernel has no lowerdir+ (Linux 6.7)'
 }
 
-describe('an overlay of many layers', unless(noMounts), () => {
-  it('takes 500, and the kernel says why not 501', unless(noManyLayers()), () => {
-    using place = new Place()
-    const { target, lowers, ...overlay } = overlayIn(place, 'long'.repeat(20), 501)
+describe('overlay of many layers', unless(noMounts), () => {
+  it('accepts 500, and reports the limit of the kernel for 501', unless(noManyLayers()), () => {
+    using scratch = new Scratch()
+    const { target, lowers, ...overlay } = overlayIn(scratch, 'long'.repeat(20), 501)
     mountOverlay(target, { lowers: lowers.slice(1), ...overlay })
     expect(readdirSync(target)).toHaveLength(500)
     unmountIfMounted(target)
@@ -85,9 +85,9 @@ describe('an overlay of many layers', unless(noMounts), () => {
     expect(error.message).toContain('limit is 500')
   })
 
-  it('takes 200 by options, through descriptors, and says that 500 do not fit', () => {
-    using place = new Place()
-    const { target, lowers, ...overlay } = overlayIn(place, 'long'.repeat(20), 500)
+  it('accepts 200 by options through descriptors, and fails with E2BIG for 500', () => {
+    using scratch = new Scratch()
+    const { target, lowers, ...overlay } = overlayIn(scratch, 'long'.repeat(20), 500)
     mountOverlayByOptions(target, { lowers: lowers.slice(0, 200), ...overlay, options: OFF })
     expect(readdirSync(target)).toHaveLength(200)
     unmountIfMounted(target)
@@ -99,30 +99,30 @@ describe('an overlay of many layers', unless(noMounts), () => {
   })
 })
 
-describe('unmounting', unless(noMounts), () => {
-  it('does not follow a symlink to some other mount', () => {
-    using place = new Place()
-    const { target, ...overlay } = overlayIn(place, '', 1)
+describe('unmountIfMounted()', unless(noMounts), () => {
+  it('does not follow a symlink to a mount', () => {
+    using scratch = new Scratch()
+    const { target, ...overlay } = overlayIn(scratch, '', 1)
     mountOverlay(target, overlay)
-    symlinkSync(target, place.path('link'))
-    expect(unmountIfMounted(place.path('link'))).toBe(false)
+    symlinkSync(target, scratch.path('link'))
+    expect(unmountIfMounted(scratch.path('link'))).toBe(false)
     expect(readdirSync(target)).toEqual(['file-0'])
   })
 
-  it('of what is not there is no error', () => {
+  it('returns false for a missing path', () => {
     expect(unmountIfMounted('/nowhere/at/all')).toBe(false)
   })
 })
 
-/** Directories for an overlay below `name`; each lower has a file of its own. */
-function overlayIn(place: Place, name: string, count: number) {
+/** Creates the directories of an overlay below `name`. Each lower has a file with its number. */
+function overlayIn(scratch: Scratch, name: string, count: number) {
   const make = (part: string) => {
-    mkdirSync(place.path(name, part), { recursive: true })
-    return place.path(name, part)
+    mkdirSync(scratch.path(name, part), { recursive: true })
+    return scratch.path(name, part)
   }
   const lowers = Array.from({ length: count }, (_, index) => make(`lower-${index}`))
   for (const [index, lower] of lowers.entries()) writeFileSync(join(lower, `file-${index}`), '')
-  return { lowers, upper: make('upper'), work: make('work'), target: place.willMount(make('merged')) }
+  return { lowers, upper: make('upper'), work: make('work'), target: scratch.willMount(make('merged')) }
 }
 
 function mountLine(target: string): string | undefined {

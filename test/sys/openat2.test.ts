@@ -8,27 +8,27 @@ import {
   RESOLVE_NO_SYMLINKS,
 } from '#layerstack/sys/openat2.js'
 import { noCalls, unless } from '../support/needs.js'
-import { Place, runScript, thrownBy } from './place.js'
+import { Scratch, runScript, thrownBy } from './scratch.js'
 
 describe('openat2', unless(noCalls), () => {
-  it('does not leave the root, by whatever path', () => {
-    using place = new Place()
-    place.file('secret', 'outside')
-    place.directory('root/etc')
-    place.file('root/secret', 'inside')
-    symlinkSync('/secret', place.path('root/absolute'))
-    symlinkSync('../../../secret', place.path('root/etc/climbing'))
+  it('does not leave the root through `..` or symlinks', () => {
+    using scratch = new Scratch()
+    scratch.file('secret', 'outside')
+    scratch.directory('root/etc')
+    scratch.file('root/secret', 'inside')
+    symlinkSync('/secret', scratch.path('root/absolute'))
+    symlinkSync('../../../secret', scratch.path('root/etc/climbing'))
     for (const path of ['secret', '/secret', '../secret', 'etc/../../secret', 'absolute', 'etc/climbing']) {
-      expect(read(place.path('root'), path, RESOLVE_IN_ROOT), path).toBe('inside')
+      expect(read(scratch.path('root'), path, RESOLVE_IN_ROOT), path).toBe('inside')
     }
   })
 
-  it('refuses symlinks where it is told to, and a way out through /proc', () => {
-    using place = new Place()
-    place.file('a', 'a')
-    symlinkSync('a', place.path('link'))
-    expect(read(place.root, 'a', RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)).toBe('a')
-    expect(thrownBy(() => read(place.root, 'link', RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS))).toMatchObject({
+  it('refuses symlinks and magic links if its flags forbid them', () => {
+    using scratch = new Scratch()
+    scratch.file('a', 'a')
+    symlinkSync('a', scratch.path('link'))
+    expect(read(scratch.root, 'a', RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)).toBe('a')
+    expect(thrownBy(() => read(scratch.root, 'link', RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS))).toMatchObject({
       code: 'ELOOP',
       syscall: 'openat2',
       path: 'link',
@@ -36,27 +36,27 @@ describe('openat2', unless(noCalls), () => {
     expect(thrownBy(() => read('/', 'proc/self/exe', RESOLVE_NO_MAGICLINKS)).code).toBe('ELOOP')
   })
 
-  it('stays inside while somebody renames directories under it', () => {
-    using place = new Place()
-    place.file('secret', 'outside')
-    for (const name of ['root/a/b/c', 'root/x']) place.directory(name)
-    place.file('root/secret', 'inside')
+  it('stays in the root while another process renames directories', () => {
+    using scratch = new Scratch()
+    scratch.file('secret', 'outside')
+    for (const name of ['root/a/b/c', 'root/x']) scratch.directory(name)
+    scratch.file('root/secret', 'inside')
     const mover = `
       const { renameSync } = require('node:fs')
       const end = Date.now() + 700
       while (Date.now() < end) { renameSync('root/a/b', 'root/x/b'); renameSync('root/x/b', 'root/a/b') }`
-    const child = runScript(mover, place.root)
+    const child = runScript(mover, scratch.root)
     const seen = new Set<string>()
     for (let tries = 0; tries < 20_000; tries++) {
       try {
-        seen.add(read(place.path('root'), 'a/b/c/../../../../../secret', RESOLVE_IN_ROOT))
+        seen.add(read(scratch.path('root'), 'a/b/c/../../../../../secret', RESOLVE_IN_ROOT))
       } catch (error) {
         seen.add((error as NodeJS.ErrnoException).code ?? 'no code')
       }
     }
     child.kill()
     expect(seen).toContain('inside')
-    expect([...seen].filter((what) => what !== 'inside' && what !== 'ENOENT')).toEqual([])
+    expect([...seen].filter((result) => result !== 'inside' && result !== 'ENOENT')).toEqual([])
   })
 })
 

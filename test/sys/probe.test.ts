@@ -5,12 +5,12 @@ import { probe, type Probe } from '#layerstack/sys/probe.js'
 import { temporaryName } from '#layerstack/sys/temporary-name.js'
 import { nameOfDead } from '../support/dead-name.js'
 import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
-import { canCall, canGiveAway, canMakeDevices, canMount, Place } from './place.js'
+import { canCall, canGiveAway, canMakeDevices, canMount, Scratch } from './scratch.js'
 
-describe('a probe', () => {
-  it('finds what this process may do, and has a reason for each thing that it may not', () => {
-    using place = new Place()
-    const found = probe(place.root)
+describe('probe()', () => {
+  it('reports the abilities of this process, with a reason for each that is missing', () => {
+    using scratch = new Scratch()
+    const found = probe(scratch.root)
     expect(found.libc.works).toBe(canCall)
     expect(found.chown.works).toBe(canGiveAway)
     expect(found.deviceNodes.works).toBe(canMakeDevices)
@@ -19,9 +19,9 @@ describe('a probe', () => {
     for (const [name, answer] of answers(found)) expect(answer.works, name).toBe(answer.reason === undefined)
   })
 
-  it('finds what anybody may do', unless(noCalls), () => {
-    using place = new Place()
-    const { whiteouts, userXattrs, openat2, dType } = probe(place.root)
+  it('reports the abilities that every process has', unless(noCalls), () => {
+    using scratch = new Scratch()
+    const { whiteouts, userXattrs, openat2, dType } = probe(scratch.root)
     expect([whiteouts, userXattrs, openat2, dType].map(({ works }) => works)).toEqual([
       true,
       true,
@@ -30,39 +30,43 @@ describe('a probe', () => {
     ])
   })
 
-  it('leaves nothing behind, and removes what a dead one left', () => {
-    using place = new Place()
+  it('leaves no files and removes those of a probe that was killed', () => {
+    using scratch = new Scratch()
     const alive = temporaryName('probe')
     for (const name of [nameOfDead('probe'), alive, 'other']) {
-      mkdirSync(place.path(name))
-      writeFileSync(place.path(name, 'file'), '')
+      mkdirSync(scratch.path(name))
+      writeFileSync(scratch.path(name, 'file'), '')
     }
-    probe(place.root)
-    expect(readdirSync(place.root).toSorted()).toEqual([alive, 'other'])
+    probe(scratch.root)
+    expect(readdirSync(scratch.root).toSorted()).toEqual([alive, 'other'])
   })
 
-  it('goes on without koffi', () => {
-    using place = new Place()
-    const found = probeIn(place.root, { LAYERSTACK_NO_KOFFI: '1' })
+  it('works without koffi', () => {
+    using scratch = new Scratch()
+    const found = probeIn(scratch.root, { LAYERSTACK_NO_KOFFI: '1' })
     for (const name of ['libc', 'whiteouts', 'overlay', 'userXattrs', 'dType'] as const) {
       expect(found[name]).toEqual({ works: false, reason: 'LAYERSTACK_NO_KOFFI is set' })
     }
     expect(found.chown.works).toBe(canGiveAway)
   })
 
-  it('sees that a file system is not fit for overlays', unless(noMounts, notInstalled('mkfs.ext4')), () => {
-    using place = new Place()
-    const fs = place.fileSystem(['mkfs.ext4', '-q', '-O', '^filetype'], 16)
-    const { dType, overlay, manyLowers } = probe(fs)
-    expect(dType.works).toBe(false)
-    expect(overlay).toEqual(dType)
-    expect(manyLowers).toEqual(dType)
-    expect(dType.reason).toContain('have no type')
-  })
+  it(
+    'reports a filesystem without entry types as unusable for overlays',
+    unless(noMounts, notInstalled('mkfs.ext4')),
+    () => {
+      using scratch = new Scratch()
+      const fs = scratch.fileSystem(['mkfs.ext4', '-q', '-O', '^filetype'], 16)
+      const { dType, overlay, manyLowers } = probe(fs)
+      expect(dType.works).toBe(false)
+      expect(overlay).toEqual(dType)
+      expect(manyLowers).toEqual(dType)
+      expect(dType.reason).toContain('have no type')
+    },
+  )
 
-  it('sees that a file system shares blocks', unless(noMounts, notInstalled('mkfs.xfs')), () => {
-    using place = new Place()
-    const found = probe(place.fileSystem(['mkfs.xfs', '-q', '-m', 'reflink=1'], 320))
+  it('reports reflinks and overlays on XFS', unless(noMounts, notInstalled('mkfs.xfs')), () => {
+    using scratch = new Scratch()
+    const found = probe(scratch.fileSystem(['mkfs.xfs', '-q', '-m', 'reflink=1'], 320))
     expect(found).toMatchObject({
       reflink: { works: true },
       overlay: { works: true },

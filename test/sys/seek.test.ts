@@ -2,12 +2,12 @@ import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs
 import { describe, expect, it } from 'vitest'
 import { dataRanges } from '#layerstack/sys/seek.js'
 import { noCalls, unless } from '../support/needs.js'
-import { Place } from './place.js'
+import { Scratch } from './scratch.js'
 
-describe('data ranges', unless(noCalls), () => {
-  it('are where a sparse file has been written', () => {
-    using place = new Place()
-    const fd = openSync(place.file('sparse'), 'r+')
+describe('dataRanges()', unless(noCalls), () => {
+  it('returns the written parts of a sparse file', () => {
+    using scratch = new Scratch()
+    const fd = openSync(scratch.file('sparse'), 'r+')
     const [size, at] = [8 << 20, 4 << 20]
     ftruncateSync(fd, size)
     expect([...dataRanges(fd, size)]).toEqual([])
@@ -22,9 +22,9 @@ describe('data ranges', unless(noCalls), () => {
     closeSync(fd)
   })
 
-  it('cover a whole file that has no holes', () => {
-    using place = new Place()
-    const fd = openSync(place.file('whole', Buffer.alloc(100_000, 1)), 'r')
+  it('covers a file without holes', () => {
+    using scratch = new Scratch()
+    const fd = openSync(scratch.file('whole', Buffer.alloc(100_000, 1)), 'r')
     expect([...dataRanges(fd, 100_000)]).toEqual([[0, 100_000]])
     closeSync(fd)
   })

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { isAbandonedName, isTemporaryName, temporaryName } from '#layerstack/sys/temporary-name.js'
 import { nameOfDead } from '../support/dead-name.js'
 
-describe('a temporary name', () => {
-  it('is recognised, whatever its label, and differs each time', () => {
+describe('temporary name', () => {
+  it('is recognised with any label and unique', () => {
     for (const label of ['spare', 'lock.held', 'a-b.json', 'x'.repeat(100)]) {
       expect(isTemporaryName(temporaryName(label))).toBe(true)
       expect(temporaryName(label)).not.toBe(temporaryName(label))
@@ -24,14 +24,14 @@ describe('a temporary name', () => {
     expect(isAbandonedName(earlier)).toBe(process.platform === 'linux')
   })
 
-  it('of another PID namespace is not abandoned, and of an earlier boot it is', () => {
+  it('of another PID namespace is abandoned only after a reboot', () => {
     const parts = nameOfDead('file').split('.')
     const withPart = (index: number, text: string) => parts.with(index, text).join('.')
     expect(isAbandonedName(withPart(-2, '1'))).toBe(false)
     expect(isAbandonedName(withPart(-3, '0'.repeat(32)))).toBe(true)
   })
 
-  it('of another maker is not abandoned', () => {
+  it('of another program is not abandoned', () => {
     expect(['.tmp-file', '.tmp-file-0123456789ab', 'file'].filter(isAbandonedName)).toEqual([])
   })
 })

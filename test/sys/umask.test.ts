@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HostFs } from '#layerstack/fs/host/host-fs.js'
 
-/** Makes files without end, in the way of a program that relies on its umask. */
+/** Creates files forever, as a program that relies on its umask. */
 const MAKING = `
   const { writeFileSync } = require('node:fs')
   const { workerData: directory, parentPort } = require('node:worker_threads')
@@ -14,13 +14,13 @@ const MAKING = `
   for (let count = 0; ; count++) writeFileSync(directory + '/' + count, '')
 `
 
-describe('the umask', () => {
+describe('umask', () => {
   let directory: string
 
   beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'layerstack-umask-'))))
   afterEach(() => rmSync(directory, { recursive: true, force: true }))
 
-  it('stays in force for other threads while a tree is opened', async () => {
+  it('stays in force for other threads while HostFs opens a tree', async () => {
     const maker = new Worker(MAKING, { eval: true, workerData: directory })
     await once(maker, 'message')
     const end = Date.now() + 500

@@ -3,12 +3,12 @@ import { linkSync, symlinkSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { lgetxattr, llistxattr, lremovexattr, lsetxattr } from '#layerstack/sys/xattr.js'
 import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
-import { Place, thrownBy } from './place.js'
+import { Scratch, thrownBy } from './scratch.js'
 
 describe('xattrs', unless(noCalls), () => {
-  it('hold any bytes, the empty value too', () => {
-    using place = new Place()
-    const file = place.file('a')
+  it('keep every byte value and the empty value', () => {
+    using scratch = new Scratch()
+    const file = scratch.file('a')
     const every = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))
     lsetxattr(file, 'user.every', every)
     lsetxattr(file, 'user.empty', Buffer.alloc(0))
@@ -18,22 +18,26 @@ describe('xattrs', unless(noCalls), () => {
     expect(userNames(file)).toEqual(['user.empty', 'user.every'])
   })
 
-  it('are read back whole, up to 64 KiB long, and many', unless(noMounts, notInstalled('mkfs.xfs')), () => {
-    using place = new Place()
-    const file = `${place.fileSystem(['mkfs.xfs', '-q'], 320)}/a`
-    place.file('fs/a')
-    for (const size of [4095, 4096, 4097, 65_536]) {
-      lsetxattr(file, 'user.long', Buffer.alloc(size, 7))
-      expect(lgetxattr(file, 'user.long')?.equals(Buffer.alloc(size, 7))).toBe(true)
-    }
-    const names = Array.from({ length: 60 }, (_, index) => `user.${'n'.repeat(200)}${index}`)
-    for (const name of names) lsetxattr(file, name, Buffer.from('x'))
-    expect(userNames(file)).toEqual(['user.long', ...names].toSorted())
-  })
+  it(
+    'are read completely up to 64 KiB, and listed completely if there are many',
+    unless(noMounts, notInstalled('mkfs.xfs')),
+    () => {
+      using scratch = new Scratch()
+      const file = `${scratch.fileSystem(['mkfs.xfs', '-q'], 320)}/a`
+      scratch.file('fs/a')
+      for (const size of [4095, 4096, 4097, 65_536]) {
+        lsetxattr(file, 'user.long', Buffer.alloc(size, 7))
+        expect(lgetxattr(file, 'user.long')?.equals(Buffer.alloc(size, 7))).toBe(true)
+      }
+      const names = Array.from({ length: 60 }, (_, index) => `user.${'n'.repeat(200)}${index}`)
+      for (const name of names) lsetxattr(file, name, Buffer.from('x'))
+      expect(userNames(file)).toEqual(['user.long', ...names].toSorted())
+    },
+  )
 
-  it('are what getfattr and setfattr say they are', unless(notInstalled('getfattr', 'setfattr')), () => {
-    using place = new Place()
-    const file = place.file('a')
+  it('agree with getfattr and setfattr', unless(notInstalled('getfattr', 'setfattr')), () => {
+    using scratch = new Scratch()
+    const file = scratch.file('a')
     lsetxattr(file, 'user.ours', Buffer.from([0, 255]))
     execFileSync('setfattr', ['-n', 'user.theirs', '-v', '0xff00', file])
     const dump = execFileSync('getfattr', ['--absolute-names', '-e', 'hex', '-n', 'user.ours', file])
@@ -41,9 +45,9 @@ describe('xattrs', unless(noCalls), () => {
     expect(lgetxattr(file, 'user.theirs')).toEqual(Buffer.from([255, 0]))
   })
 
-  it('are made, replaced and removed as told', () => {
-    using place = new Place()
-    const file = place.file('a')
+  it('obey the flags `create` and `replace`, and can be removed once', () => {
+    using scratch = new Scratch()
+    const file = scratch.file('a')
     expect(thrownBy(() => lsetxattr(file, 'user.a', Buffer.from('1'), 'replace')).code).toBe('ENODATA')
     lsetxattr(file, 'user.a', Buffer.from('1'), 'create')
     expect(thrownBy(() => lsetxattr(file, 'user.a', Buffer.from('2'), 'create')).code).toBe('EEXIST')
@@ -59,9 +63,9 @@ describe('xattrs', unless(noCalls), () => {
     })
   })
 
-  it('of a symlink are its own', unless(noMounts), () => {
-    using place = new Place()
-    const [file, link] = [place.file('a'), place.path('link')]
+  it('of a symlink are separate from those of its target', unless(noMounts), () => {
+    using scratch = new Scratch()
+    const [file, link] = [scratch.file('a'), scratch.path('link')]
     symlinkSync('a', link)
     lsetxattr(link, 'trusted.mark', Buffer.from('link'))
     lsetxattr(file, 'trusted.mark', Buffer.from('file'))
@@ -70,15 +74,15 @@ describe('xattrs', unless(noCalls), () => {
     expect(lgetxattr(file, 'trusted.mark')?.toString()).toBe('file')
   })
 
-  it('are reached by names of any bytes', () => {
-    using place = new Place()
-    const path = Buffer.concat([Buffer.from(place.root), Buffer.from([0x2f, 0xff, 0xfe])])
-    linkSync(place.file('a'), path)
+  it('are accessible on a path that is not UTF-8', () => {
+    using scratch = new Scratch()
+    const path = Buffer.concat([Buffer.from(scratch.root), Buffer.from([0x2f, 0xff, 0xfe])])
+    linkSync(scratch.file('a'), path)
     lsetxattr(path, 'user.a', Buffer.from('1'))
-    expect(lgetxattr(place.path('a'), 'user.a')?.toString()).toBe('1')
+    expect(lgetxattr(scratch.path('a'), 'user.a')?.toString()).toBe('1')
   })
 
-  it('of a file that is not there are ENOENT', () => {
+  it('fail with ENOENT on a missing file', () => {
     expect(thrownBy(() => lgetxattr('/nowhere', 'user.a'))).toMatchObject({
       code: 'ENOENT',
       path: '/nowhere',
@@ -88,7 +92,7 @@ describe('xattrs', unless(noCalls), () => {
   })
 })
 
-/** Sorted; without what a security module adds. */
+/** Sorted, without the xattrs of security modules. */
 function userNames(file: string): string[] {
   return llistxattr(file)
     .map((name) => name.toString())

@@ -28,7 +28,7 @@ interface FileSystem {
   readonly mountOptions: string
 }
 
-/** Small, so that a round is quick; XFS refuses less than 300 MB. */
+/** Small, so that a round is quick. XFS needs at least 300 MB. */
 const SIZE = 320 << 20
 const IMAGES = 4
 const MOST_CALLS = 12
@@ -41,12 +41,12 @@ const fileSystems: readonly FileSystem[] = [
 ]
 
 /**
- * Attacks the promise that what a resolved call did is on disk after a power cut, and that recovery leaves no traces of
- * calls that the power cut interrupted.
+ * Attacks two promises: the changes of a resolved call survive a power cut, and recovery leaves no traces of
+ * interrupted calls.
  *
- * A worker process changes a store on a file system in an image file. The image lies on an XFS of the attack's own, which
- * clones it in one step: the clone holds what the file system had written at that moment, as a disk does after a power
- * cut. Each clone is mounted, which replays its journal, and its store is opened.
+ * A worker process changes a store on a filesystem in an image file. The image file is on a separate XFS, which clones
+ * it atomically: the clone contains what the filesystem had written at that moment, like a disk after a power cut. The
+ * attack mounts each clone, which replays its journal, and opens its store.
  */
 export const crashImages: readonly Attack[] = fileSystems.map((fileSystem) => ({
   name: `crash images of ${fileSystem.name}`,
@@ -60,30 +60,30 @@ async function attack(fileSystem: FileSystem, { seed, scratch, hasTime }: Budget
   const figures = { images: 0, 'resolved calls': 0, 'lost facts': 0, leaks: 0 }
   const archives = await writeArchives(scratch)
   for (let round = 0; round === 0 || hasTime(); round++) {
-    const place = join(scratch, `round-${round}`)
-    mkdirSync(place)
+    const directory = join(scratch, `round-${round}`)
+    mkdirSync(directory)
     const chosen = settings[(seed + round) % settings.length] as StoreSettings
     try {
-      const images = await takeImages(fileSystem, place, chosen, seed + round, archives)
+      const images = await takeImages(fileSystem, directory, chosen, seed + round, archives)
       for (const image of images) {
-        const found = await examine(fileSystem, place, chosen, image)
+        const found = await examine(fileSystem, directory, chosen, image)
         figures.images++
         figures['resolved calls'] += image.resolved
         figures['lost facts'] += found.lost.length
         figures.leaks += found.leaks.length
-        for (const what of [...found.lost, ...found.leaks]) {
-          violations.push(`${chosen.name} on ${fileSystem.name}, round ${round}: ${what}`)
+        for (const violation of [...found.lost, ...found.leaks]) {
+          violations.push(`${chosen.name} on ${fileSystem.name}, round ${round}: ${violation}`)
         }
       }
     } finally {
-      await unmountBelow(place)
-      await run('rm', ['-rf', place])
+      await unmountBelow(directory)
+      await run('rm', ['-rf', directory])
     }
   }
   return { figures, violations }
 }
 
-/** Every engine that keeps its layers on the file system under attack. */
+/** Every engine that stores its layers on the filesystem under attack. */
 function settingsOn({ name }: FileSystem): StoreSettings[] {
   const settings = storeSettings.filter(
     ({ reason, driver, engine }) => reason === undefined && !(driver === 'btrfs' && engine === 'kernel'),
@@ -95,25 +95,25 @@ function settingsOn({ name }: FileSystem): StoreSettings[] {
 
 interface CrashImage {
   readonly path: string
-  /** How many calls had resolved. */
+  /** Number of resolved calls. */
   readonly resolved: number
   readonly expected: Expected
 }
 
 async function takeImages(
   fileSystem: FileSystem,
-  place: string,
+  directory: string,
   settings: StoreSettings,
   seed: number,
   archives: readonly string[],
 ): Promise<CrashImage[]> {
-  const disk = await mountDisk(place)
+  const disk = await mountDisk(directory)
   const image = join(disk, 'image')
   await makeImage(fileSystem, image)
-  const mounted = join(place, 'mounted')
+  const mounted = join(directory, 'mounted')
   mkdirSync(mounted)
   await run('mount', ['-t', fileSystem.name, '-o', fileSystem.mountOptions, image, mounted])
-  const ledger = join(place, 'ledger')
+  const ledger = join(directory, 'ledger')
   const worker = await startWorker(join(mounted, 'root'), settings, ledger, seed, archives)
   const taken: { path: string; until: number; after: number }[] = []
   try {
@@ -138,9 +138,9 @@ async function takeImages(
   }))
 }
 
-/** A small XFS, in memory where the scratch directory's own disk would set the pace. */
-async function mountDisk(place: string): Promise<string> {
-  const [memory, disk] = [join(place, 'memory'), join(place, 'disk')]
+/** Mounts a small XFS in memory, which is faster than the disk of the scratch directory. */
+async function mountDisk(directory: string): Promise<string> {
+  const [memory, disk] = [join(directory, 'memory'), join(directory, 'disk')]
   for (const path of [memory, disk]) mkdirSync(path)
   await run('mount', ['-t', 'tmpfs', '-o', 'size=2g', 'layerstack-torture', memory])
   const file = join(memory, 'disk')
@@ -182,7 +182,7 @@ async function startWorker(
   return worker
 }
 
-/** Waits for a few calls to resolve, and then for a moment in the middle of another. */
+/** Waits until a few calls have resolved, and then for a random time in another call. */
 async function moreCalls(worker: ChildProcess, ledger: string): Promise<void> {
   const wanted = readLedger(ledger).length + 2 * Math.trunc(1 + Math.random() * MOST_CALLS)
   const end = Date.now() + PATIENCE_MS
@@ -203,11 +203,11 @@ interface Found {
 
 async function examine(
   { name, mountOptions }: FileSystem,
-  place: string,
+  directory: string,
   settings: StoreSettings,
   image: CrashImage,
 ): Promise<Found> {
-  const mounted = join(place, 'mounted')
+  const mounted = join(directory, 'mounted')
   const options = name === 'xfs' ? `${mountOptions},nouuid` : mountOptions
   await run('mount', ['-t', name, '-o', options, image.path, mounted])
   try {
@@ -215,7 +215,7 @@ async function examine(
     const { problems } = await store.check()
     return {
       lost: [
-        ...problems.map(({ kind, id, detail }) => `check tells ${kind} ${id}: ${detail}`),
+        ...problems.map(({ kind, id, detail }) => `check() reports ${kind} ${id}: ${detail}`),
         ...(await missing(store, image.expected)),
       ],
       leaks: await leftoversOf(store),
@@ -246,7 +246,7 @@ async function missing(store: Store, { images, tags, containers, files, gone }: 
     if (!records.has(id)) continue
     await using container = await store.openContainer(id)
     const content = await container.fs.readFile('/synced', 'utf8').catch((error: unknown) => String(error))
-    if (content !== value) found.push(`container ${id}: its synced file holds ${content.slice(0, 80)}`)
+    if (content !== value) found.push(`container ${id}: its synced file contains ${content.slice(0, 80)}`)
   }
   return found
 }

@@ -11,7 +11,7 @@ export interface LedgerLine {
   readonly gone?: readonly Fact[]
 }
 
-/** What has to hold of a store after the calls that had resolved. */
+/** The facts that must hold for a store after the resolved calls. */
 export interface Expected {
   readonly images: ReadonlySet<string>
   /** Image IDs by reference. */
@@ -23,15 +23,15 @@ export interface Expected {
   readonly gone: ReadonlySet<string>
 }
 
-/** The whole lines; the worker may be writing another. */
+/** Reads the complete lines. The worker may be writing another. */
 export function readLedger(path: string): LedgerLine[] {
   const lines = readFileSync(path, 'utf8').split('\n').slice(0, -1)
   return lines.map((line) => JSON.parse(line) as LedgerLine)
 }
 
 /**
- * Folds the first `until` lines. Leaves out what a call changed that was under way between them and the line `after`: it
- * may or may not have happened.
+ * Folds the first `until` lines into the facts that must hold. Omits the changes of calls that were in progress between
+ * them and line `after`, since these may or may not have happened.
  */
 export function expected(lines: readonly LedgerLine[], until: number, after: number): Expected {
   const images = new Set<string>()
@@ -61,7 +61,7 @@ export function expected(lines: readonly LedgerLine[], until: number, after: num
       for (const facts of [images, tags, containers, files, gone]) facts.delete(id)
     }
   }
-  // A call whose end the ledger does not hold may have removed anything.
+  // A call without an end in the ledger may have removed anything.
   if (end === -1)
     return { images: new Set(), tags: new Map(), containers: new Set(), files: new Map(), gone: new Set() }
   return { images, tags, containers, files, gone }

@@ -1,6 +1,6 @@
 import type { Store } from '#layerstack/index.js'
 
-/** Something that holds of a store after a call. Of a `file`, `id` is the container and `value` the content. */
+/** A fact about a store after a call. For a `file`, `id` is the container and `value` the content. */
 export interface Fact {
   readonly kind: 'image' | 'container' | 'tag' | 'file'
   readonly id: string
@@ -20,5 +20,5 @@ export type Operation = (
 
 export const operations: Readonly<Record<string, Operation>>
 
-/** Whether an operation may end so: it found nothing to pick, or another process or a name is in the way. */
+/** Whether the error is acceptable: the operation had nothing to pick, or a name or another process was in the way. */
 export function isRefusal(error: unknown): boolean

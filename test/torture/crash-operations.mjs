@@ -1,11 +1,13 @@
-// The operations of the attacks on durability. Each resolves to what it changed, as facts that later have to hold.
+// The operations of the attacks on durability. Each resolves to its changes, as facts that must hold later.
 import { randomBytes } from 'node:crypto'
 
 /**
  * @typedef {import('#layerstack/index.js').Store} Store
- * @typedef {{ kind: 'image' | 'container' | 'tag' | 'file', id: string, value?: string }} Fact `file`: `id` is a container
+ * @typedef {{ kind: 'image' | 'container' | 'tag' | 'file', id: string, value?: string }} Fact `file`: `id` is a
+ * container
  * @typedef {{ readonly set: Fact[], readonly gone: Fact[] }} Changes
- * @typedef {(store: Store, archives: readonly string[], pick: <T>(items: readonly T[]) => T) => Promise<Changes>} Operation
+ * @typedef {(store: Store, archives: readonly string[], pick: <T>(items: readonly T[]) => T) => Promise<Changes>}
+ * Operation
  */
 
 const changes = (set = [], gone = []) => ({ set, gone })
@@ -91,7 +93,7 @@ export const operations = {
   },
 }
 
-/** Whether an operation may end so: nothing to pick from, or something that another process or a name is in the way of. */
+/** Whether the error is acceptable: the operation had nothing to pick, or a name or another process was in the way. */
 export function isRefusal(error) {
   return (
     error instanceof TypeError ||

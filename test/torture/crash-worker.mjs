@@ -1,5 +1,5 @@
-// Does random operations on a store for ever, and appends to a ledger on another file system the name of each when it
-// begins, and what it changed when it has resolved.
+// Makes random operations on a store forever. Appends a line to a ledger on another filesystem when an operation
+// begins, and a line with its changes when it has resolved.
 import { appendFileSync } from 'node:fs'
 import { openStore } from '#layerstack/index.js'
 import { isRefusal, operations } from './crash-operations.mjs'
@@ -11,19 +11,19 @@ const random = () => {
   return state / 2_147_483_648
 }
 const pick = (items) => items[Math.floor(random() * items.length)]
-const tell = (line) => appendFileSync(ledger, `${JSON.stringify(line)}\n`)
+const record = (line) => appendFileSync(ledger, `${JSON.stringify(line)}\n`)
 
 const store = await openStore({ root, ...JSON.parse(options) })
 for (;;) {
   const name = pick(Object.keys(operations))
-  tell({ begins: name })
+  record({ begins: name })
   try {
-    tell({ resolved: name, ...(await operations[name](store, archives, pick)) })
+    record({ resolved: name, ...(await operations[name](store, archives, pick)) })
   } catch (error) {
     if (!isRefusal(error)) {
-      tell({ failed: name, message: String(error.stack) })
+      record({ failed: name, message: String(error.stack) })
       process.exit(1)
     }
-    tell({ refused: name })
+    record({ refused: name })
   }
 }

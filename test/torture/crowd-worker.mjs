@@ -1,5 +1,5 @@
-// One of several processes that change the metadata of one store, for the time given in ms. Prints its slowest calls as JSON:
-// the longest time of each, in ms, and how many calls there were.
+// One of several processes that change the metadata of one store for the given time in ms. Prints JSON: the longest
+// time of each call in ms, and the number of calls.
 import { randomBytes } from 'node:crypto'
 import { openStore } from '#layerstack/index.js'
 import { isRefusal } from './crash-operations.mjs'
@@ -12,7 +12,7 @@ let calls = 0
 
 const pick = (items) => items[Math.trunc(Math.random() * items.length)]
 
-/** Times a call on metadata. */
+/** Measures a metadata call. */
 async function timed(name, call) {
   const start = performance.now()
   try {
@@ -37,7 +37,7 @@ const steps = [
     await timed('remove name', () => store.remove(name))
   },
 ]
-// Long work beside it, which is not timed: layers of thousands of files come and go.
+// Long work beside the measured calls: loads and removes layers of thousands of files.
 const heavy = [
   async () => {
     const [image] = await store.load(archive)

@@ -9,14 +9,14 @@ const PROCESSES = 8
 const ROUND_MS = 4000
 const IMAGES = 30
 const FILES = 2000
-/** The longest that a call on metadata may take while others work, in ms. */
+/** The longest time that a metadata call may take while other processes work, in ms. */
 const LONGEST_MS = 1000
-/** On a slow or busy machine a call may take as long as so many calls alone, for each process. */
+/** On a slow or busy machine, a call may take this many times the duration of a lone call, for each process. */
 const TURNS = 4
 
 /**
- * Attacks the promise that no call waits long for another process's metadata work. Eight processes make and remove
- * containers and names; two of them load, remove and prune images whose layers take long to delete.
+ * Attacks the promise that no call waits long for another process's metadata work. Six processes create and remove
+ * containers and tags. Two others load, remove and prune images whose layers take long to delete.
  */
 export const crowd: readonly Attack[] = storeSettings
   .filter(({ driver, engine }) => driver === 'overlay2' || (driver === 'vfs' && engine === undefined))
@@ -50,7 +50,7 @@ async function attack(settings: StoreSettings, { scratch, hasTime }: Budget): Pr
       figures['ms at most'] = Math.max(figures['ms at most'], Math.round(longest(report)))
       for (const [call, ms] of Object.entries(report.slowest)) {
         if (ms > limit)
-          violations.push(`${call} took ${Math.round(ms)} ms, at most ${Math.round(limit)} ms are right`)
+          violations.push(`${call} took ${Math.round(ms)} ms, the limit is ${Math.round(limit)} ms`)
       }
     }
   }

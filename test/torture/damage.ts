@@ -19,19 +19,20 @@ import { removeTree } from '../support/mounts.js'
 import type { Attack, AttackReport, Budget } from './attack.js'
 import { randomOf, type Random } from './random.js'
 
-/** Damages in one round; each is done to a fresh copy of a root. */
+/** Damaged files per round, each in a fresh copy of a root. */
 const PER_ROUND = 12
-/** Files whose damage no check can tell: locks, and the list of names, in which another tag is a tag too. */
-const UNTOLD = /(^|\/)(lock|.*\.lock|spare|.*\.held|repositories\.json)$/
-/** Without these nothing may be touched: what is there may be a later version's. */
+/** Files whose damage check() cannot detect: locks, and the list of references, where a changed tag is a valid tag. */
+const UNDETECTABLE = /(^|\/)(lock|.*\.lock|spare|.*\.held|repositories\.json)$/
+/** Without a valid format file the store refuses to open, since a later version may own the root. */
 const REFUSED_AT_OPEN = /^layerstack\/(format|[a-z0-9]+\.json)$/
 
 /**
- * Files of a root are flipped, cut, deleted or replaced by a directory, at random. A store on such a root gives the right
- * bytes or a typed error, its check tells of the damage, and a repair from the image's archive brings the image back.
+ * Flips a bit of a random file of a root, or truncates, deletes or replaces the file by a directory. The store must
+ * return the right bytes or a typed error, its check must report the damage, and a repair from the archive must restore
+ * the image.
  */
 export const damage: readonly Attack[] = storeSettings
-  // The file that holds the file system of `btrfs of the kernel` is the kernel's to check.
+  // Only the kernel can check the filesystem image of `btrfs of the kernel`.
   .filter(({ driver, engine }) => !(driver === 'btrfs' && engine === 'kernel'))
   .map((settings) => ({
     name: `damaged files on ${settings.name}`,
@@ -72,7 +73,7 @@ const damages: Readonly<Record<string, (path: string, random: Random) => void>> 
     if (size === 0) return rmSync(path)
     const file = openSync(path, 'r+')
     const byte = Buffer.alloc(1)
-    // Of a sparse file, where there is something.
+    // In the first MiB, since the rest of a sparse file may be a hole.
     const position = random.below(Math.min(size, 1 << 20))
     readSync(file, byte, 0, 1, position)
     byte[0] = (byte[0] as number) ^ (1 << random.below(8))
@@ -104,7 +105,7 @@ async function prepare(
   const container = await store.createContainer('app:1', { name: 'keeper' })
   await container.fs.writeFile('/mine', 'mine')
   await container.unmount()
-  // What is in a container's layer, only the container knows.
+  // A check cannot verify the content of a writable layer.
   const { mountId } = await store.layers.writables.require(container.id)
   return { archive, whole, own: mountId }
 }
@@ -135,12 +136,13 @@ class Trial {
       const wasRight = (await this.#imageIsRight(store)) && (await this.#keeperIsRight(store))
       const problems = (await this.#typed('check', () => store.check()))?.problems ?? []
       if (problems.length > 0) figures.told++
-      if (problems.length === 0 && !wasRight && !UNTOLD.test(this.#file)) {
-        // Lost with its record, or under another name, which is a name too.
+      if (problems.length === 0 && !wasRight && !UNDETECTABLE.test(this.#file)) {
+        // A container that lost its record or its name cannot be detected.
         const isUnnamed =
           this.#file.startsWith('layerstack/containers/') &&
           (await store.containers()).every(({ name }) => name !== 'keeper')
-        if (!isUnnamed) this.violations.push('the check tells of nothing, but something cannot be read')
+        if (!isUnnamed)
+          this.violations.push('check() reports no problem, but the image or the container cannot be read')
       }
       await this.#repair(store)
       if (!(await this.#keeperIsRight(store))) figures['lost containers']++
@@ -149,7 +151,7 @@ class Trial {
     }
   }
 
-  /** A container that cannot be mended is given up; after that the store is as new. */
+  /** Removes containers that remain damaged. After that, the repair must succeed. */
   async #repair(store: Store): Promise<void> {
     const repair = { repair: true, from: this.#archive }
     await this.#typed('repair', () => store.check(repair))
@@ -166,15 +168,15 @@ class Trial {
     }
     if (this.#isStoreFile()) return
     for (const { kind, detail } of left) this.violations.push(`after the repair: ${kind}: ${detail}`)
-    if (!(await this.#imageIsRight(store))) this.violations.push('after the repair the image is not right')
+    if (!(await this.#imageIsRight(store))) this.violations.push('after the repair the image is damaged')
   }
 
-  /** One file holds all layers; what is damaged in it stays so. */
+  /** Whether the file contains all layers. Its damage cannot be repaired. */
   #isStoreFile(): boolean {
     return /^(btrfs\/layers\.cow|devicemapper\/devicemapper\/)/.test(this.#file)
   }
 
-  /** False where it cannot be read. Wrong bytes are a violation. */
+  /** False if it cannot be read. Wrong bytes are a violation. */
   async #imageIsRight(store: Store): Promise<boolean> {
     const container = await this.#typed('create', () => store.createContainer('app:1'))
     if (container === undefined) return false
@@ -204,7 +206,7 @@ class Trial {
         const found = await fs.readFile(`/${path}`, 'utf8')
         if (found === content) continue
         isRight = false
-        if (!this.#isContent()) this.violations.push(`${what} holds other bytes in /${path}`)
+        if (!this.#isContent()) this.violations.push(`${what} has wrong bytes in /${path}`)
       }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === undefined) throw error
@@ -213,7 +215,7 @@ class Trial {
     return isRight
   }
 
-  /** Nothing guards the files of a layer that are on the host's file system but `check`. */
+  /** Whether only check() can detect the damage: files of a layer on the host's filesystem have no checksums. */
   #isContent(): boolean {
     return /^(vfs\/dir\/|overlay2\/[^/]+\/diff\/)/.test(this.#file)
   }

@@ -12,13 +12,13 @@ const MAX_SECONDS = 2
 const RESOLUTION = 2 ** 31
 const CORPUS = [
   new URL('./corpus/', import.meta.url),
-  // Compiled, in test/torture/dist/torture.
+  // From the compiled copy in test/torture/dist/torture.
   new URL('../../corpus/', import.meta.url),
 ].find((url) => existsSync(url)) as URL
 
 /**
- * Mutates archives, references and the files of a root. Each mutant ends in a result or a StoreError, soon, without a
- * change to global prototypes, and a failed load leaves nothing in the root.
+ * Mutates archives, references and the files of a root. Each mutant must end in a result or a StoreError within
+ * `MAX_SECONDS` and leave global prototypes unchanged. A failed load must leave nothing in the root.
  */
 export const formatsAttack: Attack = {
   name: 'mutants of archives, references and files of a root end in a result or a typed error',
@@ -73,7 +73,7 @@ async function loadMutant(store: Store, root: string, bytes: Buffer): Promise<st
   return complaint ?? (left.length > 0 ? `left ${left.join(', ')}` : undefined)
 }
 
-/** Of every call on a root in which one file was changed. */
+/** Changes one file of a root and makes several calls on it. @returns the first violation */
 async function mutateRoot(root: string, random: () => number): Promise<string | undefined> {
   rmSync(root, { recursive: true, force: true })
   const store = await openStore({ root, driver: 'vfs' })
@@ -109,7 +109,7 @@ async function mutateRoot(root: string, random: () => number): Promise<string | 
   )
 }
 
-/** `undefined` for a result and for a StoreError within the time. */
+/** `undefined` for a result or a StoreError within the time. */
 async function outcome(work: () => Promise<unknown>): Promise<string | undefined> {
   const cpu = process.cpuUsage()
   const start = performance.now()
@@ -174,20 +174,21 @@ const NUMBERS = [
   ' +5 ',
 ]
 
-/** One to four changes: bytes, numbers, cuts, pieces of another one, header checksums made right again. */
+/** Makes one to four changes: bytes, numbers, cuts, pieces of `other`. Mostly corrects header checksums afterwards. */
 function mutated(bytes: Buffer, other: Buffer, random: () => number): Buffer {
   let result = Buffer.from(bytes)
   const at = (length = result.length) => Math.trunc(random() * length)
   for (let left = 1 + at(4); left > 0 && result.length > 0; left--) {
-    const place = at()
+    const position = at()
     const kind = at(6)
-    if (kind === 0) result[place] = at(256)
-    else if (kind === 1) result.write(pick(NUMBERS, random), place, 'latin1')
-    else if (kind === 2) result = result.subarray(0, place)
-    else if (kind === 3) result = Buffer.concat([result.subarray(0, place), other.subarray(at(other.length))])
-    else if (kind === 4) result[place] = (result[place] as number) ^ (1 << at(8))
-    else if (place + 512 <= result.length) {
-      const block = place - (place % 512)
+    if (kind === 0) result[position] = at(256)
+    else if (kind === 1) result.write(pick(NUMBERS, random), position, 'latin1')
+    else if (kind === 2) result = result.subarray(0, position)
+    else if (kind === 3)
+      result = Buffer.concat([result.subarray(0, position), other.subarray(at(other.length))])
+    else if (kind === 4) result[position] = (result[position] as number) ^ (1 << at(8))
+    else if (position + 512 <= result.length) {
+      const block = position - (position % 512)
       result.write(
         pick(NUMBERS, random),
         block + pick([100, 108, 116, 124, 136, 156, 329, 337, 386, 483], random),
@@ -198,7 +199,7 @@ function mutated(bytes: Buffer, other: Buffer, random: () => number): Buffer {
   return random() < 0.8 ? withChecksums(result) : result
 }
 
-/** So that what is behind them is reached. */
+/** Corrects the checksums of headers, so that readers get past them. */
 function withChecksums(bytes: Buffer): Buffer {
   for (let at = 0; at + 512 <= bytes.length; at += 512) {
     if (bytes.toString('latin1', at + 257, at + 262) !== 'ustar') continue

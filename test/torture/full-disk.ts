@@ -14,7 +14,7 @@ import { leftoversOf } from './leftovers.js'
 const MB = 1 << 20
 const SIZE = 48 * MB
 const LARGEST_LAYER = 2 * MB
-/** Free bytes of the first attempt of an operation, and how many times more each further one has. */
+/** Free bytes of an operation's first attempt, and the factor from one attempt to the next. */
 const FIRST_FREE = 4096
 const GROWTH = 1.7
 const PAGE = Buffer.alloc(4096, 1)
@@ -31,9 +31,9 @@ const NAMES = [
 ]
 
 /**
- * Attacks the promise that a full disk loses nothing. Fills a small file system but for a few bytes and tries each
- * operation with more and more room. The operation resolves, or it rejects with `NO_SPACE` or `ENOSPC` and leaves the store
- * as it was. With room it succeeds. Removal works on a full disk.
+ * Attacks the promise that a full disk loses nothing. Fills a small filesystem except for a few bytes, and tries each
+ * operation with more and more free space. The operation must resolve, or reject with `NO_SPACE` or `ENOSPC` and leave
+ * the store unchanged. It must succeed eventually. Removal must work on a full disk.
  */
 export const fullDisk: readonly Attack[] = storeSettings
   .filter(({ driver, engine }) => !(driver === 'btrfs' && engine === 'kernel'))
@@ -57,7 +57,7 @@ async function attack(settings: StoreSettings, { seed, scratch, hasTime }: Budge
       await tried.run()
       figures.operations += tried.tries
       figures.refused += tried.refused
-      violations.push(...tried.violations.map((what) => `${name} on ${settings.name}: ${what}`))
+      violations.push(...tried.violations.map((violation) => `${name} on ${settings.name}: ${violation}`))
     } finally {
       await unmountBelow(disk)
     }
@@ -65,7 +65,7 @@ async function attack(settings: StoreSettings, { seed, scratch, hasTime }: Budge
   return { figures, violations }
 }
 
-/** One operation, tried with more and more room until it succeeds. */
+/** One operation, tried with more and more free space until it succeeds. */
 class Trial {
   readonly #settings: StoreSettings
   readonly #disk: string
@@ -104,7 +104,7 @@ class Trial {
       isDone = await this.#try(store, before, free)
       rmSync(filler, { force: true })
     }
-    if (!isDone) this.violations.push('it fails although there is room')
+    if (!isDone) this.violations.push('it fails despite enough free space')
     await this.#expectSound(store, 'at the end')
   }
 
@@ -131,21 +131,22 @@ class Trial {
 
   async #expectSound(store: Store, where: string): Promise<void> {
     const { problems } = await store.check()
-    for (const { kind, detail } of problems) this.violations.push(`${where} check tells ${kind}: ${detail}`)
+    for (const { kind, detail } of problems)
+      this.violations.push(`${where} check() reports ${kind}: ${detail}`)
     for (const leak of await leftoversOf(store)) this.violations.push(`${where} ${leak}`)
   }
 }
 
-/** Of a module that worker processes run, too, so that it is not compiled. */
+/** Imports an operation at run time: its module is not compiled, since worker processes run it too. */
 async function operationOf(name: string): Promise<Operation> {
   const path = join(process.cwd(), 'test/torture/crash-operations.mjs')
   const { operations } = (await import(pathToFileURL(path).href)) as typeof import('./crash-operations.mjs')
   const operation = operations[name]
-  if (operation === undefined) throw new Error(`there is no operation ${name}`)
+  if (operation === undefined) throw new Error(`unknown operation: ${name}`)
   return operation
 }
 
-/** The image without a container among images; of other things the first. */
+/** Picks the image without a container, or the first of other items. */
 function removable<T>(items: readonly T[]): T {
   const names = (item: T) => (item as { references?: readonly string[] }).references ?? []
   return (items.find((item) => names(item).includes('app:1')) ?? items[0]) as T
@@ -158,7 +159,7 @@ async function stateOf(store: Store): Promise<string> {
   return JSON.stringify({ images: images.toSorted(), layers, containers })
 }
 
-/** Leaves `free` bytes. */
+/** Fills the disk except for `free` bytes. */
 function fill(path: string, free: number): void {
   const fd = openSync(path, 'w')
   try {

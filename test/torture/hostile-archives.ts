@@ -8,7 +8,7 @@ import { dockerArchive, hostileArchives } from '../hostile/archives.js'
 import type { Attack, AttackReport, Budget } from './attack.js'
 import { randomOf } from './random.js'
 
-/** What `loading.mjs` prints. */
+/** The output of `loading.mjs`. */
 interface Loaded {
   readonly name?: string
   readonly code?: string
@@ -19,15 +19,15 @@ interface Loaded {
   readonly left: readonly string[]
 }
 
-/** The promise is 2 s on a processor of one's own. Processors of CI are slow and shared. */
+/** The promise is 2 s on an idle processor. CI processors are slow and shared. */
 const MAX_SECONDS = 3 * 2
 const MAX_MEGABYTES = 200
-/** A load that takes so long is stopped. */
+/** A load is killed after this time. */
 const HANG_MS = 60_000
-/** Processors that other programs use must not count, and neither must two threads that work at once. */
+/** The lower of wall-clock and CPU time: ignores other programs, and counts parallel threads once. */
 const takes = ({ seconds, cpuSeconds }: Loaded) => Math.min(seconds, cpuSeconds)
 
-/** From the checkout's `test`, or from `test/torture/dist` when it is compiled. */
+/** In `test/hostile`, relative to this source file or to its compiled copy in `test/torture/dist`. */
 const LOADING = fileURLToPath(
   new URL(
     import.meta.url.includes('/dist/') ? '../../../hostile/loading.mjs' : '../hostile/loading.mjs',

@@ -1,11 +1,12 @@
 /*
  * kill-at CALL REPORT PROGRAM [ARGUMENT...]
  *
- * Runs a program and kills it, all of its threads and children, at the entry of its CALL-th system call that changes a
- * file system. The call itself is not carried out. Calls of all threads are counted together, from mkdir("/dev/null/arm")
- * to mkdir("/dev/null/disarm"). CALL 0 kills nothing. REPORT gets the number of calls counted.
+ * Runs a program and kills it with all of its threads and children, at the entry of its CALL-th system call that
+ * changes a filesystem. The call itself is not executed. Counts the calls of all threads together, from
+ * mkdir("/dev/null/arm") to mkdir("/dev/null/disarm"). CALL 0 kills nothing. Writes the number of counted calls to
+ * REPORT.
  *
- * A seccomp filter stops the program at these calls alone, so it runs at nearly full speed.
+ * A seccomp filter stops the program only at these calls, so it runs at nearly full speed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,7 +40,7 @@ static const int on_paths[] = {
     __NR_lremovexattr, __NR_mount, __NR_umount2,
 };
 
-/* Calls on a descriptor, which count if it is a file's. */
+/* Calls on a descriptor, which count if it is of a file or a loop device. */
 static const int on_files[] = {
     __NR_write, __NR_pwrite64, __NR_writev, __NR_pwritev, __NR_ftruncate, __NR_fallocate, __NR_fsync,
     __NR_fdatasync, __NR_syncfs, __NR_fchmod, __NR_fchown, __NR_fsetxattr, __NR_fremovexattr, __NR_ioctl,
@@ -58,7 +59,7 @@ static void trace_calls(void) {
     ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1));
     ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE));
   }
-  /* An open counts if it may make or empty a file. */
+  /* An open counts if it may create or truncate a file. */
 #ifdef __NR_open
   ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_open, 0, 3));
   ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])));
@@ -100,7 +101,7 @@ static int names(pid_t pid, unsigned long long address, const char *text) {
 static long counted, wanted;
 static int armed;
 
-/* Whether the program is to be killed at this call. */
+/* Whether to kill the program at this call. */
 static int is_last(pid_t pid) {
   struct __ptrace_syscall_info info;
   if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) <= 0) return 0;
@@ -147,7 +148,7 @@ int main(int argc, char **argv) {
       kill(child, SIGKILL);
       continue;
     }
-    /* A new thread begins with a stop that no signal caused. */
+    /* A new thread starts with a stop without a signal. */
     int forwarded = event != 0 || signal == SIGSTOP || signal == SIGTRAP ? 0 : signal;
     ptrace(PTRACE_CONT, pid, 0, forwarded);
   }

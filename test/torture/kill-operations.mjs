@@ -1,4 +1,4 @@
-// The calls of the attack `kill`. A new public call joins with one line in `operations`.
+// The calls of the attack `kill`. To add a public call, add a line to `operations`.
 
 const open = async (store, name) => {
   const container = await store.openContainer(name)
@@ -27,7 +27,7 @@ export const operations = {
   tag: { atomic: true, run: (store) => store.tag('base:1', 'tagged:1') },
   removeImage: {
     run: (store) => store.remove('unneeded:1'),
-    // The name goes first: an image that lost it cannot be removed by it.
+    // The call removes the name first, so an interrupted call cannot be repeated by name.
     again: async (store, { unneeded }) => {
       await store.load(unneeded)
       await store.remove('unneeded:1')
@@ -40,7 +40,7 @@ export const operations = {
   prune: { run: (store) => store.prune() },
 }
 
-/** What the calls work on, all of it resolved. */
+/** Creates the images and containers that the operations use. All of its calls resolve. */
 export async function prepare(store, { base, unneeded, unnamed }) {
   for (const archive of [base, unneeded, unnamed]) await store.load(archive)
   for (const name of ['work', 'twin', 'twin-before', 'scrap']) {

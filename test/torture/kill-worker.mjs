@@ -1,4 +1,4 @@
-// Does one call of `kill-operations.mjs` between the marks that `kill-at` knows.
+// Makes one call of `kill-operations.mjs` between the marks that `kill-at` counts from and to.
 import { mkdirSync } from 'node:fs'
 import { openStore } from '#layerstack/index.js'
 import { operations } from './kill-operations.mjs'
@@ -18,6 +18,6 @@ function mark(name) {
   try {
     mkdirSync(`/dev/null/${name}`)
   } catch {
-    // /dev/null is no directory. The call is the mark.
+    // Always fails, since /dev/null is not a directory. The attempt is the mark.
   }
 }

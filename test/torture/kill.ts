@@ -14,17 +14,17 @@ import type { Attack, AttackReport, Budget } from './attack.js'
 import { leftoversOf } from './leftovers.js'
 import type { Inputs, Operation, operations, prepare } from './kill-operations.mjs'
 
-/** So many calls of one operation are tried in a round. */
+/** Kills of one operation per round. */
 const KILLS = 3
-/** Every so many kills of a call that consumes, the open that follows is killed, too. */
+/** Every second kill of an atomic operation is followed by a kill of the next open. */
 const REOPEN = 2
-/** Equal runs make equal images. */
+/** Fixes the dates in images, so that equal runs make equal images. */
 const EPOCH = '1700000000'
 const HERE = join(process.cwd(), 'test/torture')
 
 /**
- * Kills each public call at each system call that changes a file system, opens the store again, and looks at what is
- * there: what was resolved before, and the call's own change, in whole or not at all.
+ * Kills each public call at each system call that changes a filesystem, and opens the store again. The results of
+ * earlier calls must be intact, and the killed call must have happened completely or not at all.
  */
 export const kills: readonly Attack[] = storeSettings.map((settings) => ({
   name: `kill at each system call on ${settings.name}`,
@@ -37,15 +37,15 @@ interface Calls {
   readonly prepare: typeof prepare
 }
 
-/** Facts, one a line, in no order. */
+/** Facts about a store, one sentence each. */
 type State = ReadonlySet<string>
 
 interface Plan {
   readonly name: string
   readonly operation: Operation
-  /** The state after the call, where nothing kills it. */
+  /** The state after the call without a kill. */
   readonly after: State
-  /** Numbers of system calls that were not tried yet, in the order in which they will be. */
+  /** Numbers of the remaining system calls to kill at, in order. */
   readonly calls: number[]
   readonly total: number
 }
@@ -90,7 +90,7 @@ class KillAttack {
     return { figures: this.#figures, violations: this.#violations }
   }
 
-  /** The first operation comes first, the others in random order, and then those of which the least was tried. */
+  /** Tries the first operation, then the others in random order, then those with the smallest share of tried calls. */
   async #tryAll(all: Calls['operations']): Promise<void> {
     const [first = '', ...others] = Object.keys(all)
     const unplanned = [first, ...shuffled(others, this.#random)]
@@ -135,7 +135,7 @@ class KillAttack {
     for (const fact of await stateOf(store)) this.#before.add(fact)
   }
 
-  /** Runs the call once, without a kill, to count its system calls and to see what it changes. */
+  /** Runs the call once without a kill, to count its system calls and to record the state after it. */
   async #plan(name: string, operation: Operation): Promise<Plan> {
     const trial = await this.#trial()
     try {
@@ -165,7 +165,8 @@ class KillAttack {
         this.#figures['kills of an open']++
         where += `, and the open after it at call ${reopening}`
       }
-      for (const wrong of await this.#wrongs(plan, trial)) this.#violations.push(`${where}: ${wrong}`)
+      for (const violation of await this.#violationsOf(plan, trial))
+        this.#violations.push(`${where}: ${violation}`)
     } catch (error) {
       this.#violations.push(`${where}: ${String((error as Error).stack)}`)
     } finally {
@@ -173,37 +174,37 @@ class KillAttack {
     }
   }
 
-  async #wrongs({ operation, after }: Plan, root: string): Promise<string[]> {
+  async #violationsOf({ operation, after }: Plan, root: string): Promise<string[]> {
     await using store = await this.#open(root)
     const state = await stateOf(store)
     const { problems } = await store.check()
-    const wrongs = [
-      ...this.#wrongState(operation, state, after),
+    const violations = [
+      ...this.#stateViolations(operation, state, after),
       ...problems.map((problem) => `check() finds ${JSON.stringify(problem)}`),
       ...(await leftoversOf(store)),
     ]
-    if (equal(state, after)) return wrongs
+    if (equal(state, after)) return violations
     try {
       await (operation.again ?? operation.run)(store, this.#inputs)
       const end = await stateOf(store)
-      if (!equal(end, after)) wrongs.push(`after the call was repeated, ${difference(end, after)}`)
+      if (!equal(end, after)) violations.push(`after the call was repeated, ${difference(end, after)}`)
     } catch (error) {
-      wrongs.push(`the call cannot be repeated: ${String((error as Error).stack)}`)
+      violations.push(`the call cannot be repeated: ${String((error as Error).stack)}`)
     }
-    return wrongs
+    return violations
   }
 
-  #wrongState({ atomic = false }: Operation, state: State, after: State): string[] {
+  #stateViolations({ atomic = false }: Operation, state: State, after: State): string[] {
     const before = this.#before
     if (atomic) {
       if (equal(state, before) || equal(state, after)) return []
       return [
-        `neither the state before nor the one after: compared with before, ${difference(state, before)}`,
+        `neither the state before nor the state after the call: compared with before, ${difference(state, before)}`,
       ]
     }
     const lost = [...before].filter((fact) => after.has(fact) && !state.has(fact))
     const foreign = [...state].filter((fact) => !before.has(fact) && !after.has(fact))
-    return [...lost.map((fact) => `lost: ${fact}`), ...foreign.map((fact) => `came from nowhere: ${fact}`)]
+    return [...lost.map((fact) => `lost: ${fact}`), ...foreign.map((fact) => `unexpected: ${fact}`)]
   }
 
   #open(root: string): Promise<Store> {
@@ -234,7 +235,7 @@ class KillAttack {
   }
 }
 
-/** What callers can see: images with names and parents, containers with their work. */
+/** The state that callers see: images with names and parents, containers with their work. */
 async function stateOf(store: Store): Promise<State> {
   const facts = new Set<string>()
   for (const { id, references, history } of await store.images()) {
@@ -262,7 +263,7 @@ function equal(one: State, other: State): boolean {
 function difference(state: State, other: State): string {
   const more = [...state].filter((fact) => !other.has(fact))
   const less = [...other].filter((fact) => !state.has(fact))
-  return `there is more: ${more.join('; ') || 'nothing'}, and less: ${less.join('; ') || 'nothing'}`
+  return `added: ${more.join('; ') || 'nothing'}, missing: ${less.join('; ') || 'nothing'}`
 }
 
 function shuffled<T>(items: readonly T[], random: () => number): T[] {

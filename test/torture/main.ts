@@ -4,9 +4,9 @@ import { runAttack } from './run-attack.js'
 
 const USAGE = `npm run torture -- [options]
 
-  --attacks TEXT   only attacks whose name contains this
-  --seed NUMBER    of all random choices          (default: a random one)
-  --minutes NUMBER for all attacks together       (default: 10)
+  --attacks TEXT   only attacks whose name contains TEXT   (default: all)
+  --seed NUMBER    seed of all random choices              (default: random)
+  --minutes NUMBER duration of all attacks together        (default: 10)
 `
 
 const { values } = parseArgs({
@@ -25,21 +25,20 @@ if (values.help || chosen.length === 0) {
 }
 
 async function torture(): Promise<void> {
-  const here = chosen.filter(({ reason }) => reason === undefined)
-  for (const { name, reason } of chosen)
-    if (reason !== undefined) console.log(`not here: ${name} (${reason})`)
-  const seconds = (Number(values.minutes) * 60) / here.length
+  const runnable = chosen.filter(({ reason }) => reason === undefined)
+  for (const { name, reason } of chosen) if (reason !== undefined) console.log(`skipped: ${name} (${reason})`)
+  const seconds = (Number(values.minutes) * 60) / runnable.length
   let broken = 0
-  for (const attack of here) {
+  for (const attack of runnable) {
     const { figures, violations } = await runAttack(attack, Number(values.seed), seconds)
-    const counts = Object.entries(figures).map(([what, count]) => `${count} ${what}`)
+    const counts = Object.entries(figures).map(([figure, count]) => `${count} ${figure}`)
     console.log(`${attack.name}: ${[...counts, `${violations.length} violations`].join(', ')}`)
     for (const violation of violations) console.log(`  ${violation}`)
     if (violations.length > 0) {
-      console.log(`  again: npm run torture -- --attacks '${attack.name}' --seed ${values.seed}`)
+      console.log(`  to repeat: npm run torture -- --attacks '${attack.name}' --seed ${values.seed}`)
     }
     broken += violations.length
   }
-  console.log(`seed ${values.seed}: ${here.length} attacks, ${broken} violations`)
+  console.log(`seed ${values.seed}: ${runnable.length} attacks, ${broken} violations`)
   if (broken > 0) process.exitCode = 1
 }

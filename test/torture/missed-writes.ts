@@ -6,14 +6,14 @@ import { noBtrfs } from '../drivers/btrfs-place.js'
 import { noMounts } from '../support/needs.js'
 import type { Attack, AttackReport, Budget } from './attack.js'
 
-/** All times that files get: one has no fraction, and two are of one second. */
+/** The mtimes of all files: one has no fraction, and two are within one second. */
 const TIMES = [1_500_000_000_000_000_000n, 1_500_000_000_500_000_000n, 1_600_000_000_123_456_789n]
 const DIRECTORIES = ['/one', '/two', '/three', '/four']
 const FILES = DIRECTORIES.flatMap((directory) => ['a', 'b', 'c'].map((name) => `${directory}/${name}`))
 const STEPS = 12
 const ROUNDS_OF_A_STORE = 4
 
-/** Random changes that leave sizes and times as they were, in a container whose commits and changes must not miss one. */
+/** Attacks the promise that `changes()` and `commit()` miss no change: random changes that keep sizes and times. */
 export const missedWrites: readonly Attack[] = [
   attack('vfs', { driver: 'vfs' }),
   attack('overlay2 of the kernel', { driver: 'overlay2', engine: 'kernel' }, noMounts),
@@ -85,15 +85,15 @@ async function treeOfImage(store: Store, image: Container['image']): Promise<Tre
 }
 
 /**
- * Times of directories are no changes. Neither is a lost fraction of a second, because some file systems and archives keep
- * none.
+ * The tree without the times of directories, which do not count as changes, and without fractions of seconds, which
+ * some filesystems and archives do not keep.
  */
 function shown(fs: LayerFs): Tree {
   const tree = treeOf(fs.syncFs, { times: (_, { type }) => type !== 'directory' })
   return new Map([...tree].map(([path, line]) => [path, line.replace(/(mtime=\d+)\d{9}/, '$1')]))
 }
 
-/** Paths that differ from the image's and that `changes()` leaves out. */
+/** Paths that differ from the image and that `changes()` does not list. */
 async function missing(container: Container, lower: Tree): Promise<string[]> {
   const listed = new Set<string>()
   for await (const { path } of container.changes()) listed.add(path)
@@ -106,14 +106,14 @@ async function missing(container: Container, lower: Tree): Promise<string[]> {
   )
 }
 
-/** The same for all names of an object. */
+/** The line of an object, the same for all of its hard links. */
 function objectAt(tree: Tree, path: string): string | undefined {
   const line = tree.get(path)
   const first = / = (\/\S+)$/.exec(line ?? '')?.[1]
   return first === undefined ? line : tree.get(first)
 }
 
-/** One change, through `container.fs` or as another program makes it. */
+/** Makes one change, through `container.fs` or through the host path as another program does. */
 async function change(container: Container, random: Random): Promise<string> {
   const hostPath = random(2) === 0 ? await container.mount().catch(() => undefined) : undefined
   using host = hostPath === undefined ? undefined : new HostFs({ kind: 'host', root: hostPath })
@@ -146,7 +146,7 @@ async function change(container: Container, random: Random): Promise<string> {
 
 const EXPECTED = new Set(['ENOENT', 'EEXIST', 'EXDEV', 'ELOOP', 'ENOTDIR', 'EPERM'])
 
-/** Eight bytes of two letters: many are equal, and all have one size. */
+/** One of three contents of eight bytes: many files are equal, and all have the same size. */
 function content(random: Random): Buffer {
   return Buffer.alloc(8, random.of(['a', 'b', 'c']))
 }
@@ -186,7 +186,7 @@ async function swap(fs: LayerFs, one: string, two: string): Promise<void> {
   await fs.rename('/aside', two)
 }
 
-/** As `cp -p` over another file: two equal files instead of two names of one. */
+/** Like `cp -p` over another file: two equal files instead of two hard links. */
 async function copy(fs: LayerFs, from: string, to: string): Promise<void> {
   const { mtimeNs } = await fs.lstat(from, { bigint: true })
   await fs.writeFile('/new', await fs.readFile(from))

@@ -1,17 +1,17 @@
 /**
- * One of several processes that share a root: takes random calls until its time is over and verifies what its own
- * resolved calls promise. Prints a JSON line of `{ calls, slowest, slowestCall, violations }` at its end.
+ * One of several processes that share a root. Makes random calls for the given time and verifies the results of its own
+ * resolved calls. At the end it prints a JSON line of `{ calls, slowest, slowestCall, violations }`.
  */
 import { openStore } from '#layerstack/index.js'
 
 const { root, options, name, seed, time, archives, manager } = JSON.parse(process.argv[2] ?? '{}')
 const random = randomOf(seed)
-/** Codes of calls that lose a race fairly. */
-const FAIR = new Set(['LAYER_IN_USE', 'CONTAINER_IN_USE', 'IMAGE_IN_USE', 'NAME_CONFLICT'])
+/** Error codes of calls that lost a race against another process, as documented. */
+const RACE_CODES = new Set(['LAYER_IN_USE', 'CONTAINER_IN_USE', 'IMAGE_IN_USE', 'NAME_CONFLICT'])
 const violations = []
 const slow = { ms: 0, call: '' }
 let calls = 0
-/** What each image holds, by reference. No other process removes these. */
+/** Files of each image by reference. No other process removes these images. */
 const images = new Map()
 const containers = new Map()
 let store
@@ -21,8 +21,8 @@ const operations = {
     const archive = random.of(archives)
     const reference = `${name}/loaded:${random.below(3)}`
     await timed('load', () => store.load(archive.path))
-    await timed('tag', () => store.tag(archive.id, reference)).catch(gone)
-    if (await isThere(reference)) images.set(reference, archive.files)
+    await timed('tag', () => store.tag(archive.id, reference)).catch(acceptPruned)
+    if (await exists(reference)) images.set(reference, archive.files)
   },
   async create() {
     const [reference, files] = random.of([...images])
@@ -90,14 +90,14 @@ try {
     try {
       await operations[call]()
     } catch (error) {
-      if (!FAIR.has(error.code)) violations.push(`${call} failed: ${error.code} ${error.stack}`)
+      if (!RACE_CODES.has(error.code)) violations.push(`${call} failed: ${error.code} ${error.stack}`)
     }
     calls++
   }
   for (const [reference, files] of images) {
     const container = await store.createContainer(reference)
     await expectFiles(`at the end, image ${reference}`, container, files)
-    await container.remove().catch(lost)
+    await container.remove().catch(acceptLostRace)
   }
   await store.close()
 } catch (error) {
@@ -113,27 +113,27 @@ function choice() {
   return random.of(possible)
 }
 
-/** The check of another process may have the container open. */
-function lost(error) {
-  if (!FAIR.has(error.code)) throw error
+/** Accepts a lost race: the check of another process may have the container open. */
+function acceptLostRace(error) {
+  if (!RACE_CODES.has(error.code)) throw error
 }
 
-/** Another process pruned the image between the load and its name. */
-function gone(error) {
+/** Accepts that another process pruned the image between its load and its tag. */
+function acceptPruned(error) {
   if (error.code !== 'IMAGE_NOT_FOUND') throw error
 }
 
-async function isThere(reference) {
+async function exists(reference) {
   return store.image(reference).then(
     () => true,
     () => false,
   )
 }
 
-async function expectFiles(what, container, files) {
+async function expectFiles(subject, container, files) {
   for (const [path, content] of Object.entries(files)) {
     const found = await container.fs.readFile(`/${path}`, 'utf8').catch((error) => error.message)
-    if (found !== content) violations.push(`${what}: /${path} holds ${found}, not ${content}`)
+    if (found !== content) violations.push(`${subject}: /${path} contains ${found}, not ${content}`)
   }
 }
 
@@ -147,7 +147,7 @@ async function timed(call, work) {
   }
 }
 
-/** Random choices that derive from a seed (mulberry32). */
+/** Random choices derived from a seed (mulberry32). */
 function randomOf(start) {
   let state = start >>> 0
   const next = () => {

@@ -8,13 +8,14 @@ import { optionsOf, storeSettings, type StoreSettings } from '../store/settings.
 import type { Attack, AttackReport, Budget } from './attack.js'
 
 const PROCESSES = 8
-/** Enough for every call to meet every other one. */
+/** Long enough for every call to run beside every other. */
 const ROUND_MS = 6_000
 const WORKER = resolve(import.meta.dirname, workerPath('neighbours-worker.mjs'))
 
 /**
- * Eight processes share a root: they load, create, commit, flatten, remove, prune, check with repair and ask for the disk
- * usage. What a process did under names of its own must be there until it removes it. A check must find nothing.
+ * Eight processes share a root: they load, create, commit, flatten, remove, prune, check with repair and compute the
+ * disk usage. Whatever a process creates under its own names must stay until it removes it. A check must find no
+ * problems.
  */
 export const neighbours: readonly Attack[] = storeSettings.map((settings) => ({
   name: `eight processes on ${settings.name}`,
@@ -69,7 +70,7 @@ async function attack(settings: StoreSettings, budget: Budget): Promise<AttackRe
   return { figures, violations }
 }
 
-/** Images that share a base. */
+/** Writes and loads archives of images that share a base layer. */
 async function archivesBelow(
   scratch: string,
   root: string,
@@ -96,7 +97,7 @@ async function run(task: object): Promise<WorkerReport> {
   return JSON.parse(output.trim().split('\n').at(-1) ?? '') as WorkerReport
 }
 
-/** The tests run in place; `npm run torture` runs a compiled copy, which is two directories below. */
+/** Tests run this source file. `npm run torture` runs a compiled copy two directories below. */
 function workerPath(file: string): string {
   return import.meta.filename.endsWith('.ts') ? file : join('..', '..', file)
 }

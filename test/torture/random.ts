@@ -4,7 +4,7 @@ export interface Random {
   of<T>(items: readonly T[]): T
 }
 
-/** Random choices that derive from a seed (mulberry32). */
+/** Random choices derived from a seed (mulberry32). */
 export function randomOf(seed: number): Random {
   let state = seed >>> 0
   const next = (): number => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { removeTree } from '../support/mounts.js'
 import type { Attack, AttackReport } from './attack.js'
 
-/** Runs an attack for about `seconds` in a directory of its own, and clears the directory and mounts below it. */
+/** Runs an attack for about `seconds` in a temporary directory, then removes the directory and the mounts in it. */
 export async function runAttack(attack: Attack, seed: number, seconds: number): Promise<AttackReport> {
   const scratch = mkdtempSync(join(tmpdir(), 'layerstack-torture-'))
   const end = Date.now() + seconds * 1000

@@ -11,7 +11,7 @@ import type { Attack, AttackReport, Budget } from './attack.js'
 const PAIRS = 6
 const FILES = 12
 const SECRET = 'the secret of the host'
-/** Larger than all that the container has. */
+/** Larger than the whole content of the container. */
 const LARGE = 1 << 20
 
 /** `npm test` and `npm run torture` run in the project's directory. */
@@ -29,7 +29,7 @@ export const swappers: readonly Attack[] = withHostPath.map((settings) => ({
   run: (budget) => attack(settings, budget),
 }))
 
-/** A host directory with the names of the container's, and a symlink to it beside each directory of the container. */
+/** A host directory with the same names as those in the container, which has a symlink to it beside each directory. */
 class Canary {
   readonly path: string
   readonly #before: string
@@ -106,11 +106,11 @@ async function startSwapping(tree: string): Promise<ChildProcess> {
 
 interface Operation {
   readonly name: string
-  /** @returns what it leaked */
+  /** @returns a description of leaked data */
   run(store: Store, container: Container): Promise<string | undefined>
 }
 
-/** What the swaps make fail is no leak. */
+/** Runs an operation `TURNS` times. Failures caused by swaps do not count as leaks. */
 async function outcome(
   figures: Record<string, number>,
   operation: Operation,
@@ -163,7 +163,7 @@ const operations: readonly Operation[] = [
     name: 'copy',
     run: async (store, container) => {
       const { driver, layers } = store
-      // A child of an overlay's layer would make the layer read-only.
+      // A child of an overlay2 layer would make the layer read-only.
       if (driver.capabilities.cheapSnapshots && driver.name === 'overlay2') return undefined
       const { mountId } = await layers.writables.require(container.id)
       const copy = 'c'.repeat(64)
@@ -204,7 +204,7 @@ const operations: readonly Operation[] = [
 async function leakOf(tar: AsyncIterable<Uint8Array>): Promise<string | undefined> {
   const chunks: Uint8Array[] = []
   for await (const chunk of tar) chunks.push(Uint8Array.from(chunk))
-  return Buffer.concat(chunks).includes(SECRET) ? 'its tar holds the secret of the host' : undefined
+  return Buffer.concat(chunks).includes(SECRET) ? 'its tar contains the secret of the host' : undefined
 }
 
 async function load(store: Store, scratch: string): Promise<void> {

@@ -1,8 +1,8 @@
 /**
  * Swaps directories for symlinks until it is killed. Usage: swapping.mjs TREE PAIRS RENAME-MODULE
  *
- * Pair N is `dN` and `sN` in TREE, the current directory from then on. The two change places in one step where the system
- * can, else in three. Says `ready` when it has begun.
+ * Pair N is `dN` and `sN` in TREE, which becomes the working directory. The two exchange their names in one step if the
+ * kernel can, otherwise in three. Prints `ready` when it begins.
  */
 import { renameSync } from 'node:fs'
 
@@ -10,7 +10,7 @@ const [tree, pairs, renameModule] = process.argv.slice(2)
 const { renameExchange } = await import(renameModule)
 process.chdir(tree)
 
-/** Undefined until the first try tells. */
+/** Whether the kernel can exchange names; undefined until the first attempt. */
 let exchanges
 
 function swap(n) {
@@ -21,7 +21,7 @@ function swap(n) {
     renameSync(`s${n}`, `d${n}`)
     renameSync(`t${n}`, `s${n}`)
   } catch (error) {
-    // The attacked side removed one of them.
+    // The attacked process removed one of them.
     if (error.code === undefined) throw error
   }
 }
@@ -31,6 +31,6 @@ const nothing = new Int32Array(new SharedArrayBuffer(4))
 console.log('ready')
 for (;;) {
   for (let n = 0; n < Number(pairs); n++) swap(n)
-  // Without pauses hardly any walk over the tree comes to its end.
+  // Without pauses, hardly any walk over the tree would finish.
   Atomics.wait(nothing, 0, 0, Math.random() * 4)
 }

@@ -3,9 +3,9 @@ import { unless } from '../support/needs.js'
 import { attacks } from './attacks.js'
 import { runAttack } from './run-attack.js'
 
-/** Enough for one round of each attack, and for more of the quick ones. */
+/** Enough for one round of each attack, and for several rounds of the quick ones. */
 const SECONDS = 5
-/** The same attack in every run of the tests. `npm run torture` takes others. */
+/** Fixed, so that every test run repeats the same attack. `npm run torture` uses other seeds. */
 const SEED = 1
 
 it('attacks have distinct names', () => {
@@ -13,7 +13,7 @@ it('attacks have distinct names', () => {
   expect(new Set(names).size).toBe(names.length)
 })
 
-describe('every promise holds under a short attack:', () => {
+describe('short attack finds no violation:', () => {
   for (const attack of attacks.filter(({ soaks }) => soaks !== true)) {
     it(attack.name, unless(attack.reason), async () => {
       const { violations } = await runAttack(attack, SEED, SECONDS)

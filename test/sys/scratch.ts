@@ -12,8 +12,8 @@ export const canMount = canCall && hasCapability('CAP_SYS_ADMIN')
 export const canMakeDevices = canCall && hasCapability('CAP_MKNOD')
 export const canGiveAway = hasCapability('CAP_CHOWN')
 
-/** A directory of this test's own, and the mounts that it makes below; all gone with it. */
-export class Place implements Disposable {
+/** A temporary directory and the mounts that a test makes in it. Disposal unmounts and removes all. */
+export class Scratch implements Disposable {
   readonly root = realpathSync(mkdtempSync(join(tmpdir(), 'layerstack-sys-')))
   readonly #mounts: string[] = []
 
@@ -31,13 +31,13 @@ export class Place implements Disposable {
     return this.path(name)
   }
 
-  /** Unmounts it at the end, if it is mounted then. */
+  /** Disposal unmounts `target` if it is mounted then. */
   willMount(target: string): string {
     this.#mounts.push(target)
     return target
   }
 
-  /** A file system of a kind, in a file, mounted. */
+  /** Makes a filesystem in a file and mounts it. @returns the mount point */
   fileSystem(mkfs: readonly [program: string, ...args: string[]], megabytes: number): string {
     const image = this.file('image')
     truncateSync(image, megabytes << 20)
@@ -54,17 +54,17 @@ export class Place implements Disposable {
   }
 }
 
-/** What a call throws. */
+/** The error that a call throws. */
 export function thrownBy(call: () => unknown): NodeJS.ErrnoException {
   try {
     call()
   } catch (error) {
     if (error instanceof Error) return error
   }
-  throw new Error('it did not throw')
+  throw new Error('the call did not throw')
 }
 
-/** Node, on a script, beside this process until it is killed. */
+/** Runs a script in another Node process until it is killed. */
 export function runScript(script: string, cwd: string): { kill(): void } {
   return spawn(process.execPath, ['--eval', script], { cwd, stdio: 'ignore' })
 }

@@ -1,7 +1,7 @@
 import { tarOf } from '#layerstack/conformance/tar-of.js'
 
-/** The two layers that every sequence begins on: some of each kind, and some that is hidden again. */
-export const GROUND = [
+/** The two layers below every sequence: objects of every kind, some of which the second layer hides. */
+export const FIXTURE = [
   tarOf([
     { name: 'a/' },
     { name: 'a/a', content: 'low a', mode: 0o640, uid: 12, gid: 34 },
