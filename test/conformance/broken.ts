@@ -6,13 +6,13 @@ import type { SyncFs } from '#layerstack/fs/sync-fs.js'
 import { layerFs } from '#layerstack/fs/facade/layer-fs-adapter.js'
 import { replaced } from '../support/replaced.js'
 
-/** What a fault does to a driver, and to the filesystem of each of its views. */
+/** The methods of a driver, and of the filesystem of its views, that a fault replaces. */
 export interface Fault {
   readonly driver?: (whole: Driver) => Partial<Driver>
   readonly raw?: (whole: SyncFs) => Partial<SyncFs>
 }
 
-/** vfs through views alone, without its fast paths, and with this fault. */
+/** vfs with a fault. It has no fast paths, so all work goes through views. */
 export function broken({ driver = () => ({}), raw = () => ({}) }: Fault): ConformanceOptions['factory'] {
   return {
     async open(options) {

@@ -1,16 +1,16 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { driverConformance } from '#layerstack/conformance/index.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
-import { btrfsPlace, expectSoundFile, noBtrfs } from '../drivers/btrfs-place.js'
+import { btrfsFixture, expectSoundFile, noBtrfs } from '../drivers/btrfs-fixture.js'
 import { removeTree } from '../support/mounts.js'
 import { noCalls, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 
-/** On a btrfs that this user owns and did not mount (`test/run.mjs`). */
-describe('btrfs of an ordinary user', async () => {
+/** Uses a directory of this user on a btrfs that root mounted (`test/run.mjs`). */
+describe('btrfs as an ordinary user', async () => {
   const directory = process.env['LAYERSTACK_TEST_BTRFS']
   const reason =
-    noCalls ?? (directory === undefined ? 'no directory on btrfs is given to an ordinary user' : undefined)
+    noCalls ?? (directory === undefined ? 'LAYERSTACK_TEST_BTRFS names no directory on btrfs' : undefined)
   const report =
     reason === undefined && directory !== undefined
       ? await driverConformance({
@@ -22,10 +22,12 @@ describe('btrfs of an ordinary user', async () => {
           removeRoot: removeTree,
         })
       : undefined
-  it('is asked all that it claims', unless(reason), () => expect(report?.cases.length).toBeGreaterThan(80))
+  it('registers more than 80 conformance cases', unless(reason), () =>
+    expect(report?.cases.length).toBeGreaterThan(80),
+  )
 })
 
-describe('btrfs in a file of the root', async () => {
+describe('btrfs with the loopback option', async () => {
   if (noBtrfs === undefined) {
     await driverConformance({
       test: it,
@@ -38,26 +40,27 @@ describe('btrfs in a file of the root', async () => {
       },
     })
   }
-  it('can be asked', unless(noBtrfs), () => {})
+  // Reports why the cases above are not registered.
+  it('has the programs and privileges to mount btrfs', unless(noBtrfs), () => {})
 })
 
-describe('btrfs', async () => {
-  const report = noBtrfs === undefined ? await asked() : undefined
-  it('is asked all that it claims, its quota too', unless(noBtrfs), () => {
+describe('btrfs on the kernel engine', async () => {
+  const report = noBtrfs === undefined ? await registered() : undefined
+  it('registers more than 80 conformance cases, the quota case among them', unless(noBtrfs), () => {
     expect(report?.cases).toContain('lets a writable layer hold no more than its size')
     expect(report?.cases.length).toBeGreaterThan(80)
   })
 })
 
-async function asked() {
-  const place = await btrfsPlace()
-  afterAll(() => place[Symbol.asyncDispose]())
-  await run('btrfs', ['quota', 'enable', place.path])
+async function registered() {
+  const fixture = await btrfsFixture()
+  afterAll(() => fixture[Symbol.asyncDispose]())
+  await run('btrfs', ['quota', 'enable', fixture.path])
   return driverConformance({
     test: it,
     factory: btrfs,
     engine: 'kernel',
-    directory: place.path,
+    directory: fixture.path,
     depth: 128,
     removeRoot: removeTree,
   })

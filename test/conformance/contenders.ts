@@ -7,13 +7,13 @@ import { noCalls, noMounts, type Reason } from '../support/needs.js'
 
 export interface Contender extends Omit<ConformanceOptions, 'test'> {
   readonly name: string
-  /** Why it cannot be tried here. */
+  /** Why it cannot run on this machine. */
   readonly reason?: Reason
 }
 
 const aside = { attributes: 'override' } as const
 
-/** Every driver, engine and way of keeping attributes. A copy of everything 500 times tells no more than one 40 times. */
+/** Every driver, engine and attribute mode. vfs copies whole trees, so 40 layers show as much as 500. */
 export const contenders: readonly Contender[] = [
   { name: 'vfs', factory: vfs, depth: 40 },
   { name: 'vfs with attributes kept aside', factory: vfs, driverOptions: aside, depth: 12, reason: noCalls },

@@ -5,10 +5,12 @@ import { driverConformance } from '#layerstack/conformance/index.js'
 import { noCalls, unless } from '../support/needs.js'
 import { copy } from './copy-driver.js'
 
-describe('a driver of somebody else', async () => {
+describe('a minimal third-party driver', async () => {
   if (noCalls === undefined) await driverConformance({ test: it, factory: copy, depth: 20 })
+})
 
-  it('is asked with node:test as well', unless(noCalls), () => {
+describe('driverConformance under node:test', () => {
+  it('passes for vfs', unless(noCalls), () => {
     const said = execFileSync(process.execPath, ['--test', join(import.meta.dirname, 'with-node-test.mjs')], {
       encoding: 'utf8',
       env: { ...process.env, NODE_TEST_CONTEXT: undefined },

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { HostFs, layerFs, naiveDiff, StoreError } from 'layerstack'
 import type { CreateOptions, Driver, LayerView, ProtoDriver } from 'layerstack'
 
-/** Views that are held in this process, by the path of the layer. A driver for several processes locks files. */
+/** The number of open views by layer path. Counts this process only; a shared root needs file locks. */
 const held = new Map<string, number>()
 
-/** The least that is a driver: every layer is a copy, made by cp(1), and attributes are kept in xattrs. */
+/** A minimal driver. cp(1) copies each layer from its parent, and xattrs store the attributes. */
 class CopyDriver implements ProtoDriver {
   readonly name = 'copy'
   readonly engine = 'userspace'
@@ -30,8 +30,9 @@ class CopyDriver implements ProtoDriver {
 
   async create(id: string, parent?: string, { storageOptions = {} }: CreateOptions = {}): Promise<void> {
     if (!/^[a-z0-9]/i.test(id) || id.includes('/')) throw new TypeError(`not a layer id: ${id}`)
-    if (Object.keys(storageOptions).length > 0) throw new StoreError('ENGINE_UNSUPPORTED', 'no options')
-    if (existsSync(this.#path(id))) throw new StoreError('NAME_CONFLICT', `layer ${id} is there`)
+    if (Object.keys(storageOptions).length > 0)
+      throw new StoreError('ENGINE_UNSUPPORTED', 'storage options are not supported')
+    if (existsSync(this.#path(id))) throw new StoreError('NAME_CONFLICT', `layer ${id} already exists`)
     if (parent !== undefined) this.#mustExist(parent)
     const making = `${this.#path(id)}~`
     if (parent === undefined) {
@@ -89,7 +90,7 @@ class CopyDriver implements ProtoDriver {
 
   #mustExist(id: string): string {
     if (existsSync(this.#path(id))) return this.#path(id)
-    throw new StoreError('LAYER_NOT_FOUND', `no layer ${id}`)
+    throw new StoreError('LAYER_NOT_FOUND', `layer ${id} does not exist`)
   }
 
   #path(id: string): string {

@@ -3,31 +3,31 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { driverConformance, oddLayers, refusedLayers } from '#layerstack/conformance/index.js'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import type { DriverFactory } from '#layerstack/drivers/factory.js'
-import { expectSound, noThinPools, SMALL, thinPlace } from '../drivers/thin-place.js'
+import { expectSound, noThinPools, SMALL, thinFixture } from '../drivers/thin-fixture.js'
 import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { SharedRoot } from './shared-root.js'
 
 let roots = 0
 
-/** The pool is checked each time; file systems, which takes longer, now and then. */
+/** Checks the pool every time, and the file systems, which takes longer, every twelfth time. */
 async function checkAndRemove(root: string): Promise<void> {
   await expectSound(root, { fileSystems: roots++ % 12 === 0 })
   await removeTree(root)
 }
 
-/** Odd layers that a file system cannot hold, and why. */
+/** Odd layers that a file system cannot store, each with the reason. */
 const REFUSED: Readonly<Record<'xfs' | 'ext4', ReadonlyMap<string, string>>> = {
-  xfs: new Map([['numbers in base 256', 'XFS has 18 bits for the minor number of a device, Linux 20']]),
+  xfs: new Map([['numbers in base 256', 'XFS stores 18 bits of a minor device number, Linux has 20']]),
   ext4: new Map(),
 }
 
-/** Odd layers of what one file system may hold otherwise than another. */
+/** Names of odd layers that file systems may store differently. */
 const HELD = /name|number|time|xattr|device|capabilit|access list|sparse|hole|mode/
 const taken = ({ name }: { name: string }): string => `takes ${name}`
 const refusals = refusedLayers.map(({ name }) => `refuses ${name}`)
 const ODD: ReadonlySet<string> = new Set([...oddLayers.map(taken), ...refusals])
-/** How the others are taken apart and merged does not depend on that, and in User-Mode Linux each takes a second. */
+/** Cases that do not depend on the file system run on XFS only: each takes a second in User-Mode Linux. */
 const ON_XFS_ALONE: ReadonlySet<string> = new Set([
   ...oddLayers.filter(({ name }) => !HELD.test(name)).map(taken),
   ...refusals,
@@ -58,7 +58,7 @@ for (const type of ['xfs', 'ext4'] as const) {
             removeRoot: checkAndRemove,
           })
         : undefined
-    it('is asked all that it claims, its quota too', unless(noThinPools), () => {
+    it('registers more than 80 conformance cases, the quota case among them', unless(noThinPools), () => {
       expect(report?.cases).toContain('lets a writable layer hold no more than its size')
       expect(report?.cases.length).toBeGreaterThan(80)
       expect(report?.cases).toEqual(expect.arrayContaining([...refused]))
@@ -66,8 +66,8 @@ for (const type of ['xfs', 'ext4'] as const) {
 
     for (const [name, why] of REFUSED[type]) {
       it(`refuses ${name}: ${why}`, unless(noThinPools), async () => {
-        await using place = thinPlace()
-        const driver = await place.open(SMALL[type])
+        await using fixture = thinFixture()
+        const driver = await fixture.open(SMALL[type])
         const tar = oddLayers.find((odd) => odd.name === name)?.layers[0] as Buffer
         await driver.create('odd')
         await expect(driver.applyDiff('odd', undefined, Readable.from([tar]))).rejects.toMatchObject({

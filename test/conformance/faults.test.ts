@@ -5,8 +5,8 @@ import { faults } from './faults.js'
 
 const whole = await casesOf(broken({}))
 
-describe('a driver that', () => {
-  it.each(faults)('$name is found', async ({ foundBy, ...fault }) => {
+describe('driverConformance', () => {
+  it.each(faults)('fails a driver that $name', async ({ foundBy, ...fault }) => {
     await whole.get(foundBy)?.()
     const cases = await casesOf(broken(fault))
     expect([...cases.keys()]).toContain(foundBy)

@@ -9,20 +9,20 @@ import type { Fault } from './broken.js'
 
 const SECOND = 1_000_000_000n
 
-/** Drivers that are wrong in one thing each, by the case of the suite that must find it. */
+/** Drivers with one fault each, and the conformance case that must detect it. */
 export const faults: readonly (Fault & { readonly name: string; readonly foundBy: string })[] = [
   {
-    name: 'drops whiteouts when a tar is applied',
+    name: 'ignores whiteouts in a tar',
     foundBy: 'takes whiteouts for lower layers, with all that is below',
     driver: (whole) => applying(whole, (name) => !name.includes('.wh.')),
   },
   {
-    name: 'drops opaque markers',
+    name: 'ignores opaque markers in a tar',
     foundBy: 'lets an opaque marker hide lower children only, wherever it stands',
     driver: (whole) => applying(whole, (name) => !name.endsWith('.wh..wh..opq')),
   },
   {
-    name: 'hides by a whiteout what the same layer brought',
+    name: 'lets a whiteout hide an entry of its own layer',
     foundBy: 'never lets a whiteout hide an entry of its own layer, before it or after',
     driver: (whole) => ({
       applyDiff: async (id, parent, tar, options) => {
@@ -45,17 +45,17 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     raw: () => ({ setxattr: () => {} }),
   },
   {
-    name: 'makes copies in the place of hard links',
+    name: 'copies files instead of linking them',
     foundBy: 'keeps hard links of a lower layer that are not modified',
     raw: (whole) => ({ link: (existing, path) => copyFile(whole, existing, path) }),
   },
   {
-    name: 'follows symlinks when it sets owners',
+    name: 'follows symlinks when it changes owners',
     foundBy: 'changes modes, owners, times and xattrs of a lower layer, and nothing else',
     raw: (whole) => ({ chown: (path, uid, gid) => whole.chown(followed(whole, path), uid, gid) }),
   },
   {
-    name: 'keeps times to the second',
+    name: 'truncates times to seconds',
     foundBy: 'keeps times before 1970, after 2038 and to the nanosecond',
     raw: (whole) => ({
       utimes: (path, atimeNs, mtimeNs) =>
@@ -63,17 +63,17 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     }),
   },
   {
-    name: 'loses set-id bits',
+    name: 'drops the set-id and sticky bits',
     foundBy: 'changes modes, owners, times and xattrs of a lower layer, and nothing else',
     raw: (whole) => ({ chmod: (path, mode) => whole.chmod(path, mode & 0o777) }),
   },
   {
-    name: 'makes plain files of devices and fifos',
+    name: 'creates regular files instead of devices and fifos',
     foundBy: 'keeps devices and fifos',
     raw: (whole) => ({ mknod: (path, _type, mode) => whole.open(path, CREATE, mode).close() }),
   },
   {
-    name: 'writes to the parent what is written to the child',
+    name: 'writes changes of a child to its parent',
     foundBy: 'shows a child what its parent holds, and keeps what the child does from the parent',
     driver: (whole) => {
       const parents = new Map<string, string>()
@@ -89,12 +89,12 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     },
   },
   {
-    name: 'makes a child that is empty',
+    name: 'creates a child without the content of its parent',
     foundBy: 'shows a child what its parent holds, and keeps what the child does from the parent',
     driver: (whole) => ({ create: (id, _parent, options) => whole.create(id, undefined, options) }),
   },
   {
-    name: 'makes a layer over a parent that is missing',
+    name: 'creates a layer on a missing parent',
     foundBy: 'makes no layer over a parent that is missing',
     driver: (whole) => ({
       create: async (id, parent, options) =>
@@ -102,12 +102,12 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     }),
   },
   {
-    name: 'does not count the puts',
+    name: 'ignores put',
     foundBy: 'removes no layer while a view of it is open, and removes it after the last put',
     driver: () => ({ put: async () => {} }),
   },
   {
-    name: 'takes the first put for the last',
+    name: 'closes all views at the first put',
     foundBy: 'removes no layer while a view of it is open, and removes it after the last put',
     driver: (whole) => ({
       put: async (id) => {
@@ -116,7 +116,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     }),
   },
   {
-    name: 'counts a put too many',
+    name: 'counts a surplus put against a later view',
     foundBy: 'takes a put too many well, and counts on from nothing',
     driver: (whole) => {
       let debt = 0
@@ -136,7 +136,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     },
   },
   {
-    name: 'lists a layer that is removed',
+    name: 'lists removed layers',
     foundBy: 'removes a layer, and takes it well when there is none',
     driver: (whole) => {
       const removed: string[] = []
@@ -150,7 +150,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     },
   },
   {
-    name: 'takes any string for an id',
+    name: 'accepts invalid ids',
     foundBy: 'refuses ids that are no names',
     driver: (whole) => ({
       create: async (id, parent, options) => {
@@ -159,7 +159,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     }),
   },
   {
-    name: 'leaves out the directories of what changed',
+    name: 'omits the directories of changed files from the changes',
     foundBy: 'lists changes by path, with the directories that they are in',
     driver: (whole) => ({
       async *changes(id, parent, options) {
@@ -170,14 +170,14 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     }),
   },
   {
-    name: 'gives a diff that has the clock in it',
+    name: 'produces a different diff each time',
     foundBy: 'gives as a diff the tar that makes the layer of another copy of the parent',
     driver: (whole) => ({
       diff: (id, parent, options) => Readable.from(stamped(whole.diff(id, parent, options))),
     }),
   },
   {
-    name: 'tells the bytes of the tar for the size',
+    name: 'reports the size of the tar as the size of the diff',
     foundBy: 'counts in a size each file once, whatever names it has',
     driver: (whole) => ({
       diffSize: async (id, parent) => {
@@ -188,7 +188,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     }),
   },
   {
-    name: 'goes on when it is aborted',
+    name: 'ignores the abort signal',
     foundBy: 'stops a diff and an apply when they are aborted, with the reason of the signal',
     driver: (whole) => ({
       applyDiff: (id, parent, tar) => whole.applyDiff(id, parent, tar),
@@ -196,7 +196,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     }),
   },
   {
-    name: 'leaves a file open',
+    name: 'leaks a file descriptor',
     foundBy: 'makes an empty layer, and knows it by its id',
     driver: (whole) => ({
       create: async (id, parent, options) => {
@@ -206,14 +206,14 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
     }),
   },
   {
-    name: 'takes the tar that breaks off for one that ends',
+    name: 'accepts a truncated tar',
     foundBy: 'refuses a tar that breaks off',
     driver: (whole) => ({
       applyDiff: (id, parent, tar, options) => whole.applyDiff(id, parent, tar, options).catch(() => 0),
     }),
   },
   {
-    name: 'keeps the layer that it could not make',
+    name: 'keeps a layer whose creation failed',
     foundBy: 'refuses storage options that it does not know, and makes no layer',
     driver: (whole) => ({
       createReadWrite: async (id, parent, options) => {
@@ -233,7 +233,7 @@ function applying(whole: Driver, keep: (name: string) => boolean): Partial<Drive
   }
 }
 
-/** The tar without the entries that are not to be kept. */
+/** Drops the tar entries whose names `keep` rejects. */
 async function* filtered(
   tar: AsyncIterable<Uint8Array>,
   keep: (name: string) => boolean,

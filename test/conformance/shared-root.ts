@@ -1,15 +1,15 @@
 import type { Driver } from '#layerstack/drivers/driver.js'
 import type { DriverFactory, DriverOpenOptions } from '#layerstack/drivers/factory.js'
-import { thinPlace, type ThinPlace } from '../drivers/thin-place.js'
+import { thinFixture, type ThinFixture } from '../drivers/thin-fixture.js'
 
 const CASES = 12
 
 /**
- * One root of devicemapper for every twelve cases, whatever root they ask for: to make a pool, and to check it, takes longer
- * than most cases.
+ * Shares one devicemapper root among twelve cases and ignores the root that they ask for. Creating and checking a pool
+ * takes longer than most cases.
  */
 export class SharedRoot implements Pick<DriverFactory, 'open'> {
-  #opened: { readonly place: ThinPlace; readonly driver: Driver } | undefined
+  #opened: { readonly fixture: ThinFixture; readonly driver: Driver } | undefined
   #cases = 0
 
   async open({ driverOptions }: DriverOpenOptions): Promise<Driver> {
@@ -17,11 +17,11 @@ export class SharedRoot implements Pick<DriverFactory, 'open'> {
     return lent(this.#opened.driver, () => this.#giveBack())
   }
 
-  /** Checks the pool, and the file systems of the layers that are there. */
+  /** Checks the pool and the file systems of its layers, and removes the root. */
   async close(): Promise<void> {
-    const place = this.#opened?.place
+    const fixture = this.#opened?.fixture
     this.#opened = undefined
-    await place?.[Symbol.asyncDispose]()
+    await fixture?.[Symbol.asyncDispose]()
   }
 
   async #giveBack(): Promise<void> {
@@ -32,11 +32,11 @@ export class SharedRoot implements Pick<DriverFactory, 'open'> {
 }
 
 async function opened(driverOptions: DriverOpenOptions['driverOptions']) {
-  const place = thinPlace()
-  return { place, driver: await place.open(driverOptions) }
+  const fixture = thinFixture()
+  return { fixture, driver: await fixture.open(driverOptions) }
 }
 
-/** The driver, but for its cleanup. */
+/** The driver with another `cleanup`. */
 function lent(driver: Driver, cleanup: Driver['cleanup']): Driver {
   return new Proxy(driver, {
     get: (target, key) => {

@@ -9,7 +9,7 @@ import { DEVICEMAPPER_CAPABILITIES } from '#layerstack/drivers/devicemapper/kern
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import { overlay2 } from '#layerstack/drivers/overlay2/index.js'
 import { vfs } from '#layerstack/drivers/vfs/index.js'
-import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
+import { btrfsFixture, noBtrfs } from '../drivers/btrfs-fixture.js'
 import { noMounts, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 import { markdownTable } from './markdown-table.js'
@@ -52,7 +52,7 @@ async function column(factory: DriverFactory, engine: Engine, directory = tmpdir
 }
 
 async function columnOfBtrfs(): Promise<Column> {
-  await using place = await btrfsPlace()
+  await using place = await btrfsFixture()
   await run('btrfs', ['quota', 'enable', place.path])
   return await column(btrfs, 'kernel', place.path)
 }

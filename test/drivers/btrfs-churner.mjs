@@ -1,4 +1,4 @@
-// Makes layers in the root that it is given, and says their names, until it is killed.
+// Creates layers in the given root and prints their names, until it is killed.
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 
 const driver = await btrfs.open({ root: process.argv[2], engine: 'kernel', readOnly: false })

@@ -21,12 +21,12 @@ import { enterDirectory } from '../support/ledger.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { expectSoundFile, noBtrfs } from './btrfs-place.js'
+import { expectSoundFile, noBtrfs } from './btrfs-fixture.js'
 
 const SIZE = 256 << 20
 const BTRFS_CHECK = expect.stringContaining('btrfs check') as string
 
-describe('a btrfs in a file of the root', unless(noBtrfs), () => {
+describe('btrfs with the loopback option', unless(noBtrfs), () => {
   let root: string
   const opened: Driver[] = []
   const image = (): string => join(root, 'layerstack/btrfs.img')
@@ -48,7 +48,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     await removeTree(root)
   })
 
-  it('is made, sparse, mounted while the driver is open, and found again without the option', async () => {
+  it('creates a sparse file, mounts it while the driver is open, and finds it again without the option', async () => {
     const driver = await open(loopback)
     expect(driver.engine).toBe('kernel')
     expect(await driver.status()).toContainEqual(['Loop file', image()])
@@ -67,7 +67,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     expect(await (await again.get('base')).fs.readFile('/file', 'utf8')).toBe('kept')
   })
 
-  it('stays mounted until the last one who has it open is done', async () => {
+  it('stays mounted until the last driver closes', async () => {
     const first = await open(loopback)
     const second = await open()
     await first.create('base')
@@ -77,7 +77,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     expect(mountsBelow(root)).toEqual([])
   })
 
-  it('that a killed process left mounted is taken over, with whole layers', async () => {
+  it('takes over the mount of a killed process with its finished layers', async () => {
     await (await open(loopback)).cleanup()
     const child = spawn(process.execPath, [join(import.meta.dirname, 'btrfs-churner.mjs'), root], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -97,7 +97,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     expect(await driver.list()).toEqual([])
   })
 
-  it('grows with a larger size, and never shrinks', async () => {
+  it('grows the file to a larger size and never shrinks it', async () => {
     await (await open(loopback)).cleanup()
     const larger = await open({ loopback: { size: '512M' } })
     expect(statSync(image()).size).toBe(2 * SIZE)
@@ -108,7 +108,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     expect(statSync(image()).size).toBe(2 * SIZE)
   })
 
-  it('is not made anew, nor formatted, where the file holds something else', async () => {
+  it('refuses a file that holds something else and does not format it', async () => {
     mkdirSync(join(root, 'layerstack'))
     writeFileSync(image(), 'x'.repeat(1 << 20))
     await expect(open(loopback)).rejects.toMatchObject({ code: 'STORE_CORRUPT', hint: BTRFS_CHECK })
@@ -117,7 +117,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     rmSync(image())
   })
 
-  it('that is cut short stays as it is, and is whole again when what is missing is back', async () => {
+  it('refuses a truncated file, keeps its size, and opens the file once it is restored', async () => {
     const driver = await open(loopback)
     await driver.create('base')
     await driver.cleanup()
@@ -138,7 +138,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
   it.each([
     ['mkfs.btrfs', 'mount --bind "$EMPTY" /usr/sbin', 'install btrfs-progs'],
     ['a loop device', 'mount --bind /dev/null /dev/loop-control', 'free a loop device'],
-  ])('says that %s is missing, and leaves nothing behind', async (_, hiding, hint) => {
+  ])('reports that %s is missing and leaves nothing mounted', async (_, hiding, hint) => {
     expect(await failureWhere(hiding)).toMatchObject({
       code: 'ENGINE_UNSUPPORTED',
       hint: expect.stringContaining(hint),
@@ -147,7 +147,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     await (await open(loopback)).create('base')
   })
 
-  /** Of an open by a process whose mounts are its own. */
+  /** Returns the error of opening the driver in a process with its own mount namespace. */
   async function failureWhere(hiding: string): Promise<unknown> {
     const empty = join(root, 'empty')
     mkdirSync(empty)
@@ -163,7 +163,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     return JSON.parse((await run('unshare', ['--mount', 'sh', '-c', line], { cwd, env })).toString())
   }
 
-  it('too small for mkfs.btrfs leaves nothing behind', async () => {
+  it('leaves no file if the size is too small for mkfs.btrfs', async () => {
     await expect(open({ loopback: { size: '1M' } })).rejects.toMatchObject({
       code: 'SYSTEM',
       message: expect.stringContaining('mkfs.btrfs'),
@@ -173,7 +173,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     expect(existsSync(`${image()}.making`)).toBe(false)
   })
 
-  it('is not for a root that the userspace engine made, nor for that engine', async () => {
+  it('refuses a root of the userspace engine and creates no file', async () => {
     const driver = await btrfs.open({ root, engine: 'userspace', readOnly: false })
     await driver.create('base')
     await driver.cleanup()
@@ -181,7 +181,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     expect(existsSync(image())).toBe(false)
   })
 
-  it('is not mounted by a store that is opened read-only, which reads it while it is', async () => {
+  it('is readable through a read-only driver only while another driver has it mounted', async () => {
     const driver = await open(loopback)
     await driver.create('base')
     const reader = await open({}, true)
@@ -191,7 +191,7 @@ describe('a btrfs in a file of the root', unless(noBtrfs), () => {
     await expect(open({}, true)).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' })
   })
 
-  it.each([{}, '20G', { size: 20 }, { size: 'x' }])('is no %j', async (size) => {
+  it.each([{}, '20G', { size: 20 }, { size: 'x' }])('rejects the value %j', async (size) => {
     await expect(open({ loopback: size })).rejects.toThrow(TypeError)
     expect(existsSync(image())).toBe(false)
   })

@@ -4,22 +4,22 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { BLOCK } from '#layerstack/cow/block.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
-import { rowOf, UserspacePlace, write } from './userspace-place.js'
+import { rowOf, UserspaceFixture, write } from './userspace-fixture.js'
 
-let place: UserspacePlace
+let fixture: UserspaceFixture
 let root: string
 let pool: string
 
 beforeEach(() => {
-  place = new UserspacePlace(btrfs)
-  ;({ root } = place)
+  fixture = new UserspaceFixture(btrfs)
+  ;({ root } = fixture)
   pool = join(root, 'btrfs/layers.cow')
 })
 
-afterEach(() => place[Symbol.asyncDispose]())
+afterEach(() => fixture[Symbol.asyncDispose]())
 
-describe('btrfs in userspace', () => {
-  it('is not opened by the other engine, and opens nothing of the other', async () => {
+describe('btrfs on the userspace engine', () => {
+  it('has a root that the kernel engine refuses and engine auto opens', async () => {
     await (await open()).create('base')
     await expect(btrfs.open({ root, engine: 'kernel', readOnly: false })).rejects.toMatchObject({
       code: 'ENGINE_UNSUPPORTED',
@@ -32,8 +32,11 @@ describe('btrfs in userspace', () => {
 
   it.each([
     ['a foreign file', (path: string) => writeFileSync(path, 'not one of ours, whatever its name may say')],
-    ['a file of zeros and more', (path: string) => writeFileSync(path, Buffer.alloc(9000, 0).fill(1, 600))],
-  ])('refuses %s, and leaves it as it is', async (_what, make) => {
+    [
+      'a file that starts with zeros',
+      (path: string) => writeFileSync(path, Buffer.alloc(9000, 0).fill(1, 600)),
+    ],
+  ])('refuses %s and leaves it unchanged', async (_what, make) => {
     mkdirSync(join(root, 'btrfs'))
     make(pool)
     const before = readFileSync(pool)
@@ -41,7 +44,7 @@ describe('btrfs in userspace', () => {
     expect(readFileSync(pool).equals(before)).toBe(true)
   })
 
-  it('makes no new store of a file that lost its beginning', async () => {
+  it('does not create a new store in a file whose first 8 KiB are lost', async () => {
     const driver = await open()
     await driver.create('base')
     await write(driver, 'base', '/large', Buffer.alloc(8 << 20, 7))
@@ -52,7 +55,7 @@ describe('btrfs in userspace', () => {
     expect(readFileSync(pool).equals(bytes)).toBe(true)
   })
 
-  it('says what is missing in a file that was cut short, and shows the layers that are whole', async () => {
+  it('fails with EIO for a missing block of a truncated file and reads the intact layers', async () => {
     const driver = await open()
     await driver.create('first')
     await write(driver, 'first', '/small', Buffer.from('small'))
@@ -69,7 +72,7 @@ describe('btrfs in userspace', () => {
     expect(await (await again.get('first')).fs.readFile('/small', 'utf8')).toBe('small')
   })
 
-  it('takes of a large file no more than the block that is written', async () => {
+  it('allocates fewer than 20 blocks for one block written into a large file', async () => {
     const driver = await open()
     await driver.create('base')
     await write(driver, 'base', '/large', Buffer.alloc(64 << 20, 1))
@@ -85,7 +88,7 @@ describe('btrfs in userspace', () => {
     expect(taken).toBeLessThan(20 * BLOCK)
   })
 
-  it('takes the same room for a layer on any parent', async () => {
+  it('needs similar space for a child of a small layer and of a large one', async () => {
     const driver = await open()
     const costs: number[] = []
     for (const [name, files] of [
@@ -103,7 +106,7 @@ describe('btrfs in userspace', () => {
     expect(costs[1]).toBeLessThanOrEqual(Math.max(2 * BLOCK, 2 * (costs[0] as number)))
   })
 
-  it('gives back what a layer alone had, to the next one and to the host', async () => {
+  it('reuses the space of removed layers, so that its file stays below 28 MiB', async () => {
     const driver = await open()
     await driver.create('kept')
     const before = await spaceUsed(driver)
@@ -116,7 +119,7 @@ describe('btrfs in userspace', () => {
     expect(statSync(pool).size).toBeLessThan(28 << 20)
   })
 
-  it('tells in a check what is damaged, and of which layer', async () => {
+  it('reports the damaged block and its layer in a check', async () => {
     const driver = await open()
     await driver.create('base')
     await write(driver, 'base', '/file', Buffer.alloc(100_000, 'content'))
@@ -130,8 +133,8 @@ describe('btrfs in userspace', () => {
     ])
   })
 
-  it('shows a store that is open read-only, and changes nothing', async () => {
-    const reader = await place.open({ readOnly: true })
+  it('shows changes of another driver through a read-only one, which refuses writes', async () => {
+    const reader = await fixture.open({ readOnly: true })
     expect(await reader.list()).toEqual([])
     const driver = await open()
     await driver.create('base')
@@ -145,7 +148,7 @@ describe('btrfs in userspace', () => {
     await expect(reader.remove('base')).rejects.toMatchObject({ code: 'STORE_READ_ONLY' })
   })
 
-  it('refuses options that it does not have', async () => {
+  it('rejects invalid and unsupported options', async () => {
     await expect(open('userspace', { cache: -1 })).rejects.toThrow(TypeError)
     await expect(open('userspace', { attributes: 'override' })).rejects.toMatchObject({
       code: 'ENGINE_UNSUPPORTED',
@@ -157,7 +160,7 @@ function open(
   engine: 'userspace' | 'auto' = 'userspace',
   driverOptions: Record<string, unknown> = {},
 ): Promise<Driver> {
-  return place.open({ engine, driverOptions })
+  return fixture.open({ engine, driverOptions })
 }
 
 function spaceUsed(driver: Driver): Promise<number> {

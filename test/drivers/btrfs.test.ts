@@ -28,15 +28,15 @@ import { changeLines } from '../support/change-lines.js'
 import { loopTurns } from '../support/loop-turns.js'
 import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { btrfsPlace, noBtrfs, type BtrfsPlace } from './btrfs-place.js'
+import { btrfsFixture, noBtrfs, type BtrfsFixture } from './btrfs-fixture.js'
 
 const { O_CREAT, O_WRONLY } = constants
 const FILES = ['deep/down/below/file', 'deep/down/linked'] as [ByteString, ByteString]
-/** Node has no name for it. */
+/** Node's constants have no name for it. */
 const EDQUOT = 122
 
-describe('btrfs', unless(noBtrfs), () => {
-  let place: BtrfsPlace
+describe('btrfs on the kernel engine', unless(noBtrfs), () => {
+  let fixture: BtrfsFixture
   let root: string
   let driver: Driver
   const reopen = async (): Promise<void> => {
@@ -44,20 +44,20 @@ describe('btrfs', unless(noBtrfs), () => {
   }
 
   beforeEach(async () => {
-    place = await btrfsPlace()
-    root = join(place.path, 'root')
+    fixture = await btrfsFixture()
+    root = join(fixture.path, 'root')
     mkdirSync(root)
     await reopen()
   })
   afterEach(async () => {
     await driver.cleanup()
-    await place[Symbol.asyncDispose]()
+    await fixture[Symbol.asyncDispose]()
   })
 
   async function inView<T>(id: string, work: (raw: SyncFs, path: string) => T): Promise<T> {
     const { fs } = await driver.get(id)
     try {
-      // `hostPath` of a view would record that programs may write to the layer.
+      // Reading `hostPath` of the view would record that programs may write to the layer.
       return await work(fs.syncFs, join(root, 'btrfs/subvolumes', id))
     } finally {
       await driver.put(id)
@@ -65,7 +65,7 @@ describe('btrfs', unless(noBtrfs), () => {
   }
 
   it.each([1, 2, 3, 4, 5, 6, 7, 8])(
-    'finds what comparing whole trees finds, random changes %i',
+    'finds the same changes as a comparison of whole trees, seed %i',
     async (seed) => {
       let part = 0
       const steps = (raw: SyncFs, most = 300): void => {
@@ -101,7 +101,7 @@ describe('btrfs', unless(noBtrfs), () => {
     },
   )
 
-  it('looks at what changed, and not at what is there', async () => {
+  it('finds one changed file among 1,000 with fewer than 20 reads of file system objects', async () => {
     await driver.create('base')
     await inView('base', (_, path) => {
       for (let index = 0; index < 1000; index++) {
@@ -121,7 +121,7 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(upper.looks + lower.looks).toBeLessThan(20)
   })
 
-  it('finds in small steps what was written, so that others have the thread meanwhile', async () => {
+  it('prepares a diff in small steps, at least one per written file', async () => {
     const count = 2000
     await driver.create('base')
     await driver.createReadWrite('child', 'base')
@@ -146,10 +146,10 @@ describe('btrfs', unless(noBtrfs), () => {
     return (await driver.diffSource?.(id, parent)) as DiffSource
   }
 
-  it('has a layer on disk when it is made', async () => {
+  it('writes a new layer to disk before its creation resolves', async () => {
     await driver.create('base')
     const onDisk = async (): Promise<string> => {
-      const tree = ['inspect-internal', 'dump-tree', '--tree', 'root', join(place.path, '../image')]
+      const tree = ['inspect-internal', 'dump-tree', '--tree', 'root', join(fixture.path, '../image')]
       return (await run('btrfs', tree)).toString()
     }
     expect(await onDisk()).toMatch(/root ref key dirid \d+ sequence \d+ name base$/m)
@@ -157,7 +157,7 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await onDisk()).toMatch(/root ref key dirid \d+ sequence \d+ name container$/m)
   })
 
-  it('makes and removes a layer while the event loop goes on, however much there is to write', async () => {
+  it('does not block the event loop to create or remove a layer, even with much unwritten data', async () => {
     await driver.create('base')
     const fill = (path: string) => writeFileSync(join(path, 'large'), Buffer.alloc(128 << 20, 1))
     await inView('base', (_, path) => fill(path))
@@ -169,7 +169,7 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(Math.min(...turns)).toBeGreaterThan(20)
   })
 
-  it('removes a layer with subvolumes that were made in it, and those in them', async () => {
+  it('removes a layer together with its nested subvolumes', async () => {
     await driver.create('base')
     const below = await inView('base', (_, path) => path)
     await run('mkdir', [join(below, 'deep')])
@@ -180,7 +180,7 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await subvolumes()).toEqual([])
   })
 
-  /** Subvolumes of every sort in a container's layer: in one another, read-only, with a name that is not UTF-8. */
+  /** Creates subvolumes in a layer: nested, read-only, and with a name that is not UTF-8. */
   async function withSubvolumes(id: string): Promise<string> {
     const path = await inView(id, (_, at) => at)
     const script = `set -e; cd "$1"
@@ -203,7 +203,7 @@ describe('btrfs', unless(noBtrfs), () => {
 
   const treeIn = (id: string) => inView(id, (raw) => treeOf(raw, { times: (path) => path !== '/' }))
 
-  it('has in its diff what is in subvolumes, and finds it on the list of changes', async () => {
+  it('includes the content of nested subvolumes in diffs and changes', async () => {
     await base()
     await driver.createReadWrite('container', 'base')
     await withSubvolumes('container')
@@ -221,7 +221,7 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await subvolumes()).toHaveLength(2)
   })
 
-  it('shows a child of a layer with subvolumes what is in them', async () => {
+  it('shows the content of nested subvolumes in a child layer', async () => {
     await base()
     await driver.createReadWrite('container', 'base')
     await withSubvolumes('container')
@@ -229,7 +229,7 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(treesDiffer(await treeIn('child'), await treeIn('container'))).toBeUndefined()
   })
 
-  it('adopts a layer with subvolumes as plain directories, which its children have', async () => {
+  it('turns nested subvolumes into plain directories when it adopts a layer', async () => {
     await base()
     await driver.createReadWrite('container', 'base')
     await withSubvolumes('container')
@@ -242,24 +242,27 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(readdirSync(join(root, 'btrfs/subvolumes')).toSorted()).toEqual(['adopted', 'base', 'child'])
   })
 
-  it.each(['before', 'after'])('clears what a crash left %s a subvolume was replaced', async (when) => {
-    await base()
-    await driver.createReadWrite('container', 'base')
-    const path = await withSubvolumes('container')
-    const before = await treeIn('container')
-    writeFileSync(`${path}-replacing`, '')
-    const aside = join(path, '.wh..wh.layerstack.nested')
-    if (when === 'before') await run('cp', ['-a', join(path, 'deep'), aside])
-    else await run('btrfs', ['subvolume', 'snapshot', join(path, 'deep/one'), aside])
-    await run('touch', ['-d', '@1000000000', path])
-    await reopen()
-    for await (const { path: changed } of driver.changes('container', 'base'))
-      expect(changed).not.toContain('.wh.')
-    expect(treesDiffer(await treeIn('container'), before)).toBeUndefined()
-    expect(existsSync(`${path}-replacing`)).toBe(false)
-  })
+  it.each(['before', 'after'])(
+    'recovers from a crash %s the replacement of a nested subvolume',
+    async (when) => {
+      await base()
+      await driver.createReadWrite('container', 'base')
+      const path = await withSubvolumes('container')
+      const before = await treeIn('container')
+      writeFileSync(`${path}-replacing`, '')
+      const aside = join(path, '.wh..wh.layerstack.nested')
+      if (when === 'before') await run('cp', ['-a', join(path, 'deep'), aside])
+      else await run('btrfs', ['subvolume', 'snapshot', join(path, 'deep/one'), aside])
+      await run('touch', ['-d', '@1000000000', path])
+      await reopen()
+      for await (const { path: changed } of driver.changes('container', 'base'))
+        expect(changed).not.toContain('.wh.')
+      expect(treesDiffer(await treeIn('container'), before)).toBeUndefined()
+      expect(existsSync(`${path}-replacing`)).toBe(false)
+    },
+  )
 
-  it('clears at its open what a crash left of a removal, and at the removal what it left of a creation', async () => {
+  it('finishes an interrupted removal at open, and clears an interrupted creation at removal', async () => {
     await driver.create('base')
     const path = join(root, 'btrfs', 'subvolumes')
     await run('mv', [join(path, 'base'), join(path, 'base-removing')])
@@ -270,7 +273,7 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await subvolumes()).toEqual([])
   })
 
-  it('does not put a file system of its own over layers that are there', async () => {
+  it('refuses the loopback option for a root that holds layers', async () => {
     await driver.create('base')
     const wanted = {
       root,
@@ -286,7 +289,7 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await driver.list()).toEqual(['base'])
   })
 
-  it('tells what it stands on, and what it can do there', async () => {
+  it('reports its file system and capabilities, and the directory of a layer', async () => {
     expect(await driver.status()).toEqual([
       ['Backing Filesystem', 'btrfs'],
       ['Native Diff', 'true'],
@@ -298,13 +301,13 @@ describe('btrfs', unless(noBtrfs), () => {
     expect(await driver.metadata('base')).toEqual({ SourceDir: join(root, 'btrfs/subvolumes/base') })
   })
 
-  it('limits a layer where quota is on, refuses to where it is off, and leaves that as it is', async () => {
+  it('limits a layer and removes its qgroup if quota is on, and refuses a limit if quota is off', async () => {
     const limited = { storageOptions: { size: '16m' } }
     expect(driver.capabilities.quota).toBe(false)
     await expect(driver.createReadWrite('c', undefined, limited)).rejects.toMatchObject({
       code: 'ENGINE_UNSUPPORTED',
     })
-    await run('btrfs', ['quota', 'enable', place.path])
+    await run('btrfs', ['quota', 'enable', fixture.path])
     await reopen()
     expect(driver.capabilities.quota).toBe(true)
     expect(await driver.status()).toContainEqual(['Quota', 'true'])
@@ -321,41 +324,43 @@ describe('btrfs', unless(noBtrfs), () => {
     await expect(write).rejects.toMatchObject({ errno: -EDQUOT })
     await driver.remove('c')
     await driver.cleanup()
-    // The kernel removes the group with the last of the subvolume, some time after it is gone.
+    // The kernel removes the qgroup some time after the removal, once the subvolume is freed.
     await expect.poll(qgroups, { timeout: 60_000 }).toEqual(['0/5'])
   }, 90_000)
 
-  /** Today's kernels remove the group of a subvolume themselves, and make none of its kind for nothing. */
-  it('removes a group, and takes it well when there is none', async () => {
-    await run('btrfs', ['quota', 'enable', place.path])
-    await run('btrfs', ['qgroup', 'create', '1/5', place.path])
+  /** Uses level 1: current kernels remove level-0 qgroups themselves, and create none without a subvolume. */
+  it('removes a qgroup and ignores a missing one', async () => {
+    await run('btrfs', ['quota', 'enable', fixture.path])
+    await run('btrfs', ['qgroup', 'create', '1/5', fixture.path])
     const groups = async (): Promise<string> =>
-      (await run('btrfs', ['qgroup', 'show', place.path])).toString()
+      (await run('btrfs', ['qgroup', 'show', fixture.path])).toString()
     expect(await groups()).toContain('1/5')
     for (let time = 0; time < 2; time++) {
-      removeQgroup(place.path, (1n << 48n) + 5n)
+      removeQgroup(fixture.path, (1n << 48n) + 5n)
       expect(await groups()).not.toContain('1/5')
     }
   })
 
   async function qgroups(): Promise<string[] | null> {
-    await run('btrfs', ['filesystem', 'sync', place.path])
-    return (await run('btrfs', ['qgroup', 'show', place.path])).toString().match(/^0\/\d+/gm)
+    await run('btrfs', ['filesystem', 'sync', fixture.path])
+    return (await run('btrfs', ['qgroup', 'show', fixture.path])).toString().match(/^0\/\d+/gm)
   }
 
   async function subvolumes(): Promise<string[]> {
-    const said = (await run('btrfs', ['subvolume', 'list', place.path])).toString()
+    const said = (await run('btrfs', ['subvolume', 'list', fixture.path])).toString()
     return said.split('\n').filter((line) => line !== '')
   }
 })
 
-describe('btrfs of an ordinary user', () => {
+describe('btrfs as an ordinary user', () => {
   const given = process.env['LAYERSTACK_TEST_BTRFS']
   const reason =
-    noCalls ?? notInstalled('btrfs') ?? (given === undefined ? 'there is no directory on btrfs' : undefined)
+    noCalls ??
+    notInstalled('btrfs') ??
+    (given === undefined ? 'LAYERSTACK_TEST_BTRFS names no directory on btrfs' : undefined)
 
   it(
-    'adopts and removes a layer with subvolumes, read-only ones too, and tells that it sets no limits',
+    'adopts and removes a layer with nested and read-only subvolumes, and reports no quota',
     unless(reason),
     async () => {
       const root = mkdtempSync(join(given ?? '', 'layerstack-own-'))
@@ -383,10 +388,10 @@ describe('btrfs of an ordinary user', () => {
   )
 })
 
-describe('btrfs elsewhere', () => {
+describe('btrfs without its requirements', () => {
   it(
-    'mounts no file for who may not mount, and says what to do',
-    unless(noMounts === undefined ? 'this process may mount' : undefined),
+    'refuses the loopback option without the privilege to mount, with a hint',
+    unless(noMounts === undefined ? 'this process can mount' : undefined),
     async () => {
       const root = mkdtempSync(join(tmpdir(), 'layerstack-no-btrfs-'))
       const wanted = { root, readOnly: false, driverOptions: { loopback: { size: '256M' } } } as const
@@ -404,7 +409,7 @@ describe('btrfs elsewhere', () => {
     },
   )
 
-  it('says what it needs', async () => {
+  it('fails with a hint outside a btrfs file system', async () => {
     const root = mkdtempSync(join(tmpdir(), 'layerstack-no-btrfs-'))
     try {
       await expect(btrfs.open({ root, engine: 'kernel', readOnly: false })).rejects.toMatchObject({
@@ -441,7 +446,7 @@ function tarOf(source: DiffSource): Buffer {
   return Buffer.concat(chunks)
 }
 
-/** Random steps make objects that no layer can hold, which a tar refuses. */
+/** Returns a digest, or the error for an object that a tar cannot hold, which random steps may create. */
 function tarOrRefusal(source: DiffSource): string {
   try {
     return createHash('sha256').update(tarOf(source)).digest('hex')
@@ -454,6 +459,6 @@ function attempt(work: () => unknown): void {
   try {
     work()
   } catch {
-    // Most random steps meet something that forbids them.
+    // Most random steps are not possible on the current tree.
   }
 }

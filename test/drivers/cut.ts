@@ -2,14 +2,15 @@ import fs from 'node:fs'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
 
 /**
- * Cuts short what this process does to a directory, to mounts and to devices of the device-mapper, as if it were killed
- * between two steps: those that follow throw, and change nothing. To be imported before all that makes system calls.
+ * Simulates a kill between two steps of this process. After a given number of changes to a directory, to mounts and to
+ * device-mapper devices, all further changes throw and have no effect. Import it before any module that makes system
+ * calls.
  */
 
 let left = Infinity
 let directory = ''
 
-/** @returns whether the work was cut; false once it has no more steps than that */
+/** @returns whether the work was cut; false if it finished within that many steps */
 export async function cutAfter(steps: number, below: string, work: () => Promise<unknown>): Promise<boolean> {
   left = steps
   directory = below

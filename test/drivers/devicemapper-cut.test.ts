@@ -8,9 +8,9 @@ import { attachLoop } from '#layerstack/sys/loop.js'
 import { mountsBelow } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { noThinPools, SMALL, thinIds, thinPlace, type ThinPlace } from './thin-place.js'
+import { noThinPools, SMALL, thinIds, thinFixture, type ThinFixture } from './thin-fixture.js'
 
-/** What is cut, and which lists of layers it may leave. `base` is always there. */
+/** An operation to interrupt, with the layers before and after it. `base` always exists. */
 interface Operation {
   readonly name: string
   readonly before: readonly string[]
@@ -20,19 +20,19 @@ interface Operation {
 
 const operations: readonly Operation[] = [
   {
-    name: 'making a layer',
+    name: 'creating a layer',
     before: ['base'],
     after: ['base', 'new'],
     work: (driver) => driver.createReadWrite('new', 'base'),
   },
   {
-    name: 'making a layer larger than its parent',
+    name: 'creating a layer larger than its parent',
     before: ['base'],
     after: ['base', 'new'],
     work: (driver) => driver.createReadWrite('new', 'base', { storageOptions: { size: '64M' } }),
   },
   {
-    name: 'opening a layer, and giving it back',
+    name: 'opening and closing a layer',
     before: ['base', 'new'],
     after: ['base', 'new'],
     work: async (driver) => {
@@ -41,7 +41,7 @@ const operations: readonly Operation[] = [
     },
   },
   {
-    name: 'making a layer read-only that was a container’s',
+    name: 'adopting the layer of a container',
     before: ['base', 'new'],
     after: ['adopted', 'base'],
     work: (driver) => driver.adopt?.('new', 'adopted') ?? Promise.resolve(),
@@ -54,20 +54,20 @@ const operations: readonly Operation[] = [
   },
 ]
 
-describe('devicemapper, killed after any step', { ...unless(noThinPools), timeout: 300_000 }, () => {
-  let place: ThinPlace
+describe('devicemapper, interrupted after each step', { ...unless(noThinPools), timeout: 300_000 }, () => {
+  let fixture: ThinFixture
   let driver: Driver
   let home: string
 
   beforeEach(() => {
-    place = thinPlace()
-    home = join(place.root, 'devicemapper')
+    fixture = thinFixture()
+    home = join(fixture.root, 'devicemapper')
   })
-  afterEach(() => place[Symbol.asyncDispose]())
+  afterEach(() => fixture[Symbol.asyncDispose]())
 
-  it.each(operations)('of $name: the next open is whole', async ({ before, after, work }) => {
-    driver = await place.open()
-    const bystander = await place.open()
+  it.each(operations)('of $name, recovers at the next open', async ({ before, after, work }) => {
+    driver = await fixture.open()
+    const bystander = await fixture.open()
     await driver.create('base')
     await write('base', 'kept')
     for (let steps = 0; ; steps++) {
@@ -82,7 +82,7 @@ describe('devicemapper, killed after any step', { ...unless(noThinPools), timeou
         break
       }
       expect([before, after], `after ${steps} steps`).toContainEqual(there)
-      expect(mountsBelow(place.root)).toEqual([])
+      expect(mountsBelow(fixture.root)).toEqual([])
     }
     await bystander.cleanup()
     await expectNothingBeside()
@@ -95,9 +95,9 @@ describe('devicemapper, killed after any step', { ...unless(noThinPools), timeou
     return there
   }
 
-  it('of making a layer of one that somebody writes to: who writes goes on', async () => {
-    const writer = await place.open()
-    driver = await place.open()
+  it('of creating a layer on one that is open for writing, does not block the writer', async () => {
+    const writer = await fixture.open()
+    driver = await fixture.open()
     await driver.create('base')
     const { fs } = await writer.get('base')
     for (let steps = 0; ; steps++) {
@@ -113,9 +113,9 @@ describe('devicemapper, killed after any step', { ...unless(noThinPools), timeou
     await expectNothingBeside()
   })
 
-  it('of making a root: the next open makes it', async () => {
+  it('of creating a root, creates it at the next open', async () => {
     for (let steps = 0, isCut = true; isCut; steps++) {
-      await using own = thinPlace({ fileSystems: false })
+      await using own = thinFixture({ fileSystems: false })
       isCut = await cutAfter(steps, join(own.root, 'devicemapper'), () => open(own.root))
       const next = await own.open()
       await next.create('layer')
@@ -124,19 +124,19 @@ describe('devicemapper, killed after any step', { ...unless(noThinPools), timeou
     }
   })
 
-  it('of opening a root on a device of its own: the next open is whole', async () => {
-    const file = join(place.base, 'device')
+  it('of opening a root on a block device, recovers at the next open', async () => {
+    const file = join(fixture.base, 'device')
     writeFileSync(file, '')
     truncateSync(file, 256 << 20)
     const { fd, path } = attachLoop(file)
     try {
-      driver = await place.open({ ...SMALL.ext4, 'dm.directlvm_device': path })
+      driver = await fixture.open({ ...SMALL.ext4, 'dm.directlvm_device': path })
       await driver.create('base')
       await write('base', 'kept')
       await driver.cleanup()
       for (let steps = 0, isCut = true; isCut; steps++) {
-        isCut = await cutAfter(steps, home, () => open(place.root))
-        driver = await place.open()
+        isCut = await cutAfter(steps, home, () => open(fixture.root))
+        driver = await fixture.open()
         expect(await expectWhole(driver)).toEqual(['base'])
         await driver.cleanup()
       }
@@ -146,13 +146,13 @@ describe('devicemapper, killed after any step', { ...unless(noThinPools), timeou
     }
   })
 
-  /** What recovers is killed, too, the first time. */
+  /** Interrupts a first recovery too, then opens the root. */
   async function reopenAfter(steps: number): Promise<void> {
-    await cutAfter(steps % 4, home, () => open(place.root))
-    driver = await place.open()
+    await cutAfter(steps % 4, home, () => open(fixture.root))
+    driver = await fixture.open()
   }
 
-  /** A driver that nobody cleans up. */
+  /** Opens a driver that is never cleaned up. */
   function open(root: string): Promise<Driver> {
     return devicemapper.open({ root, engine: 'kernel', readOnly: false, driverOptions: SMALL.ext4 })
   }
@@ -162,12 +162,12 @@ describe('devicemapper, killed after any step', { ...unless(noThinPools), timeou
     for (const id of ids) if (!(await driver.exists(id))) await driver.createReadWrite(id, 'base')
   }
 
-  /** No device, and no thin one that no layer has. */
+  /** Expects no device after cleanup, and no thin device without a layer except the base device. */
   async function expectNothingBeside(): Promise<void> {
     const layers = await driver.list()
     await driver.cleanup()
     expect((await run('dmsetup', ['ls'])).toString()).toContain('No devices found')
-    expect(await thinIds(place.root)).toHaveLength(layers.length + 1)
+    expect(await thinIds(fixture.root)).toHaveLength(layers.length + 1)
   }
 
   async function write(id: string, content: string): Promise<void> {

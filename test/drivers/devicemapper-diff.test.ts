@@ -8,28 +8,28 @@ import { shareThinFiles } from '#layerstack/drivers/devicemapper/userspace/thin-
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { compareTrees } from '#layerstack/fs/trees/compare.js'
 import { changeLines } from '../support/change-lines.js'
-import { UserspacePlace, write } from './userspace-place.js'
+import { UserspaceFixture, write } from './userspace-fixture.js'
 
 const SMALL = { 'dm.basesize': '256M', 'dm.loopdatasize': '1G', 'dm.loopmetadatasize': '16M' }
 
-let place: UserspacePlace
+let fixture: UserspaceFixture
 let layout: DeviceMapperLayout
 
 beforeEach(() => {
-  place = new UserspacePlace(devicemapper)
-  layout = new DeviceMapperLayout(join(place.root, 'devicemapper'))
+  fixture = new UserspaceFixture(devicemapper)
+  layout = new DeviceMapperLayout(join(fixture.root, 'devicemapper'))
 })
 
 afterEach(async () => {
   try {
-    await place.mustBeSound()
+    await fixture.mustBeSound()
   } finally {
-    await place[Symbol.asyncDispose]()
+    await fixture[Symbol.asyncDispose]()
   }
 })
 
-describe('what differs between a layer and its parent, on devicemapper in userspace', () => {
-  it('costs what changed, not what is there', async () => {
+describe('changes of devicemapper on the userspace engine', () => {
+  it('read nodes in proportion to the changes, not to the size of the layer', async () => {
     const counts: number[] = []
     for (const files of [2000, 20_000]) {
       const [parent, child] = [`parent${files}`, `child${files}`]
@@ -55,11 +55,11 @@ describe('what differs between a layer and its parent, on devicemapper in usersp
       expect(walked).toBeGreaterThan(5 * (counts.at(-1) as number))
       await walking.cleanup()
     }
-    console.log(`10 changes: ${counts[0]} nodes read of 2,000 files, ${counts[1]} of 20,000`)
+    console.log(`10 changes: ${counts[0]} nodes read in 2,000 files, ${counts[1]} in 20,000`)
     expect(counts[1]).toBeLessThan(2 * (counts[0] as number))
   })
 
-  it('is right when the parent was written after it, and after both were opened anew', async () => {
+  it('are right if the parent changes after the snapshot, and after both are reopened', async () => {
     const driver = await open()
     await fill(driver, 'parent', 300)
     await driver.create('child', 'parent')
@@ -82,7 +82,7 @@ describe('what differs between a layer and its parent, on devicemapper in usersp
     await expectTrue(again, 'parent', 'child')
   })
 
-  it('is right for a layer whose file does not tell what it is a snapshot of', async () => {
+  it('are right for a layer whose record has no origin', async () => {
     const driver = await open()
     await fill(driver, 'parent', 300)
     await driver.create('child', 'parent')
@@ -91,7 +91,7 @@ describe('what differs between a layer and its parent, on devicemapper in usersp
     await expectTrue(driver, 'child', 'parent', ['modify /dir1', 'modify /dir1/file1'])
   })
 
-  it('is right for a layer that became another one, and one that has the number of the parent', async () => {
+  it('are right for an adopted layer, and against a layer with the reused device number of its parent', async () => {
     const driver = await open()
     await fill(driver, 'parent', 300)
     const { deviceId } = layout.layer('parent') ?? { deviceId: -1 }
@@ -101,7 +101,7 @@ describe('what differs between a layer and its parent, on devicemapper in usersp
     await expectTrue(driver, 'child', 'parent', ['modify /dir1', 'modify /dir1/file1'])
     await driver.remove('parent')
     await driver.cleanup()
-    const metadata = join(place.root, 'devicemapper/metadata')
+    const metadata = join(fixture.root, 'devicemapper/metadata')
     rmSync(join(metadata, 'transaction-metadata'))
     edit(join(metadata, 'deviceset-metadata'), (set) => ({ ...set, next_device_id: deviceId - 1 }))
     const again = await open()
@@ -110,7 +110,7 @@ describe('what differs between a layer and its parent, on devicemapper in usersp
     await expectTrue(again, 'child', 'stranger')
   })
 
-  it('is right between a layer and its grandparent, and between siblings', async () => {
+  it('are right between a layer and its grandparent, and between siblings', async () => {
     const driver = await open()
     await fill(driver, 'parent', 100)
     for (const [id, parent] of [
@@ -134,7 +134,7 @@ describe('what differs between a layer and its parent, on devicemapper in usersp
 })
 
 async function open(): Promise<Driver> {
-  return place.open({ driverOptions: SMALL })
+  return fixture.open({ driverOptions: SMALL })
 }
 
 async function fill(driver: Driver, id: string, files: number, content = 'x'): Promise<void> {
@@ -153,7 +153,7 @@ async function changesOf(driver: Driver, id: string, parent: string): Promise<st
   return changes
 }
 
-/** What the driver tells is what a comparison of all of both finds. */
+/** Expects the driver to list the same changes as a comparison of both whole trees. */
 async function expectTrue(
   driver: Driver,
   id: string,
@@ -171,9 +171,9 @@ async function expectTrue(
   if (known !== undefined) expect(told).toEqual(known)
 }
 
-/** Writes the file of a layer as versions did that recorded neither origins nor checksums. */
+/** Rewrites the record of a layer as versions without origins and checksums wrote it. */
 function forgetOrigin(id: string): void {
-  edit(join(place.root, 'devicemapper/metadata', id), (fields) =>
+  edit(join(fixture.root, 'devicemapper/metadata', id), (fields) =>
     Object.fromEntries(Object.entries(fields).filter(([name]) => !/^(origin|checksum)/.test(name))),
   )
   expect(layout.layer(id)).toMatchObject({ origin: undefined })
@@ -183,9 +183,9 @@ function edit(path: string, change: (fields: Record<string, unknown>) => object)
   writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, 'utf8')))))
 }
 
-/** Nodes of the file systems of these layers that are read from their devices meanwhile. */
+/** Returns the number of nodes that `work` reads from the devices of these layers. */
 async function nodesReadBy(ids: readonly string[], work: () => Promise<void>): Promise<number> {
-  // What is open already has the settings of who opened it.
+  // The driver has these files open, so its settings apply instead of these.
   const { files, release } = shareThinFiles({
     layout,
     lockFile: '',

@@ -5,25 +5,25 @@ import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import { hasCapability } from '#layerstack/sys/capabilities.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { noThinPools, thinIds, thinPlace, type ThinPlace } from './thin-place.js'
+import { noThinPools, thinIds, thinFixture, type ThinFixture } from './thin-fixture.js'
 
-describe('devicemapper, given what cannot be', unless(noThinPools), () => {
-  let place: ThinPlace
+describe('devicemapper with invalid options or a damaged root', unless(noThinPools), () => {
+  let fixture: ThinFixture
 
   beforeEach(() => {
-    place = thinPlace()
+    fixture = thinFixture()
   })
-  afterEach(() => place[Symbol.asyncDispose]())
+  afterEach(() => fixture[Symbol.asyncDispose]())
 
-  const inMetadata = (name: string): string => join(place.root, 'devicemapper/metadata', name)
+  const inMetadata = (name: string): string => join(fixture.root, 'devicemapper/metadata', name)
 
   async function withLayer(): Promise<void> {
-    const driver = await place.open()
+    const driver = await fixture.open()
     await driver.create('layer')
     await driver.cleanup()
   }
 
-  it('refuses options that are none', async () => {
+  it('rejects invalid options before it creates anything', async () => {
     for (const wrong of [
       { 'dm.flavour': 'mint' },
       { 'dm.basesize': 'much' },
@@ -35,68 +35,68 @@ describe('devicemapper, given what cannot be', unless(noThinPools), () => {
       { 'dm.use_deferred_removal': false, 'dm.use_deferred_deletion': true },
       { 'dm.thinpooldev': 'a', 'dm.directlvm_device': '/dev/b' },
     ]) {
-      await expect(place.open(wrong), JSON.stringify(wrong)).rejects.toThrow(TypeError)
+      await expect(fixture.open(wrong), JSON.stringify(wrong)).rejects.toThrow(TypeError)
     }
-    expect(existsSync(join(place.root, 'devicemapper'))).toBe(false)
+    expect(existsSync(join(fixture.root, 'devicemapper'))).toBe(false)
   })
 
-  it('tells of a base device with another UUID', async () => {
+  it('refuses a base device with another UUID', async () => {
     await withLayer()
     const file = inMetadata('deviceset-metadata')
     const kept = readFileSync(file, 'utf8')
     writeFileSync(file, kept.replace(/"BaseDeviceUUID":"../, '"BaseDeviceUUID":"zz'))
-    await expect(place.open()).rejects.toMatchObject({
+    await expect(fixture.open()).rejects.toMatchObject({
       code: 'STORE_FOREIGN',
       hint: expect.stringContaining('thin pool'),
     })
     writeFileSync(file, kept)
   })
 
-  it('does nothing to the pool of another root, though something was half done in its own', async () => {
-    await using other = thinPlace()
-    for (const { open } of [place, other]) {
+  it('refuses the pool of another root and leaves it unchanged, even if its own records need recovery', async () => {
+    await using other = thinFixture()
+    for (const { open } of [fixture, other]) {
       const driver = await open()
       await driver.create('layer')
       await driver.create('going', 'layer')
       await driver.cleanup()
     }
-    const copy = join(place.base, 'copy')
-    await run('cp', ['-a', '--sparse=always', place.root, copy])
+    const copy = join(fixture.base, 'copy')
+    await run('cp', ['-a', '--sparse=always', fixture.root, copy])
     const files = 'devicemapper/devicemapper'
-    await run('cp', ['--sparse=always', '-r', join(other.root, files), join(place.root, 'devicemapper')])
+    await run('cp', ['--sparse=always', '-r', join(other.root, files), join(fixture.root, 'devicemapper')])
     writeFileSync(
       inMetadata('transaction-metadata'),
       JSON.stringify({ open_transaction_id: 99, device_hash: 'layer', device_id: 2 }),
     )
     writeFileSync(inMetadata('going'), readFileSync(inMetadata('going'), 'utf8').replace('false}', 'true}'))
-    await expect(place.open()).rejects.toMatchObject({
+    await expect(fixture.open()).rejects.toMatchObject({
       code: 'STORE_FOREIGN',
       hint: expect.stringContaining('the thin pool that it was made with'),
     })
-    expect(await thinIds(place.root)).toEqual([1, 2, 3])
-    await run('cp', ['-a', '--sparse=always', `${copy}/.`, place.root])
-    expect((await (await place.open()).list()).toSorted()).toEqual(['going', 'layer'])
+    expect(await thinIds(fixture.root)).toEqual([1, 2, 3])
+    await run('cp', ['-a', '--sparse=always', `${copy}/.`, fixture.root])
+    expect((await (await fixture.open()).list()).toSorted()).toEqual(['going', 'layer'])
   })
 
-  it('tells of a base device with another file system than it had, or than is wanted', async () => {
+  it('refuses a base device whose file system differs from its record or from dm.fs', async () => {
     await withLayer()
     const file = inMetadata('deviceset-metadata')
     const kept = readFileSync(file, 'utf8')
     writeFileSync(file, kept.replace('"ext4"', '"xfs"'))
-    await expect(place.open()).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
+    await expect(fixture.open()).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
     writeFileSync(file, kept)
-    await expect(place.open({ 'dm.fs': 'xfs' })).rejects.toMatchObject({
+    await expect(fixture.open({ 'dm.fs': 'xfs' })).rejects.toMatchObject({
       code: 'ENGINE_UNSUPPORTED',
       hint: expect.stringContaining('dm.fs'),
     })
   })
 
-  it('tells of a layer whose file is cut short, and keeps the others', async () => {
-    const driver = await place.open()
+  it('reports a layer with a truncated record and keeps the others usable', async () => {
+    const driver = await fixture.open()
     for (const id of ['layer', 'other']) await driver.create(id)
     for (const torn of ['', readFileSync(inMetadata('layer'), 'utf8').slice(0, 20), '{}']) {
       writeFileSync(inMetadata('layer'), torn)
-      const again = await place.open()
+      const again = await fixture.open()
       expect(await again.list()).toEqual(expect.arrayContaining(['layer', 'other']))
       const corrupt = { code: 'STORE_CORRUPT', path: inMetadata('layer'), hint: expect.any(String) }
       await expect(again.get('layer')).rejects.toMatchObject(corrupt)
@@ -108,14 +108,14 @@ describe('devicemapper, given what cannot be', unless(noThinPools), () => {
     await driver.create('layer')
   })
 
-  it('does without the files that tell what can be found out again', async () => {
+  it('works if metadata files with derivable content are torn', async () => {
     await withLayer()
     const kept = JSON.parse(readFileSync(inMetadata('deviceset-metadata'), 'utf8')) as {
       BaseDeviceUUID: string
     }
     for (const name of ['deviceset-metadata', 'transaction-metadata', 'base']) {
       writeFileSync(inMetadata(name), 'torn')
-      const driver = await place.open()
+      const driver = await fixture.open()
       expect(await driver.list()).toEqual(['layer'])
       await driver.create(name)
       await driver.remove(name)
@@ -126,37 +126,37 @@ describe('devicemapper, given what cannot be', unless(noThinPools), () => {
     }
   })
 
-  it('tells of metadata or data of the pool that is cut short or missing, and makes none anew', async () => {
+  it('refuses a pool with a truncated or missing metadata or data file, and does not recreate it', async () => {
     await withLayer()
     for (const name of ['metadata', 'data']) {
-      const file = join(place.root, 'devicemapper/devicemapper', name)
-      const copy = join(place.base, 'copy')
+      const file = join(fixture.root, 'devicemapper/devicemapper', name)
+      const copy = join(fixture.base, 'copy')
       await run('cp', ['--sparse=always', file, copy])
       for (const size of [4096 * 64, 0]) {
         truncateSync(file, size)
-        await expect(place.open(), `${name} of ${size} bytes`).rejects.toMatchObject({
+        await expect(fixture.open(), `${name} of ${size} bytes`).rejects.toMatchObject({
           code: 'STORE_CORRUPT',
           hint: expect.any(String),
         })
         expect(statSync(file).size).toBe(size)
       }
       rmSync(file)
-      await expect(place.open()).rejects.toMatchObject({ code: 'STORE_CORRUPT', path: file })
+      await expect(fixture.open()).rejects.toMatchObject({ code: 'STORE_CORRUPT', path: file })
       expect(existsSync(file)).toBe(false)
       await run('mv', [copy, file])
     }
-    expect(await (await place.open()).list()).toEqual(['layer'])
+    expect(await (await fixture.open()).list()).toEqual(['layer'])
   })
 
-  it('tells which program is missing', async () => {
+  it('names the package to install if mkfs.xfs is missing', async () => {
     const { PATH } = process.env
     process.env['PATH'] = '/nowhere'
     try {
-      const hidden = join(place.base, 'empty')
+      const hidden = join(fixture.base, 'empty')
       await run('/bin/mkdir', [hidden])
       await run('/bin/mount', ['--bind', hidden, '/usr/sbin'])
       try {
-        await expect(place.open({ 'dm.fs': 'xfs' })).rejects.toMatchObject({
+        await expect(fixture.open({ 'dm.fs': 'xfs' })).rejects.toMatchObject({
           code: 'ENGINE_UNSUPPORTED',
           hint: expect.stringContaining('install xfsprogs'),
         })
@@ -169,10 +169,10 @@ describe('devicemapper, given what cannot be', unless(noThinPools), () => {
     await withLayer()
   })
 
-  it('tells that there is no loop device', async () => {
+  it('reports that no loop device is available and suggests dm.thinpooldev', async () => {
     await run('mount', ['--bind', '/dev/null', '/dev/loop-control'])
     try {
-      await expect(place.open()).rejects.toMatchObject({
+      await expect(fixture.open()).rejects.toMatchObject({
         code: 'ENGINE_UNSUPPORTED',
         message: expect.stringContaining('no loop device'),
         hint: expect.stringContaining('dm.thinpooldev'),
@@ -184,17 +184,17 @@ describe('devicemapper, given what cannot be', unless(noThinPools), () => {
   })
 })
 
-describe('devicemapper elsewhere', () => {
+describe('devicemapper without thin pools', () => {
   it(
-    'says what it needs',
-    unless(noThinPools === undefined ? 'thin pools work here' : undefined),
+    'fails with a hint on the requirements of the kernel engine',
+    unless(noThinPools === undefined ? 'thin pools work on this machine' : undefined),
     async () => {
-      await using place = thinPlace()
-      await expect(place.open()).rejects.toMatchObject({
+      await using fixture = thinFixture()
+      await expect(fixture.open()).rejects.toMatchObject({
         code: 'ENGINE_UNSUPPORTED',
         hint: expect.stringContaining('as root, load the kernel modules'),
       })
-      const { engines } = await devicemapper.supported(place.root)
+      const { engines } = await devicemapper.supported(fixture.root)
       expect(engines).toContainEqual(
         hasCapability('CAP_SYS_ADMIN')
           ? { engine: 'kernel', works: false, reason: expect.stringContaining('device-mapper') }

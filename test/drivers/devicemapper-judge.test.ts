@@ -6,18 +6,18 @@ import { openStore } from '#layerstack/index.js'
 import { startDockerd, type Dockerd } from '../support/dockerd.js'
 import { noDaemon, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { noThinPools, thinPlace } from './thin-place.js'
+import { noThinPools, thinFixture } from './thin-fixture.js'
 
 const reason = noThinPools ?? noDaemon ?? notInstalled('dockerd', 'docker', 'tar')
-/** Where there is no udev, Docker wants to be told that it knows. */
+/** Without udev, dockerd starts only with this option. */
 const storageOptions = ['dm.override_udev_sync_check=true']
 
 it.each(['xfs', 'ext4'] as const)(
-  'shares its data root with dockerd, on %s: what one wrote the other lists and exports',
+  'devicemapper on %s commits on an image of dockerd in its data root, and dockerd lists and exports the result',
   { ...unless(reason), timeout: 300_000 },
   async (type) => {
-    await using place = thinPlace()
-    const { root, base } = place
+    await using fixture = thinFixture()
+    const { root, base } = fixture
     const files = join(base, 'files')
     mkdirSync(join(files, 'etc'), { recursive: true })
     await run('sh', ['-c', 'echo base > etc/base'], { cwd: files })
@@ -52,11 +52,11 @@ it.each(['xfs', 'ext4'] as const)(
 )
 
 it(
-  'makes a root that dockerd takes for its own, and shows the rows that dockerd shows',
+  'devicemapper makes a root that dockerd accepts, and reports the same status rows',
   { ...unless(reason), timeout: 300_000 },
   async () => {
-    await using place = thinPlace()
-    const { root } = place
+    await using fixture = thinFixture()
+    const { root } = fixture
     const ours = await openStore({ root, driver: 'devicemapper', driverOptions: { 'dm.basesize': '1G' } })
     const tar = await run('tar', ['-c', '--files-from=/dev/null'])
     await ours.import(Readable.from([tar]), { reference: 'ours:1' })

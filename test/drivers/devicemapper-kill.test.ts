@@ -1,5 +1,5 @@
 import { killing } from '../faults/killing.js'
-import { expectSound, noThinPools } from './thin-place.js'
+import { expectSound, noThinPools } from './thin-fixture.js'
 
 killing({
   name: 'devicemapper',

@@ -6,24 +6,24 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { noThinPools, SMALL, thinPlace, type ThinPlace } from './thin-place.js'
+import { noThinPools, SMALL, thinFixture, type ThinFixture } from './thin-fixture.js'
 
 const MEBIBYTE = 1 << 20
 
-/** What other files do not show: sizes, the least that is free, pools and devices that are given, and udev. */
-describe('devicemapper does what its options say', unless(noThinPools), () => {
-  let place: ThinPlace
+/** Other files test layer sizes, dm.min_free_space, dm.thinpooldev, dm.directlvm_device and udev. */
+describe('devicemapper options', unless(noThinPools), () => {
+  let fixture: ThinFixture
   let driver: Driver
 
   beforeEach(() => {
-    place = thinPlace()
+    fixture = thinFixture()
   })
-  afterEach(() => place[Symbol.asyncDispose]())
+  afterEach(() => fixture[Symbol.asyncDispose]())
 
   const row = async (key: string): Promise<string | undefined> =>
     Object.fromEntries(await driver.status())[key]
 
-  /** The fields of /proc/self/mountinfo that tell of a layer: how it is mounted, and from where. */
+  /** Passes the mount options and the source device of a layer, from /proc/self/mountinfo. */
   async function mounted<T>(id: string, look: (options: string, device: string) => T): Promise<T> {
     const { hostPath = '' } = await driver.get(id)
     try {
@@ -35,12 +35,12 @@ describe('devicemapper does what its options say', unless(noThinPools), () => {
     }
   }
 
-  it('dm.fs and dm.mkfsarg: the file system of the base, and how it is made', async () => {
+  it('dm.fs and dm.mkfsarg set the file system of the base device and the arguments of mkfs', async () => {
     for (const [type, label] of [
       ['ext4', ['-L', 'of-the-test']],
       ['xfs', '--unsupported -L of-the-test'],
     ] as const) {
-      await using own = thinPlace()
+      await using own = thinFixture()
       driver = await own.open({ ...SMALL[type], 'dm.mkfsarg': label })
       await driver.create('base')
       expect(await row('Backing Filesystem')).toBe(type)
@@ -50,45 +50,45 @@ describe('devicemapper does what its options say', unless(noThinPools), () => {
     }
   })
 
-  it('dm.mountopt: how layers are mounted', async () => {
-    driver = await place.open({ ...SMALL.ext4, 'dm.mountopt': 'noatime,nodev,data=journal' })
+  it('dm.mountopt sets the mount options of layers', async () => {
+    driver = await fixture.open({ ...SMALL.ext4, 'dm.mountopt': 'noatime,nodev,data=journal' })
     await driver.create('base')
     const options = (await mounted('base', (words) => words)).split(',')
     expect(options).toEqual(expect.arrayContaining(['noatime', 'nodev', 'data=journal']))
     await expect(
-      place.open({ 'dm.mountopt': 'flavour=mint' }).then((other) => other.get('base')),
+      fixture.open({ 'dm.mountopt': 'flavour=mint' }).then((other) => other.get('base')),
     ).rejects.toMatchObject({
       code: 'SYSTEM',
     })
   })
 
-  it('dm.blocksize: what is copied for a byte that is written', async () => {
-    driver = await place.open({ ...SMALL.ext4, 'dm.blocksize': '1M' })
+  it('dm.blocksize sets the block size of a new pool and does not change an existing one', async () => {
+    driver = await fixture.open({ ...SMALL.ext4, 'dm.blocksize': '1M' })
     expect(await row('Pool Blocksize')).toBe('1.049MB')
     await driver.cleanup()
-    driver = await place.open({ 'dm.blocksize': '64K' })
-    expect(await row('Pool Blocksize'), 'of a pool that is there').toBe('1.049MB')
+    driver = await fixture.open({ 'dm.blocksize': '64K' })
+    expect(await row('Pool Blocksize'), 'of an existing pool').toBe('1.049MB')
   })
 
-  it('dm.loopmetadatasize: the room for metadata, which grows while the pool is in use', async () => {
-    driver = await place.open({ ...SMALL.ext4, 'dm.loopmetadatasize': '8M' })
+  it('dm.loopmetadatasize sets the space for metadata and grows it while the pool is in use', async () => {
+    driver = await fixture.open({ ...SMALL.ext4, 'dm.loopmetadatasize': '8M' })
     expect(await row('Metadata Space Total')).toBe('8.389MB')
     await driver.create('base')
     await driver.get('base')
-    const other = await place.open({ 'dm.loopmetadatasize': '16M' })
+    const other = await fixture.open({ 'dm.loopmetadatasize': '16M' })
     expect(await row('Metadata Space Total')).toBe('16.78MB')
     await driver.put('base')
     await driver.cleanup()
     await other.cleanup()
-    driver = await place.open({ 'dm.loopmetadatasize': '32M' })
+    driver = await fixture.open({ 'dm.loopmetadatasize': '32M' })
     expect(await row('Metadata Space Total')).toBe('33.55MB')
   })
 
-  it('dm.blkdiscard: whether the space of a removed layer is given back', async () => {
-    const data = join(place.root, 'devicemapper/devicemapper/data')
+  it('dm.blkdiscard returns the space of a removed layer to the host', async () => {
+    const data = join(fixture.root, 'devicemapper/devicemapper/data')
     const room = (): number => statSync(data).blocks * 512
     for (const discards of [false, true]) {
-      driver = await place.open({ ...SMALL.ext4, 'dm.blkdiscard': discards })
+      driver = await fixture.open({ ...SMALL.ext4, 'dm.blkdiscard': discards })
       await driver.createReadWrite('big')
       const before = room()
       const { fs } = await driver.get('big')
@@ -103,8 +103,8 @@ describe('devicemapper does what its options say', unless(noThinPools), () => {
     }
   })
 
-  it('dm.use_deferred_deletion: whether a layer in use elsewhere can be removed', async () => {
-    driver = await place.open({ ...SMALL.ext4, 'dm.use_deferred_deletion': false })
+  it('dm.use_deferred_deletion=false refuses to remove a layer that another process uses', async () => {
+    driver = await fixture.open({ ...SMALL.ext4, 'dm.use_deferred_deletion': false })
     expect(await row('Deferred Removal Enabled')).toBe('true')
     expect(await row('Deferred Deletion Enabled')).toBe('false')
     await driver.create('busy')
@@ -123,8 +123,8 @@ describe('devicemapper does what its options say', unless(noThinPools), () => {
     expect(await driver.list()).toEqual([])
   })
 
-  it('dm.xfs_nospace_max_retries: how often XFS tries where the pool is full', async () => {
-    driver = await place.open({ ...SMALL.xfs, 'dm.xfs_nospace_max_retries': 3 })
+  it('dm.xfs_nospace_max_retries sets how often XFS retries after ENOSPC', async () => {
+    driver = await fixture.open({ ...SMALL.xfs, 'dm.xfs_nospace_max_retries': 3 })
     await driver.create('base')
     const retries = await mounted('base', (_, device) =>
       readFileSync(`/sys/fs/xfs/${basename(device)}/error/metadata/ENOSPC/max_retries`, 'utf8'),

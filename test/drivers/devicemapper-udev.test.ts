@@ -4,15 +4,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { notInstalled, unless } from '../support/needs.js'
 import { findProgram } from '../support/program.js'
-import { noThinPools, SMALL, thinPlace } from './thin-place.js'
+import { noThinPools, SMALL, thinFixture } from './thin-fixture.js'
 
 const CONTROL = '/run/udev/control'
 const isRunning = existsSync(CONTROL)
 const inUserModeLinux = process.env['LAYERSTACK_TEST_IDENTITY'] === 'uml'
 const noUdev =
-  isRunning || inUserModeLinux ? notInstalled('udevadm') : 'udev does not run, and is not ours to start'
+  isRunning || inUserModeLinux
+    ? notInstalled('udevadm')
+    : 'udev is not running, and tests start it only in User-Mode Linux'
 
-describe('devicemapper where udev looks at every device', unless(noThinPools, noUdev), () => {
+describe('devicemapper with udev', unless(noThinPools, noUdev), () => {
   let udev: ReturnType<typeof spawn> | undefined
 
   beforeAll(async () => {
@@ -26,10 +28,10 @@ describe('devicemapper where udev looks at every device', unless(noThinPools, no
   })
 
   it.each([true, false])(
-    'makes and removes devices without waiting for it, deferred: %s',
+    'creates and removes devices while udev handles their events, deferred removal: %s',
     async (deferred) => {
-      await using place = thinPlace()
-      const driver = await place.open({ ...SMALL.ext4, 'dm.use_deferred_removal': deferred })
+      await using fixture = thinFixture()
+      const driver = await fixture.open({ ...SMALL.ext4, 'dm.use_deferred_removal': deferred })
       await driver.create('base')
       for (let round = 0; round < 8; round++) {
         await driver.createReadWrite('container', 'base')

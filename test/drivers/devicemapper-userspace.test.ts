@@ -5,44 +5,48 @@ import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
 import { notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { rowOf, UserspacePlace, write } from './userspace-place.js'
+import { rowOf, UserspaceFixture, write } from './userspace-fixture.js'
 
 const BLOCK = 64 << 10
 const SMALL = { 'dm.basesize': '256M', 'dm.loopdatasize': '512M', 'dm.loopmetadatasize': '16M' }
 const noTools = notInstalled('thin_check', 'thin_ls')
 
-let place: UserspacePlace
+let fixture: UserspaceFixture
 let root: string
 let metadata: string
 
 beforeEach(() => {
-  place = new UserspacePlace(devicemapper)
-  ;({ root } = place)
+  fixture = new UserspaceFixture(devicemapper)
+  ;({ root } = fixture)
   metadata = join(root, 'devicemapper/devicemapper/metadata')
 })
 
-afterEach(() => place[Symbol.asyncDispose]())
+afterEach(() => fixture[Symbol.asyncDispose]())
 
-describe('devicemapper in userspace', () => {
-  it('has after all that layers do a pool that thin_check takes for whole', unless(noTools), async () => {
-    const driver = await open()
-    await driver.create('base')
-    await write(driver, 'base', '/large', Buffer.alloc(9 << 20, 1))
-    for (let index = 0; index < 6; index++) {
-      await driver.createReadWrite(`container${index}`, index < 3 ? 'base' : `container${index - 3}`)
-      await write(driver, `container${index}`, '/own', Buffer.alloc(100_000 * index, 2))
-    }
-    await driver.adopt?.('container5', 'layer')
-    for (const id of ['container1', 'container4', 'base']) await driver.remove(id)
-    await driver.cleanup()
-    await run('thin_check', [metadata])
-    // The base and four layers.
-    expect(await devicesOf()).toHaveLength(5)
-    const { fs } = await (await open()).get('layer')
-    expect((await fs.readFile('/large')).equals(Buffer.alloc(9 << 20, 1))).toBe(true)
-  })
+describe('devicemapper on the userspace engine', () => {
+  it(
+    'leaves a pool that thin_check accepts after it creates, adopts and removes layers',
+    unless(noTools),
+    async () => {
+      const driver = await open()
+      await driver.create('base')
+      await write(driver, 'base', '/large', Buffer.alloc(9 << 20, 1))
+      for (let index = 0; index < 6; index++) {
+        await driver.createReadWrite(`container${index}`, index < 3 ? 'base' : `container${index - 3}`)
+        await write(driver, `container${index}`, '/own', Buffer.alloc(100_000 * index, 2))
+      }
+      await driver.adopt?.('container5', 'layer')
+      for (const id of ['container1', 'container4', 'base']) await driver.remove(id)
+      await driver.cleanup()
+      await run('thin_check', [metadata])
+      // The base device and four layers.
+      expect(await devicesOf()).toHaveLength(5)
+      const { fs } = await (await open()).get('layer')
+      expect((await fs.readFile('/large')).equals(Buffer.alloc(9 << 20, 1))).toBe(true)
+    },
+  )
 
-  it('takes of a large file no more than a few blocks of the pool when a page of it is written', async () => {
+  it('allocates at most five pool blocks for one page written into a large file', async () => {
     const driver = await open()
     await driver.create('base')
     await write(driver, 'base', '/large', Buffer.alloc(64 << 20, 1))
@@ -58,7 +62,7 @@ describe('devicemapper in userspace', () => {
     expect(taken).toBeLessThanOrEqual(5 * BLOCK)
   })
 
-  it('takes no blocks for a new layer, and gives back those of one that is removed', async () => {
+  it('allocates no blocks for a new layer and frees those of a removed one', async () => {
     const driver = await open()
     await driver.create('base')
     await write(driver, 'base', '/large', Buffer.alloc(32 << 20, 1))
@@ -71,7 +75,7 @@ describe('devicemapper in userspace', () => {
     expect(await spaceUsed(driver)).toBe(before)
   })
 
-  it('says NO_SPACE when the pool is full, harms nobody, and goes on when it has grown', async () => {
+  it('refuses writes and new layers while full, keeps existing data, and works again once grown', async () => {
     const small = { ...SMALL, 'dm.loopdatasize': '64M', 'dm.min_free_space': '20%' }
     const driver = await open(small)
     await driver.create('base')
@@ -90,7 +94,7 @@ describe('devicemapper in userspace', () => {
     expect((await fs.stat('/large')).size).toBe(90 << 20)
   })
 
-  it('gives a layer more than the base device has, and no less', async () => {
+  it('accepts a layer size above that of the base device and refuses one below', async () => {
     const driver = await open({ ...SMALL, 'dm.basesize': '32M' })
     await driver.create('base')
     await expect(
@@ -105,7 +109,7 @@ describe('devicemapper in userspace', () => {
     await driver.put('as-large')
   })
 
-  it('is not opened by the other engine, and opens nothing of the other', async () => {
+  it('does not share a root with the kernel engine', async () => {
     await (await open()).create('base')
     await expect(devicemapper.open({ root, engine: 'kernel', readOnly: false })).rejects.toMatchObject({
       code: 'ENGINE_UNSUPPORTED',
@@ -121,14 +125,14 @@ describe('devicemapper in userspace', () => {
     })
   })
 
-  it('refuses a foreign file in the place of its metadata, and leaves it as it is', async () => {
+  it('refuses a foreign file at the path of its metadata and leaves it unchanged', async () => {
     mkdirSync(join(metadata, '..'), { recursive: true })
     writeFileSync(metadata, Buffer.alloc(9000, 'foreign'))
     await expect(open()).rejects.toMatchObject({ code: 'STORE_FOREIGN', path: metadata })
     expect(readFileSync(metadata).equals(Buffer.alloc(9000, 'foreign'))).toBe(true)
   })
 
-  it('says what is missing of a data file that was cut short, and shows the layers that are whole', async () => {
+  it('reads the intact layers of a truncated data file and fails for damaged ones', async () => {
     const driver = await open()
     await driver.create('first')
     await write(driver, 'first', '/small', Buffer.from('small'))
@@ -146,7 +150,7 @@ describe('devicemapper in userspace', () => {
     expect(failed).toMatchObject({ code: expect.stringMatching(/^(EIO|STORE_CORRUPT)$/) })
   })
 
-  it('tells in a check what is damaged, and of which layer', async () => {
+  it('reports the damaged file and its layer in a check', async () => {
     const driver = await open()
     await driver.create('base')
     await driver.create('layer', 'base')
@@ -160,7 +164,7 @@ describe('devicemapper in userspace', () => {
     expect(await (await open()).check?.()).toMatchObject([{ path: data, layer: 'layer' }])
   })
 
-  it('undoes what was being made when its process died', unless(noTools), async () => {
+  it('undoes the unfinished transaction of a killed process', unless(noTools), async () => {
     const driver = await open()
     await driver.create('base')
     await driver.cleanup()
@@ -191,7 +195,7 @@ describe('devicemapper in userspace', () => {
 })
 
 function open(driverOptions: Record<string, unknown> = SMALL): Promise<Driver> {
-  return place.open({ driverOptions })
+  return fixture.open({ driverOptions })
 }
 
 function spaceUsed(driver: Driver): Promise<number> {

@@ -19,21 +19,21 @@ import { sendDmMessage } from '#layerstack/sys/dm.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 import { mountsBelow } from '../support/mounts.js'
-import { noThinPools, SMALL, thinIds, thinPlace, type ThinPlace } from './thin-place.js'
+import { noThinPools, SMALL, thinIds, thinFixture, type ThinFixture } from './thin-fixture.js'
 
 const MEBIBYTE = 1 << 20
 
-describe('devicemapper', unless(noThinPools), () => {
-  let place: ThinPlace
+describe('devicemapper on the kernel engine', unless(noThinPools), () => {
+  let fixture: ThinFixture
   let root: string
   let driver: Driver
 
   beforeEach(async () => {
-    place = thinPlace()
-    ;({ root } = place)
-    driver = await place.open()
+    fixture = thinFixture()
+    ;({ root } = fixture)
+    driver = await fixture.open()
   })
-  afterEach(() => place[Symbol.asyncDispose]())
+  afterEach(() => fixture[Symbol.asyncDispose]())
 
   async function write(id: string, path: string, content: string | Uint8Array): Promise<void> {
     const { fs } = await driver.get(id)
@@ -55,7 +55,7 @@ describe('devicemapper', unless(noThinPools), () => {
   const row = async (key: string): Promise<string> =>
     (await driver.status()).find(([name]) => name === key)?.[1] ?? ''
   const poolName = (): Promise<string> => row('Pool Name')
-  /** Transaction id and used blocks of data, as the kernel has them. */
+  /** Returns the pool's transaction id and used data blocks, from the kernel. */
   const pool = async (): Promise<{ transaction: number; used: number }> => {
     const status = (await run('dmsetup', ['status', await poolName()])).toString().split(' ')
     return { transaction: Number(status[3]), used: Number(status[5]?.split('/')[0]) }
@@ -63,11 +63,11 @@ describe('devicemapper', unless(noThinPools), () => {
   const idsInPool = async (): Promise<number[]> => {
     await driver.cleanup()
     const ids = await thinIds(root)
-    driver = await place.open()
+    driver = await fixture.open()
     return ids
   }
 
-  it('keeps its files as Docker does', async () => {
+  it('uses the files, records and device names of Docker', async () => {
     await driver.create('a'.repeat(64))
     await driver.createReadWrite('c', 'a'.repeat(64))
     await write('c', '/hello', 'hello')
@@ -110,7 +110,7 @@ describe('devicemapper', unless(noThinPools), () => {
     expect((await run('dmsetup', ['ls'])).toString()).toContain('No devices found')
   })
 
-  it('tells the rows of docker info', async () => {
+  it('reports the status rows of docker info', async () => {
     const rows = Object.fromEntries(await driver.status())
     expect(rows).toMatchObject({
       'Pool Blocksize': '65.54kB',
@@ -128,10 +128,14 @@ describe('devicemapper', unless(noThinPools), () => {
     expect(rows['Data file']).toMatch(/^\/dev\/loop\d+$/)
   })
 
-  describe('after a crash in the middle of making a layer', () => {
-    const cuts = ['the transaction is open', 'the thin device is made', 'its file is written'] as const
+  describe('after a crash while it creates a layer', () => {
+    const cuts = [
+      'the start of the transaction',
+      'the creation of the thin device',
+      'the write of the record',
+    ] as const
 
-    it.each(cuts)('when %s: there is none, and its number is free', async (cut) => {
+    it.each(cuts)('discards the layer left after %s, and reuses its device number', async (cut) => {
       await driver.create('base')
       await write('base', '/kept', 'kept')
       const { transaction } = await pool()
@@ -143,7 +147,7 @@ describe('devicemapper', unless(noThinPools), () => {
       if (cut === cuts[2]) {
         writeFileSync(file('half'), JSON.stringify({ ...json('base'), device_id: 77, initialized: false }))
       }
-      driver = await place.open()
+      driver = await fixture.open()
       expect(await driver.list()).toEqual(['base'])
       expect(await read('base', '/kept')).toBe('kept')
       await driver.createReadWrite('half', 'base')
@@ -151,11 +155,11 @@ describe('devicemapper', unless(noThinPools), () => {
       expect(await idsInPool()).toEqual([1, 2, 3])
     })
 
-    /** Whoever asks the driver lets it recover. */
+    /** Asks dmsetup, since any call to the driver starts its recovery. */
     const poolNameByHand = async (): Promise<string> =>
       (await run('dmsetup', ['ls', '--target', 'thin-pool'])).toString().split(/\s/)[0] ?? ''
 
-    it('when it had not yet seen that the number was taken: the layer that has it stays', async () => {
+    it('keeps a layer whose device number the unfinished transaction names', async () => {
       await driver.create('base')
       await write('base', '/kept', 'kept')
       const { transaction } = await pool()
@@ -163,40 +167,40 @@ describe('devicemapper', unless(noThinPools), () => {
         file('transaction-metadata'),
         JSON.stringify({ open_transaction_id: transaction + 1, device_hash: 'half', device_id: 2 }),
       )
-      driver = await place.open()
+      driver = await fixture.open()
       expect(await driver.list()).toEqual(['base'])
       expect(await read('base', '/kept')).toBe('kept')
     })
 
-    it('when the pool has the transaction: the layer is whole', async () => {
+    it('keeps a layer whose transaction the pool has committed', async () => {
       await driver.create('base')
       await driver.create('whole', 'base')
-      driver = await place.open()
+      driver = await fixture.open()
       expect((await driver.list()).toSorted()).toEqual(['base', 'whole'])
     })
   })
 
-  it('deletes at its open what was being deleted, or was not yet as it should be', async () => {
+  it('deletes a layer that its record marks as deleted, at open', async () => {
     await driver.create('base')
     await driver.create('gone', 'base')
     await driver.cleanup()
     writeFileSync(file('gone'), JSON.stringify({ ...json('gone'), deleted: true }))
-    driver = await place.open()
+    driver = await fixture.open()
     expect(await driver.list()).toEqual(['base'])
     expect(existsSync(file('gone'))).toBe(false)
     expect(await idsInPool()).toEqual([1, 2])
   })
 
-  it('makes the base anew that a crash left without a file system', async () => {
+  it('recreates a base device that a crash left without a file system', async () => {
     await driver.cleanup()
     writeFileSync(file('base'), JSON.stringify({ ...json('base'), initialized: false }))
-    driver = await place.open()
+    driver = await fixture.open()
     await driver.create('layer')
     await write('layer', '/hello', 'hello')
     expect(await idsInPool()).toEqual([2, 3])
   })
 
-  it('clears the mounts and devices that a killed process left, and the pool after them', async () => {
+  it('removes the mounts of a killed process at open, and all devices at cleanup', async () => {
     await driver.create('base')
     await driver.cleanup()
     const worker = spawn(process.execPath, [resolve(import.meta.dirname, 'thin-holder.mjs'), root, 'base'], {
@@ -207,13 +211,13 @@ describe('devicemapper', unless(noThinPools), () => {
     worker.kill('SIGKILL')
     await once(worker, 'exit')
     expect(mountsBelow(root)).toHaveLength(1)
-    driver = await place.open()
+    driver = await fixture.open()
     expect(mountsBelow(root)).toHaveLength(0)
     await driver.cleanup()
     expect((await run('dmsetup', ['ls'])).toString()).toContain('No devices found')
   })
 
-  it('gives the space of a removed layer back to the loop file', async () => {
+  it('returns the space of a removed layer to the host', async () => {
     const data = join(root, 'devicemapper/devicemapper/data')
     await driver.create('base')
     await write('base', '/start', 'x')
@@ -227,7 +231,7 @@ describe('devicemapper', unless(noThinPools), () => {
     expect((statSync(data).blocks - blocks) * 512).toBeLessThan(2 * MEBIBYTE)
   })
 
-  it('shares what a large file does not change, block by block', async () => {
+  it('copies only the written blocks of a large file', async () => {
     await driver.create('base')
     await write('base', '/big', Buffer.alloc(20 * MEBIBYTE, 1))
     await driver.createReadWrite('c', 'base')
@@ -242,7 +246,7 @@ describe('devicemapper', unless(noThinPools), () => {
     expect(blocks).toBeLessThan(60)
   })
 
-  it('snapshots a layer while somebody writes to it', async () => {
+  it('snapshots a layer that is open for writing', async () => {
     await driver.create('base')
     const { fs } = await driver.get('base')
     await fs.writeFile('/written', 'before')
@@ -253,7 +257,7 @@ describe('devicemapper', unless(noThinPools), () => {
     expect(await read('base', '/written')).toBe('after')
   })
 
-  it('adopts no layer that a program still writes to through its mount', async () => {
+  it('refuses to adopt a layer while a program has a file in its mount open for writing', async () => {
     await driver.createReadWrite('container')
     const { hostPath } = await driver.get('container')
     const held = openSync(join(hostPath as string, 'file'), 'w')
@@ -269,7 +273,7 @@ describe('devicemapper', unless(noThinPools), () => {
     expect(await read('layer', '/file')).toBe('late')
   })
 
-  it('lets a layer go that is still in use somewhere, when it is no more', async () => {
+  it('defers the deletion of a removed layer until no process uses it', async () => {
     await driver.create('base')
     await driver.createReadWrite('busy', 'base')
     await write('busy', '/open', 'open')
@@ -283,14 +287,14 @@ describe('devicemapper', unless(noThinPools), () => {
     held.kill('SIGKILL')
     await once(held, 'exit')
     await driver.cleanup()
-    driver = await place.open()
+    driver = await fixture.open()
     expect(await row('Deferred Deleted Device Count')).toBe('0')
     expect(await idsInPool()).toEqual([1, 2])
   })
 
-  it('refuses to remove a layer in use where nothing is deferred, and leaves it', async () => {
+  it('without deferred removal, refuses to remove a layer in use and keeps it', async () => {
     await driver.cleanup()
-    driver = await place.open({ ...SMALL.ext4, 'dm.use_deferred_removal': false })
+    driver = await fixture.open({ ...SMALL.ext4, 'dm.use_deferred_removal': false })
     await driver.create('base')
     const { hostPath = '' } = await driver.get('base')
     const held = spawn('sleep', ['100'], { cwd: hostPath })
@@ -304,7 +308,7 @@ describe('devicemapper', unless(noThinPools), () => {
     expect(await driver.list()).toEqual([])
   })
 
-  it('makes a layer as large as it is asked to, and no smaller than its parent', async () => {
+  it('creates a layer of the requested size and refuses one smaller than its parent', async () => {
     await driver.create('base')
     await driver.createReadWrite('large', 'base', { storageOptions: { size: '96M' } })
     await write('large', '/big', Buffer.alloc(60 * MEBIBYTE, 1))
@@ -314,19 +318,19 @@ describe('devicemapper', unless(noThinPools), () => {
     expect((await driver.list()).toSorted()).toEqual(['base', 'large'])
   })
 
-  it('has larger layers after dm.basesize grew, and refuses to let it shrink', async () => {
+  it('creates larger layers once dm.basesize grows, and refuses a smaller dm.basesize', async () => {
     await driver.create('before')
     await driver.cleanup()
-    driver = await place.open({ 'dm.basesize': '96M' })
+    driver = await fixture.open({ 'dm.basesize': '96M' })
     await driver.create('after')
     await write('after', '/big', Buffer.alloc(60 * MEBIBYTE, 1))
     expect(await driver.metadata('before')).toMatchObject({ DeviceSize: String(48 * MEBIBYTE) })
     await driver.cleanup()
-    await expect(place.open({ 'dm.basesize': '64M' })).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' })
+    await expect(fixture.open({ 'dm.basesize': '64M' })).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' })
   })
 
-  it('opens a root read-only, and writes nothing in it', async () => {
-    const own = thinPlace()
+  it('opens a root read-only without writing to it', async () => {
+    const own = thinFixture()
     const files = { 'dm.loopdatasize': '200M', 'dm.loopmetadatasize': '8M' }
     driver = await own.open({ ...SMALL.ext4, ...files })
     await driver.create('base')
@@ -348,7 +352,7 @@ describe('devicemapper', unless(noThinPools), () => {
     await own[Symbol.asyncDispose]()
   })
 
-  it('finds by a look at both trees what changed, be it but a byte with the time of the other', async () => {
+  it('lists the changes between two trees, even of one byte in a file of the same size and mtime', async () => {
     const time = new Date('2001-02-03T04:05:06.789Z')
     await driver.create('base')
     const below = await driver.get('base')
@@ -371,8 +375,8 @@ describe('devicemapper', unless(noThinPools), () => {
     for await (const change of driver.changes('copy', 'child')) expect(change).toBeUndefined()
   })
 
-  it('has an access list once in a diff, though XFS shows it under two names', async () => {
-    await using own = thinPlace()
+  it('writes an access list to a diff once, although XFS shows it under two names', async () => {
+    await using own = thinFixture()
     driver = await own.open(SMALL.xfs)
     await driver.create('base')
     await driver.create('child', 'base')
@@ -389,7 +393,7 @@ describe('devicemapper', unless(noThinPools), () => {
     expect(tar).not.toContain('SGI_ACL')
   })
 
-  it('keeps layers whose ids mean something else to the layout', async () => {
+  it('accepts layer ids that are file names of its layout', async () => {
     for (const id of ['base', 'deviceset-metadata', 'transaction-metadata', 'x.migrated', 'i'.repeat(200)]) {
       await driver.create(id)
       await write(id, '/id', id)

@@ -16,13 +16,13 @@ beforeEach(() => {
 
 afterEach(() => rmSync(join(directory, '..'), { recursive: true, force: true }))
 
-/** Without the file of the locks, which stays. */
+/** Lists all files except `.lock`, which stays. */
 function holdsThere(): string[] {
   return readdirSync(directory).filter((name) => name !== '.lock')
 }
 
-describe('a hold', () => {
-  it('is taken while long work on another layer is under way', async () => {
+describe('LayerHolds', () => {
+  it('takes a hold while work on another layer is in progress', async () => {
     let finish = (): void => undefined
     const work = new Promise<void>((resolve) => (finish = resolve))
     const slow = holds.take('slow', 'shared', () => work)
@@ -32,7 +32,7 @@ describe('a hold', () => {
     await (await slow).hold.release()
   })
 
-  it('leaves no file behind, nor does one whose work fails', async () => {
+  it('leaves no file once a hold is released or its work fails', async () => {
     const { hold } = await holds.take('layer', 'shared', async (sole) => expect(sole).toBe(true))
     await hold.release()
     const failing = holds.take('layer', 'shared', () => Promise.reject(new Error('no mount')))
@@ -40,7 +40,7 @@ describe('a hold', () => {
     expect(holdsThere()).toEqual([])
   })
 
-  it('of a running process survives tidying, and what others left does not', async () => {
+  it('tidies files of ended processes and keeps the holds of running ones', async () => {
     const { hold } = await holds.take('held', 'shared', async () => undefined)
     const left = noCalls === undefined ? 'left' : 'left.0123456789ab'
     for (const name of [left, nameOfDead('.lock-left.held')]) {
@@ -55,7 +55,7 @@ describe('a hold', () => {
     expect(holdsThere()).toEqual([])
   })
 
-  it('is tidied where there is no directory yet', async () => {
+  it('tidies a missing directory without creating it', async () => {
     await holds.tidy()
     expect(existsSync(directory)).toBe(false)
     mkdirSync(directory)

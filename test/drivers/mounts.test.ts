@@ -16,7 +16,7 @@ import { run } from '../support/program.js'
 const SECRET = 'precious'
 const INDEX = pathToFileURL(join(process.cwd(), 'dist/index.js')).href
 
-/** Holds a file of the container open and mapped, and writes through both when it is told to. */
+/** Opens and maps a file of the container, and writes through both after a line on stdin. */
 const WRITER = `
 import mmap, sys
 file = open(sys.argv[1], 'r+b', buffering=0)
@@ -55,7 +55,7 @@ for (const settings of withHostPath) {
     (store = await openStore({ ...options, root: join(scratch, 'root') }))
 
   describe(`a container on ${settings.name}`, unless(settings.reason ?? noMounts), () => {
-    it('is removed without what is mounted in it, which is unmounted', async () => {
+    it('is removed without the content of mounts inside it, which are unmounted', async () => {
       const container = await (await loaded(open)).createContainer('test/app:1')
       await mountInside(await container.mount())
       await container.remove()
@@ -63,7 +63,7 @@ for (const settings of withHostPath) {
       expect(mountsBelow(join(scratch, 'root')).filter((point) => /src|file/.test(point))).toEqual([])
     })
 
-    it('is read as what lies under its mounts', async () => {
+    it('is read without the content of mounts inside it', async () => {
       const container = await (await loaded(open)).createContainer('test/app:1')
       await mountInside(await container.mount())
       const image = await container.commit()
@@ -84,39 +84,35 @@ for (const settings of withHostPath) {
       expect(paths).toEqual(['/bound', '/src'])
     })
 
-    it(
-      'is consumed only where no program can write to it any more',
-      unless(notInstalled('python3')),
-      async () => {
-        const container = await (await loaded(open)).createContainer('test/app:1')
-        const file = join(await container.mount(), 'held')
-        writeFileSync(file, 'firstone')
-        const writer = spawn('python3', ['-c', WRITER, file], { stdio: ['pipe', 'pipe', 'inherit'] })
-        await once(writer.stdout, 'data')
-        const consumed = await errorOf(container.commit({ consume: true, reference: 'test/held:1' }))
-        await ended(writer)
-        if (consumed instanceof Error) {
-          expect(consumed).toMatchObject({ code: 'CONTAINER_IN_USE' })
-          const again = await (store as Store).openContainer(container.id)
-          expect(await again.fs.readFile('/held', 'utf8')).toBe('latelate')
-          await again.commit({ consume: true, reference: 'test/held:1' })
-        }
-        await using shown = await (store as Store).createContainer('test/held:1')
-        expect(await shown.fs.readFile('/held', 'utf8')).toBe(
-          consumed instanceof Error ? 'latelate' : 'firstone',
-        )
-        expect((await (store as Store).check()).problems).toEqual([])
-      },
-    )
+    it('is consumed only if no program can still write to it', unless(notInstalled('python3')), async () => {
+      const container = await (await loaded(open)).createContainer('test/app:1')
+      const file = join(await container.mount(), 'held')
+      writeFileSync(file, 'firstone')
+      const writer = spawn('python3', ['-c', WRITER, file], { stdio: ['pipe', 'pipe', 'inherit'] })
+      await once(writer.stdout, 'data')
+      const consumed = await errorOf(container.commit({ consume: true, reference: 'test/held:1' }))
+      await ended(writer)
+      if (consumed instanceof Error) {
+        expect(consumed).toMatchObject({ code: 'CONTAINER_IN_USE' })
+        const again = await (store as Store).openContainer(container.id)
+        expect(await again.fs.readFile('/held', 'utf8')).toBe('latelate')
+        await again.commit({ consume: true, reference: 'test/held:1' })
+      }
+      await using shown = await (store as Store).createContainer('test/held:1')
+      expect(await shown.fs.readFile('/held', 'utf8')).toBe(
+        consumed instanceof Error ? 'latelate' : 'firstone',
+      )
+      expect((await (store as Store).check()).problems).toEqual([])
+    })
 
-    it('that a killed process left mounted is unmounted by the next open', async () => {
+    it('leaves no mount after its process is killed and the store is opened again', async () => {
       await (await loaded(open)).close()
       await killedWhileMounted({ ...options, root: join(scratch, 'root') })
       await (await open()).close()
       expect(mountsBelow(join(scratch, 'root'))).toEqual([])
     })
 
-    it('that a killed process left mounted is unmounted by prune', async () => {
+    it('leaves no mount after its process is killed and the store is pruned', async () => {
       const opened = await loaded(open)
       const before = mountsBelow(join(scratch, 'root'))
       await killedWhileMounted({ ...options, root: join(scratch, 'root') })
@@ -129,7 +125,7 @@ for (const settings of withHostPath) {
 describe('a file that cannot be removed', unless(noMounts ?? notInstalled('chattr')), () => {
   for (const settings of storeSettings.filter(({ driver }) => driver === 'vfs' || driver === 'overlay2')) {
     it(
-      `is told by check, and keeps no store on ${settings.name} from opening`,
+      `is reported by check, and does not prevent a store on ${settings.name} from opening`,
       unless(settings.reason),
       async () => {
         const root = join(scratch, 'root')
@@ -147,7 +143,7 @@ describe('a file that cannot be removed', unless(noMounts ?? notInstalled('chatt
           await open()
           expect((await (store as Store).check()).problems).toMatchObject([{ kind: 'driver-damaged' }])
         } finally {
-          // It fails at symlinks, after it did the rest.
+          // chattr fails on symlinks, after it has changed the other files.
           await run('chattr', ['-R', '-i', root]).catch(() => undefined)
         }
         expect((await (store as Store).check()).problems).toEqual([])
@@ -168,7 +164,7 @@ async function loaded(open: () => Promise<Store>): Promise<Store> {
   return opened
 }
 
-/** A directory of the host on `src`, and a file of it on `bound`. */
+/** Bind-mounts a host directory on `src`, and a file of it on `bound`. */
 async function mountInside(tree: string): Promise<void> {
   mkdirSync(join(tree, 'src'))
   writeFileSync(join(tree, 'bound'), 'under')
@@ -199,7 +195,7 @@ async function ended(writer: ChildProcess): Promise<void> {
   expect(code).toBe(0)
 }
 
-/** A process that mounts a container and is killed then. */
+/** Starts a process that mounts a container, and kills it. */
 async function killedWhileMounted(options: object): Promise<void> {
   const script = `
     const { openStore } = await import(${JSON.stringify(INDEX)})

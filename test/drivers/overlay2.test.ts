@@ -30,18 +30,18 @@ import { noCalls, noMounts, notInstalled, unless } from '../support/needs.js'
 import { KERNEL, opener, USERSPACE } from './openers.js'
 
 const setpriv = findProgram('setpriv') ?? ''
-/** Removed at the end; `root` is in it, or it itself. */
-let place: string
+/** Removed after each test. Contains `root`, or is the same directory. */
+let scratch: string
 let root: string
 let home: string
 const opened: Driver[] = []
 beforeEach(() => {
-  place = root = mkdtempSync(join(tmpdir(), 'layerstack-overlay2-'))
+  scratch = root = mkdtempSync(join(tmpdir(), 'layerstack-overlay2-'))
   home = join(root, 'overlay2')
 })
 afterEach(async () => {
   for (const driver of opened.splice(0)) await driver.cleanup()
-  await removeTree(place)
+  await removeTree(scratch)
 })
 
 async function openWith(open: (root: string) => Promise<Driver>): Promise<Driver> {
@@ -76,14 +76,14 @@ async function threeLayers(driver: Driver): Promise<void> {
 
 const modeOf = (...path: string[]): string => (statSync(join(home, ...path)).mode & 0o7777).toString(8)
 const textOf = (...path: string[]): string => readFileSync(join(home, ...path), 'utf8')
-/** Without what an ordinary user's layers have beside where there are no xattrs. */
+/** Ignores `.attributes` files, which an ordinary user's layers have if xattrs are not available. */
 const filesOf = (id: string): string[] =>
   readdirSync(join(home, id))
     .filter((name) => noCalls === undefined || !name.endsWith('.attributes'))
     .toSorted()
 
-describe('a mount that another process makes to find out what works', unless(noMounts), () => {
-  it('stays as it is', async () => {
+describe('the probe mount of a running process', unless(noMounts), () => {
+  it('survives tidy', async () => {
     const driver = await openWith(KERNEL)
     const probe = join(home, temporaryName('probe'))
     const [lower, merged] = [join(probe, 'lower'), join(probe, 'merged')]
@@ -98,8 +98,8 @@ describe('a mount that another process makes to find out what works', unless(noM
   })
 })
 
-describe('the directories of overlay2', () => {
-  it('are those of Docker', async () => {
+describe('overlay2 on the userspace engine', () => {
+  it('uses the directory layout of Docker', async () => {
     await threeLayers(await openWith(USERSPACE))
     expect(modeOf()).toBe('710')
     expect(modeOf('l')).toBe('700')
@@ -116,7 +116,7 @@ describe('the directories of overlay2', () => {
     expect(readdirSync(join(home, 'l'))).toHaveLength(3)
   })
 
-  it('are all gone when the layers are', async () => {
+  it('removes all directories of its layers', async () => {
     const driver = await openWith(USERSPACE)
     await threeLayers(driver)
     for (const id of ['top', 'middle', 'base']) await driver.remove(id)
@@ -124,7 +124,7 @@ describe('the directories of overlay2', () => {
     expect(readdirSync(join(home, 'l'))).toEqual([])
   })
 
-  it('are named in the metadata', async () => {
+  it('reports the directories of a layer in its metadata', async () => {
     const driver = await openWith(USERSPACE)
     await threeLayers(driver)
     expect(await driver.metadata('top')).toEqual({
@@ -136,7 +136,7 @@ describe('the directories of overlay2', () => {
     expect(await driver.metadata('base')).not.toHaveProperty('LowerDir')
   })
 
-  it('have rows in the status as in docker info', async () => {
+  it('reports rows of docker info, and its engine, in the status', async () => {
     const status = Object.fromEntries(await (await openWith(USERSPACE)).status())
     expect(status).toMatchObject({
       'Backing Filesystem': expect.any(String),
@@ -161,8 +161,8 @@ describe('a layer with children', () => {
   })
 })
 
-describe('after a crash', () => {
-  it('a layer without a link is none, and makes room for one', async () => {
+describe('overlay2 after a crash', () => {
+  it('ignores a layer without a link, which create replaces and remove clears', async () => {
     const driver = await openWith(USERSPACE)
     await threeLayers(driver)
     mkdirSync(join(home, 'half/diff/some'), { recursive: true })
@@ -179,7 +179,7 @@ describe('after a crash', () => {
     expect(existsSync(join(home, 'half'))).toBe(false)
   })
 
-  it('an empty link is made again from the symlink (moby#35747)', async () => {
+  it('restores an empty link from the symlink (moby#35747)', async () => {
     const driver = await openWith(USERSPACE)
     await threeLayers(driver)
     const link = textOf('middle/link')
@@ -189,7 +189,7 @@ describe('after a crash', () => {
     expect(await inView(driver, 'another', (fs) => fs.readFile('/middle', 'utf8'))).toBe('of middle')
   })
 
-  it('an empty lower is told, and not taken for a layer without a parent', async () => {
+  it('reports an empty lower file instead of treating the layer as a base layer', async () => {
     const driver = await openWith(USERSPACE)
     await threeLayers(driver)
     writeFileSync(join(home, 'top/lower'), '')
@@ -200,7 +200,7 @@ describe('after a crash', () => {
     await driver.remove('top')
   })
 
-  it('a symlink that is lost, or was turned by half an adoption, is set right', async () => {
+  it('repairs a symlink that is missing, or that an interrupted adoption redirected', async () => {
     const driver = await openWith(USERSPACE)
     await threeLayers(driver)
     const link = join(home, 'l', textOf('base/link'))
@@ -213,14 +213,14 @@ describe('after a crash', () => {
     expect(readlinkSync(link)).toBe('../base/diff')
   })
 
-  it('a missing lower layer is told', async () => {
+  it('reports a missing lower layer', async () => {
     const driver = await openWith(USERSPACE)
     await threeLayers(driver)
     renameSync(join(home, 'base'), join(root, 'elsewhere'))
     await expect(driver.get('top')).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
   })
 
-  it('what was being removed is cleared at the next open', async () => {
+  it('finishes an interrupted removal at the next open', async () => {
     const driver = await openWith(USERSPACE)
     await threeLayers(driver)
     renameSync(join(home, 'top'), join(home, 'top-removing'))
@@ -229,7 +229,7 @@ describe('after a crash', () => {
     expect(existsSync(join(home, 'top-removing'))).toBe(false)
   })
 
-  it('the hold of a process that was killed is gone', async () => {
+  it('drops the hold of a killed process', async () => {
     const driver = await openWith(USERSPACE)
     await threeLayers(driver)
     const holder = await hold('userspace')
@@ -241,8 +241,8 @@ describe('after a crash', () => {
   })
 })
 
-describe('a root whose attributes are kept aside', () => {
-  it('is not for the kernel, and says so', unless(noCalls), async () => {
+describe('a root with attributes: override', () => {
+  it('opens on the userspace engine only', unless(noCalls), async () => {
     await threeLayers(
       await openWith(opener(overlay2, { engine: 'auto', driverOptions: { attributes: 'override' } })),
     )
@@ -255,8 +255,8 @@ describe('a root whose attributes are kept aside', () => {
   })
 })
 
-describe('a root of Docker, with no word of ours in it', () => {
-  it('is taken as it is', async () => {
+describe('a root without the files of layerstack', () => {
+  it('opens only if its attributes and marks are stored as Docker stores them', async () => {
     await threeLayers(await openWith(USERSPACE))
     const { attributes, overlayXattrs } = JSON.parse(
       readFileSync(join(root, 'layerstack/overlay2.json'), 'utf8'),
@@ -270,7 +270,7 @@ describe('a root of Docker, with no word of ours in it', () => {
 })
 
 describe('a root opened read-only', () => {
-  it('shows its layers, is not written to, and refuses what would change it', async () => {
+  it('shows its layers, refuses changes, and stays unchanged on disk', async () => {
     await threeLayers(await openWith(USERSPACE))
     const before = execFileSync('find', [root, '-printf', '%p %m %T@\n'], { encoding: 'utf8' })
     const driver = await overlay2.open({ root, engine: 'auto', readOnly: true })
@@ -285,8 +285,8 @@ describe('a root opened read-only', () => {
   })
 })
 
-describe("the kernel's overlay", unless(noMounts), () => {
-  it('is unmounted while the event loop goes on, however much there is to write', async () => {
+describe('overlay2 on the kernel engine', unless(noMounts), () => {
+  it('does not block the event loop to unmount, even with much unwritten data', async () => {
     const driver = await openWith(KERNEL)
     await driver.create('base')
     await driver.createReadWrite('top', 'base')
@@ -295,11 +295,11 @@ describe("the kernel's overlay", unless(noMounts), () => {
       writeFileSync(join(hostPath, 'large'), Buffer.alloc(64 << 20, 1))
       return loopTurns(driver.put('top'))
     }
-    // Whoever syncs the file system meanwhile leaves nothing to wait for.
+    // Retries: if another process syncs the file system, the unmount has nothing to wait for.
     await expect.poll(turnsOfOne, { timeout: 60_000 }).toBeGreaterThan(3)
   })
 
-  it('and the userspace one take turns in one root', async () => {
+  it('takes turns with the userspace engine in one root', async () => {
     const userspace = await openWith(USERSPACE)
     await threeLayers(userspace)
     const kernel = await openWith(KERNEL)
@@ -323,7 +323,7 @@ describe("the kernel's overlay", unless(noMounts), () => {
     expect(await inView(kernel, 'child', async (fs) => treeOf(fs.syncFs))).toEqual(seen)
   })
 
-  it('is mounted while a view is open, with options that keep the upper directory plain', async () => {
+  it('mounts a layer while a view is open, without redirect_dir, metacopy or index', async () => {
     const driver = await openWith(KERNEL)
     await threeLayers(driver)
     const { hostPath } = await driver.get('top')
@@ -338,7 +338,7 @@ describe("the kernel's overlay", unless(noMounts), () => {
     expect(existsSync(join(home, 'top/merged'))).toBe(false)
   })
 
-  it('keeps files of any owner, and devices, in their inodes', async () => {
+  it('stores owners and devices in the inodes of the upper directory', async () => {
     const driver = await openWith(KERNEL)
     await threeLayers(driver)
     await inView(driver, 'top', async (fs) => {
@@ -350,7 +350,7 @@ describe("the kernel's overlay", unless(noMounts), () => {
     expect(statSync(join(home, 'top/diff/null')).isCharacterDevice()).toBe(true)
   })
 
-  it('is shared by processes, and unmounted by the last', async () => {
+  it('shares a mount between processes, and the last one unmounts it', async () => {
     const driver = await openWith(KERNEL)
     await threeLayers(driver)
     const holder = await hold('kernel')
@@ -366,7 +366,7 @@ describe("the kernel's overlay", unless(noMounts), () => {
     expect(mountsBelow(root)).toEqual([])
   })
 
-  it('that a killed process left is mounted anew, or taken away', async () => {
+  it('replaces the mount of a killed process, or removes it with the layer', async () => {
     const driver = await openWith(KERNEL)
     await threeLayers(driver)
     await (await hold('kernel')).kill()
@@ -379,7 +379,7 @@ describe("the kernel's overlay", unless(noMounts), () => {
     expect(existsSync(join(home, 'top'))).toBe(false)
   })
 
-  it('may be volatile, and after that not', async () => {
+  it('opens a layer again after a volatile mount, even after that of a killed process', async () => {
     const driver = await openWith(KERNEL)
     await threeLayers(driver)
     const { fs } = await driver.get('top', { volatile: true })
@@ -391,10 +391,10 @@ describe("the kernel's overlay", unless(noMounts), () => {
     expect(await inView(driver, 'top', (view) => view.readFile('/x', 'utf8'))).toBe('x')
   })
 
-  it('is found where a killed process left it, though the root was reached through a symlink', async () => {
-    mkdirSync(join(place, 'real'))
-    symlinkSync('real', join(place, 'link'))
-    root = join(place, 'link')
+  it('finds the mount of a killed process if the root path contains a symlink', async () => {
+    mkdirSync(join(scratch, 'real'))
+    symlinkSync('real', join(scratch, 'link'))
+    root = join(scratch, 'link')
     const driver = await openWith(KERNEL)
     await threeLayers(driver)
     await (await hold('kernel')).kill()
@@ -404,7 +404,7 @@ describe("the kernel's overlay", unless(noMounts), () => {
   })
 
   it(
-    'serves a root that was made without CAP_SYS_ADMIN, whose marks are in user xattrs',
+    'opens a root made without CAP_SYS_ADMIN, which has its marks in user xattrs',
     unless(notInstalled('setpriv')),
     async () => {
       const script = `
@@ -434,7 +434,7 @@ describe("the kernel's overlay", unless(noMounts), () => {
   )
 
   it(
-    'of a root with marks in trusted xattrs is not for those who cannot read them',
+    'makes a root with trusted xattrs, which a process without CAP_SYS_ADMIN cannot open',
     unless(notInstalled('setpriv')),
     async () => {
       await threeLayers(await openWith(KERNEL))
@@ -447,7 +447,7 @@ describe("the kernel's overlay", unless(noMounts), () => {
     },
   )
 
-  it('works in a root with odd characters in its path', async () => {
+  it('mounts layers of a root with special characters in its path', async () => {
     root = join(root, 'a:b, c\\d é')
     home = join(root, 'overlay2')
     mkdirSync(root)
@@ -463,11 +463,11 @@ describe("the kernel's overlay", unless(noMounts), () => {
 
 interface Holder {
   kill(): Promise<void>
-  /** Lets it put its view, and end. */
+  /** Makes the process put its view and exit. */
   end(): Promise<void>
 }
 
-/** Another process that has a view of `top` open. */
+/** Starts another process that opens a view of `top`. */
 async function hold(engine: 'kernel' | 'userspace', volatile = false): Promise<Holder> {
   const script = `
     import { overlay2 } from '#layerstack/drivers/overlay2/index.js'

@@ -26,7 +26,7 @@ const auto = (rest: Partial<SelectOptions> = {}): SelectOptions => ({
   ...rest,
 })
 
-/** A driver that never works: a factory of somebody else's. */
+/** A third-party driver that never works. */
 const broken: DriverFactory = {
   name: 'broken',
   open: async () => {
@@ -36,31 +36,31 @@ const broken: DriverFactory = {
   supported: async () => ({ engines: [{ engine: 'kernel', works: false, reason: 'the moon is not full' }] }),
 }
 
-describe('a registry of drivers', () => {
-  it('tells which drivers it knows when asked for another', () => {
+describe('DriverRegistry', () => {
+  it('lists the known drivers when asked for an unknown one', () => {
     expect(() => builtIn.get('zfs')).toThrow(
       expect.objectContaining({ code: 'DRIVER_UNKNOWN', hint: expect.stringContaining('overlay2, vfs') }),
     )
   })
 
-  it('takes a name once', () => {
+  it('rejects two drivers of the same name', () => {
     expect(() => new DriverRegistry([vfs, vfs])).toThrow(TypeError)
   })
 })
 
-describe('choosing a driver', () => {
-  it('takes the first that works, and says why those before it were refused', async () => {
+describe('selectDriver', () => {
+  it('takes the first driver that works, and reports why earlier ones were refused', async () => {
     const { driver, refused } = await selectDriver(new DriverRegistry([broken, vfs, overlay2]), auto())
     expect(driver.name).toBe('vfs')
     expect(refused).toEqual([{ name: 'broken', reason: 'the moon is not full' }])
   })
 
-  it('prefers one that holds layers in this root already', async () => {
+  it('prefers a driver that already holds layers in the root', async () => {
     await (await vfs.open({ root, engine: 'auto', readOnly: false })).create('base')
     expect((await selectDriver(builtIn, auto())).driver.name).toBe('vfs')
   })
 
-  it('takes none where another would hide the layers of one that does not work', async () => {
+  it('refuses to choose if the driver that holds layers does not work', async () => {
     const prior = { ...broken, holdsLayers: async () => true }
     await expect(selectDriver(new DriverRegistry([overlay2, prior]), auto())).rejects.toMatchObject({
       code: 'DRIVER_UNSUPPORTED',
@@ -69,7 +69,7 @@ describe('choosing a driver', () => {
     })
   })
 
-  it('lists every reason when none works', async () => {
+  it('fails with DRIVER_UNSUPPORTED if no driver works', async () => {
     const registry = new DriverRegistry([broken, { ...broken, name: 'worse' }])
     await expect(selectDriver(registry, auto())).rejects.toMatchObject({
       code: 'DRIVER_UNSUPPORTED',
@@ -77,26 +77,28 @@ describe('choosing a driver', () => {
     })
   })
 
-  it('takes a driver by name, and no other in its place', async () => {
+  it('opens a driver by name and never falls back to another one', async () => {
     expect((await selectDriver(builtIn, auto({ driver: 'vfs' }))).driver.name).toBe('vfs')
     await expect(selectDriver(builtIn, auto({ driver: 'vfs', engine: 'kernel' }))).rejects.toMatchObject({
       code: 'ENGINE_UNSUPPORTED',
     })
   })
 
-  it('passes on what is no refusal', async () => {
+  it('rethrows an error that is not a refusal', async () => {
     mkdirSync(join(root, 'layerstack'))
     writeFileSync(join(root, 'layerstack/overlay2.json'), '{"attributes":"by heart"}')
     await expect(selectDriver(builtIn, auto())).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
   })
 
-  it('refuses options that a driver does not have', async () => {
+  it('rejects options that the driver does not have', async () => {
     await expect(
       selectDriver(builtIn, auto({ driver: 'overlay2', driverOptions: { size: '10G' } })),
     ).rejects.toThrow(TypeError)
   })
+})
 
-  it('finds out what works without leaving anything behind', async () => {
+describe('overlay2.supported', () => {
+  it('lists the userspace engine as working, and a reason for each engine that does not work', async () => {
     const { engines } = await overlay2.supported(root)
     expect(engines).toContainEqual({ engine: 'userspace', works: true })
     for (const { works, reason } of engines) expect(works || reason !== undefined).toBe(true)

@@ -1,4 +1,4 @@
-// Holds a view of a layer, and waits to be killed.
+// Opens a view of a layer and waits to be killed.
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 
 const [root, id] = process.argv.slice(2)

@@ -7,30 +7,30 @@ import type { Driver } from '#layerstack/drivers/driver.js'
 import { ThinMetadata } from '#layerstack/thin/thin-metadata.js'
 import { notInstalled } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { UserspacePlace, write } from './userspace-place.js'
+import { UserspaceFixture, write } from './userspace-fixture.js'
 
 const driverOptions = { 'dm.basesize': '64M', 'dm.loopdatasize': '128M', 'dm.loopmetadatasize': '4M' }
 const noJudge = notInstalled('thin_check')
 
-let place: UserspacePlace
+let fixture: UserspaceFixture
 let driver: Driver
 
 beforeEach(async () => {
-  place = new UserspacePlace(devicemapper)
-  driver = await place.open({ driverOptions })
+  fixture = new UserspaceFixture(devicemapper)
+  driver = await fixture.open({ driverOptions })
   await driver.create('base')
   await write(driver, 'base', '/file', Buffer.from('base'))
   await driver.create('other', 'base')
 })
 
-afterEach(() => place[Symbol.asyncDispose]())
+afterEach(() => fixture[Symbol.asyncDispose]())
 
-/** A root as a kill leaves it: what this process still has in memory is lost. */
+/** Runs `work` on a copy of the root as a kill leaves it, without the data in this process's memory. */
 async function killed<T>(work: (driver: Driver) => Promise<T>): Promise<T> {
-  await using left = new UserspacePlace(devicemapper)
+  await using left = new UserspaceFixture(devicemapper)
   rmSync(left.root, { recursive: true })
-  // Without flock(2) the files of locks and holds name this process, which is alive.
-  cpSync(place.root, left.root, { recursive: true, filter: (path) => !/\.held$|\/holds\//.test(path) })
+  // Without flock(2), lock and hold files name this process, which is still running.
+  cpSync(fixture.root, left.root, { recursive: true, filter: (path) => !/\.held$|\/holds\//.test(path) })
   const metadata = join(left.root, 'devicemapper/devicemapper/metadata')
   if (noJudge === undefined) await run('thin_check', [metadata])
   const result = await work(await left.open({ driverOptions }))
@@ -50,8 +50,8 @@ async function soundLayers(reopened: Driver): Promise<string[]> {
 }
 
 /**
- * Before each step of `work`, commits the pool from a view of another layer and looks at what a kill would leave.
- * Steps are calls of the layout and of the pool's metadata.
+ * Before and after each layout call of `work`, commits the pool from a view of another layer and opens the root that a
+ * kill would leave. Returns the layers of each of these roots.
  */
 async function interleaved(work: () => Promise<void>): Promise<string[][]> {
   const view = await driver.get('other')
@@ -65,7 +65,7 @@ async function interleaved(work: () => Promise<void>): Promise<string[][]> {
   const undo = (['saveTransaction', 'saveDevice', 'dropDevice', 'dropTransaction'] as const).map((name) => {
     const { [name]: call } = DeviceMapperLayout.prototype
     const before = async function (this: DeviceMapperLayout, ...args: unknown[]) {
-      const isOurs = this.home.startsWith(`${place.root}/`)
+      const isOurs = this.home.startsWith(`${fixture.root}/`)
       if (isOurs) await look()
       const result: unknown = await Reflect.apply(call, this, args)
       if (isOurs) await look()
@@ -84,8 +84,8 @@ async function interleaved(work: () => Promise<void>): Promise<string[][]> {
   return seen
 }
 
-describe('a layer of devicemapper in userspace, with a view of another layer that is synced at every step', () => {
-  it('is there after a kill once its making resolved, and is not there or whole before', async () => {
+describe('devicemapper on the userspace engine, with the pool committed at every step', () => {
+  it('creates a layer atomically, and durably once its creation resolves', async () => {
     const seen = await interleaved(() => driver.create('made', 'base'))
     expect(seen.length).toBeGreaterThan(3)
     for (const ids of seen)
@@ -96,7 +96,7 @@ describe('a layer of devicemapper in userspace, with a view of another layer tha
     expect(seen.at(-1)).toEqual(['base', 'made', 'other'])
   })
 
-  it('is gone after a kill once its removal resolved, and is there whole or gone before', async () => {
+  it('removes a layer atomically, and durably once its removal resolves', async () => {
     await driver.create('made', 'base')
     const seen = await interleaved(() => driver.remove('made'))
     expect(seen.length).toBeGreaterThan(3)
@@ -108,7 +108,7 @@ describe('a layer of devicemapper in userspace, with a view of another layer tha
     expect(seen.at(-1)).toEqual(['base', 'other'])
   })
 
-  it('takes its thin device with it where its making failed after the pool had it', async () => {
+  it('deletes the thin device of a layer whose creation fails after the pool committed it', async () => {
     const { commit } = ThinMetadata.prototype
     let fails = true
     ThinMetadata.prototype.commit = function () {
@@ -123,7 +123,7 @@ describe('a layer of devicemapper in userspace, with a view of another layer tha
     const left: string[][] = []
     DeviceMapperLayout.prototype.dropDevice = async function (name) {
       await Reflect.apply(dropDevice, this, [name])
-      if (!this.home.startsWith(`${place.root}/`)) return
+      if (!this.home.startsWith(`${fixture.root}/`)) return
       left.push(await killed(soundLayers))
       left.push(await killed(devicesOf))
     }
@@ -142,7 +142,7 @@ describe('a layer of devicemapper in userspace, with a view of another layer tha
   })
 })
 
-/** Numbers of the devices in the pool. */
+/** Returns the numbers of the thin devices in the pool. */
 async function devicesOf(reopened: Driver): Promise<string[]> {
   const row = Object.fromEntries(await reopened.status())
   const metadata = row['Metadata file'] as string

@@ -11,11 +11,11 @@ import { loopTurns } from '../support/loop-turns.js'
 const FILES = 200
 
 it.each<[string, (trees: Trees, options: JobOptions) => Promise<unknown>]>([
-  ['the list of changes', (trees, options) => drained(changesOf(trees, options))],
-  ['the tar', (trees, options) => drained(tarOf(trees, options))],
-  ['the size', sizeOf],
-  ['the layer', (trees, options) => commitLayer({ source: trees }, new CallerPace(options))],
-])('%s of two trees is made while the event loop goes on, where nothing differs too', async (_, make) => {
+  ['changesOf', (trees, options) => drained(changesOf(trees, options))],
+  ['tarOf', (trees, options) => drained(tarOf(trees, options))],
+  ['sizeOf', sizeOf],
+  ['commitLayer', (trees, options) => commitLayer({ source: trees }, new CallerPace(options))],
+])('%s yields to the event loop and stops on abort, even if both trees are equal', async (_, make) => {
   const trees = { upper: tree(), lower: tree() }
   expect(await loopTurns(make(trees, {}))).toBeGreaterThan(8)
 
@@ -36,7 +36,7 @@ function tree(): MemoryFs {
   return fs
 }
 
-/** Sixteen objects take two slices at the least. */
+/** So slow that sixteen objects take at least two slices. */
 class SlowFs extends MemoryFs {
   override lstat(path: ByteString): SyncStat {
     for (const end = performance.now() + 0.5; performance.now() < end;);

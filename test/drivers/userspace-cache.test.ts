@@ -9,62 +9,62 @@ import { DeviceMapperLayout } from '#layerstack/drivers/devicemapper/layout.js'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import { deviceMapperOptions } from '#layerstack/drivers/devicemapper/options.js'
 import { shareThinFiles } from '#layerstack/drivers/devicemapper/userspace/thin-files.js'
-import { UserspacePlace } from './userspace-place.js'
+import { UserspaceFixture } from './userspace-fixture.js'
 
 const FILES = 3000
-/** Bytes that a node takes in memory, at least. */
+/** Minimum size of a node in memory, in bytes. */
 const NODE = 2 * BLOCK
 const LAYERS = ['one', 'two', 'three', 'four']
 const SMALL = { 'dm.basesize': '256M', 'dm.loopdatasize': '1G', 'dm.loopmetadatasize': '16M' }
 
-let place: UserspacePlace
+let fixture: UserspaceFixture
 
 afterEach(async () => {
   try {
-    await place.mustBeSound()
+    await fixture.mustBeSound()
   } finally {
-    await place[Symbol.asyncDispose]()
+    await fixture[Symbol.asyncDispose]()
   }
 })
 
-describe('the cache of devicemapper in userspace', () => {
+describe('cache of devicemapper on the userspace engine', () => {
   beforeEach(() => {
-    place = new UserspacePlace(devicemapper)
+    fixture = new UserspaceFixture(devicemapper)
   })
 
   it.each([
     [undefined, 500, Infinity],
     [1 << 20, 1, (1 << 20) / NODE],
     [1, 1, LAYERS.length * 16],
-  ])('of %s bytes bounds what all open layers keep in memory', async (cache, least, most) => {
-    const driver = await place.open({ driverOptions: { ...SMALL, ...(cache !== undefined && { cache }) } })
+  ])('set to %s bytes, keeps %s to %s nodes of all open layers in memory', async (cache, least, most) => {
+    const driver = await fixture.open({ driverOptions: { ...SMALL, ...(cache !== undefined && { cache }) } })
     await fill(driver)
     expect(await readAll(driver)).toBe(LAYERS.length * FILES)
-    const kept = await keptOf(place.root)
+    const kept = await keptOf(fixture.root)
     expect(kept).toBeGreaterThanOrEqual(least)
     expect(kept).toBeLessThanOrEqual(most)
     expect(await driver.check?.()).toEqual([])
   })
 
-  it('is a number of bytes', () => {
+  it('rejects a value that is not a positive number of bytes', () => {
     for (const cache of [0, -1, '1M', true, Number.NaN]) {
       expect(() => deviceMapperOptions({ cache })).toThrow(TypeError)
     }
   })
 })
 
-describe('the cache of btrfs in userspace', () => {
-  it('bounds what is kept in memory', async () => {
-    place = new UserspacePlace(btrfs)
-    mkdirSync(join(place.root, 'btrfs'))
+describe('cache of btrfs on the userspace engine', () => {
+  it('limits the nodes kept in memory', async () => {
+    fixture = new UserspaceFixture(btrfs)
+    mkdirSync(join(fixture.root, 'btrfs'))
     for (const [cache, least, most] of [
       [32 << 20, 500, (32 << 20) / NODE],
       [1 << 20, 1, (1 << 20) / NODE],
     ] as const) {
-      const driver = await place.open({ driverOptions: { cache } })
+      const driver = await fixture.open({ driverOptions: { cache } })
       if ((await driver.list()).length === 0) await fill(driver)
       expect(await readAll(driver)).toBe(LAYERS.length * FILES)
-      const shared = await openSharedStore(join(place.root, 'btrfs/layers.cow'))
+      const shared = await openSharedStore(join(fixture.root, 'btrfs/layers.cow'))
       expect(shared.store.nodes.kept).toBeGreaterThanOrEqual(least)
       expect(shared.store.nodes.kept).toBeLessThanOrEqual(most)
       await shared.close()
@@ -73,7 +73,7 @@ describe('the cache of btrfs in userspace', () => {
   })
 })
 
-/** Layers that share nothing. */
+/** Creates layers that share no content. */
 async function fill(driver: Driver): Promise<void> {
   for (const id of LAYERS) {
     await driver.create(id)
@@ -83,7 +83,7 @@ async function fill(driver: Driver): Promise<void> {
   }
 }
 
-/** Reads all layers, which stay open. */
+/** Reads every file and leaves the layers open. Returns the number of intact files. */
 async function readAll(driver: Driver): Promise<number> {
   let whole = 0
   for (const id of LAYERS) {
@@ -93,11 +93,11 @@ async function readAll(driver: Driver): Promise<number> {
   return whole
 }
 
-/** Nodes that the file systems of all layers keep, which are open. */
+/** Returns the number of nodes that the open file systems of all layers keep in memory. */
 async function keptOf(root: string): Promise<number> {
   const layout = new DeviceMapperLayout(join(root, 'devicemapper'))
   const nothing = { blockSize: 0, dataBlocks: 0, metadataBlocks: 0 }
-  // What is open already has the settings of who opened it.
+  // The driver has these files open, so its settings apply instead of these.
   const { files, release } = shareThinFiles({
     layout,
     lockFile: '',

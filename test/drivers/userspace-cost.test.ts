@@ -11,24 +11,24 @@ import { shareThinFiles, type ThinFiles } from '#layerstack/drivers/devicemapper
 import type { Driver } from '#layerstack/drivers/driver.js'
 import type { ByteString } from '#layerstack/fs/bytes.js'
 import type { ThinPool } from '#layerstack/thin/thin-pool.js'
-import { UserspacePlace } from './userspace-place.js'
+import { UserspaceFixture } from './userspace-fixture.js'
 
 const MIB = 1 << 20
 const GIB = 1 << 30
 const POOL_BLOCK = 64 << 10
 const LARGE = { 'dm.basesize': '2G', 'dm.loopdatasize': '3G', 'dm.loopmetadatasize': '16M' }
-/** Of trees, their counts and superblocks. */
+/** The most blocks that trees, reference counts and superblocks may take. */
 const MOST_METADATA = { btrfs: 20, devicemapper: 4 }
 
-let place: UserspacePlace
+let fixture: UserspaceFixture
 
-afterEach(() => place[Symbol.asyncDispose]())
+afterEach(() => fixture[Symbol.asyncDispose]())
 
-describe('4 KiB that are written into a file of 1 GiB', () => {
-  it('take of btrfs one block for data', async () => {
-    place = new UserspacePlace(btrfs)
+describe('4 KiB written into a file of 1 GiB', () => {
+  it('allocate one data block on btrfs', async () => {
+    fixture = new UserspaceFixture(btrfs)
     const driver = await withLargeFile({})
-    const { store, close } = await openSharedStore(join(place.root, 'btrfs/layers.cow'))
+    const { store, close } = await openSharedStore(join(fixture.root, 'btrfs/layers.cow'))
     const [before, used] = [contentIn(store, 'container'), store.space.state.used]
     expect(before.size).toBe(GIB / BLOCK)
     await writeInside(driver)
@@ -36,17 +36,19 @@ describe('4 KiB that are written into a file of 1 GiB', () => {
     expect([...after].filter((address) => !before.has(address))).toHaveLength(1)
     expect(after.size).toBe(before.size)
     const taken = store.space.state.used - used
-    console.log(`btrfs: 1 block of 4 KiB for data, ${taken - 1} for the rest`)
+    console.log(`btrfs: 1 data block of 4 KiB, ${taken - 1} metadata blocks`)
     expect(taken - 1).toBeLessThanOrEqual(MOST_METADATA.btrfs)
     await close()
   })
 
-  it('take of a pool one block for data', async () => {
-    place = new UserspacePlace(devicemapper)
+  it('allocate one data block in a devicemapper pool', async () => {
+    fixture = new UserspaceFixture(devicemapper)
     const driver = await withLargeFile(LARGE)
-    const { files, release } = filesOf(place.root)
+    const { files, release } = filesOf(fixture.root)
     const pool = await files.pool()
-    const record = new DeviceMapperLayout(join(place.root, 'devicemapper')).layer('container') as DeviceRecord
+    const record = new DeviceMapperLayout(join(fixture.root, 'devicemapper')).layer(
+      'container',
+    ) as DeviceRecord
     const look = async () => {
       const content = await onDevice(files, record, (store) => contentIn(store, 'layer'))
       return { content, blocks: blocksOf(pool, record), used: pool.metadata.status.data.used }
@@ -59,12 +61,12 @@ describe('4 KiB that are written into a file of 1 GiB', () => {
     expect(written).toHaveLength(1)
     const provisioned = [...after.blocks].filter(([at, block]) => before.blocks.get(at) !== block)
     expect(after.used - before.used).toBe(provisioned.length)
-    // A block of the pool may hold content and trees: one that was written for its trees is no data.
+    // A pool block may hold content and trees. Only the block with the written content counts as data.
     const forData = provisioned.filter(
       ([at]) => at === Math.floor(((written[0] as Address) * BLOCK) / POOL_BLOCK),
     )
     console.log(
-      `devicemapper: ${forData.length} block of 64 KiB for data, ${provisioned.length - forData.length} for the rest`,
+      `devicemapper: ${forData.length} data block of 64 KiB, ${provisioned.length - forData.length} metadata blocks`,
     )
     expect(forData).toHaveLength(1)
     expect(provisioned.length - forData.length).toBeLessThanOrEqual(MOST_METADATA.devicemapper)
@@ -72,9 +74,9 @@ describe('4 KiB that are written into a file of 1 GiB', () => {
   })
 })
 
-/** In a layer, and a container on it. */
+/** Creates a layer with a file of 1 GiB, and a container on it. */
 async function withLargeFile(driverOptions: Record<string, unknown>): Promise<Driver> {
-  const driver = await place.open({ driverOptions })
+  const driver = await fixture.open({ driverOptions })
   await driver.create('base')
   const { fs } = await driver.get('base')
   await using file = await fs.open('/large', 'w')
@@ -104,7 +106,7 @@ function contentIn(store: CowStore, name: string): Set<Address> {
   return blocks
 }
 
-/** For each block of a thin device the pool's block that it has. */
+/** Maps each provisioned block of a thin device to its pool block. */
 function blocksOf(pool: ThinPool, { deviceId, size }: DeviceRecord): Map<number, number> {
   const blocks = new Map<number, number>()
   pool.consistently((metadata) => {
@@ -125,7 +127,7 @@ async function onDevice<T>(files: ThinFiles, record: DeviceRecord, work: (store:
   }
 }
 
-/** What is open already has the settings of who opened it. */
+/** Returns the files that the driver has open. Its settings apply instead of these. */
 function filesOf(root: string) {
   return shareThinFiles({
     layout: new DeviceMapperLayout(join(root, 'devicemapper')),

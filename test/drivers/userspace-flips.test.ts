@@ -15,10 +15,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import { devicemapper } from '#layerstack/drivers/devicemapper/index.js'
 import type { Driver } from '#layerstack/drivers/driver.js'
-import { write } from './userspace-place.js'
+import { write } from './userspace-fixture.js'
 
 const ROUNDS = 15
-/** Random damage without end is done by `npm run torture`. */
+/** `npm run torture` tries random damage without a limit. */
 const SEED = Number(process.env['LAYERSTACK_FLIPS_SEED'] ?? 2)
 const engines = {
   btrfs: { factory: btrfs, driverOptions: {} },
@@ -30,7 +30,7 @@ const engines = {
 const IDS = ['base', 'middle', 'top'] as const
 
 describe.each(['btrfs', 'devicemapper'] as const)(
-  'a root of %s in userspace, of which a file is damaged',
+  '%s on the userspace engine, with a damaged file',
   (name) => {
     const { factory, driverOptions } = engines[name]
     let scratch: string
@@ -51,7 +51,7 @@ describe.each(['btrfs', 'devicemapper'] as const)(
 
     afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
-    it('gives back what was written or a typed error, and a check tells of what cannot be read', async () => {
+    it('returns the written content or a typed error, and a check reports unreadable content', async () => {
       const random = randomFrom(SEED)
       const outcomes = { refused: 0, suffered: 0, unharmed: 0 }
       for (let round = 0; round < ROUNDS; round++) {
@@ -100,7 +100,7 @@ describe.each(['btrfs', 'devicemapper'] as const)(
           })
           await attempt(() => driver.put(id))
         }
-        // Which layers should be there is for the store to say.
+        // Only the store knows which layers should exist.
         if (failures > 0 && !told.endsWith('was removed')) {
           const found = await driver
             .check?.()
@@ -121,7 +121,7 @@ function content(id: string, file: number): Buffer {
   return Buffer.alloc(500 + file * 900, `${id} ${file} `)
 }
 
-/** A StoreError; or of a view an error of the system, which only damage can cause here. */
+/** Accepts a StoreError, or EIO from a view, which only damage causes in this test. */
 function mustBeTyped(error: unknown, told: string): void {
   const { name, code } = error as { name?: string; code?: string }
   const isTyped = name === 'StoreError' || code === 'EIO'
@@ -144,7 +144,7 @@ function damage(file: string, random: (below: number) => number): string {
     truncateSync(file, random(size))
     return 'was cut'
   }
-  // Where there is something: the files of a pool are mostly holes.
+  // Prefers a byte other than zero: pool files are mostly holes.
   const bytes = readFileSync(file)
   let at = random(size)
   for (let tries = 0; tries < 2000 && bytes[at] === 0; tries++) at = random(size)

@@ -21,8 +21,8 @@ import { seal } from '#layerstack/thin/format.js'
 import { unmountBelow } from '../support/mounts.js'
 import { noMounts, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
-import { noBtrfs } from './btrfs-place.js'
-import { write } from './userspace-place.js'
+import { noBtrfs } from './btrfs-fixture.js'
+import { write } from './userspace-fixture.js'
 
 const noJudge = notInstalled('thin_check')
 const checksum = await loadChecksum()
@@ -70,45 +70,45 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 type Name = keyof typeof engines
 type Case = readonly [what: string, name: Name, code: string, path: string, damage: (path: string) => void]
 
-/** What is not opened for changes. */
+/** Damage that prevents a root from opening for changes. */
 const refused: readonly Case[] = [
-  ['of another version in both superblocks', 'btrfs', 'STORE_FOREIGN', POOL, laterVersion(0, 8192)],
-  ['of another version in one superblock', 'btrfs', 'STORE_FOREIGN', POOL, laterVersion(0, 4096)],
-  ['of another version in the other superblock', 'btrfs', 'STORE_FOREIGN', POOL, laterVersion(4096, 8192)],
+  ['with another version in both superblocks', 'btrfs', 'STORE_FOREIGN', POOL, laterVersion(0, 8192)],
+  ['with another version in the first superblock', 'btrfs', 'STORE_FOREIGN', POOL, laterVersion(0, 4096)],
+  ['with another version in the second superblock', 'btrfs', 'STORE_FOREIGN', POOL, laterVersion(4096, 8192)],
   ['that is foreign', 'btrfs', 'STORE_FOREIGN', POOL, foreign],
   ['that is foreign and small', 'btrfs', 'STORE_FOREIGN', POOL, (path) => writeFileSync(path, 'foreign')],
   ['that is a directory', 'btrfs', 'STORE_FOREIGN', POOL, directory],
-  ['of zeros', 'btrfs', 'STORE_CORRUPT', POOL, (path) => writeFileSync(path, Buffer.alloc(3 << 20))],
+  ['full of zeros', 'btrfs', 'STORE_CORRUPT', POOL, (path) => writeFileSync(path, Buffer.alloc(3 << 20))],
   ['of one byte', 'btrfs', 'STORE_FOREIGN', POOL, (path) => writeFileSync(path, 'x')],
-  ['of one zero', 'btrfs', 'STORE_CORRUPT', POOL, (path) => writeFileSync(path, '\0')],
+  ['of one zero byte', 'btrfs', 'STORE_CORRUPT', POOL, (path) => writeFileSync(path, '\0')],
   cut('btrfs', 'STORE_FOREIGN', POOL, 20),
   ...[0, 511, 512, 4096, 4097, 8191, 8192, 20_000].map((size) => cut('btrfs', 'STORE_CORRUPT', POOL, size)),
-  ['of another version', 'devicemapper', 'STORE_FOREIGN', METADATA, superblock(40, 3)],
-  ['with features of later', 'devicemapper', 'STORE_FOREIGN', METADATA, superblock(360, 1)],
+  ['with another version', 'devicemapper', 'STORE_FOREIGN', METADATA, superblock(40, 3)],
+  ['with an unknown incompatible feature', 'devicemapper', 'STORE_FOREIGN', METADATA, superblock(360, 1)],
   ['that is foreign', 'devicemapper', 'STORE_FOREIGN', METADATA, foreign],
   ['that is a directory', 'devicemapper', 'STORE_FOREIGN', METADATA, directory],
   ['with a damaged superblock', 'devicemapper', 'STORE_CORRUPT', METADATA, flipped],
-  ['that is gone', 'devicemapper', 'STORE_CORRUPT', METADATA, (path) => rmSync(path)],
+  ['that is missing', 'devicemapper', 'STORE_CORRUPT', METADATA, (path) => rmSync(path)],
   ['of one byte', 'devicemapper', 'STORE_FOREIGN', METADATA, (path) => writeFileSync(path, 'x')],
-  ['of one zero', 'devicemapper', 'STORE_CORRUPT', METADATA, (path) => writeFileSync(path, '\0')],
+  ['of one zero byte', 'devicemapper', 'STORE_CORRUPT', METADATA, (path) => writeFileSync(path, '\0')],
   cut('devicemapper', 'STORE_FOREIGN', METADATA, 35),
   ...[0, 100, 511, 4096, 20_480].map((size) => cut('devicemapper', 'STORE_CORRUPT', METADATA, size)),
   ['that is a directory', 'devicemapper', 'STORE_FOREIGN', DATA, directory],
-  ['that is gone', 'devicemapper', 'STORE_CORRUPT', DATA, (path) => rmSync(path)],
+  ['that is missing', 'devicemapper', 'STORE_CORRUPT', DATA, (path) => rmSync(path)],
   cut('devicemapper', 'STORE_CORRUPT', DATA, 0),
 ]
 
-/** What a layer suffers from, and not another one. */
+/** Damage that affects one layer only. */
 const suffered: readonly Case[] = [
   ...[65_536 * 3, 1 << 20, 3 << 20].map((size) => cut('devicemapper', 'STORE_CORRUPT', DATA, size)),
-  ['that names no device', 'devicemapper', 'STORE_CORRUPT', RECORD, record({ device_id: 4711 })],
+  ['that names a missing device', 'devicemapper', 'STORE_CORRUPT', RECORD, record({ device_id: 4711 })],
   ['that is torn', 'devicemapper', 'STORE_CORRUPT', RECORD, (path) => truncateSync(path, 9)],
   cut('devicemapper', 'STORE_CORRUPT', RECORD, 0),
 ]
 
-describe('a file', () => {
+describe('a file of a userspace root', () => {
   it.each(refused)(
-    '%s: %s says %s of %s, and leaves all as it is',
+    '%s makes %s fail with %s for %s and change nothing',
     async (_what, name, code, path, damage) => {
       given(name)
       damage(join(root, path))
@@ -128,25 +128,28 @@ describe('a file', () => {
     },
   )
 
-  it.each(suffered)('%s: %s says %s of a layer in %s', async (_what, name, code, path, damage) => {
-    given(name)
-    damage(join(root, path))
-    const before = filesOf(root)
-    const driver = await open(name)
-    expect((await driver.list()).toSorted()).toEqual(['first', 'second'])
-    await expect(read(driver, 'second', '/large')).rejects.toMatchObject({ code, hint: expect.any(String) })
-    expect(await read(driver, 'first', '/file')).toBe('first')
-    expect(await driver.check?.()).toMatchObject([{ layer: 'second' }])
-    expect(filesOf(root)).toEqual(before)
-    await driver.remove('second')
-    await driver.create('second', 'first')
-    expect(await read(driver, 'second', '/file')).toBe('first')
-    expect(await driver.check?.()).toEqual([])
-    await driver.cleanup()
-    if (noJudge === undefined) await run('thin_check', [join(root, METADATA)])
-  })
+  it.each(suffered)(
+    '%s makes %s fail with %s for one layer only, from %s',
+    async (_what, name, code, path, damage) => {
+      given(name)
+      damage(join(root, path))
+      const before = filesOf(root)
+      const driver = await open(name)
+      expect((await driver.list()).toSorted()).toEqual(['first', 'second'])
+      await expect(read(driver, 'second', '/large')).rejects.toMatchObject({ code, hint: expect.any(String) })
+      expect(await read(driver, 'first', '/file')).toBe('first')
+      expect(await driver.check?.()).toMatchObject([{ layer: 'second' }])
+      expect(filesOf(root)).toEqual(before)
+      await driver.remove('second')
+      await driver.create('second', 'first')
+      expect(await read(driver, 'second', '/file')).toBe('first')
+      expect(await driver.check?.()).toEqual([])
+      await driver.cleanup()
+      if (noJudge === undefined) await run('thin_check', [join(root, METADATA)])
+    },
+  )
 
-  it('with the metadata of a pool, cut where layers can be read: nothing is changed, and a check says so', async () => {
+  it('with pool metadata, if truncated, allows reads, prevents changes and fails a check', async () => {
     given('devicemapper')
     truncateSync(join(root, METADATA), 65_536)
     const driver = await open('devicemapper')
@@ -162,7 +165,7 @@ describe('a file', () => {
     expect(await read(await open('devicemapper'), 'second', '/file')).toBe('first')
   })
 
-  it('with the metadata of a pool, empty, is not made anew where there is data, though no device is known', async () => {
+  it('with pool metadata, if empty, is not recreated while the data file exists, even without device records', async () => {
     given('devicemapper')
     truncateSync(join(root, METADATA))
     rmSync(join(root, 'devicemapper/metadata'), { recursive: true })
@@ -173,7 +176,7 @@ describe('a file', () => {
   })
 
   it.each(['base', 'deviceset-metadata', 'transaction-metadata'])(
-    'of the devices, %s, torn or gone, is made anew',
+    'named %s may be torn, missing or wrong without loss of layers',
     async (file) => {
       for (const damage of [
         (path: string) => truncateSync(path, 4),
@@ -197,8 +200,8 @@ describe('a file', () => {
   )
 })
 
-describe.each(['btrfs', 'devicemapper'] as const)('a root of others, for %s in userspace', (name) => {
-  it.each([overlay2, vfs])('has its layers as they are beside: $name', async (factory) => {
+describe.each(['btrfs', 'devicemapper'] as const)('%s on the userspace engine', (name) => {
+  it.each([overlay2, vfs])('leaves the layers of $name in the same root unchanged', async (factory) => {
     mkdirSync(root)
     const theirs = await factory.open({ root, engine: 'userspace', readOnly: false })
     opened.push(theirs)
@@ -214,7 +217,7 @@ describe.each(['btrfs', 'devicemapper'] as const)('a root of others, for %s in u
     expect(await read(theirs, 'first', '/file')).toBe('theirs')
   })
 
-  it('is not taken for one of the kernel engine', async () => {
+  it('has a root that the kernel engine refuses', async () => {
     given(name)
     const before = filesOf(root)
     await expect(open(name, { engine: 'kernel' })).rejects.toMatchObject({
@@ -226,8 +229,8 @@ describe.each(['btrfs', 'devicemapper'] as const)('a root of others, for %s in u
   })
 })
 
-describe('a root of the kernel engine', () => {
-  it('of btrfs is not opened in userspace', unless(noBtrfs), async () => {
+describe('btrfs on the userspace engine', () => {
+  it('refuses a root of the kernel engine', unless(noBtrfs), async () => {
     mkdirSync(root)
     const theirs = await open('btrfs', { engine: 'kernel', driverOptions: { loopback: { size: '256M' } } })
     await theirs.create('first')
@@ -240,7 +243,7 @@ describe('a root of the kernel engine', () => {
 })
 
 describe.each(['btrfs', 'devicemapper'] as const)(
-  '%s in userspace, on a full disk',
+  '%s on the userspace engine, on a full disk',
   unless(noMounts),
   (name) => {
     beforeEach(async () => {
@@ -249,7 +252,7 @@ describe.each(['btrfs', 'devicemapper'] as const)(
     })
     afterEach(() => unmountBelow(root))
 
-    it('makes no root, says NO_SPACE, and makes it when there is room', async () => {
+    it('fails to create a root with NO_SPACE, and creates it once space is free', async () => {
       const filler = join(root, 'filler')
       for (const left of [0, 4096, 16_384, 65_536]) {
         writeFileSync(filler, '')
@@ -295,7 +298,7 @@ async function read(driver: Driver, id: string, path: string): Promise<string> {
   }
 }
 
-/** What was met below, or, where we found it ourselves, what we say of it. */
+/** Returns the message of the error's cause, or of the error itself if it has no cause. */
 function causeOf(error: unknown): string {
   const { cause, message } = error as Error
   return cause === undefined ? message : (cause as Error).message
@@ -307,14 +310,14 @@ function filesOf(below: string, ...only: readonly string[]): Map<string, string>
     const path = join(entry.parentPath, entry.name)
     const name = relative(below, path)
     if (only.length > 0 && !only.includes(name)) continue
-    // Locks and holds are of those who look.
+    // Every driver that opens the root changes its lock and hold files.
     if (entry.isFile() && !/lock|holds|\.next$/.test(name)) files.set(name, readFileSync(path, 'latin1'))
   }
   return files
 }
 
 function cut(name: Name, code: string, path: string, size: number): Case {
-  return [`cut to ${size} bytes`, name, code, path, (file) => truncateSync(file, size)]
+  return [`truncated to ${size} bytes`, name, code, path, (file) => truncateSync(file, size)]
 }
 
 function foreign(path: string): void {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { expectSoundFile } from '../drivers/btrfs-place.js'
+import { expectSoundFile } from '../drivers/btrfs-fixture.js'
 import { storeSettings } from '../store/settings.js'
 import { notInstalled } from '../support/needs.js'
 import { run } from '../support/program.js'

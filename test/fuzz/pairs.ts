@@ -1,7 +1,7 @@
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import { vfs } from '#layerstack/drivers/vfs/index.js'
 import { contenders, type Contender } from '../conformance/contenders.js'
-import { btrfsPlace, noBtrfs } from '../drivers/btrfs-place.js'
+import { btrfsFixture, noBtrfs } from '../drivers/btrfs-fixture.js'
 import { noCalls, type Reason } from '../support/needs.js'
 import type { Rules } from './differences.js'
 
@@ -24,7 +24,13 @@ const KERNEL = 'overlay2 of the kernel'
 /** Sides that the conformance suite does not run on, or runs on a separate filesystem. */
 const others: readonly Side[] = [
   { name: 'vfs with attributes kept beside', factory: vfs, driverOptions: { attributes: 'sidecar' } },
-  { name: 'btrfs of the kernel', factory: btrfs, engine: 'kernel', filesystem: btrfsPlace, reason: noBtrfs },
+  {
+    name: 'btrfs of the kernel',
+    factory: btrfs,
+    engine: 'kernel',
+    filesystem: btrfsFixture,
+    reason: noBtrfs,
+  },
 ]
 
 export const pairs: readonly Pair[] = [

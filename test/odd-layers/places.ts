@@ -1,5 +1,5 @@
 import type { OpenStoreOptions } from '#layerstack/index.js'
-import { noBtrfs } from '../drivers/btrfs-place.js'
+import { noBtrfs } from '../drivers/btrfs-fixture.js'
 import { noCalls, noMounts, type Reason } from '../support/needs.js'
 
 export interface Place {

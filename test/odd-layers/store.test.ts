@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { oddLayers, outlineOf, refusedLayers } from '#layerstack/conformance/index.js'
 import { chainIds } from '#layerstack/digest.js'
 import { openStore, type Container, type Image, type Store } from '#layerstack/index.js'
-import { btrfsPlace, type BtrfsPlace } from '../drivers/btrfs-place.js'
+import { btrfsFixture, type BtrfsFixture } from '../drivers/btrfs-fixture.js'
 import { digestOf } from '../store/archive.js'
 import { enterDirectory } from '../support/ledger.js'
 import { removeTree } from '../support/mounts.js'
@@ -21,14 +21,14 @@ const HOME = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 
 describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
   let scratch: string
-  let btrfs: BtrfsPlace | undefined
+  let btrfs: BtrfsFixture | undefined
   let store: Store
 
   beforeAll(async () => {
     if (reason !== undefined) return
     scratch = mkdtempSync(join(HOME, 'layerstack-odd-'))
     enterDirectory(scratch)
-    if (onBtrfs === true) btrfs = await btrfsPlace('loop', HOME)
+    if (onBtrfs === true) btrfs = await btrfsFixture('loop', HOME)
     store = await openStore({ root: join(btrfs?.path ?? scratch, 'root'), ...options })
     await inContainer(await load(FIRST), async () => undefined)
   })

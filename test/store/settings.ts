@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os'
 import type { OpenStoreOptions } from '#layerstack/index.js'
 import { probe } from '#layerstack/sys/probe.js'
-import { noBtrfs } from '../drivers/btrfs-place.js'
+import { noBtrfs } from '../drivers/btrfs-fixture.js'
 import type { Reason } from '../support/needs.js'
 
 export interface StoreSettings extends Pick<OpenStoreOptions, 'driver' | 'engine' | 'driverOptions'> {

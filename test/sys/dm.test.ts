@@ -26,7 +26,7 @@ import {
   suspendDmDevice,
 } from '#layerstack/sys/dm.js'
 import { attachLoop, fileOfLoop, growLoop, type LoopDevice } from '#layerstack/sys/loop.js'
-import { noThinPools } from '../drivers/thin-place.js'
+import { noThinPools } from '../drivers/thin-fixture.js'
 import { unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { HostFs, layerFs, openStore } from 'layerstack'
 import type { Container, LayerFs, OpenStoreOptions, Store } from 'layerstack'
 import { treeOf, treesDiffer, type Tree } from 'layerstack/conformance'
-import { noBtrfs } from '../drivers/btrfs-place.js'
+import { noBtrfs } from '../drivers/btrfs-fixture.js'
 import { noMounts } from '../support/needs.js'
 import type { Attack, AttackReport, Budget } from './attack.js'
 

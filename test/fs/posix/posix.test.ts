@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'
 import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import type { AttributeMode } from '#layerstack/fs/spec.js'
-import { btrfsPlace, noBtrfs } from '../../drivers/btrfs-place.js'
+import { btrfsFixture, noBtrfs } from '../../drivers/btrfs-fixture.js'
 import { enterDirectory } from '../../support/ledger.js'
 import { noMounts, unless, type Reason } from '../../support/needs.js'
 import { ATTRIBUTES, noOracle } from '../overlay-fixture.js'
@@ -197,6 +197,6 @@ async function inVolume(cases: readonly Case[]): Promise<Answers> {
 }
 
 async function onBtrfs(cases: readonly Case[]): Promise<Answers> {
-  await using place = await btrfsPlace()
+  await using place = await btrfsFixture()
   return await directoryAnswers(cases, new HostFs({ kind: 'host', root: place.path, shared: true }))
 }

@@ -13,26 +13,26 @@ import { removeTree } from '../support/mounts.js'
 import { noMounts, notInstalled, type Reason } from '../support/needs.js'
 import { run } from '../support/program.js'
 
-/** `test/run.mjs` runs what is skipped for this in User-Mode Linux, where that is installed. */
+/** `test/run.mjs` runs tests that are skipped for this reason in User-Mode Linux, if that is installed. */
 export const noThinPools: Reason =
   noMounts ??
   (hasDeviceMapper ? undefined : 'this kernel has no device-mapper') ??
   notInstalled('dmsetup', 'thin_check', 'mkfs.xfs', 'xfs_repair', 'mkfs.ext4', 'e2fsck')
 
-/** The smallest file systems that there can be, so that tests are quick. */
+/** Options for the smallest possible file systems, which keep tests fast. */
 export const SMALL = {
   xfs: { 'dm.fs': 'xfs', 'dm.basesize': '48M', 'dm.mkfsarg': '--unsupported' },
   ext4: { 'dm.fs': 'ext4', 'dm.basesize': '48M' },
 } as const
 
-/** A root for devicemapper. When it is given back, its pool and the file systems in it are checked. */
-export interface ThinPlace extends AsyncDisposable {
+/** A root for devicemapper. Disposal checks its pool and the file systems of its layers. */
+export interface ThinFixture extends AsyncDisposable {
   readonly base: string
   readonly root: string
   open(driverOptions?: Readonly<Record<string, unknown>>): Promise<Driver>
 }
 
-export function thinPlace(checked?: { fileSystems: boolean }): ThinPlace {
+export function thinFixture(checked?: { fileSystems: boolean }): ThinFixture {
   const base = mkdtempSync(join(tmpdir(), 'layerstack-thin-'))
   enterDirectory(base)
   const root = join(base, 'root')
@@ -57,7 +57,7 @@ export function thinPlace(checked?: { fileSystems: boolean }): ThinPlace {
   }
 }
 
-/** The pool's metadata is what `thin_check` takes for whole, and every layer's file system what its fsck does. */
+/** Expects that `thin_check` accepts the pool's metadata, and fsck the file system of every layer. */
 export async function expectSound(root: string, { fileSystems = true } = {}): Promise<void> {
   const metadata = join(root, 'devicemapper/devicemapper/metadata')
   if (!existsSync(metadata)) return
@@ -67,7 +67,7 @@ export async function expectSound(root: string, { fileSystems = true } = {}): Pr
   try {
     const pool = (await driver.status())[0]?.[1] ?? ''
     for (const id of await driver.list()) {
-      // Lets the log of a snapshot of a mounted layer be written to its places.
+      // A mount replays the journal of a snapshot that was taken of a mounted layer.
       await driver.get(id)
       await driver.put(id)
       await checkFileSystem(pool, await driver.metadata(id))
@@ -79,7 +79,7 @@ export async function expectSound(root: string, { fileSystems = true } = {}): Pr
   expect((await run('losetup', ['--associated', metadata])).toString()).toBe('')
 }
 
-/** On a loop device: the tools read past the page cache, which not every file lets them. */
+/** Uses a loop device: the tools bypass the page cache, which not every file supports. */
 async function thinTool(program: 'thin_check' | 'thin_dump', metadata: string): Promise<string> {
   const { fd, path } = attachLoop(metadata, { readOnly: true })
   try {
@@ -89,7 +89,7 @@ async function thinTool(program: 'thin_check' | 'thin_dump', metadata: string): 
   }
 }
 
-/** Numbers of the thin devices in the pool of a root that nobody has open. */
+/** Returns the numbers of the thin devices in a root's pool. No driver may have the root open. */
 export async function thinIds(root: string): Promise<number[]> {
   const dump = await thinTool('thin_dump', join(root, 'devicemapper/devicemapper/metadata'))
   return [...dump.matchAll(/<device dev_id="(\d+)"/g)].map(([, id]) => Number(id))

@@ -8,13 +8,13 @@ import { run } from '../support/program.js'
 
 export const noBtrfs: Reason = noMounts ?? notInstalled('mkfs.btrfs', 'btrfs', 'mount', 'umount')
 
-/** A btrfs of our own, in a sparse file; it is checked when it is given back. */
-export interface BtrfsPlace extends AsyncDisposable {
-  /** Where it is mounted. */
+/** A new btrfs in a sparse file. Disposal unmounts it and runs `btrfs check`. */
+export interface BtrfsFixture extends AsyncDisposable {
+  /** The mount point. */
   readonly path: string
 }
 
-export async function btrfsPlace(options = 'loop', directory = tmpdir()): Promise<BtrfsPlace> {
+export async function btrfsFixture(options = 'loop', directory = tmpdir()): Promise<BtrfsFixture> {
   const base = mkdtempSync(join(directory, 'layerstack-btrfs-'))
   enterDirectory(base)
   const [image, path] = [join(base, 'image'), join(base, 'mount')]
@@ -37,7 +37,7 @@ export async function btrfsPlace(options = 'loop', directory = tmpdir()): Promis
   }
 }
 
-/** The file that the driver keeps its own btrfs in, if the root has one, is what `btrfs check` takes for whole. */
+/** Expects that `btrfs check` accepts the driver's loopback file, if the root has one. */
 export async function expectSoundFile(root: string): Promise<void> {
   const image = join(root, 'layerstack/btrfs.img')
   if (!existsSync(image)) return

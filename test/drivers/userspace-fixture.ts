@@ -8,8 +8,8 @@ import { run } from '../support/program.js'
 
 const noJudge = notInstalled('thin_check')
 
-/** A root for a driver in userspace; all that was opened is given back with it. */
-export class UserspacePlace implements AsyncDisposable {
+/** A root for a userspace driver. Disposal cleans up the drivers that it opened and removes the root. */
+export class UserspaceFixture implements AsyncDisposable {
   readonly root = mkdtempSync(join(tmpdir(), 'layerstack-userspace-'))
   readonly #factory: DriverFactory
   readonly #opened: Driver[] = []
@@ -30,7 +30,7 @@ export class UserspacePlace implements AsyncDisposable {
     rmSync(this.root, { recursive: true, force: true })
   }
 
-  /** Closes what was opened; a pool is what thin_check takes for whole, where it is installed. */
+  /** Cleans up all drivers, and expects that thin_check accepts the pool's metadata, if it is installed. */
   async mustBeSound(): Promise<void> {
     for (const driver of this.#opened) await driver.cleanup()
     const metadata = join(this.root, 'devicemapper/devicemapper/metadata')
@@ -44,7 +44,7 @@ export async function write(driver: Driver, id: string, path: string, content: B
   await driver.put(id)
 }
 
-/** In bytes, or the unit of the row. */
+/** Returns the leading integer of a status row, in the unit of the row. */
 export async function rowOf(driver: Driver, key: string): Promise<number> {
   return Number.parseInt(new Map(await driver.status()).get(key) ?? '', 10)
 }
