@@ -36,7 +36,7 @@ try {
   const child = await timed('committed', () =>
     container.commit({
       reference: 'quickstart:changed',
-      changes: ['CMD ["/srv/app/hello.sh"]'],
+      config: ['CMD ["/srv/app/hello.sh"]'],
       consume: true,
     }),
   )

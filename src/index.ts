@@ -3,8 +3,42 @@ import { devicemapper } from './drivers/devicemapper/index.js'
 import { overlay2 } from './drivers/overlay2/index.js'
 import { DriverRegistry } from './drivers/registry.js'
 import { vfs } from './drivers/vfs/index.js'
-import { openStoreWith, type OpenStoreOptions } from './open-store.js'
+import type { BtrfsOptions } from './drivers/btrfs/options.js'
+import type { DeviceMapperOptions } from './drivers/devicemapper/options.js'
+import type { Driver } from './drivers/driver.js'
+import type { Overlay2Options } from './drivers/overlay2/options.js'
+import type { VfsOptions } from './drivers/vfs/options.js'
+import { openStoreWith, type OpenOptions } from './open-store.js'
 import type { Store } from './store.js'
+
+/** The options of each built-in driver, by the driver's name. */
+export interface DriverOptions {
+  readonly overlay2: Overlay2Options
+  readonly btrfs: BtrfsOptions
+  readonly vfs: VfsOptions
+  readonly devicemapper: DeviceMapperOptions
+}
+
+export type DriverName = keyof DriverOptions
+
+/** A built-in driver with its options; or `auto`, which chooses as Docker does; or an open driver. */
+export type DriverChoice =
+  | {
+      readonly [Name in DriverName]: {
+        readonly driver: Name
+        readonly driverOptions?: DriverOptions[Name] | undefined
+      }
+    }[DriverName]
+  | {
+      /**
+       * `auto` is the driver that already holds layers in this root, else the first of overlay2, btrfs, vfs and
+       * devicemapper that works. @default 'auto'
+       */
+      readonly driver?: 'auto' | DriverName | Driver | undefined
+      readonly driverOptions?: undefined
+    }
+
+export type OpenStoreOptions = OpenOptions & DriverChoice
 
 /** Returns the built-in drivers, in the order in which `driver: 'auto'` tries them. */
 export function builtInDrivers(): DriverRegistry {
@@ -12,7 +46,11 @@ export function builtInDrivers(): DriverRegistry {
 }
 
 /**
- * Opens a store. The caller must close it.
+ * Opens a store on a root, which any number of processes may share. Finishes or clears what ended processes left. The
+ * caller must close the store.
+ *
+ * Rejects with `DRIVER_UNSUPPORTED` if no driver works, `ENGINE_UNSUPPORTED` if the engine does not, `FORMAT_UNKNOWN` if
+ * a later version wrote the root, and `TypeError` for an option that the driver does not know.
  *
  * @example
  * ```ts
@@ -21,54 +59,48 @@ export function builtInDrivers(): DriverRegistry {
  * await using store = await openStore({ root: 'layers' })
  * const [image] = await store.load('image.tar')
  * ```
+ *
+ * @example A driver with its options
+ * ```ts
+ * import { openStore } from 'layerstack'
+ *
+ * await using store = await openStore({
+ *   root: 'layers',
+ *   driver: 'devicemapper',
+ *   engine: 'userspace',
+ *   driverOptions: { 'dm.basesize': '20G' },
+ * })
+ * ```
  */
 export function openStore(options: OpenStoreOptions): Promise<Store> {
   return openStoreWith(builtInDrivers(), options)
 }
 
+export * from './drivers/index.js'
+export type { ArchiveInput } from './archives/archive-files.js'
 export type { CheckOptions } from './archives/check-store.js'
 export type { LoadOptions } from './archives/load-images.js'
 export type { ArchiveFormat } from './archives/save.js'
 export type { SaveOptions } from './archives/save-references.js'
-export type { Compression } from './compression/compression.js'
 export type { CheckReport } from './catalog/check.js'
-export type { Problem } from './catalog/repair.js'
+export type { CatalogCheckOptions, Problem, ProblemKind } from './catalog/repair.js'
 export type { CreateContainerOptions } from './catalog/containers.js'
-export type { FlattenOptions, ImportOptions } from './catalog/make-image.js'
 export type { ContainerUsage, DiskUsage, ImageUsage } from './catalog/disk-usage.js'
+export type { FlattenOptions, ImportOptions } from './catalog/make-image.js'
 export type { Pruned, PruneOptions } from './catalog/prune.js'
 export type { Removed } from './catalog/removal.js'
+export type { Compression } from './compression/compression.js'
 export type { CommitContainerOptions, Container, ContainerInfo } from './containers/container.js'
 export type { ChainID, DiffID, Digest, ImageID } from './digest.js'
-export type {
-  Change,
-  CreateOptions,
-  DiffOptions,
-  Driver,
-  DriverCapabilities,
-  Engine,
-  GetOptions,
-  LayerView,
-  ProtoDriver,
-  ReadWriteOptions,
-} from './drivers/driver.js'
-export type { DriverFactory, DriverOpenOptions, DriverSupport } from './drivers/factory.js'
-export { naiveDiff } from './drivers/naive-diff.js'
-export { DriverRegistry } from './drivers/registry.js'
-export type { AttributeMode } from './fs/spec.js'
+export type { AttributeOptions } from './drivers/attribute-mode.js'
 export type { BtrfsOptions } from './drivers/btrfs/options.js'
-export type { DeviceMapperOptions } from './drivers/devicemapper/options.js'
-export type { MountFlag } from './drivers/mount-flags.js'
+export type { DeviceMapperOptions, FileSystemType } from './drivers/devicemapper/options.js'
+export type { MountFlag, MountOptions } from './drivers/mount-flags.js'
 export type { Overlay2Options } from './drivers/overlay2/options.js'
-export { StoreError, type StoreErrorCode } from './errors.js'
-export type { LayerFileHandle, LayerFs } from './fs/facade/layer-fs.js'
-export { HostFs } from './fs/host/host-fs.js'
-export { layerFs } from './fs/facade/layer-fs-adapter.js'
-export type { HistoryEntry, ImageConfig } from './images/image-config.js'
+export type { Refusal } from './drivers/select.js'
+export type { VfsOptions } from './drivers/vfs/options.js'
+export type { ContainerConfig, HistoryEntry, ImageConfig } from './images/image-config.js'
 export type { Image, InspectedImage } from './images/image.js'
-export type { Layer, WritableLayer } from './layers/layer.js'
 export type { Limits } from './limits.js'
-export type { OperationOptions } from './operation-options.js'
-export type { ProgressEvent } from './progress.js'
-export type { OpenStoreOptions } from './open-store.js'
+export type { OpenOptions } from './open-store.js'
 export type { Store } from './store.js'

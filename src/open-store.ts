@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path'
+import { openCatalog } from './catalog/open-catalog.js'
 import type { Driver, Engine } from './drivers/driver.js'
 import type { DriverRegistry } from './drivers/registry.js'
 import { selectDriver } from './drivers/select.js'
@@ -9,31 +10,39 @@ import { Store } from './store.js'
 /** Version of the files in `<root>/layerstack`. */
 const FORMAT = '1'
 
-export interface OpenStoreOptions {
-  /** The data root, as dockerd's `--data-root`. It is made if it does not exist. */
+export interface OpenOptions {
+  /** The data root, as dockerd's `--data-root`. Created if it does not exist. A relative path is resolved once. */
   readonly root: string
-  /** A driver's name, `auto`, or a driver of your own. @default 'auto' */
-  readonly driver?: string | Driver | undefined
-  /** @default 'auto' */
+  /** An engine that does not work on this system is `ENGINE_UNSUPPORTED`. @default 'auto', the kernel's if it works */
   readonly engine?: Engine | 'auto' | undefined
-  readonly driverOptions?: Readonly<Record<string, unknown>> | undefined
   /** Nothing is written below the root. Calls that would write reject with `STORE_READ_ONLY`. @default false */
   readonly readOnly?: boolean | undefined
 }
 
+export interface OpenStoreWithOptions extends OpenOptions {
+  /** A name in the registry, `auto`, or an open driver. @default 'auto' */
+  readonly driver?: string | Driver | undefined
+  /** Not yet checked; see each driver's `options.ts`. */
+  readonly driverOptions?: object | undefined
+}
+
 /** Opens a store on a root, which any number of processes may share. The caller closes it. */
-export async function openStoreWith(registry: DriverRegistry, options: OpenStoreOptions): Promise<Store> {
+export async function openStoreWith(registry: DriverRegistry, options: OpenStoreWithOptions): Promise<Store> {
   const { driver: wanted = 'auto', engine = 'auto', driverOptions, readOnly = false } = options
   const root = resolve(options.root)
   await claimFormat(join(root, 'layerstack', 'format'), FORMAT, true)
   if (!readOnly) makeDirectories(root, 0o711)
   const { driver, refused } =
     typeof wanted === 'string'
-      ? await selectDriver(registry, { driver: wanted, root, engine, driverOptions, readOnly })
+      ? await selectDriver(registry, {
+          driver: wanted,
+          root,
+          engine,
+          driverOptions: { ...driverOptions },
+          readOnly,
+        })
       : { driver: wanted, refused: [] }
-  const store = new Store(root, driver, refused, readOnly)
-  if (readOnly) return store
-  await store.recover()
-  await claimFormat(join(root, 'layerstack', 'format'), FORMAT, false)
-  return store
+  const catalog = await openCatalog({ root, driver, readOnly })
+  if (!readOnly) await claimFormat(join(root, 'layerstack', 'format'), FORMAT, false)
+  return new Store({ root, driver, refused, catalog, readOnly })
 }

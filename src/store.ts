@@ -1,61 +1,60 @@
-import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { checkArchiveInput, type ArchiveInput } from './archives/archive-files.js'
 import { checkStore, type CheckOptions } from './archives/check-store.js'
 import { loadImages, type LoadOptions } from './archives/load-images.js'
 import { saveReferences, type SaveOptions } from './archives/save-references.js'
-import { Catalog } from './catalog/catalog.js'
+import type { Catalog } from './catalog/catalog.js'
 import type { CheckReport } from './catalog/check.js'
-import { finishConsumptions } from './catalog/consume.js'
 import { Containers, type CreateContainerOptions } from './catalog/containers.js'
 import { diskUsage, type DiskUsage } from './catalog/disk-usage.js'
 import { flattenImage, importImage, type FlattenOptions, type ImportOptions } from './catalog/make-image.js'
 import { prune, type Pruned, type PruneOptions } from './catalog/prune.js'
 import { removeImage, type Removed } from './catalog/removal.js'
 import { infoOf, type Container, type ContainerInfo } from './containers/container.js'
-import { ContainerStore } from './containers/container-store.js'
-import type { Driver } from './drivers/driver.js'
+import type { Driver, DriverInfo } from './drivers/driver.js'
 import type { Refusal } from './drivers/select.js'
-import { removeAbandoned } from './durable/abandoned.js'
 import { StoreError } from './errors.js'
 import type { HistoryEntry } from './images/image-config.js'
-import { ImageStore } from './images/image-store.js'
 import type { Image, InspectedImage } from './images/image.js'
-import { LayerStore } from './layers/layer-store.js'
 import type { OperationOptions } from './operation-options.js'
-import { ReferenceStore } from './references/reference-store.js'
+
+/** What a store is made of. */
+export interface StoreParts {
+  /** The data root: an absolute path. */
+  readonly root: string
+  readonly driver: Driver
+  readonly refused: readonly Refusal[]
+  readonly catalog: Catalog
+  readonly readOnly: boolean
+}
+
+let partsOf: (store: Store) => StoreParts
 
 /** A content-addressed store of images, their layers and containers. */
 export class Store implements AsyncDisposable {
+  static {
+    partsOf = (store) => store.#parts
+  }
+
+  /** The data root: an absolute path. */
   readonly root: string
-  readonly driver: Driver
+  readonly driver: DriverInfo
   /** Drivers that `auto` would have preferred, and why each was refused. */
   readonly refused: readonly Refusal[]
-  readonly layers: LayerStore
+  readonly #parts: StoreParts
   readonly #catalog: Catalog
   readonly #containers: Containers
-  readonly #readOnly: boolean
-  /** For copies that a load makes. */
-  readonly #temporary: string
   #closed = false
 
-  constructor(root: string, driver: Driver, refused: readonly Refusal[], readOnly: boolean) {
-    const imageDirectory = join(root, 'image', driver.name)
-    const records = join(root, 'layerstack', 'containers', driver.name)
+  /** @internal */
+  constructor(parts: StoreParts) {
+    const { root, driver, refused, catalog } = parts
     this.root = root
-    this.driver = driver
+    this.driver = { name: driver.name, engine: driver.engine, capabilities: driver.capabilities }
     this.refused = refused
-    this.layers = new LayerStore({ root, driver, readOnly })
-    this.#catalog = new Catalog({
-      images: new ImageStore(imageDirectory),
-      references: new ReferenceStore(imageDirectory),
-      containers: new ContainerStore(records, join(root, 'containers')),
-      layers: this.layers,
-      lockFile: join(root, 'layerstack', 'images.lock'),
-    })
-    this.#containers = new Containers(this.#catalog, () => this.#mayWrite())
-    this.#readOnly = readOnly
-    this.#temporary = join(root, 'layerstack', 'tmp')
+    this.#parts = parts
+    this.#catalog = catalog
+    this.#containers = new Containers(catalog, () => this.#mayWrite())
   }
 
   /**
@@ -64,7 +63,7 @@ export class Store implements AsyncDisposable {
    */
   async load(input: ArchiveInput, options: LoadOptions = {}): Promise<Image[]> {
     this.#mayWrite()
-    return loadImages(this.#catalog, input, this.#temporary, options)
+    return loadImages(this.#catalog, input, options)
   }
 
   /** Writes images, by reference or ID, with all their layers, byte for byte as they came. */
@@ -102,7 +101,7 @@ export class Store implements AsyncDisposable {
 
   async inspect(referenceOrId: string): Promise<InspectedImage> {
     this.#open()
-    return this.#catalog.inspect(referenceOrId, this.driver)
+    return this.#catalog.inspect(referenceOrId, this.#parts.driver)
   }
 
   async history(referenceOrId: string): Promise<readonly HistoryEntry[]> {
@@ -142,7 +141,7 @@ export class Store implements AsyncDisposable {
   /** Mounts an existing container: by name, by id, or by a prefix of an id. */
   async openContainer(idOrName: string): Promise<Container> {
     this.#open()
-    return this.#containers.open(idOrName, { readOnly: this.#readOnly })
+    return this.#containers.open(idOrName, this.#parts)
   }
 
   async containers(): Promise<readonly ContainerInfo[]> {
@@ -153,7 +152,7 @@ export class Store implements AsyncDisposable {
   /** Rows as `docker info` shows them for storage. */
   async status(): Promise<[key: string, value: string][]> {
     this.#open()
-    return [['Storage Driver', this.driver.name], ...(await this.driver.status())]
+    return [['Storage Driver', this.driver.name], ...(await this.#parts.driver.status())]
   }
 
   /** Reports what uses how much space, as `docker system df`. */
@@ -165,7 +164,6 @@ export class Store implements AsyncDisposable {
   /** Removes images without a name that nothing needs, as `docker image prune`. */
   async prune(options: PruneOptions = {}): Promise<Pruned> {
     this.#mayWrite()
-    await removeAbandoned(this.#temporary)
     return prune(this.#catalog, options)
   }
 
@@ -176,7 +174,7 @@ export class Store implements AsyncDisposable {
   async check(options: CheckOptions = {}): Promise<CheckReport> {
     this.#open()
     if (options.repair === true) this.#mayWrite()
-    return checkStore(this.#catalog, this.#temporary, options)
+    return checkStore(this.#catalog, options)
   }
 
   /** Closes all views. May be called twice, also after a failure. */
@@ -184,7 +182,7 @@ export class Store implements AsyncDisposable {
     if (this.#closed) return
     this.#closed = true
     try {
-      await this.driver.cleanup()
+      await this.#parts.driver.cleanup()
     } catch (error) {
       this.#closed = false
       throw error
@@ -195,22 +193,17 @@ export class Store implements AsyncDisposable {
     await this.close()
   }
 
-  /** @internal Finishes or clears what dead processes left unfinished. */
-  async recover(): Promise<void> {
-    const { containers } = this.#catalog
-    await finishConsumptions(this.#catalog)
-    await this.layers.open((id) => containers.has(id))
-    await this.#catalog.forgetRemoved()
-    await this.#catalog.tidyFiles()
-    await removeAbandoned(this.#temporary)
-  }
-
   #open(): void {
     if (this.#closed) throw new StoreError('STORE_CLOSED', 'the store is closed')
   }
 
   #mayWrite(): void {
     this.#open()
-    if (this.#readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
+    if (this.#parts.readOnly) throw new StoreError('STORE_READ_ONLY', 'the store is open read-only')
   }
+}
+
+/** Returns the parts of a store, for tests and tools of this project. Not exported by the package. */
+export function storeParts(store: Store): StoreParts {
+  return partsOf(store)
 }

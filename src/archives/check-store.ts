@@ -1,6 +1,6 @@
 import type { Catalog } from '../catalog/catalog.js'
 import { check, type CheckReport } from '../catalog/check.js'
-import type { CheckOptions as CatalogCheckOptions } from '../catalog/repair.js'
+import type { CatalogCheckOptions } from '../catalog/repair.js'
 import { makeStoreDirectory } from '../durable/make-directory.js'
 import { resolveLimits, type Limits } from '../limits.js'
 import { checkArchiveInput, type ArchiveInput } from './archive-files.js'
@@ -18,19 +18,15 @@ export interface CheckOptions extends CatalogCheckOptions {
 }
 
 /** Checks a catalog, and repairs it from an archive if the caller gives one. Throws `TypeError` for `from` without `repair`. */
-export async function checkStore(
-  catalog: Catalog,
-  temporary: string,
-  options: CheckOptions,
-): Promise<CheckReport> {
+export async function checkStore(catalog: Catalog, options: CheckOptions): Promise<CheckReport> {
   const { from, repair = false, discard = false, signal } = options
   if (!repair && (from !== undefined || discard)) {
     throw new TypeError('check() takes `from` and `discard` together with `repair: true`')
   }
   if (from === undefined) return check(catalog, options)
   checkArchiveInput(from)
-  makeStoreDirectory(temporary, 0o700)
+  makeStoreDirectory(catalog.temporary, 0o700)
   const opening = { limits: resolveLimits(options.limits), signal }
-  await using files = await openArchive(from, temporary, opening)
+  await using files = await openArchive(from, catalog.temporary, opening)
   return await check(catalog, options, await repairSource(files, opening))
 }

@@ -27,15 +27,14 @@ export interface LoadOptions extends OperationOptions {
 export async function loadImages(
   catalog: Catalog,
   input: ArchiveInput,
-  temporary: string,
   options: LoadOptions,
 ): Promise<Image[]> {
   checkArchiveInput(input)
   const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
   const { signal } = options
   const limits = resolveLimits(options.limits)
-  makeStoreDirectory(temporary, 0o700)
-  await using files = await openArchive(input, temporary, { limits, signal })
+  makeStoreDirectory(catalog.temporary, 0o700)
+  await using files = await openArchive(input, catalog.temporary, { limits, signal })
   const archived = await readImages(files, { platform, limits, signal })
   const images = archived.map(newImage)
   const chains = archived.map(({ config }) => chainIds(config.rootfs.diff_ids))

@@ -30,6 +30,8 @@ export interface CatalogParts {
   readonly containers: ContainerStore
   readonly layers: LayerStore
   readonly lockFile: string
+  /** The directory for copies of archives. It need not exist. */
+  readonly temporary: string
 }
 
 /** Capacity of the cache of images' chains, which keeps those of removed images. */
@@ -47,14 +49,16 @@ export class Catalog {
   readonly references: ReferenceStore
   readonly containers: ContainerStore
   readonly layers: LayerStore
+  readonly temporary: string
   readonly #lockFile: string
   readonly #chains = new Map<ImageID, readonly ChainID[]>()
 
-  constructor({ images, references, containers, layers, lockFile }: CatalogParts) {
+  constructor({ images, references, containers, layers, lockFile, temporary }: CatalogParts) {
     this.images = images
     this.references = references
     this.containers = containers
     this.layers = layers
+    this.temporary = temporary
     this.#lockFile = lockFile
   }
 
@@ -187,6 +191,7 @@ export class Catalog {
     await this.containers.tidy()
     await removeAbandoned(dirname(this.#lockFile))
     await clearLockFiles(dirname(this.#lockFile))
+    await removeAbandoned(this.temporary)
   }
 
   /**

@@ -3,7 +3,7 @@ import pLimit from 'p-limit'
 import type { ChainID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { Examination, LayerPlace, LayerUpkeep } from '../layers/layer-upkeep.js'
-import { knownPlaces, type CheckOptions, type Findings } from './repair.js'
+import { knownPlaces, type CatalogCheckOptions, type Findings } from './repair.js'
 
 type Places = ReadonlyMap<ChainID, LayerPlace>
 
@@ -61,7 +61,7 @@ class EarlyExaminations implements AsyncDisposable {
   /** Layers with faults, and the layers on them. */
   readonly #affected = new Set<ChainID>()
 
-  constructor(upkeep: LayerUpkeep, ids: readonly ChainID[], options: CheckOptions) {
+  constructor(upkeep: LayerUpkeep, ids: readonly ChainID[], options: CatalogCheckOptions) {
     const limit = pLimit(availableParallelism())
     const { signal: stop } = this.#stop
     const signal = options.signal === undefined ? stop : AbortSignal.any([options.signal, stop])

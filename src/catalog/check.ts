@@ -3,7 +3,7 @@ import { StoreError } from '../errors.js'
 import type { Catalog } from './catalog.js'
 import { checkContainers } from './check-containers.js'
 import { checkLayers, checkOrphans } from './check-layers.js'
-import { Findings, messageOf, type CheckOptions, type Problem, type RepairSource } from './repair.js'
+import { Findings, messageOf, type CatalogCheckOptions, type Problem, type RepairSource } from './repair.js'
 
 export interface CheckReport {
   /** Whether no problem was found, or all were repaired. */
@@ -19,7 +19,7 @@ export interface CheckReport {
  */
 export async function check(
   catalog: Catalog,
-  options: CheckOptions,
+  options: CatalogCheckOptions,
   source?: RepairSource,
 ): Promise<CheckReport> {
   const findings = new Findings(catalog, options, source)

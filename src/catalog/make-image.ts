@@ -25,7 +25,7 @@ export interface ImportOptions extends OperationOptions {
   /** A name for the new image. @default none */
   readonly reference?: string | undefined
   /** Edits of the config as in a Dockerfile: `CMD ["/bin/sh"]`, `ENV A=b` … */
-  readonly changes?: readonly string[] | undefined
+  readonly config?: readonly string[] | undefined
   /** The comment of the image's history entry. @default 'Imported from -', as Docker writes it */
   readonly message?: string | undefined
   /** Bounds on the tar. */
@@ -39,7 +39,7 @@ export interface FlattenOptions extends OperationOptions {
 
 /** Makes an image of one layer, unpacked from a root filesystem's tar. */
 export function importImage(catalog: Catalog, source: ByteSource, options: ImportOptions): Promise<Image> {
-  const edited = applyChanges({}, options.changes ?? [])
+  const edited = applyChanges({}, options.config ?? [])
   const references = referencesOf(options)
   const limits = resolveLimits(options.limits)
   const empty: ImageConfig = {
@@ -102,7 +102,7 @@ export async function committedImage(
   options: CommitContainerOptions,
 ): Promise<(layer: { readonly diffId: DiffID }) => NewImage> {
   const parent = await images.config(record.image)
-  const edited = applyChanges(parent.config ?? {}, options.changes ?? [])
+  const edited = applyChanges(parent.config ?? {}, options.config ?? [])
   const references = referencesOf(options)
   return ({ diffId }) => {
     const config = childConfig(parent, {

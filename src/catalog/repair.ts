@@ -5,7 +5,7 @@ import type { LayerPlace, LayerSource } from '../layers/layer-upkeep.js'
 import type { OperationOptions } from '../operation-options.js'
 import type { Catalog } from './catalog.js'
 
-export interface CheckOptions extends OperationOptions {
+export interface CatalogCheckOptions extends OperationOptions {
   /**
    * Reads every layer: compares its tar with its DiffID, and its tree with the tree that the tar describes.
    * @default true
@@ -64,11 +64,11 @@ export type Remedy = () => Promise<unknown>
 /** Collects the problems that a check finds, and repairs each at once if the caller asked for it. */
 export class Findings {
   readonly catalog: Catalog
-  readonly options: CheckOptions
+  readonly options: CatalogCheckOptions
   readonly source: RepairSource | undefined
   readonly problems: Problem[] = []
 
-  constructor(catalog: Catalog, options: CheckOptions, source: RepairSource | undefined) {
+  constructor(catalog: Catalog, options: CatalogCheckOptions, source: RepairSource | undefined) {
     this.catalog = catalog
     this.options = options
     this.source = source

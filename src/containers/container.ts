@@ -17,7 +17,7 @@ export interface CommitContainerOptions extends OperationOptions {
   readonly author?: string | undefined
   readonly message?: string | undefined
   /** Edits of the config in Dockerfile syntax: `CMD ["/bin/sh"]`, `ENV A=b` … */
-  readonly changes?: readonly string[] | undefined
+  readonly config?: readonly string[] | undefined
   /** Removes the container and turns its writable layer into the image layer, without a copy. @default false */
   readonly consume?: boolean | undefined
 }
@@ -63,6 +63,7 @@ export class Container implements ContainerInfo, AsyncDisposable {
     this.#opened = opened
   }
 
+  /** @internal */
   static async open(home: ContainerHome, record: ContainerRecord): Promise<Container> {
     return new Container(home, record, await home.layers.writables.view(record.id))
   }

@@ -189,6 +189,9 @@ export interface ProtoDriver {
   cleanup(): Promise<void>
 }
 
+/** A driver as callers of a store see it. */
+export type DriverInfo = Pick<ProtoDriver, 'name' | 'engine' | 'capabilities'>
+
 /** `kernel`: mounts and ioctls. `userspace`: TypeScript only, no privileges. */
 export type Engine = 'kernel' | 'userspace'
 

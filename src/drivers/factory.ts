@@ -26,7 +26,7 @@ export interface DriverSupport {
   readonly engines: readonly EngineSupport[]
 }
 
-interface EngineSupport {
+export interface EngineSupport {
   readonly engine: Engine
   readonly works: boolean
   /** Why it does not work. */

@@ -6,6 +6,7 @@ import { pack, type Header } from 'tar-stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openStore, type Store } from '#layerstack/index.js'
 import { digestOf, imageOf, layerTar } from '../store/archive.js'
+import { driverOf } from '../support/store-parts.js'
 
 type Named = Partial<Header> & { readonly name: string }
 
@@ -136,5 +137,5 @@ async function tarOf(entries: readonly (readonly [Named, Buffer?])[]): Promise<B
 async function refused(loading: Promise<unknown>, code: string): Promise<void> {
   await expect(loading).rejects.toMatchObject({ name: 'StoreError', code })
   expect(await store.images()).toEqual([])
-  expect(await store.driver.list()).toEqual([])
+  expect(await driverOf(store).list()).toEqual([])
 }

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openStore, type Store } from '#layerstack/index.js'
 import { layerTar } from '../store/archive.js'
 import { LAYER, Layout, MANIFEST, named, platform } from './layout.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 const tar = await layerTar([{ name: 'file', content: 'content' }])
 const machine = process.arch === 'x64' ? 'amd64' : process.arch
@@ -173,7 +174,7 @@ async function architectures(path: string, wanted?: string): Promise<string[]> {
 async function refused(path: string, code: string): Promise<void> {
   await expect(store.load(path)).rejects.toMatchObject({ name: 'StoreError', code })
   expect(await store.images()).toEqual([])
-  expect(await store.layers.list()).toEqual([])
-  expect(await store.driver.list()).toEqual([])
+  expect(await layersOf(store).list()).toEqual([])
+  expect(await driverOf(store).list()).toEqual([])
   expect(readdirSync(join(store.root, 'layerstack/tmp'))).toEqual([])
 }

@@ -7,6 +7,7 @@ import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openStore, type Store } from '#layerstack/index.js'
 import { digestOf, imageOf, layerTar, writeArchive } from '../store/archive.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 const MB = 1 << 20
 const layers = await Promise.all(
@@ -71,8 +72,8 @@ describe('an archive packed as a whole', () => {
     for (const part of [0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99]) {
       writeFileSync(path, whole.subarray(0, Math.floor(whole.length * part)))
       await expect(store.load(path), `${part}`).rejects.toMatchObject({ name: 'StoreError' })
-      expect(await store.layers.list()).toEqual([])
-      expect(await store.driver.list()).toEqual([])
+      expect(await layersOf(store).list()).toEqual([])
+      expect(await driverOf(store).list()).toEqual([])
     }
   })
 

@@ -15,6 +15,7 @@ import { Writable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openStore, type ArchiveFormat, type Compression, type Image, type Store } from '#layerstack/index.js'
 import { digestOf, imageOf, layerTar, writeArchive } from '../store/archive.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 const base = await layerTar([{ name: 'base', content: 'base'.repeat(100_000) }])
 const upper = await layerTar([{ name: 'upper', content: 'upper' }])
@@ -159,8 +160,8 @@ it.each(['gzip', 'zstd'] as const)(
 
 /** The lowest layer's own files. */
 async function lowestDirectory(): Promise<string> {
-  const low = (await store.layers.list()).find(({ parent }) => parent === undefined)
-  return (await store.driver.metadata(low?.cacheId ?? ''))['UpperDir'] as string
+  const low = (await layersOf(store).list()).find(({ parent }) => parent === undefined)
+  return (await driverOf(store).metadata(low?.cacheId ?? ''))['UpperDir'] as string
 }
 
 function contentOf(saved: string): string[] {

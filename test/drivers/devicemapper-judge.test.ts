@@ -7,6 +7,7 @@ import { startDockerd, type Dockerd } from '../support/dockerd.js'
 import { noDaemon, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 import { noThinPools, thinFixture } from './thin-fixture.js'
+import { driverOf } from '../support/store-parts.js'
 
 const reason = noThinPools ?? noDaemon ?? notInstalled('dockerd', 'docker', 'tar')
 /** Without udev, dockerd starts only with this option. */
@@ -60,7 +61,7 @@ it(
     const ours = await openStore({ root, driver: 'devicemapper', driverOptions: { 'dm.basesize': '1G' } })
     const tar = await run('tar', ['-c', '--files-from=/dev/null'])
     await ours.import(Readable.from([tar]), { reference: 'ours:1' })
-    const rows = await ours.driver.status()
+    const rows = await driverOf(ours).status()
     await ours.close()
     await using docker = await startDockerd({ root, driver: 'devicemapper', storageOptions })
     expect(await docker.imageIds()).toHaveLength(1)

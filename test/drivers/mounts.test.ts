@@ -12,6 +12,7 @@ import { enterDirectory } from '../support/ledger.js'
 import { mountsBelow, removeTree } from '../support/mounts.js'
 import { noMounts, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 const SECRET = 'precious'
 const INDEX = pathToFileURL(join(process.cwd(), 'dist/index.js')).href
@@ -70,7 +71,7 @@ for (const settings of withHostPath) {
       const tars = [
         container.diff(),
         container.export(),
-        (store as Store).layers.tarStream(image.chainId as never),
+        layersOf(store as Store).tarStream(image.chainId as never),
       ]
       for (const tar of tars) {
         const bytes = await bytesOf(tar)
@@ -133,8 +134,8 @@ describe('a file that cannot be removed', unless(noMounts ?? notInstalled('chatt
         const opened = await loaded(open)
         const container = await opened.createContainer('test/app:1')
         await container.fs.writeFile('/stuck', '')
-        const { mountId } = await opened.layers.writables.require(container.id)
-        const { SourceDir, UpperDir } = await opened.driver.metadata(mountId)
+        const { mountId } = await layersOf(opened).writables.require(container.id)
+        const { SourceDir, UpperDir } = await driverOf(opened).metadata(mountId)
         await run('chattr', ['+i', join((SourceDir ?? UpperDir) as string, 'stuck')])
         try {
           await container.remove()

@@ -8,6 +8,7 @@ import { openStore, type OperationOptions, type Store } from '#layerstack/index.
 import { optionsOf, storeSettings } from '../store/settings.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 import { unless } from '../support/needs.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 const TIMES = 12
 const many = (from: number) =>
@@ -99,8 +100,8 @@ async function content() {
   const leases = filesIn(`layerstack/leases/${store.driver.name}`).filter((name) => name !== 'spare')
   return {
     images: (await store.images()).map(({ id, references }) => `${id} ${references.join(' ')}`).toSorted(),
-    layers: (await store.layers.list()).map(({ chainId }) => chainId).toSorted(),
-    driver: (await store.driver.list()).toSorted(),
+    layers: (await layersOf(store).list()).map(({ chainId }) => chainId).toSorted(),
+    driver: (await driverOf(store).list()).toSorted(),
     writeSets: readdirSync(join(store.root, 'image', store.driver.name, 'layerdb/tmp')),
     leftovers: [...filesIn('layerstack/tmp'), ...leases],
   }

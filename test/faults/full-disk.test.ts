@@ -2,11 +2,12 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openStore, type Store } from '#layerstack/index.js'
+import { openStore, type OpenStoreOptions, type Store } from '#layerstack/index.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 import { unmountBelow } from '../support/mounts.js'
 import { noMounts, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 const MB = 1 << 20
 const variants = [
@@ -93,7 +94,7 @@ describe.each(variants)(
     })
 
     function open(): Promise<Store> {
-      return openStore({ root: join(disk, 'root'), driver, engine, ...options })
+      return openStore({ root: join(disk, 'root'), driver, engine, ...options } as OpenStoreOptions)
     }
   },
 )
@@ -111,7 +112,7 @@ async function archive(name: string, ...sizes: readonly number[]): Promise<strin
 async function contentOf(store: Store) {
   return {
     images: (await store.images()).map(({ id }) => id).toSorted(),
-    layers: (await store.layers.list()).length,
-    driver: (await store.driver.list()).length,
+    layers: (await layersOf(store).list()).length,
+    driver: (await driverOf(store).list()).length,
   }
 }

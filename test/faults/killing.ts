@@ -6,13 +6,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openStore, type Store } from '#layerstack/index.js'
-import { optionsOf, type StoreSettings } from '../store/settings.js'
+import { optionsOf, type StoreSettings, type DriverSettings } from '../store/settings.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 import { unmountBelow } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { leftoversOf } from '../torture/leftovers.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
-export interface Variant extends StoreSettings {
+export type Variant = StoreSettings & {
   /** How often a process is killed. @default 25 */
   readonly rounds?: number
   /** The longest time that a process works before it is killed, in ms. @default 250 */
@@ -35,7 +36,7 @@ export function killing({
   ...settings
 }: Variant): void {
   describe(`SIGKILL on ${name}`, () => {
-    const options = optionsOf({ name, ...settings })
+    const options = optionsOf(settings as DriverSettings)
 
     beforeEach(prepare)
     afterEach(clear)
@@ -113,10 +114,10 @@ async function clear(): Promise<void> {
 async function expectIntact(store: Store): Promise<void> {
   const report = await store.check()
   expect(report.problems).toEqual([])
-  const layers = await store.layers.list()
-  const writables = await store.layers.writables.list()
+  const layers = await layersOf(store).list()
+  const writables = await layersOf(store).writables.list()
   const named = [...layers.map(({ cacheId }) => cacheId), ...writables.map(({ mountId }) => mountId)]
-  expect((await store.driver.list()).toSorted()).toEqual(named.toSorted())
+  expect((await driverOf(store).list()).toSorted()).toEqual(named.toSorted())
   const records = await store.containers()
   expect(writables.map(({ name }) => name).toSorted()).toEqual(records.map(({ id }) => id).toSorted())
   expect(await leftoversOf(store)).toEqual([])

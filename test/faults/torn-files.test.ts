@@ -5,6 +5,7 @@ import { join, relative } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openStore, StoreError, type Store } from '#layerstack/index.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
+import { driverOf } from '../support/store-parts.js'
 
 /** Damage that a disk fault or an editor may do to a file. */
 const damages: Readonly<Record<string, (path: string) => void>> = {
@@ -69,13 +70,13 @@ describe.each(contenders)('Store on $driver', (settings) => {
       for (const file of filesOf(root).filter((path) => CONTENT.test(path) && path.endsWith('/upper')))
         damages[damage]?.(join(root, file))
       await using store = await open(root)
-      const before = await store.driver.list()
+      const before = await driverOf(store).list()
       await expect(store.flatten('app:2')).rejects.toMatchObject({
         code: 'STORE_CORRUPT',
         hint: expect.any(String),
         path: 'upper',
       })
-      expect(await store.driver.list()).toEqual(before)
+      expect(await driverOf(store).list()).toEqual(before)
       rmSync(root, { recursive: true })
     },
   )

@@ -1,10 +1,10 @@
-import type { OpenStoreOptions } from '#layerstack/index.js'
+import type { DriverSettings } from '../store/settings.js'
 import { noBtrfs } from '../drivers/btrfs-fixture.js'
 import { noCalls, noMounts, type Reason } from '../support/needs.js'
 
 export interface Place {
   readonly name: string
-  readonly options: Omit<OpenStoreOptions, 'root'>
+  readonly options: DriverSettings
   /** Why it cannot be tried here. */
   readonly reason?: Reason
   readonly onBtrfs?: true
@@ -23,7 +23,7 @@ export const places: readonly Place[] = [
   { name: 'overlay2, userspace', options: USERSPACE, reason: noRoot },
   {
     name: 'overlay2, userspace, attributes in xattrs',
-    options: { ...USERSPACE, driverOptions: { attributes: 'override' } },
+    options: { ...USERSPACE, driverOptions: { attributes: 'override' } as const },
     reason: noCalls,
   },
   { name: 'btrfs, userspace', options: { driver: 'btrfs', engine: 'userspace' } },

@@ -12,6 +12,7 @@ import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { named, outlineOfTars, writeImage } from './odd-image.js'
 import { places } from './places.js'
+import { layersOf } from '../support/store-parts.js'
 
 const FIRST = oddLayers[0]?.layers ?? []
 /** So that a layer is refused for what is wrong with it, and not for what it asks for. */
@@ -94,7 +95,7 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
   }
 
   function tarsOf({ layers }: Image): AsyncIterable<Uint8Array>[] {
-    return chainIds(layers).map((id) => store.layers.tarStream(id))
+    return chainIds(layers).map((id) => layersOf(store).tarStream(id))
   }
 
   async function inContainer(image: Image, work: (container: Container) => Promise<void>): Promise<void> {

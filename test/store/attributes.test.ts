@@ -3,11 +3,11 @@ import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openStore, type Container, type Store } from '#layerstack/index.js'
+import { openStore, type Container, type MountFlag, type Store } from '#layerstack/index.js'
 import { ACCESS_ACL, DEFAULT_ACL, giveDefaultAcl, noAcls, SAMPLE_ACL } from '../support/acl.js'
 import { noMounts, unless } from '../support/needs.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
-import { optionsOf, storeSettings } from './settings.js'
+import { optionsOf, storeSettings, type DriverSettings } from './settings.js'
 
 const base = await layerTar([
   { name: 'dir/', type: 'directory', mode: 0o755 },
@@ -180,12 +180,12 @@ describe('a default ACL', unless(noAcls, notRoot()), () => {
 
 describe('mount of a layer', unless(noMounts), () => {
   for (const settings of storeSettings.filter(({ engine }) => engine === 'kernel')) {
-    const mountOptions = async (mountFlags?: readonly string[]): Promise<string[]> => {
+    const mountOptions = async (mountFlags?: readonly MountFlag[]): Promise<string[]> => {
       const { driverOptions = {}, ...rest } = optionsOf(settings)
       const container = await newContainer({
         ...rest,
         driverOptions: { ...driverOptions, ...(mountFlags && { mountFlags }) },
-      })
+      } as DriverSettings)
       await container.fs.mknod('/null', 'char', { major: 1, minor: 3 })
       expect((await container.fs.lstat('/null')).rdev).toBe(259)
       await container.commit()
@@ -211,7 +211,7 @@ describe('mount of a layer', unless(noMounts), () => {
 
   it('refuses unknown flags', async () => {
     await expect(
-      newContainer({ driver: 'overlay2', driverOptions: { mountFlags: ['nodevs'] } }),
+      newContainer({ driver: 'overlay2', driverOptions: { mountFlags: ['nodevs' as MountFlag] } }),
     ).rejects.toThrow(/mountFlags is a list of 'nodev'/)
   })
 

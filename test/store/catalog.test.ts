@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { chainIds } from '#layerstack/digest.js'
 import { openStore, type Image, type Store } from '#layerstack/index.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 const base = await layerTar([{ name: 'base', content: 'base' }])
 const upper = await layerTar([{ name: 'upper', content: 'upper!' }])
@@ -91,10 +92,10 @@ describe('prune()', () => {
   })
 
   it('removes layers that no image uses and keeps pinned layers', async () => {
-    const low = await store.layers.register({ chunks: chunks(base) })
-    const high = await store.layers.register({ chunks: chunks(upper) }, { parent: low.chainId })
+    const low = await layersOf(store).register({ chunks: chunks(base) })
+    const high = await layersOf(store).register({ chunks: chunks(upper) }, { parent: low.chainId })
     {
-      await using _pin = await store.layers.pin([high.chainId])
+      await using _pin = await layersOf(store).pin([high.chainId])
       expect((await store.prune()).layers).toEqual([])
     }
     expect(await store.prune()).toMatchObject({ layers: [low.chainId, high.chainId], reclaimed: 10 })
@@ -170,7 +171,7 @@ describe('check()', () => {
   it('restores a missing layer and a damaged config from an archive', async () => {
     const image = await load([base, upper], 'app:1')
     const [, high] = chainIds(image.layers)
-    await store.layers.remove(high as never)
+    await layersOf(store).remove(high as never)
     const content = join(store.root, 'image', store.driver.name, 'imagedb/content/sha256')
     writeFileSync(join(content, image.id.slice('sha256:'.length)), '{}')
     const { clean, problems } = await store.check({ repair: true, from: join(scratch, 'image.tar') })
@@ -199,17 +200,17 @@ describe('check()', () => {
   })
 
   it('reports and removes orphans', async () => {
-    await store.driver.create('0'.repeat(64))
+    await driverOf(store).create('0'.repeat(64))
     expect((await store.check({ repair: true })).problems).toMatchObject([
       { kind: 'driver-orphan', id: '0'.repeat(64), repaired: true },
     ])
-    expect(await store.driver.list()).toEqual([])
+    expect(await driverOf(store).list()).toEqual([])
   })
 
   it('reports a missing driver layer, a changed config and a dangling reference', async () => {
     const image = await load([base], 'app:1')
     const second = await load([other], 'app:2')
-    await store.driver.remove((await store.layers.require(chainIds(image.layers)[0] as never)).cacheId)
+    await driverOf(store).remove((await layersOf(store).require(chainIds(image.layers)[0] as never)).cacheId)
     const content = join(store.root, 'image', store.driver.name, 'imagedb/content/sha256')
     writeFileSync(join(content, second.id.slice('sha256:'.length)), '{}')
     const first = await store.check({ repair: true, discard: true })
@@ -230,7 +231,7 @@ describe('check()', () => {
     await container.unmount()
     const { id } = container
     rmSync(join(store.root, 'layerstack/containers', store.driver.name, `${id}.json`))
-    await store.layers.writables.create('d'.repeat(64), image.chainId as never, undefined)
+    await layersOf(store).writables.create('d'.repeat(64), image.chainId as never, undefined)
     mkdirSync(join(store.root, 'containers', 'd'.repeat(64)), { recursive: true })
     const expected = { kind: 'container-damaged', id, detail: 'it has no record' }
     expect((await store.check()).problems).toMatchObject([{ ...expected, repaired: false }])
@@ -246,7 +247,7 @@ describe('check()', () => {
     await load([base], 'app:1')
     const container = await store.createContainer('app:1')
     await container.unmount()
-    await store.layers.writables.remove(container.id)
+    await layersOf(store).writables.remove(container.id)
     expect((await store.check({ repair: true })).problems).toMatchObject([
       { kind: 'container-damaged', id: container.id, repaired: true },
     ])
@@ -288,15 +289,15 @@ async function committed(from: string, reference: string): Promise<Image> {
 }
 
 async function directoryOf(chain: string | undefined): Promise<string> {
-  const { cacheId } = await store.layers.require(chain as never)
-  return (await store.driver.metadata(cacheId))['UpperDir'] as string
+  const { cacheId } = await layersOf(store).require(chain as never)
+  return (await driverOf(store).metadata(cacheId))['UpperDir'] as string
 }
 
 async function counts() {
   return {
     images: (await store.images()).length,
-    layers: (await store.layers.list()).length,
-    driver: (await store.driver.list()).length,
+    layers: (await layersOf(store).list()).length,
+    driver: (await driverOf(store).list()).length,
   }
 }
 

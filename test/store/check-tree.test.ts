@@ -7,6 +7,7 @@ import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
 import { optionsOf, storeSettings } from './settings.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 const BASE = await layerTar([
   { name: 'inherited', content: 'inherited' },
@@ -111,10 +112,10 @@ async function loaded(store: Store, path: string, name: string): Promise<string>
 }
 
 async function damage(store: Store, chain: string, name: string): Promise<void> {
-  const { cacheId } = await store.layers.require(chain as never)
-  const { fs } = await store.driver.get(cacheId)
+  const { cacheId } = await layersOf(store).require(chain as never)
+  const { fs } = await driverOf(store).get(cacheId)
   await damages[name]?.[0](fs)
-  await store.driver.put(cacheId)
+  await driverOf(store).put(cacheId)
 }
 
 /** Restores the times of the file after the change. */

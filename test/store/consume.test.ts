@@ -7,6 +7,7 @@ import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
 import { optionsOf, storeSettings } from './settings.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 let scratch: string
 let store: Store
@@ -36,9 +37,9 @@ for (const settings of storeSettings) {
       const mend = breakMetadata()
       await expect(container.commit({ reference: 'work:1', consume: true })).rejects.toThrow()
       mend()
-      for (const { chainId, parent } of await store.layers.list()) {
+      for (const { chainId, parent } of await layersOf(store).list()) {
         if (parent === undefined) continue
-        await expect(store.layers.remove(chainId)).rejects.toMatchObject({ code: 'LAYER_IN_USE' })
+        await expect(layersOf(store).remove(chainId)).rejects.toMatchObject({ code: 'LAYER_IN_USE' })
       }
       const image = await container.commit({ reference: 'work:1', consume: true })
       await expectWork(image)
@@ -61,9 +62,9 @@ for (const settings of storeSettings) {
     it('returns the layer to its container if the record of the decision is damaged', async () => {
       const container = await working()
       await container.unmount()
-      const [{ mountId } = { mountId: '' }] = await store.layers.writables.list()
+      const [{ mountId } = { mountId: '' }] = await layersOf(store).writables.list()
       const cacheId = 'c'.repeat(64)
-      await store.driver.adopt?.(mountId, cacheId)
+      await driverOf(store).adopt?.(mountId, cacheId)
       const [leases, decisions] = ['leases', 'consuming'].map((name) =>
         join(store.root, 'layerstack', name, store.driver.name),
       ) as [string, string]
@@ -90,7 +91,7 @@ for (const settings of storeSettings) {
         await expect(other.openContainer(container.id)).rejects.toMatchObject({ code: 'CONTAINER_IN_USE' })
         throw new Error('not decided')
       }
-      const consumption = store.layers.commits.consume(container.id, {
+      const consumption = layersOf(store).commits.consume(container.id, {
         decide,
         complete: async () => undefined,
       })

@@ -7,6 +7,7 @@ import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
 import { optionsOf, storeSettings } from './settings.js'
+import { driverOf } from '../support/store-parts.js'
 
 /** A cache-id in the layerdb has no checksum: a flipped bit gives another valid cache-id. */
 for (const settings of storeSettings) {
@@ -58,7 +59,7 @@ for (const settings of storeSettings) {
 
     /** Changes the last digit. The open clears the orphans made here, but must keep the layer whose name is damaged. */
     async function damaged(file: string): Promise<void> {
-      for (const digit of ['a', 'b']) await store.driver.create(digit.repeat(64))
+      for (const digit of ['a', 'b']) await driverOf(store).create(digit.repeat(64))
       const name = readFileSync(file, 'utf8')
       writeFileSync(file, name.slice(0, -1) + (name.endsWith('0') ? '1' : '0'))
       await store.close()

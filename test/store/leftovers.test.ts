@@ -7,6 +7,7 @@ import { openStore, type Driver } from '#layerstack/index.js'
 import { temporaryName } from '#layerstack/sys/temporary-name.js'
 import { nameOfDead } from '../support/dead-name.js'
 import { unmountBelow } from '../support/mounts.js'
+import { driverOf } from '../support/store-parts.js'
 import { noCalls, unless } from '../support/needs.js'
 import { leftoversOf } from '../torture/leftovers.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
@@ -28,9 +29,10 @@ afterEach(async () => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-for (const { name, reason, ...settings } of storeSettings) {
+for (const settings of storeSettings) {
+  const { name, reason } = settings
   describe(`leftovers of ended processes on ${name}`, unless(reason), () => {
-    const options = optionsOf({ name, ...settings })
+    const options = optionsOf(settings)
 
     it('are removed by the next open; files of running processes stay', async () => {
       {
@@ -123,7 +125,7 @@ describe('remove() of a layer', () => {
     let finish = (): void => undefined
     const began = new Promise<void>((resolve) => (begin = resolve))
     const finished = new Promise<void>((resolve) => (finish = resolve))
-    await using slow = await openStore({ root, driver: slowly(plain.driver, begin, finished) })
+    await using slow = await openStore({ root, driver: slowly(driverOf(plain), begin, finished) })
     const removal = slow.remove('app:1')
     await began
     expect(await plain.images()).toEqual([])

@@ -7,6 +7,7 @@ import { StoreError } from '#layerstack/errors.js'
 import { openStore } from '#layerstack/index.js'
 import { unless } from '../support/needs.js'
 import { imageOf, layerTar, writeArchive } from './archive.js'
+import { driverOf } from '../support/store-parts.js'
 import { optionsOf, storeSettings } from './settings.js'
 
 let scratch: string
@@ -36,7 +37,7 @@ for (const settings of storeSettings) {
         await using other = await openStore(options)
         const [begun, failed] = [withResolvers<void>(), withResolvers<never>()]
         failed.promise.catch(() => undefined)
-        vi.spyOn(store.driver, 'remove').mockImplementation(() => {
+        vi.spyOn(driverOf(store), 'remove').mockImplementation(() => {
           begun.resolve()
           return failed.promise
         })

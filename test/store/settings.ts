@@ -1,10 +1,13 @@
 import { tmpdir } from 'node:os'
-import type { OpenStoreOptions } from '#layerstack/index.js'
+import type { DriverChoice, OpenOptions } from '#layerstack/index.js'
 import { probe } from '#layerstack/sys/probe.js'
 import { noBtrfs } from '../drivers/btrfs-fixture.js'
 import type { Reason } from '../support/needs.js'
 
-export interface StoreSettings extends Pick<OpenStoreOptions, 'driver' | 'engine' | 'driverOptions'> {
+/** The options of `openStore` but the root. */
+export type DriverSettings = DriverChoice & Pick<OpenOptions, 'engine'>
+
+export type StoreSettings = DriverSettings & {
   readonly name: string
   /** Why it cannot run on this host. */
   readonly reason?: Reason
@@ -32,8 +35,8 @@ export const storeSettings: readonly StoreSettings[] = [
 ]
 
 /** The options of `openStore` for these settings. */
-export function optionsOf({ driver, engine, driverOptions }: StoreSettings): Omit<OpenStoreOptions, 'root'> {
-  return { driver, engine, driverOptions }
+export function optionsOf({ driver, engine, driverOptions }: DriverSettings): DriverSettings {
+  return { driver, engine, driverOptions } as DriverSettings
 }
 
 function noOverlay(): Reason {

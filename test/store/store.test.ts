@@ -12,6 +12,7 @@ import { loopTurns } from '../support/loop-turns.js'
 import { unless } from '../support/needs.js'
 import { optionsOf, storeSettings } from './settings.js'
 import { digestOf, imageOf, layerTar, writeArchive, type ArchiveParts } from './archive.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 const base = await layerTar([
   { name: 'etc/', type: 'directory', mode: 0o755 },
@@ -103,7 +104,7 @@ for (const settings of storeSettings) {
         const image = await container.commit({
           reference: `test/app:${consume}`,
           consume,
-          changes: ['ENV A=b'],
+          config: ['ENV A=b'],
         })
         expect(image.config.config?.Env).toEqual(['PATH=/bin', 'A=b'])
         ids.push(image.layers.at(-1))
@@ -236,7 +237,7 @@ for (const settings of storeSettings) {
       const begun = new EventEmitter()
       const commit = container.commit({ onProgress: ({ type }) => begun.emit(type) })
       await once(begun, 'layer:commit')
-      const removal = other.layers.writables.remove(container.id)
+      const removal = layersOf(other).writables.remove(container.id)
       await expect(removal).rejects.toMatchObject({ code: 'LAYER_IN_USE' })
       expect((await commit).layers.length).toBe(image.layers.length + 1)
       await container.remove()
@@ -246,10 +247,10 @@ for (const settings of storeSettings) {
       const image = await loaded(options)
       const container = await (store as Store).createContainer(image.id)
       await using other = await openStore({ root: join(scratch, 'root'), ...options })
-      const { mountId } = await other.layers.writables.require(container.id)
+      const { mountId } = await layersOf(other).writables.require(container.id)
       const lock = await Lock.acquire(join(scratch, 'root/layerstack/images.lock'))
       const removal = container.remove()
-      while (await other.driver.exists(mountId)) await sleep(5)
+      while (await driverOf(other).exists(mountId)) await sleep(5)
       const { problems } = await other.check({ content: false })
       await lock.release()
       await removal
@@ -260,8 +261,8 @@ for (const settings of storeSettings) {
       await loaded(options)
       await (store as Store).remove('test/app:1')
       expect(await (store as Store).images()).toEqual([])
-      expect(await (store as Store).driver.list()).toEqual([])
-      expect(await (store as Store).layers.list()).toEqual([])
+      expect(await driverOf(store as Store).list()).toEqual([])
+      expect(await layersOf(store as Store).list()).toEqual([])
     })
 
     it('refuses to remove an image that a container uses', async () => {
@@ -310,8 +311,8 @@ describe('load() of an invalid archive', () => {
     store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
     await expect(store.load(path)).rejects.toMatchObject({ name: 'StoreError', code })
     expect(await store.images()).toEqual([])
-    expect(await store.layers.list()).toEqual([])
-    expect(await store.driver.list()).toEqual([])
+    expect(await layersOf(store).list()).toEqual([])
+    expect(await driverOf(store).list()).toEqual([])
     expect((await store.check()).problems).toEqual([])
     expect(readdirSync(join(scratch, 'root/image/vfs/layerdb/tmp'))).toEqual([])
   })
@@ -349,7 +350,7 @@ describe('load() of an invalid archive', () => {
     await writeArchive(path, imageOf([layer]))
     store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
     await expect(store.load(path)).rejects.toMatchObject({ code: 'LAYER_INVALID' })
-    expect(await store.driver.list()).toEqual([])
+    expect(await driverOf(store).list()).toEqual([])
   })
 })
 
@@ -373,7 +374,7 @@ describe('load()', () => {
     store = await openStore({ root: join(scratch, 'root'), driver: 'vfs' })
     const reason = new Error('enough')
     await expect(store.load(path, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
-    expect(await store.driver.list()).toEqual([])
+    expect(await driverOf(store).list()).toEqual([])
   })
 
   it('skips layers that already exist', async () => {

@@ -18,6 +18,7 @@ import { optionsOf, storeSettings, type StoreSettings } from '../store/settings.
 import { removeTree } from '../support/mounts.js'
 import type { Attack, AttackReport, Budget } from './attack.js'
 import { randomOf, type Random } from './random.js'
+import { layersOf } from '../support/store-parts.js'
 
 /** Damaged files per round, each in a fresh copy of a root. */
 const PER_ROUND = 12
@@ -106,7 +107,7 @@ async function prepare(
   await container.fs.writeFile('/mine', 'mine')
   await container.unmount()
   // A check cannot verify the content of a writable layer.
-  const { mountId } = await store.layers.writables.require(container.id)
+  const { mountId } = await layersOf(store).writables.require(container.id)
   return { archive, whole, own: mountId }
 }
 

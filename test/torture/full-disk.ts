@@ -10,6 +10,7 @@ import { run } from '../support/program.js'
 import type { Attack, AttackReport, Budget } from './attack.js'
 import type { Operation } from './crash-operations.mjs'
 import { leftoversOf } from './leftovers.js'
+import { layersOf } from '../support/store-parts.js'
 
 const MB = 1 << 20
 const SIZE = 48 * MB
@@ -154,7 +155,7 @@ function removable<T>(items: readonly T[]): T {
 
 async function stateOf(store: Store): Promise<string> {
   const images = (await store.images()).map(({ id, references }) => [id, references])
-  const layers = (await store.layers.list()).map(({ chainId }) => chainId).toSorted()
+  const layers = (await layersOf(store).list()).map(({ chainId }) => chainId).toSorted()
   const containers = (await store.containers()).map(({ id }) => id).toSorted()
   return JSON.stringify({ images: images.toSorted(), layers, containers })
 }

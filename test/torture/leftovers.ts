@@ -2,6 +2,7 @@ import { existsSync, lstatSync, readFileSync, readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import type { Store } from '#layerstack/index.js'
 import { isAlive } from '#layerstack/sys/process-mark.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 
 /**
  * Lists the leftovers of interrupted calls in a root: temporary names and orphans. The caller must be the only process
@@ -12,10 +13,10 @@ export async function leftoversOf(store: Store): Promise<string[]> {
 }
 
 async function orphans(store: Store): Promise<string[]> {
-  const layers = await store.layers.list()
-  const writables = await store.layers.writables.list()
+  const layers = await layersOf(store).list()
+  const writables = await layersOf(store).writables.list()
   const named = new Set([...layers.map(({ cacheId }) => cacheId), ...writables.map(({ mountId }) => mountId)])
-  const kept = await store.driver.list()
+  const kept = await driverOf(store).list()
   const records = new Set((await store.containers()).map(({ id }) => id))
   return [
     ...kept.filter((id) => !named.has(id)).map((id) => `driver layer ${id} is an orphan`),

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import { HostFs, layerFs, openStore } from 'layerstack'
-import type { Container, LayerFs, OpenStoreOptions, Store } from 'layerstack'
+import type { Container, LayerFs, Store } from 'layerstack'
 import { treeOf, treesDiffer, type Tree } from 'layerstack/conformance'
 import { noBtrfs } from '../drivers/btrfs-fixture.js'
+import type { DriverSettings } from '../store/settings.js'
 import { noMounts } from '../support/needs.js'
 import type { Attack, AttackReport, Budget } from './attack.js'
 
@@ -23,7 +24,7 @@ export const missedWrites: readonly Attack[] = [
   attack('devicemapper in userspace', { driver: 'devicemapper', engine: 'userspace' }),
 ]
 
-function attack(name: string, options: Omit<OpenStoreOptions, 'root'>, reason?: Attack['reason']): Attack {
+function attack(name: string, options: DriverSettings, reason?: Attack['reason']): Attack {
   return {
     name: `missed writes on ${name}`,
     ...(reason !== undefined && { reason }),
@@ -31,10 +32,7 @@ function attack(name: string, options: Omit<OpenStoreOptions, 'root'>, reason?: 
   }
 }
 
-async function run(
-  { seed, scratch, hasTime }: Budget,
-  options: Omit<OpenStoreOptions, 'root'>,
-): Promise<AttackReport> {
+async function run({ seed, scratch, hasTime }: Budget, options: DriverSettings): Promise<AttackReport> {
   const random = generator(seed)
   const figures = { changes: 0, comparisons: 0, commits: 0 }
   const violations: string[] = []

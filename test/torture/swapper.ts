@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { openStore, type Container, type Store } from '#layerstack/index.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 import { optionsOf, storeSettings, type StoreSettings } from '../store/settings.js'
+import { driverOf, layersOf } from '../support/store-parts.js'
 import type { Attack, AttackReport, Budget } from './attack.js'
 
 const PAIRS = 6
@@ -139,7 +140,7 @@ const operations: readonly Operation[] = [
     run: async (store, container) => {
       const image = await container.commit()
       try {
-        return image.chainId && (await leakOf(store.layers.tarStream(image.chainId)))
+        return image.chainId && (await leakOf(layersOf(store).tarStream(image.chainId)))
       } finally {
         await store.remove(image.id)
       }
@@ -162,10 +163,10 @@ const operations: readonly Operation[] = [
   {
     name: 'copy',
     run: async (store, container) => {
-      const { driver, layers } = store
+      const driver = driverOf(store)
       // A child of an overlay2 layer would make the layer read-only.
       if (driver.capabilities.cheapSnapshots && driver.name === 'overlay2') return undefined
-      const { mountId } = await layers.writables.require(container.id)
+      const { mountId } = await layersOf(store).writables.require(container.id)
       const copy = 'c'.repeat(64)
       try {
         await driver.createReadWrite(copy, mountId)

@@ -20,7 +20,7 @@ const COPIED = 256 * 1024
 /** Node's buffer size for a read without a buffer. */
 const READ_BY_DEFAULT = 16 * 1024
 
-type FileOptions = Parameters<LayerFileHandle['readFile']>[0]
+type FileOptions = BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null
 
 /**
  * An open file with its own position, like Node's `FileHandle`. Large reads and writes run on the thread pool. Calls
@@ -77,6 +77,8 @@ export class FileHandle implements LayerFileHandle {
     })
   }
 
+  readFile(options?: { encoding?: null; signal?: AbortSignal } | null): Promise<Buffer>
+  readFile(options: BufferEncoding | { encoding: BufferEncoding; signal?: AbortSignal }): Promise<string>
   async readFile(options?: FileOptions): Promise<Buffer | string> {
     const { encoding, signal } = typeof options === 'string' ? { encoding: options } : (options ?? {})
     const all = await this.#do('read', () => this.#readRest(signal))

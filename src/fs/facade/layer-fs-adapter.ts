@@ -69,10 +69,11 @@ class LayerFsAdapter implements LayerFs {
     path: PathLike,
     options?: BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null,
   ): Promise<Buffer | string> {
-    const given = typeof options === 'string' ? { encoding: options } : options
-    given?.signal?.throwIfAborted()
+    const { encoding, signal } = typeof options === 'string' ? { encoding: options } : (options ?? {})
+    signal?.throwIfAborted()
     await using file = await this.#open(path, 'r')
-    return await file.readFile(given)
+    const all = await file.readFile(signal && { signal })
+    return encoding == null ? all : all.toString(encoding)
   }
 
   async writeFile(path: PathLike, data: FileData, options?: BufferEncoding | WriteOptions): Promise<void> {

@@ -170,9 +170,9 @@ export interface LayerFileHandle extends AsyncDisposable {
     position?: number | null,
     encoding?: BufferEncoding | null,
   ): Promise<{ bytesWritten: number; buffer: string }>
-  readFile(
-    options?: BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null,
-  ): Promise<Buffer | string>
+  /** Reads from the handle's position to the end. */
+  readFile(options?: { encoding?: null; signal?: AbortSignal } | null): Promise<Buffer>
+  readFile(options: BufferEncoding | { encoding: BufferEncoding; signal?: AbortSignal }): Promise<string>
   writeFile(
     data: FileData,
     options?: BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null,

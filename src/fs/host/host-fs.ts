@@ -279,17 +279,17 @@ export class HostFs implements SyncFs {
     })
   }
 
-  /** Whether the root directory's file system stores xattrs in this name's namespace. */
+  /** @internal Whether the root directory's file system stores xattrs in this name's namespace. */
   keepsXattrs(name: ByteString): boolean {
     return this.#at('getxattr', '' as ByteString, (host) => keepsXattr(host, bytesToHost(name)))
   }
 
-  /** Calls `work` with a host path for `path`, which is valid only during the call. See `forget`. */
+  /** @internal Calls `work` with a host path for `path`, which is valid only during the call. See `forget`. */
   onHost<T>(path: ByteString, work: (host: HostPath) => T): T {
     return this.#at('rename', path, work)
   }
 
-  /** Must be called whenever another object is put at `path` by its host path. */
+  /** @internal Must be called whenever another object is put at `path` by its host path. */
   forget(path: ByteString): void {
     this.#paths.forget(path)
   }
