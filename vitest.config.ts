@@ -42,7 +42,7 @@ export default defineConfig({
     alias: [
       { find: /^#layerstack\/(.*)\.js$/, replacement: `${src}/$1.ts` },
       { find: /^layerstack$/, replacement: join(src, 'index.ts') },
-      { find: /^layerstack\/(conformance|drivers\/\w+)$/, replacement: `${src}/$1/index.ts` },
+      { find: /^layerstack\/(conformance|drivers|drivers\/\w+)$/, replacement: `${src}/$1/index.ts` },
     ],
   },
   test: {

@@ -32,6 +32,8 @@ export interface ConformanceOptions {
   readonly removeRoot?: (root: string) => Promise<void>
   /** Number of layers in the deepest chain, if lower than the driver's limit (`maxDepth`, at most 500). */
   readonly depth?: number
+  /** Whether to apply odd layers of other tools, which are about half of all cases. @default true */
+  readonly oddLayers?: boolean
 }
 
 export interface ConformanceReport {
@@ -62,7 +64,7 @@ export async function driverConformance(options: ConformanceOptions): Promise<Co
 }
 
 function sorted(
-  { depth: wanted }: ConformanceOptions,
+  { depth: wanted, oddLayers = true }: ConformanceOptions,
   driver: Subject['driver'],
 ): { applicable: ConformanceCase[]; skipped: ConformanceReport['skipped'] } {
   const deepest = Math.min(wanted ?? MANY, driver.capabilities.maxDepth, MANY)
@@ -77,7 +79,7 @@ function sorted(
     ...quota,
     ...depth(deepest),
     ...knownBugs,
-    ...oddities,
+    ...(oddLayers ? oddities : []),
   ]
   const reasons = new Map(cases.map((each) => [each, each.unless?.(driver)]))
   return {

@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { describe, expect, it } from 'vitest'
 import { compareRuns } from '../../bench/compare.js'
 import { comparisonTable } from '../../bench/comparison-table.js'

@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { describe, expect, it } from 'vitest'
 import { html, Markup } from '../../bench/page/markup.js'
 import { logScale } from '../../bench/page/scale.js'

@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { describe, expect, it } from 'vitest'
 import { median, quantile, ratios, standardError, summarise } from '../../bench/statistics.js'
 

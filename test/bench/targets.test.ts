@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { describe, expect, it } from 'vitest'
 import { oneRun, withRunElsewhere, type ContenderResult, type Run } from '../../bench/result.js'
 import { excesses, standings } from '../../bench/targets.js'

@@ -1,3 +1,7 @@
+/**
+ * @module-tag every-identity
+ * @module-tag thorough
+ */
 import { afterAll, describe, expect, it } from 'vitest'
 import { driverConformance } from '#layerstack/conformance/index.js'
 import { btrfs } from '#layerstack/drivers/btrfs/index.js'

@@ -1,3 +1,4 @@
+/** @module-tag device-mapper */
 import { Readable } from 'node:stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import { driverConformance, oddLayers, refusedLayers } from '#layerstack/conformance/index.js'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { describe, expect, it } from 'vitest'
 import { driverConformance, type ConformanceOptions } from '#layerstack/conformance/index.js'
 import { broken } from './broken.js'

@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { chmodSync, mkdirSync, mkdtempSync, openSync, closeSync, lstatSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,3 +1,4 @@
+/** @module-tag thorough */
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { loadChecksum } from '#layerstack/cow/checksum.js'

@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { treeOf } from '#layerstack/conformance/tree.js'

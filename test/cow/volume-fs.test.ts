@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { constants } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'

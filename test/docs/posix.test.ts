@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { expect, it } from 'vitest'

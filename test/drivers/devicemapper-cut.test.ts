@@ -1,3 +1,4 @@
+/** @module-tag device-mapper */
 import { cutAfter } from './cut.js'
 import { closeSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,3 +1,4 @@
+/** @module-tag device-mapper */
 import { killing } from '../faults/killing.js'
 import { expectSound, noThinPools } from './thin-fixture.js'
 

@@ -1,3 +1,4 @@
+/** @module-tag device-mapper */
 import {
   closeSync,
   existsSync,

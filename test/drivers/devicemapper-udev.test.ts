@@ -1,16 +1,17 @@
+/** @module-tag device-mapper */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { notInstalled, unless } from '../support/needs.js'
 import { findProgram } from '../support/program.js'
+import { isInUserModeLinux } from '../support/tier.js'
 import { noThinPools, SMALL, thinFixture } from './thin-fixture.js'
 
 const CONTROL = '/run/udev/control'
 const isRunning = existsSync(CONTROL)
-const inUserModeLinux = process.env['LAYERSTACK_TEST_IDENTITY'] === 'uml'
 const noUdev =
-  isRunning || inUserModeLinux
+  isRunning || isInUserModeLinux
     ? notInstalled('udevadm')
     : 'udev is not running, and tests start it only in User-Mode Linux'
 

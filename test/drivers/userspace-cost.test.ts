@@ -1,3 +1,4 @@
+/** @module-tag thorough */
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { BLOCK, type Address } from '#layerstack/cow/block.js'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import {
   cpSync,
   mkdirSync,

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'

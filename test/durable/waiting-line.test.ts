@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { describe, expect, it } from 'vitest'
 import { Lock } from '#layerstack/durable/lock.js'
 import { WaitingLine } from '#layerstack/durable/waiting-line.js'

@@ -1,3 +1,4 @@
+/** @module-tag thorough */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { expectSoundFile } from '../drivers/btrfs-fixture.js'

@@ -14,9 +14,9 @@ import { leftoversOf } from '../torture/leftovers.js'
 import { driverOf, layersOf } from '../support/store-parts.js'
 
 export type Variant = StoreSettings & {
-  /** How often a process is killed. @default 25 */
+  /** How often a process is killed. @default 8 */
   readonly rounds?: number
-  /** The longest time that a process works before it is killed, in ms. @default 250 */
+  /** The longest time that a process works before it is killed, in ms. @default 80 */
   readonly longest?: number
   /** Another check of the root at the end. */
   readonly expectSound?: (root: string) => Promise<void>
@@ -28,7 +28,7 @@ let workers: ChildProcess[]
 
 /** Defines the tests that kill processes at random moments. */
 export function killing({
-  rounds = 25,
+  rounds = 8,
   longest = 250,
   expectSound,
   reason,

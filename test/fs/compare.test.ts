@@ -1,3 +1,7 @@
+/**
+ * @module-tag every-identity
+ * @module-tag unit
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'

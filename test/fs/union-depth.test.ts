@@ -1,3 +1,4 @@
+/** @module-tag thorough */
 import { constants, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'

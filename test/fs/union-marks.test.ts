@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { execFileSync } from 'node:child_process'
 import { constants } from 'node:fs'
 import { join } from 'node:path'

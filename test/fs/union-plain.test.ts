@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { withoutKoffi } from '../support/no-koffi.js'
 import { afterEach, describe, expect, it } from 'vitest'
 import { rawSteps } from '../fuzz/arbitrary.js'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { describe, it } from 'vitest'
 import { unless } from '../support/needs.js'
 import { mustAgree } from './fuzz.js'

@@ -1,12 +1,14 @@
+/** @module-tag every-identity */
 import { afterAll, describe, expect, it } from 'vitest'
 import { unless } from '../support/needs.js'
+import { isCaller, isThorough } from '../support/tier.js'
 import { KINDS } from './arbitrary.js'
 import { fuzz, showFound } from './fuzz.js'
 import { pairs } from './pairs.js'
 
 const SEED = Number(process.env['LAYERSTACK_FUZZ_SEED'] ?? 1)
 /** Steps on each pair, for each identity that can run it. The caller's identity takes the most. */
-const STEPS = Number(process.env['LAYERSTACK_FUZZ_STEPS'] ?? (isTheCaller() ? 1200 : 400))
+const STEPS = Number(process.env['LAYERSTACK_FUZZ_STEPS'] ?? (isThorough && isCaller ? 400 : 100))
 
 describe('random steps', () => {
   let taken = 0
@@ -20,8 +22,3 @@ describe('random steps', () => {
   it('have more than 40 kinds', () => expect(KINDS).toBeGreaterThan(40))
   afterAll(() => console.log(`fuzz: ${taken} steps from seed ${SEED}`))
 })
-
-function isTheCaller(): boolean {
-  const identity = process.env['LAYERSTACK_TEST_IDENTITY']
-  return identity === undefined || identity === 'caller'
-}

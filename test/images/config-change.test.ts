@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { describe, expect, it } from 'vitest'
 import { applyChanges } from '#layerstack/images/config-change.js'
 import type { ContainerConfig } from '#layerstack/images/image-config.js'

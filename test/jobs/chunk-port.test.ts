@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { MessageChannel } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
 import { ChunkSender, receiveChunks } from '#layerstack/jobs/threads/chunk-port.js'

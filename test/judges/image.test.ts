@@ -1,4 +1,6 @@
-import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+/** @module-tag judge */
+import { createHash } from 'node:crypto'
+import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -10,7 +12,7 @@ import { startDockerd, type Dockerd } from '../support/dockerd.js'
 import { run } from '../support/program.js'
 import { noDaemon, notInstalled, unless } from '../support/needs.js'
 import { either, emptyInGo, madeByInitLayer, unlikeInGnuTar } from './known-differences.js'
-import { differences, treeOf } from './tree.js'
+import { differences, treeOf, type Tree } from './tree.js'
 import { openVariant, variants } from './variants.js'
 
 const formats = ['docker-archive', 'oci-archive', 'oci-layout'] as const
@@ -21,6 +23,10 @@ describe('a real image that Docker built and saved', unless(reason), () => {
   let fixture: RealImage
   let scratch: string
   let docker: Dockerd
+  /** Digests of what others have read already. Drivers that save the same bytes need no second verdict. */
+  const accepted = new Set<string>()
+  /** What umoci unpacks, by the digest of the layout. */
+  const unpacked = new Map<string, Tree>()
 
   beforeAll(async () => {
     fixture = await realImage()
@@ -80,36 +86,53 @@ describe('a real image that Docker built and saved', unless(reason), () => {
       await container.remove()
     })
 
-    it.each(formats)('is saved as %s in a form that others take', async (format) => {
+    it.each(formats)('saves %s that other programs read', async (format) => {
       const path = join(scratch, `saved-${format}`)
       try {
         await store.save(IMAGE, path, { format })
-        await takenByOthers(format, path)
+        const digest = digestOfPath(path)
+        if (!accepted.has(digest)) await readByOthers(format, path)
+        accepted.add(digest)
       } finally {
         rmSync(path, { recursive: true, force: true })
       }
     })
 
-    it('is what umoci unpacks from a layout, down to nanoseconds and all xattrs', async () => {
-      const place = mkdtempSync(join(scratch, 'umoci-'))
-      const [layout, bundle, tar] = [`${place}/layout`, `${place}/bundle`, `${place}/bundle.tar`]
+    it('shows what umoci unpacks from a layout, down to nanoseconds and all xattrs', async () => {
+      const layout = join(scratch, 'layout')
       try {
         await store.save(IMAGE, layout, { format: 'oci-layout' })
-        await run('umoci', ['unpack', '--image', `${layout}:latest`, bundle])
-        const everything = ['--format=pax', '--numeric-owner', '--xattrs', '--xattrs-include=*']
-        await run('tar', [...everything, '-C', join(bundle, 'rootfs'), '-cf', tar, '.'])
         await using container = await store.createContainer(image.id)
         const ours = await treeOf(container.export(), { detail: 'all' })
-        const theirs = await treeOf(createReadStream(tar), { detail: 'all' })
-        expect(differences(ours, theirs, either(emptyInGo, unlikeInGnuTar))).toEqual([])
+        expect(differences(ours, await unpackedByUmoci(layout), either(emptyInGo, unlikeInGnuTar))).toEqual(
+          [],
+        )
         await container.remove()
       } finally {
-        rmSync(place, { recursive: true, force: true })
+        rmSync(layout, { recursive: true, force: true })
       }
     })
   })
 
-  async function takenByOthers(format: (typeof formats)[number], path: string): Promise<void> {
+  async function unpackedByUmoci(layout: string): Promise<Tree> {
+    const digest = digestOfPath(layout)
+    const known = unpacked.get(digest)
+    if (known !== undefined) return known
+    const directory = mkdtempSync(join(scratch, 'umoci-'))
+    const [bundle, tar] = [`${directory}/bundle`, `${directory}/bundle.tar`]
+    try {
+      await run('umoci', ['unpack', '--image', `${layout}:latest`, bundle])
+      const everything = ['--format=pax', '--numeric-owner', '--xattrs', '--xattrs-include=*']
+      await run('tar', [...everything, '-C', join(bundle, 'rootfs'), '-cf', tar, '.'])
+      const tree = await treeOf(createReadStream(tar), { detail: 'all' })
+      unpacked.set(digest, tree)
+      return tree
+    } finally {
+      rmSync(directory, { recursive: true, force: true })
+    }
+  }
+
+  async function readByOthers(format: (typeof formats)[number], path: string): Promise<void> {
     const name = format === 'oci-layout' ? `oci:${path}:latest` : `${format}:${path}`
     const config = await run('skopeo', ['inspect', '--config', '--raw', name])
     expect(sha256(config)).toBe(fixture.inspect.Id)
@@ -139,4 +162,18 @@ function lines(packed: Buffer | undefined): object[] {
 
 function base64(text: string | null): Buffer {
   return Buffer.from(text ?? '', 'base64')
+}
+
+/** A digest of a file, or of the names and contents of all files below a directory. */
+function digestOfPath(path: string): string {
+  const hash = createHash('sha256')
+  const names = statSync(path).isDirectory()
+    ? readdirSync(path, { recursive: true, encoding: 'utf8' }).toSorted()
+    : ['']
+  for (const name of names) {
+    hash.update(`${name}\0`)
+    const file = join(path, name)
+    if (statSync(file).isFile()) hash.update(readFileSync(file))
+  }
+  return hash.digest('hex')
 }

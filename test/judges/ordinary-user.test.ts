@@ -1,3 +1,4 @@
+/** @module-tag judge */
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
@@ -40,15 +41,14 @@ describe('a real image in the hands of an ordinary user', unless(reason), () => 
   afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
   it.each([
-    { driver: 'overlay2', keeping: 'in xattrs', environment: {} },
+    { driver: 'overlay2', attributes: 'in xattrs', environment: {} },
     {
-      driver: 'overlay2',
-      keeping: 'beside the tree, without system calls',
+      driver: 'vfs',
+      attributes: 'beside the tree, without system calls',
       environment: { LAYERSTACK_NO_KOFFI: '1' },
     },
-    { driver: 'vfs', keeping: 'in xattrs', environment: {} },
   ])(
-    'exports what Docker does, with owners, devices and capabilities kept $keeping, on $driver',
+    'exports the tree that Docker exports, with attributes $attributes, on $driver',
     async ({ driver, environment }) => {
       const home = join(scratch, 'home')
       const [root, exported] = [join(home, 'root'), join(home, 'export.tar')]

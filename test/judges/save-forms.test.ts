@@ -1,3 +1,4 @@
+/** @module-tag judge */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -5,14 +6,18 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openStore, type Store } from '#layerstack/index.js'
 import { IMAGE, realImage, realImageNeeds, type RealImage } from '../fixtures/real-image.js'
+import { digestOf, imageOf, layerTar, writeArchive, type ArchiveParts } from '../store/archive.js'
 import { startDockerd, type Dockerd } from '../support/dockerd.js'
 import { noDaemon, notInstalled, unless } from '../support/needs.js'
 import { run } from '../support/program.js'
 
 const reason = noDaemon ?? notInstalled(...realImageNeeds, 'skopeo')
 
-describe('a real image, saved', unless(reason), () => {
+const SMALL = 'test/small:1'
+
+describe('a saved image', unless(reason), () => {
   let fixture: RealImage
+  let small: ArchiveParts
   let scratch: string
   let docker: Dockerd
   let store: Store
@@ -24,6 +29,15 @@ describe('a real image, saved', unless(reason), () => {
     docker = await startDockerd({ root: join(scratch, 'docker') })
     store = await openStore({ root: join(scratch, 'store'), engine: 'userspace' })
     await store.load(fixture.archive)
+    small = imageOf(
+      [
+        await layerTar([{ name: 'lower', content: 'lower\n'.repeat(100_000) }]),
+        await layerTar([{ name: 'upper', content: 'upper\n'.repeat(100_000) }]),
+      ],
+      SMALL,
+    )
+    await writeArchive(join(scratch, 'small.tar'), small)
+    await store.load(join(scratch, 'small.tar'))
   }, 900_000)
 
   afterAll(async () => {
@@ -32,7 +46,7 @@ describe('a real image, saved', unless(reason), () => {
     rmSync(scratch, { recursive: true, force: true })
   })
 
-  it("in the legacy form has Docker's own manifest and repositories, ids of version 1 and all", async () => {
+  it("has Docker's own manifest, repositories and version 1 IDs in the legacy format", async () => {
     await store.save(IMAGE, saved(), { format: 'docker-archive-legacy' })
     for (const name of ['manifest.json', 'repositories']) {
       expect(JSON.parse(fileIn(saved(), name))).toEqual(JSON.parse(fileIn(fixture.archive, name)))
@@ -49,46 +63,51 @@ describe('a real image, saved', unless(reason), () => {
     ['docker-archive-legacy', 'none'],
     ['docker-archive-legacy', 'gzip'],
     ['docker-archive', 'gzip'],
-  ] as const)('as %s, %s, is loaded by Docker under the same ID', async (format, compression) => {
-    await store.save(IMAGE, saved(), { format, compression })
-    expect(await docker.load(saved())).toEqual([IMAGE])
-    expect((await docker.inspect(IMAGE)).Id).toBe(fixture.inspect.Id)
-    await docker.cli('rmi', IMAGE)
-    rmSync(saved())
-  })
+  ] as const)(
+    'loads into Docker under the same ID as %s with compression %s',
+    async (format, compression) => {
+      await store.save(SMALL, saved(), { format, compression })
+      await expectInDocker(saved())
+      rmSync(saved())
+    },
+  )
 
-  // Docker reads archives packed with zstd since version 23.
-  it('as docker-archive, zstd, is read by skopeo', async () => {
-    await store.save(IMAGE, saved(), { format: 'docker-archive', compression: 'zstd' })
+  // Docker reads archives with zstd since version 23.
+  it('is read by skopeo as docker-archive with compression zstd', async () => {
+    await store.save(SMALL, saved(), { format: 'docker-archive', compression: 'zstd' })
     const config = await run('skopeo', ['inspect', '--config', '--raw', `docker-archive:${saved()}`])
-    expect(JSON.parse(config.toString()).rootfs.diff_ids).toEqual(fixture.inspect.RootFS.Layers)
+    expect(JSON.parse(config.toString()).rootfs.diff_ids).toEqual([...small.layers.values()].map(digestOf))
     rmSync(saved())
   })
 
-  it('as an OCI layout packed with gzip, is made a docker-archive by skopeo, and loaded', async () => {
-    await store.save(IMAGE, saved(), { format: 'oci-layout', compression: 'gzip' })
+  it('loads into Docker under the same ID after skopeo copied its OCI layout to a docker-archive', async () => {
+    await store.save(SMALL, saved(), { format: 'oci-layout', compression: 'gzip' })
     const copy = join(scratch, 'copy.tar')
     await run('skopeo', [
       'copy',
       '--insecure-policy',
       `oci:${saved()}:latest`,
-      `docker-archive:${copy}:${IMAGE}`,
+      `docker-archive:${copy}:${SMALL}`,
     ])
-    expect(await docker.load(copy)).toEqual([IMAGE])
-    expect((await docker.inspect(IMAGE)).Id).toBe(fixture.inspect.Id)
-    await docker.cli('rmi', IMAGE)
+    await expectInDocker(copy)
     for (const path of [saved(), copy]) rmSync(path, { recursive: true })
   })
 
-  // Docker's own manifests know no zstd, so that a docker-archive cannot be made of it.
-  it('as an OCI layout packed with zstd, is copied by skopeo, blob for blob', async () => {
-    await store.save(IMAGE, saved(), { format: 'oci-layout', compression: 'zstd' })
+  // Docker's manifests have no zstd, so skopeo cannot write a docker-archive from it.
+  it('is copied by skopeo, blob for blob, as an OCI layout with compression zstd', async () => {
+    await store.save(SMALL, saved(), { format: 'oci-layout', compression: 'zstd' })
     const copy = join(scratch, 'copy')
     await run('skopeo', ['copy', '--insecure-policy', `oci:${saved()}:latest`, `dir:${copy}`])
     const { layers } = JSON.parse(readFileSync(join(copy, 'manifest.json'), 'utf8'))
-    expect(layers.length).toBe(fixture.inspect.RootFS.Layers.length)
+    expect(layers.length).toBe(small.layers.size)
     for (const path of [saved(), copy]) rmSync(path, { recursive: true })
   })
+
+  async function expectInDocker(archive: string): Promise<void> {
+    expect(await docker.load(archive)).toEqual([SMALL])
+    expect((await docker.inspect(SMALL)).Id).toBe(digestOf(small.config))
+    await docker.cli('rmi', SMALL)
+  }
 })
 
 function fileIn(archive: string, name: string): string {

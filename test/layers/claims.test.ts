@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { describe, expect, it } from 'vitest'
 import type { ChainID } from '#layerstack/digest.js'
 import { decodeClaim, driverIdsOf, encodeClaim, type Claim } from '#layerstack/layers/claims.js'

@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { brokenRules } from './import-rules.js'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { copyFileRange, ficlone } from '#layerstack/sys/clone.js'

@@ -1,3 +1,7 @@
+/**
+ * @module-tag device-mapper
+ * @module-tag every-identity
+ */
 import {
   closeSync,
   mkdtempSync,

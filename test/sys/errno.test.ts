@@ -1,3 +1,7 @@
+/**
+ * @module-tag unit
+ * @module-tag every-identity
+ */
 import { readFileSync, renameSync } from 'node:fs'
 import { constants } from 'node:os'
 import { describe, expect, it } from 'vitest'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { tellsTypes } from '#layerstack/sys/dirent-types.js'

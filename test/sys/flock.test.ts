@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { spawnSync } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'

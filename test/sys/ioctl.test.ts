@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { closeSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { ioctl, ioctlElsewhere, openDirectory, request } from '#layerstack/sys/ioctl.js'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { bind, cString, libcAvailable } from '#layerstack/sys/libc.js'

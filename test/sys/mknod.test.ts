@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { execFileSync } from 'node:child_process'
 import { lstatSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'

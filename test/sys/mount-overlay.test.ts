@@ -1,3 +1,7 @@
+/**
+ * @module-tag device-mapper
+ * @module-tag every-identity
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { closeSync, constants, openSync, readFileSync, symlinkSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import {

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { existsSync, lstatSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { renameExchange, renameLeavingWhiteout } from '#layerstack/sys/rename.js'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { dataRanges } from '#layerstack/sys/seek.js'

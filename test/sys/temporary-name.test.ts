@@ -1,3 +1,7 @@
+/**
+ * @module-tag unit
+ * @module-tag every-identity
+ */
 import { describe, expect, it } from 'vitest'
 import { isAbandonedName, isTemporaryName, temporaryName } from '#layerstack/sys/temporary-name.js'
 import { nameOfDead } from '../support/dead-name.js'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { closeSync, fstatSync, lstatSync, openSync, statSync, symlinkSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { futimens, utimensat } from '#layerstack/sys/times.js'

@@ -1,3 +1,4 @@
+/** @module-tag every-identity */
 import { execFileSync } from 'node:child_process'
 import { linkSync, symlinkSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'

@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'

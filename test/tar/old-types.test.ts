@@ -1,3 +1,4 @@
+/** @module-tag unit */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'

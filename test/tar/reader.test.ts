@@ -1,3 +1,4 @@
+/** @module-tag thorough */
 import { execFileSync } from 'node:child_process'
 import { assert, nat, array, property } from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
