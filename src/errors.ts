@@ -95,7 +95,7 @@ export function storeError(error: unknown, code: StoreErrorCode, message: string
   const full = isNoSpace(error)
   return new StoreError(full ? 'NO_SPACE' : code, full ? `no space left: ${message}` : message, {
     cause: error,
-    hint: full ? 'free some space below the store root, or raise its quota' : hint,
+    hint: full ? 'free some disk space, or raise the quota' : hint,
     path: system?.path,
     errno: typeof system?.errno === 'number' ? system.code : undefined,
     syscall: system?.syscall,

@@ -25,6 +25,6 @@ function refuseDeep(text: string): void {
     // [ and {, ] and }.
     else if (code === 0x5b || code === 0x7b) depth++
     else if (code === 0x5d || code === 0x7d) depth--
-    if (depth > MAX_DEPTH) throw new SyntaxError(`JSON nested deeper than ${MAX_DEPTH}`)
+    if (depth > MAX_DEPTH) throw new SyntaxError(`the JSON is nested more than ${MAX_DEPTH} levels deep`)
   }
 }

@@ -91,6 +91,6 @@ export function resolveLimits(limits: Limits = {}): ResolvedLimits {
 /** @param what a clause without a full stop, for example `the layer has more than 1000000 entries` */
 export function limitExceeded(name: keyof Limits, limit: number, what: string): StoreError {
   return new StoreError('LIMIT_EXCEEDED', `limit exceeded: ${what}`, {
-    hint: `if you trust the archive, raise the option limits.${name}, which is ${limit}`,
+    hint: `if you trust the archive, raise limits.${name} above ${limit}`,
   })
 }

@@ -44,9 +44,7 @@ export interface OpenArchiveOptions {
 /** Throws `TypeError` unless the input is a path or an async iterable; the bytes themselves are neither. */
 export function checkArchiveInput(input: ArchiveInput): void {
   if (typeof input === 'string' || Symbol.asyncIterator in Object(input)) return
-  throw new TypeError(
-    'an archive is given as a path, or as an async iterable of its chunks, such as a stream',
-  )
+  throw new TypeError('the archive must be a path, or an async iterable of its chunks, such as a stream')
 }
 
 /** Throws `MANIFEST_INVALID` without a range, and `LIMIT_EXCEEDED` if the file is larger than a document may be. */
@@ -66,6 +64,6 @@ export async function readDocument(
 }
 
 export function documentTooLarge(name: string, length: number, limit: number): StoreError {
-  const what = `${name} has ${length} bytes; a manifest, an index or a config has at most ${limit}`
+  const what = `${name} has ${length} bytes, more than the ${limit} allowed for a manifest, an index or a config`
   return limitExceeded('documentBytes', limit, what)
 }

@@ -26,7 +26,9 @@ export function archivedImage(
 ): ArchivedImage {
   const wanted = config.rootfs.diff_ids.length
   if (layers.length !== wanted) {
-    throw manifestInvalid(`the manifest names ${layers.length} layers, the config of the image ${wanted}`)
+    throw manifestInvalid(
+      `the manifest lists ${layers.length} layers, but the config of the image lists ${wanted}`,
+    )
   }
   return { id, configBytes: bytes, config, references, layers }
 }

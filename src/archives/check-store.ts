@@ -21,7 +21,7 @@ export interface CheckOptions extends CatalogCheckOptions {
 export async function checkStore(catalog: Catalog, options: CheckOptions): Promise<CheckReport> {
   const { from, repair = false, discard = false, signal } = options
   if (!repair && (from !== undefined || discard)) {
-    throw new TypeError('check() takes `from` and `discard` together with `repair: true`')
+    throw new TypeError('check() takes `from` and `discard` only together with `repair: true`')
   }
   if (from === undefined) return check(catalog, options)
   checkArchiveInput(from)

@@ -56,7 +56,7 @@ export class Documents {
     if (sha256(bytes) === digest) return bytes
     throw new StoreError(
       'DIGEST_MISMATCH',
-      `the archive's file ${blobName(digest)} is not what its name says`,
+      `the content of the archive's file ${blobName(digest)} does not match its digest`,
     )
   }
 
@@ -67,7 +67,7 @@ export class Documents {
     if (size > documentBytes) throw documentTooLarge(name, size, documentBytes)
     this.#bytes += size
     if (this.#bytes > MANY * documentBytes) {
-      const what = `the manifests and configs have more than ${MANY * documentBytes} bytes together`
+      const what = `the manifests and configs exceed ${MANY * documentBytes} bytes in total`
       throw limitExceeded('documentBytes', documentBytes, what)
     }
     return this.files.read(name)
@@ -77,7 +77,11 @@ export class Documents {
     const config = parseImageConfig(bytes)
     const { length } = config.rootfs.diff_ids
     if (length > this.#limits.layers) {
-      throw limitExceeded('layers', this.#limits.layers, `an image has ${length} layers`)
+      throw limitExceeded(
+        'layers',
+        this.#limits.layers,
+        `an image has ${length} layers, more than ${this.#limits.layers}`,
+      )
     }
     return { id: sha256<ImageID>(bytes), bytes, config }
   }
@@ -95,7 +99,7 @@ export function blobName(digest: Digest): string {
 export function wrongSize(digest: Digest, actual: number, claimed: number): StoreError {
   return new StoreError(
     'DIGEST_MISMATCH',
-    `the archive's blob ${digest} has ${actual} bytes, not the ${claimed} that its descriptor says`,
+    `the archive's blob ${digest} has ${actual} bytes, but its descriptor says ${claimed}`,
   )
 }
 
@@ -111,6 +115,6 @@ function parse(bytes: Buffer, name: string): unknown {
   try {
     return parseJson(bytes.toString('utf8'))
   } catch (error) {
-    throw manifestInvalid(`${name} is no JSON`, error)
+    throw manifestInvalid(`${name} is not valid JSON`, error)
   }
 }

@@ -159,7 +159,7 @@ class Budget {
     const { expansion, unpackedBytes } = this.#limits
     checkExpansion(this.#layerBytes, this.#unpacked, expansion)
     if (this.#unpacked <= unpackedBytes) return layer
-    throw limitExceeded('unpackedBytes', unpackedBytes, `the layers have more than ${unpackedBytes} bytes`)
+    throw limitExceeded('unpackedBytes', unpackedBytes, `the layers exceed ${unpackedBytes} bytes in total`)
   }
 }
 

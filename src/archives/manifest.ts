@@ -22,8 +22,8 @@ export async function readImages(
   const documents = new Documents(files, limits, signal)
   if (files.has('manifest.json')) return merged(await dockerImages(documents))
   if (files.has('index.json')) return merged(await ociImages(documents, platform))
-  throw new StoreError('ARCHIVE_UNSUPPORTED', 'neither a docker-archive nor an OCI layout', {
-    hint: 'it has no manifest.json and no index.json; a plain root filesystem goes in through import()',
+  throw new StoreError('ARCHIVE_UNSUPPORTED', 'the archive is neither a docker-archive nor an OCI layout', {
+    hint: 'it has neither manifest.json nor index.json; for a plain root filesystem, use import()',
   })
 }
 

@@ -63,7 +63,7 @@ class OciReader {
   }
 
   async #resolve(descriptor: Descriptor, name: string | undefined, depth: number): Promise<ArchivedImage[]> {
-    if (depth > MAX_DEPTH) throw manifestInvalid('its indexes are nested too deep')
+    if (depth > MAX_DEPTH) throw manifestInvalid(`its indexes are nested more than ${MAX_DEPTH} levels deep`)
     const document = fieldsOf(await this.#documents.blobJson(descriptor), descriptor.digest)
     if (!INDEX_TYPES.has(descriptor.mediaType) && !('manifests' in document)) {
       return [await this.#image(descriptor.digest, document, name)]
@@ -94,7 +94,7 @@ class OciReader {
     const here = descriptors.filter(({ digest }) => this.#documents.files.has(blobName(digest)))
     if (this.#wanted === undefined && here.length === 1) return here
     const names = [...new Set(offered.map(platformText))].join(', ')
-    throw manifestInvalid(`it has an image for ${names}, not for ${platformText(wanted)}`)
+    throw manifestInvalid(`it has images for ${names}, but not for ${platformText(wanted)}`)
   }
 
   async #image(digest: Digest, manifest: Fields, name: string | undefined): Promise<ArchivedImage> {
@@ -122,7 +122,7 @@ function descriptorOf(value: unknown): Descriptor {
   const { digest, size, mediaType, annotations, platform } = fieldsOf(value, 'a descriptor')
   if (!isDigest(digest)) throw manifestInvalid(`a descriptor has no sha256 digest: ${JSON.stringify(digest)}`)
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw manifestInvalid(`the descriptor of ${digest} tells no size`)
+    throw manifestInvalid(`the descriptor of ${digest} has no valid size`)
   }
   return {
     mediaType: typeof mediaType === 'string' ? mediaType : '',

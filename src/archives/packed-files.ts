@@ -40,7 +40,7 @@ export async function packedFiles(
     if (document === undefined) continue
     kept += document.length
     if (kept > MANY * documentBytes) {
-      const what = `the archive holds more than ${MANY * documentBytes} bytes of JSON`
+      const what = `the archive contains more than ${MANY * documentBytes} bytes of JSON`
       throw limitExceeded('documentBytes', documentBytes, what)
     }
     documents.set(indexName(header.name), document)

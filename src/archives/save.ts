@@ -42,7 +42,8 @@ export async function saveImages(
   const temporary = typeof output === 'string' ? dirname(resolve(output)) : tmpdir()
   const write = (sink: Sink) => writeImages(layers, images, sink, temporary, options)
   if (options.format === 'oci-layout') {
-    if (typeof output !== 'string') throw new TypeError('an OCI layout is a directory: give its path')
+    if (typeof output !== 'string')
+      throw new TypeError('an OCI layout is a directory: pass its path instead of a stream')
     return whole(output, options, (path) => write(new DirectorySink(path)))
   }
   if (typeof output !== 'string') return writeTar(write, output, options)
@@ -99,7 +100,7 @@ async function whole(
 ): Promise<void> {
   signal?.throwIfAborted()
   const temporary = join(dirname(path), `.${randomUUID()}.saving`)
-  if (await fse.pathExists(path)) throw new StoreError('NAME_CONFLICT', `${path} is there already`, { path })
+  if (await fse.pathExists(path)) throw new StoreError('NAME_CONFLICT', `${path} already exists`, { path })
   try {
     await write(temporary)
     await rename(temporary, path)

@@ -29,7 +29,7 @@ export async function* verified(
     options.onProgress?.({ type: 'layer:save', id: diffId, done, total })
   }
   if (`sha256:${hash.digest('hex')}` === diffId) return
-  throw new StoreError('STORE_CORRUPT', `the files of layer ${diffId} have changed`, {
+  throw new StoreError('STORE_CORRUPT', `the files of layer ${diffId} no longer match its DiffID`, {
     hint: 'check({ repair: true, from }) rebuilds the layer from an archive of its image',
   })
 }

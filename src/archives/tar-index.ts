@@ -35,7 +35,7 @@ export async function readIndex(handle: FileHandle, limits: ResolvedLimits): Pro
       names.take(header)
       addToIndex(index, header, position)
       if (position + header.size > size) {
-        throw new StoreError('ARCHIVE_TRUNCATED', `the archive breaks off in ${bytesToText(header.name)}`)
+        throw new StoreError('ARCHIVE_TRUNCATED', `the archive ends inside ${bytesToText(header.name)}`)
       }
       reader.skipContent(header.size)
       position += header.size
@@ -53,7 +53,11 @@ export class NameBudget {
   take({ name, linkName }: TarHeader): void {
     this.#left -= name.length + linkName.length
     if (this.#left >= 0) return
-    throw limitExceeded('pathLength', MAX_NAMES, `the names in the archive have more than ${MAX_NAMES} bytes`)
+    throw limitExceeded(
+      'pathLength',
+      MAX_NAMES,
+      `the names in the archive exceed ${MAX_NAMES} bytes in total`,
+    )
   }
 }
 
@@ -71,7 +75,7 @@ export function addToIndex(index: TarIndex, header: TarHeader, offset = 0): void
 export function indexName(name: ByteString): string {
   const clean = cleanName(name)
   if (clean !== undefined) return bytesToText(clean)
-  throw new StoreError('ARCHIVE_CORRUPT', `the archive has a file outside itself: ${name}`)
+  throw new StoreError('ARCHIVE_CORRUPT', `the name of a file leads outside the archive: ${name}`)
 }
 
 /** Returns the name of the file that `name` leads to. */

@@ -85,7 +85,7 @@ export class Catalog {
     const begun = /^[a-f0-9]{4,64}$/.test(text)
       ? (await this.images.list()).filter((id) => id.startsWith(`sha256:${text}`))
       : []
-    if (begun.length > 1) throw new StoreError('REFERENCE_AMBIGUOUS', `several images begin with ${text}`)
+    if (begun.length > 1) throw new StoreError('REFERENCE_AMBIGUOUS', `several image IDs begin with ${text}`)
     if (begun[0] === undefined) throw notFound(text)
     return begun[0]
   }
@@ -278,5 +278,5 @@ function isHexId(text: string): boolean {
 }
 
 function notFound(text: string): StoreError {
-  return new StoreError('IMAGE_NOT_FOUND', `there is no image ${text}`)
+  return new StoreError('IMAGE_NOT_FOUND', `no such image: ${text}`)
 }

@@ -63,7 +63,7 @@ async function faultOf(catalog: Catalog, id: string): Promise<ContainerFault | u
   }
   const discard = () => discardContainer(catalog, id)
   if (!(await layers.writables.has(id))) {
-    const detail = `container ${record?.name ?? id}: the driver does not have its writable layer`
+    const detail = `container ${record?.name ?? id}: its writable layer is missing from the driver`
     return { detail, remedies: [mend], discard }
   }
   if (record === undefined && !(await containers.isDockers(id))) {
@@ -112,7 +112,7 @@ async function recordAnew(catalog: Catalog, id: string): Promise<void> {
       }
     })
   }
-  throw new StoreError('IMAGE_NOT_FOUND', `no image has the layers that container ${id} stands on`)
+  throw new StoreError('IMAGE_NOT_FOUND', `no image has the layers that container ${id} is based on`)
 }
 
 function notGone(id: string): StoreError {

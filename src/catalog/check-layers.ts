@@ -32,7 +32,7 @@ export async function checkOrphans(findings: Findings): Promise<void> {
   const { orphans } = findings.catalog.layers
   for (const id of await orphans.list()) {
     const remove = (): Promise<void> => orphans.remove(id)
-    await findings.report({ kind: 'driver-orphan', id }, 'no layer and no container has it', [remove])
+    await findings.report({ kind: 'driver-orphan', id }, 'no layer or container references it', [remove])
   }
 }
 
@@ -114,7 +114,8 @@ async function examined(
   const found = isFounded ? await early.of(id, parent) : undefined
   const examination = found ?? (await catalog.layers.upkeep.examine(id, { ...options, content }))
   if (examination === undefined) return undefined
-  if (!isFounded) return { detail: `it stands on ${parent}`, unfounded: true, examination }
+  if (!isFounded)
+    return { detail: `its parent ${parent} is damaged or missing`, unfounded: true, examination }
   if (examination.faults.length === 0) return undefined
   const detail = examination.faults.join('; ')
   if (place === undefined || !(await findings.mended(remedies(findings, examination, place)))) {

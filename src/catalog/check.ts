@@ -73,7 +73,7 @@ async function checkCompleteness(findings: Findings): Promise<void> {
     const missing = await missingLayers(catalog, id)
     // An image is removed before its layers.
     if (missing.length === 0 || !(await catalog.images.has(id))) continue
-    const detail = `not here: ${missing.join(', ')}`
+    const detail = `missing layers: ${missing.join(', ')}`
     await findings.report({ kind: 'image-incomplete', id }, detail, [() => complete(findings, id)])
   }
 }
@@ -126,7 +126,7 @@ async function checkReferences(findings: Findings): Promise<void> {
     for (const name of names) {
       if (!(await isDangling(catalog, name, id))) continue
       const remedies = [() => restoreNamed(findings, id), () => forgetDangling(catalog, name, id)]
-      await findings.report({ kind: 'reference-dangling', id: name }, `there is no image ${id}`, remedies)
+      await findings.report({ kind: 'reference-dangling', id: name }, `no such image: ${id}`, remedies)
     }
   }
 }

@@ -111,5 +111,5 @@ function consumptionOf(
 
 async function refuseGone(catalog: Catalog, { id, name }: ContainerRecord): Promise<void> {
   if (await catalog.containers.has(id)) return
-  throw new StoreError('CONTAINER_NOT_FOUND', `container ${name} was removed meanwhile`)
+  throw new StoreError('CONTAINER_NOT_FOUND', `container ${name} was removed during the commit`)
 }

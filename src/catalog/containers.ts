@@ -86,9 +86,9 @@ async function asContainer<T>({ name }: ContainerRecord, work: Promise<T>): Prom
     return await work
   } catch (error) {
     if (!(error instanceof StoreError) || error.code !== 'LAYER_IN_USE') throw error
-    throw new StoreError('CONTAINER_IN_USE', `container ${name} is in use elsewhere`, {
+    throw new StoreError('CONTAINER_IN_USE', `container ${name} is in use`, {
       cause: error,
-      hint: 'unmount it there, or wait for its commit',
+      hint: 'unmount it wherever it is mounted, and wait for any commit of it',
     })
   }
 }

@@ -33,7 +33,7 @@ export function removeImage(catalog: Catalog, text: string, force: boolean): Pro
     if (child === undefined) return withUnusedParents(catalog, usage, id, names, detached)
     if (named) return untag(catalog, names)
     throw new StoreError('IMAGE_IN_USE', `image ${child} was committed from image ${id}`, {
-      hint: 'remove that one first',
+      hint: `remove image ${child} first`,
     })
   })
 }
@@ -107,13 +107,13 @@ async function withUnusedParents(
 function refuseContainers(usage: Usage, id: ImageID): void {
   const [user] = usage.containersOn(id)
   if (user === undefined) return
-  throw new StoreError('IMAGE_IN_USE', `container ${user} stands on image ${id}`, {
+  throw new StoreError('IMAGE_IN_USE', `container ${user} uses image ${id}`, {
     hint: 'remove the container first',
   })
 }
 
 function severalNames(id: ImageID, names: readonly string[]): StoreError {
   return new StoreError('REFERENCE_CONFLICT', `image ${id} has several names: ${names.join(', ')}`, {
-    hint: 'remove the names one by one, or use force',
+    hint: 'remove the names one by one, or use { force: true }',
   })
 }

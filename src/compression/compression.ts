@@ -29,9 +29,13 @@ export function detectCompression(head: Uint8Array): Compression {
   if (hasAt(head, 0, ZSTD) || isSkippableFrame(head)) return 'zstd'
   for (const [name, magic] of UNSUPPORTED) {
     if (hasAt(head, 0, magic)) {
-      throw new StoreError('ARCHIVE_UNSUPPORTED', `compressed with ${name}, which is not supported`, {
-        hint: `unpack it with ${name} first, or pack it with gzip or zstd`,
-      })
+      throw new StoreError(
+        'ARCHIVE_UNSUPPORTED',
+        `the input is compressed with ${name}, which is not supported`,
+        {
+          hint: `decompress it with ${name} first, or compress it with gzip or zstd`,
+        },
+      )
     }
   }
   return 'none'

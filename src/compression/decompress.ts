@@ -76,10 +76,10 @@ async function* rejoin(
 function explainGzip(error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code ?? ''
   if (code === 'Z_BUF_ERROR') {
-    return new StoreError('ARCHIVE_TRUNCATED', 'the gzip stream ends too early', { cause: error })
+    return new StoreError('ARCHIVE_TRUNCATED', 'the gzip stream is truncated', { cause: error })
   }
   if (!code.startsWith('Z_')) return error
-  return new StoreError('ARCHIVE_CORRUPT', `not a sound gzip stream: ${(error as Error).message}`, {
+  return new StoreError('ARCHIVE_CORRUPT', `corrupt gzip stream: ${(error as Error).message}`, {
     cause: error,
   })
 }

@@ -9,7 +9,7 @@ export function checkExpansion(packed: number, unpacked: number, limit: number):
   throw limitExceeded(
     'expansion',
     limit,
-    `${packed} compressed bytes expand to more than ${limit} times as many`,
+    `${packed} compressed bytes expand to more than ${limit} times their size`,
   )
 }
 

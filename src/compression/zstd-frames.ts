@@ -51,7 +51,7 @@ export class ZstdFrames {
   /** Throws `ARCHIVE_TRUNCATED` if the stream ends inside a frame. */
   end(): void {
     if (this.#wanted.between && this.#field.length === 0) return
-    throw new StoreError('ARCHIVE_TRUNCATED', 'the zstd stream ends too early')
+    throw new StoreError('ARCHIVE_TRUNCATED', 'the zstd stream is truncated')
   }
 
   #advance(): void {
@@ -77,7 +77,11 @@ function* walkFrames(maxWindow: number, work: Work): Generator<Want, never, Buff
     const magic = (yield { bytes: 4, skip: false, between: true }).readUInt32LE()
     if (magic === MAGIC) yield* walkFrame(maxWindow, work)
     else if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) yield skip((yield read(4)).readUInt32LE())
-    else throw new StoreError('ARCHIVE_CORRUPT', 'not a sound zstd stream: no frame where one should begin')
+    else
+      throw new StoreError(
+        'ARCHIVE_CORRUPT',
+        'corrupt zstd stream: a frame does not begin with a magic number',
+      )
   }
 }
 
@@ -104,7 +108,10 @@ function* walkBlocks(window: number, work: Work): Generator<Want, void, Buffer> 
     const type = (header >> 1) & 3
     const size = header >> 3
     if (size > MAX_BLOCK) {
-      throw new StoreError('ARCHIVE_CORRUPT', `not a sound zstd stream: a block of ${size} bytes`)
+      throw new StoreError(
+        'ARCHIVE_CORRUPT',
+        `corrupt zstd stream: a block has ${size} bytes, more than ${MAX_BLOCK}`,
+      )
     }
     work.output += type === COMPRESSED_BLOCK ? MAX_BLOCK : size
     work.moved += window
@@ -130,6 +137,10 @@ function contentSize(field: Buffer): number {
 
 function checkWindow(bytes: number, maxWindow: number): void {
   if (bytes > maxWindow) {
-    throw limitExceeded('zstdWindow', maxWindow, `a zstd frame needs a window of ${bytes} bytes`)
+    throw limitExceeded(
+      'zstdWindow',
+      maxWindow,
+      `a zstd frame needs a window of ${bytes} bytes, more than ${maxWindow}`,
+    )
   }
 }

@@ -88,9 +88,13 @@ async function* unpackWithPackage(
 /** fzstd would take hours for a large window and small blocks. */
 function refuseSlow({ work }: ZstdFrames, input: number): void {
   if (work.moved <= FREE_MOVED || work.moved <= MAX_MOVED * (input + work.output)) return
-  throw new StoreError('ARCHIVE_UNSUPPORTED', 'a zstd frame has small blocks and a large window', {
-    hint: 'pack it again without --long, or use Node 22.15 or later, which has a zstd of its own',
-  })
+  throw new StoreError(
+    'ARCHIVE_UNSUPPORTED',
+    'a zstd frame with small blocks and a large window is too slow to decompress',
+    {
+      hint: 'compress it again without --long, or use Node 22.15 or later, which has built-in zstd',
+    },
+  )
 }
 
 /** Joins small chunks, because each costs readers some microseconds. */
@@ -151,7 +155,7 @@ function corrupt(error: unknown): unknown {
     (typeof code === 'string' && code.startsWith('ZSTD_')) ||
     name === 'RangeError'
   if (!ofDecoder) return error
-  return new StoreError('ARCHIVE_CORRUPT', `not a sound zstd stream: ${(error as Error).message}`, {
+  return new StoreError('ARCHIVE_CORRUPT', `corrupt zstd stream: ${(error as Error).message}`, {
     cause: error,
   })
 }

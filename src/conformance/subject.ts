@@ -129,7 +129,7 @@ export class Subject {
 /** Fails with the differences and the whole tree, if the trees differ. */
 export function same(actual: Tree, expected: Tree, what: string): void {
   const difference = treesDiffer(actual, expected)
-  if (difference !== undefined) assert.fail(`${what} is not as it should be:\n${difference}`)
+  if (difference !== undefined) assert.fail(`${what} is not as expected:\n${difference}`)
 }
 
 export async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {

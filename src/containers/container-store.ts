@@ -71,20 +71,19 @@ export class ContainerStore {
     if (exact !== undefined) return exact
     const begun = all.filter(({ id }) => idOrName !== '' && id.startsWith(idOrName))
     if (begun.length > 1)
-      throw new StoreError('REFERENCE_AMBIGUOUS', `several containers begin with ${idOrName}`)
-    if (begun[0] === undefined)
-      throw new StoreError('CONTAINER_NOT_FOUND', `there is no container ${idOrName}`)
+      throw new StoreError('REFERENCE_AMBIGUOUS', `several container IDs begin with ${idOrName}`)
+    if (begun[0] === undefined) throw new StoreError('CONTAINER_NOT_FOUND', `no such container: ${idOrName}`)
     return begun[0]
   }
 
   async add(record: ContainerRecord): Promise<void> {
     if (!NAME.test(record.name)) {
-      throw new StoreError('NAME_INVALID', `not a name of a container: ${JSON.stringify(record.name)}`, {
-        hint: 'two or more of a-z A-Z 0-9 _ . -, the first a letter or a digit',
+      throw new StoreError('NAME_INVALID', `invalid container name: ${JSON.stringify(record.name)}`, {
+        hint: 'a name has two or more of a-z A-Z 0-9 _ . -, and begins with a letter or a digit',
       })
     }
     if ((await this.list()).some(({ name }) => name === record.name)) {
-      throw new StoreError('NAME_CONFLICT', `there is a container ${record.name} already`)
+      throw new StoreError('NAME_CONFLICT', `container ${record.name} already exists`)
     }
     await this.write(record)
   }

@@ -72,7 +72,7 @@ export class Container implements ContainerInfo, AsyncDisposable {
   get fs(): LayerFs {
     if (this.#opened !== undefined) return this.#opened.view.fs
     throw new StoreError('CONTAINER_UNMOUNTED', `container ${this.name} is not mounted`, {
-      hint: 'mount() it, or open it again with store.openContainer()',
+      hint: 'call mount(), or open it again with store.openContainer()',
     })
   }
 
@@ -84,7 +84,7 @@ export class Container implements ContainerInfo, AsyncDisposable {
     this.#opened ??= await this.#home.layers.writables.view(this.id)
     const { hostPath } = this.#opened.view
     if (hostPath !== undefined) return hostPath
-    throw new StoreError('HOST_PATH_UNAVAILABLE', 'this container has no path on the host', {
+    throw new StoreError('HOST_PATH_UNAVAILABLE', `container ${this.name} has no path on the host`, {
       hint: "use container.fs, or a store with engine: 'kernel'",
     })
   }

@@ -121,7 +121,7 @@ class Walk {
     yield* this.#tree(this.#superblock.space, (leaf) => {
       for (const [at, key] of leaf.keys.entries()) {
         const counts = decodeGroup(leaf.value(at))
-        if (counts === undefined) this.#found(leaf.address, 'the counts of a group are damaged')
+        if (counts === undefined) this.#found(leaf.address, 'the counts of a group are malformed')
         else this.#saved.set(numberAt(key, 0), counts)
       }
     })
@@ -138,12 +138,12 @@ class Walk {
     const node = this.#read(pointer)
     if (node === undefined) return
     if (level !== undefined && node.level !== level) {
-      this.#found(node.address, 'it is of another level', pointer)
+      this.#found(node.address, 'wrong tree level', pointer)
       return
     }
     for (let at = 1; at < node.keys.length; at++) {
       if ((node.keys[at - 1] as ByteString) < (node.keys[at] as ByteString)) continue
-      this.#found(node.address, 'its keys are in disorder', pointer)
+      this.#found(node.address, 'keys out of order', pointer)
     }
     if (node.level === 0) leaf(node)
     yield
@@ -180,7 +180,7 @@ class Walk {
     let isWhole = true
     for (let at = 0; at < length; at++) {
       if (checksum(bytes.subarray(at * BLOCK, (at + 1) * BLOCK)) === sumOf(value, at)) continue
-      this.#found(address + at, 'its checksum is another one', leaf)
+      this.#found(address + at, 'wrong checksum', leaf)
       isWhole = false
     }
     return isWhole
@@ -195,12 +195,12 @@ class Walk {
         const [found, saved] = [ours[at] as number, theirs[at] as number]
         if (saved > 0) used++
         if (found === saved) continue
-        this.#found(index * GROUP + at, `it has ${found} users, and is said to have ${saved}`)
+        this.#found(index * GROUP + at, `${found} references, but its count is ${saved}`)
       }
       yield
     }
     if (used !== this.#superblock.used) {
-      this.#found(0, `${used} blocks are in use, and ${this.#superblock.used} are said to be`)
+      this.#found(0, `${used} blocks are counted as in use, but the superblock says ${this.#superblock.used}`)
     }
   }
 

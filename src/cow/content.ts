@@ -201,7 +201,7 @@ export class Content {
     device.read(bytes, address * BLOCK)
     for (let at = 0; at < bytes.length / BLOCK; at++) {
       if (checksum(bytes.subarray(at * BLOCK, (at + 1) * BLOCK)) === sumOf(value, from + at)) continue
-      throw new DamagedBlock(device.name, address + at, 'its checksum is another one')
+      throw new DamagedBlock(device.name, address + at, 'wrong checksum')
     }
   }
 

@@ -195,11 +195,11 @@ function lengthOf(value: Value): number {
 
 /** Decodes a node, or returns why the block is not that node. The node does not keep a reference to `block`. */
 export function decodeNode(block: Buffer, place: Pointer, checksum: Checksum): Node | string {
-  if (block.readBigUInt64LE(0) !== checksum(block.subarray(8))) return 'its checksum is another one'
-  if (block[21] !== MAGIC || block.readUIntLE(8, 6) !== place.address) return 'it holds something else'
+  if (block.readBigUInt64LE(0) !== checksum(block.subarray(8))) return 'wrong checksum'
+  if (block[21] !== MAGIC || block.readUIntLE(8, 6) !== place.address) return 'not the expected tree node'
   const generation = block.readUIntLE(14, 6)
   if (generation !== place.generation) {
-    return `it is of generation ${generation}, not ${place.generation}`
+    return `generation ${generation} instead of ${place.generation}`
   }
   const level = block[20] as number
   const keys: ByteString[] = []
@@ -207,10 +207,10 @@ export function decodeNode(block: Buffer, place: Pointer, checksum: Checksum): N
   const children: Pointer[] = []
   let at = HEADER
   for (let count = block.readUInt16LE(22); count > 0; count--) {
-    if (at + ITEM > BLOCK) return 'its items do not fit'
+    if (at + ITEM > BLOCK) return 'items past the end of the block'
     const valueAt = at + ITEM + block.readUInt16LE(at)
     const end = valueAt + block.readUInt16LE(at + 2)
-    if (end > BLOCK || (level > 0 && end - valueAt !== POINTER_SIZE)) return 'its items do not fit'
+    if (end > BLOCK || (level > 0 && end - valueAt !== POINTER_SIZE)) return 'an item of wrong size'
     keys.push(block.toString('latin1', at + ITEM, valueAt) as ByteString)
     if (level > 0) children.push(readPointer(block, valueAt))
     else values.push(valueAt * PLACE + end - valueAt)

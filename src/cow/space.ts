@@ -155,7 +155,7 @@ export class Space implements TreeSpace {
     for (let at = address; at < address + length; at++) {
       const group = this.#group(at)
       const count = group.counts[at % GROUP] as number
-      if (count === 0) throw new DamagedBlock(this.#device.name, at, 'it is in use, and is counted as free')
+      if (count === 0) throw new DamagedBlock(this.#device.name, at, 'in use, but counted as free')
       group.counts[at % GROUP] = count + 1
       this.#changed(at, group)
     }
@@ -169,8 +169,7 @@ export class Space implements TreeSpace {
     const group = this.#group(address)
     const at = address % GROUP
     const count = group.counts[at] as number
-    if (count === 0)
-      throw new DamagedBlock(this.#device.name, address, 'it is in use, and is counted as free')
+    if (count === 0) throw new DamagedBlock(this.#device.name, address, 'in use, but counted as free')
     group.counts[at] = count - 1
     this.#changed(address, group)
     if (count === 1) this.#pin(address, group, generation)
@@ -364,7 +363,7 @@ export class Space implements TreeSpace {
     throw new DamagedBlock(
       this.#device.name,
       this.#tree.root.address,
-      `the counts of group ${index} are none`,
+      `the counts of group ${index} are malformed`,
     )
   }
 

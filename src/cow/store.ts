@@ -609,12 +609,12 @@ export class CowStore implements Ground {
   }
 
   #mustBeFree(name: string): void {
-    if (this.has(name)) throw new StoreError('NAME_CONFLICT', `there is a volume ${name} already`)
+    if (this.has(name)) throw new StoreError('NAME_CONFLICT', `volume ${name} already exists`)
   }
 
   #existing(name: string): Volume {
     const volume = this.volume(name)
-    if (volume === undefined) throw new StoreError('LAYER_NOT_FOUND', `there is no volume ${name}`)
+    if (volume === undefined) throw new StoreError('LAYER_NOT_FOUND', `no such volume: ${name}`)
     return volume
   }
 }
@@ -644,17 +644,17 @@ function notAStore(
 ): StoreError {
   switch (found.kind) {
     case 'version':
-      return new StoreError('STORE_FOREIGN', `${name} is of version ${found.version} of the format, not 1`, {
+      return new StoreError('STORE_FOREIGN', `${name} has format version ${found.version}, not 1`, {
         path: name,
         hint: 'open it with the version of this library that made it, or a later one',
       })
     case 'damaged':
-      return new StoreError('STORE_CORRUPT', `both superblocks of ${name} are damaged or gone`, {
+      return new StoreError('STORE_CORRUPT', `both superblocks of ${name} are damaged or missing`, {
         path: name,
         hint: 'restore it from a backup, or make a new root',
       })
     default:
-      return new StoreError('STORE_FOREIGN', `${name} holds no layers of this library`, {
+      return new StoreError('STORE_FOREIGN', `${name} does not hold layers of this library`, {
         path: name,
         hint: 'move it away, or make a new root',
       })

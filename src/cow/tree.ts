@@ -339,10 +339,10 @@ export class Tree {
   /** Loads a child, which must be one level below its parent, so every descent ends. */
   #child(parent: Node, at: number): Node {
     const pointer = parent.children[at]
-    if (pointer === undefined) throw this.#ground.nodes.damaged(parent, 'it has no children')
+    if (pointer === undefined) throw this.#ground.nodes.damaged(parent, 'a child is missing')
     const child = this.#load(pointer)
     if (child.level === parent.level - 1) return child
-    throw this.#ground.nodes.damaged(pointer, 'it is of another level')
+    throw this.#ground.nodes.damaged(pointer, 'wrong tree level')
   }
 
   #load(pointer: Pointer): Node {

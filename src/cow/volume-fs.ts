@@ -390,7 +390,11 @@ export class VolumeFs implements SyncFs, VolumeInodes {
     const inode = this.volume.inode(number)
     if (inode !== undefined) return inode
     const { address } = this.volume.tree.root
-    throw new DamagedBlock(this.#store.device.name, address, `inode ${number} is missing below it`)
+    throw new DamagedBlock(
+      this.#store.device.name,
+      address,
+      `inode ${number} is missing from the tree below it`,
+    )
   }
 
   statOf(number: number, inode: Inode): SyncStat {

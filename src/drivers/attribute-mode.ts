@@ -43,7 +43,9 @@ export function attributeOptions(
   for (const [name, value] of Object.entries(given)) {
     if (name !== 'attributes') throw new TypeError(`${driver} has no option ${name}`)
     if (value !== undefined && !isAttributes(value)) {
-      throw new TypeError(`${driver}: attributes can be native, override or sidecar, not ${String(value)}`)
+      throw new TypeError(
+        `${driver}: attributes must be 'native', 'override' or 'sidecar', not ${String(value)}`,
+      )
     }
   }
   return given
@@ -99,7 +101,7 @@ function bestAttributes(probe: Probe): AttributeMode {
 function whyNotNew({ attributes }: AttributeSettings, probe: Probe | undefined): string | undefined {
   const xattrs = attributes === 'native' ? probe?.fileCapabilities : probe?.userXattrs
   if (attributes === 'sidecar' || xattrs?.works !== false) return undefined
-  return `attributes cannot be kept as '${attributes}' here: the file system has no xattrs (${xattrs.reason})`
+  return `attributes '${attributes}' need xattrs, which this file system does not have (${xattrs.reason})`
 }
 
 /** Rows of `status()` on how attributes are kept. */
@@ -110,9 +112,11 @@ export function attributeRows(
   const rows: [string, string][] = [['Attributes', attributes]]
   if (probe === undefined || attributes === 'sidecar') return rows
   const { unitNs, latest } = probe.times
-  const limit =
-    latest === undefined ? '' : `, none after ${new Date(latest * 1000).toISOString().slice(0, 10)}`
-  rows.push(['Timestamps', `to ${unitNs < BILLION ? `${unitNs} ns` : `${unitNs / BILLION} s`}${limit}`])
+  const limit = latest === undefined ? '' : `, until ${new Date(latest * 1000).toISOString().slice(0, 10)}`
+  rows.push([
+    'Timestamps',
+    `precise to ${unitNs < BILLION ? `${unitNs} ns` : `${unitNs / BILLION} s`}${limit}`,
+  ])
   if (attributes === 'native' && !probe.fileCapabilities.works) {
     rows.push(['File capabilities', `lost: ${probe.fileCapabilities.reason}`])
   }
@@ -130,11 +134,11 @@ function whyNot(
       return `the layers of this root keep owners in their inodes, which needs ${NATIVE_NEEDS} (${probe.chown.reason})`
     }
     if (overlay && attributeSettings.overlayXattrs === 'trusted' && !trustedReadable(probe)) {
-      return 'the layers of this root are marked with trusted xattrs, which only CAP_SYS_ADMIN and koffi let us read'
+      return 'the layers of this root are marked with trusted xattrs, which need CAP_SYS_ADMIN and koffi'
     }
   }
   if (attributeSettings.attributes === 'override' && !libcAvailable().works) {
-    return `the layers of this root keep attributes in xattrs, which needs system calls (${libcAvailable().reason})`
+    return `the layers of this root keep attributes in xattrs, which needs native system calls (${libcAvailable().reason})`
   }
   return whyNotOpen(attributeSettings, root)
 }
@@ -144,7 +148,7 @@ function whyNotOpen({ attributes }: AttributeSettings, root: string): string | u
     new HostFs({ kind: 'host', root, attributes, readOnly: true }).close()
     return undefined
   } catch (error) {
-    return `attributes cannot be kept as '${attributes}' here: ${(error as Error).message}`
+    return `attributes '${attributes}' do not work in this root: ${(error as Error).message}`
   }
 }
 
@@ -163,7 +167,11 @@ function readSettings(root: string, driver: string): AttributeSettings | undefin
     if (isErrno(error, 'ENOENT')) return undefined
     if (!(error instanceof SyntaxError) && !isErrno(error, 'EISDIR')) throw error
   }
-  throw new StoreError('STORE_CORRUPT', `${path} does not say how the layers keep attributes`, { path })
+  throw new StoreError(
+    'STORE_CORRUPT',
+    `${path} is damaged: it does not say how the layers keep attributes`,
+    { path },
+  )
 }
 
 function isAttributes(value: unknown): value is AttributeMode {
@@ -186,6 +194,6 @@ function pathOf(root: string, driver: string): string {
 
 function refused(reason: string): StoreError {
   return new StoreError('ENGINE_UNSUPPORTED', reason, {
-    hint: 'open the root with the rights it was made with, or make a new root',
+    hint: 'open the root with the privileges it was made with, or make a new root',
   })
 }

@@ -62,7 +62,7 @@ export class HeldViews {
   /** Runs `work` while no process has a view of the layer open. Rejects with `LAYER_IN_USE` if a view is open. */
   async whileUnused(id: string, holds: LayerHolds, work: () => Promise<void>): Promise<void> {
     if (this.#held.has(id) || this.#closing.has(id)) {
-      throw new StoreError('LAYER_IN_USE', `a view of layer ${id} is open`, { hint: 'put it first' })
+      throw new StoreError('LAYER_IN_USE', `a view of layer ${id} is open`, { hint: 'call put() first' })
     }
     await this.#closeAgain(id)
     try {

@@ -128,6 +128,6 @@ export interface LayerHold {
 
 function inUse(id: string): StoreError {
   return new StoreError('LAYER_IN_USE', `another process has layer ${id} open`, {
-    hint: 'wait until it is done with it, or end it',
+    hint: 'wait until it closes the layer, or end it',
   })
 }

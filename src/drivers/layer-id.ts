@@ -4,6 +4,6 @@ const RESERVED = /(?:-making|-removing|\.copied|\.attributes)$/
 
 /** Ids become directory names. Throws `TypeError` for an id that is not a safe directory name. */
 export function checkLayerId(id: string): string {
-  if (!LAYER_ID.test(id) || RESERVED.test(id)) throw new TypeError(`not a layer id: ${JSON.stringify(id)}`)
+  if (!LAYER_ID.test(id) || RESERVED.test(id)) throw new TypeError(`invalid layer id: ${JSON.stringify(id)}`)
   return id
 }

@@ -25,6 +25,6 @@ export function mountFlagsOf(driver: string, given: unknown = BY_DEFAULT): numbe
     return (given as MountFlag[]).reduce((flags, flag) => flags | FLAGS[flag], 0)
   }
   throw new TypeError(
-    `${driver}: mountFlags is a list of 'nodev', 'nosuid' and 'noexec', which has no ${JSON.stringify(unknown)}`,
+    `${driver}: mountFlags must be a list of 'nodev', 'nosuid' and 'noexec', not ${JSON.stringify(unknown)}`,
   )
 }

@@ -15,7 +15,7 @@ export function unmountBelow(directory: string): void {
       throw new StoreError('LAYER_IN_USE', `${point} is mounted inside the layer and cannot be unmounted`, {
         cause,
         path: point,
-        hint: 'unmount it, or run as a user who may',
+        hint: 'unmount it, or run as a user that can unmount it',
       })
     }
   }

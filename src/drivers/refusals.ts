@@ -7,23 +7,23 @@ export function noLayer(driver: string, id: string): StoreError {
 }
 
 export function isThereAlready(id: string): StoreError {
-  return new StoreError('NAME_CONFLICT', `layer ${id} is there already`)
+  return new StoreError('NAME_CONFLICT', `layer ${id} already exists`)
 }
 
 export function isHandedOut(id: string): StoreError {
   return new StoreError(
     'LAYER_IN_USE',
-    `programs may still write to layer ${id}: its directory was given out`,
+    `programs may still write to layer ${id}: its host path was handed out`,
     {
-      hint: 'commit without consume: a directory of the host cannot be taken back from the programs that use it',
+      hint: 'commit without consume: programs that use a host directory cannot be denied access later',
     },
   )
 }
 
 export function isStillWritten(id: string, mount: string): StoreError {
-  return new StoreError('LAYER_IN_USE', `a program has a file in the mount of layer ${id} open for writing`, {
+  return new StoreError('LAYER_IN_USE', `a program has a file of layer ${id} open for writing`, {
     path: mount,
-    hint: `end it first: fuser -vm ${mount} tells which`,
+    hint: `end that program first; find it with fuser -vm ${mount}`,
   })
 }
 

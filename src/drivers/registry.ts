@@ -21,7 +21,7 @@ export class DriverRegistry implements Iterable<DriverFactory> {
   get(name: string): DriverFactory {
     const factory = this.#factories.get(name)
     if (factory !== undefined) return factory
-    throw new StoreError('DRIVER_UNKNOWN', `no storage driver is called ${JSON.stringify(name)}`, {
+    throw new StoreError('DRIVER_UNKNOWN', `unknown storage driver: ${JSON.stringify(name)}`, {
       hint: `known drivers: ${[...this.#factories.keys()].join(', ') || 'none'}`,
     })
   }

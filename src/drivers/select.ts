@@ -65,10 +65,12 @@ function isRefusal(error: unknown): error is StoreError {
 
 function unsupported(refused: readonly Refusal[], prior: boolean): StoreError {
   const reasons = refused.map(({ name, reason }) => `${name}: ${reason}`).join('; ')
-  const which = prior ? 'no driver that holds layers in this root works here' : 'no storage driver works here'
-  return new StoreError('DRIVER_UNSUPPORTED', `${which} (${reasons || 'none is registered'})`, {
+  const which = prior
+    ? 'no driver that has layers in this root works on this system'
+    : 'no storage driver works on this system'
+  return new StoreError('DRIVER_UNSUPPORTED', `${which} (${reasons || 'no driver is registered'})`, {
     hint: prior
-      ? 'open the root with the rights it was made with, or name another driver to start afresh beside these layers'
-      : 'vfs and the userspace engines need no more than a writable directory: check the engine that was asked for',
+      ? 'open the root with the privileges it was made with, or name another driver, which starts empty and keeps these layers'
+      : 'vfs and the userspace engines need only a writable directory: check the options driver and engine',
   })
 }

@@ -9,7 +9,9 @@ export function bytesOf(text: string): bigint {
   const [, number = '', unit = ''] = SIZE.exec(text) ?? []
   const size = Math.trunc(Number(number) * 1024 ** UNITS.indexOf(unit.toLowerCase()))
   if (number !== '' && size > 0 && Number.isSafeInteger(size)) return BigInt(size)
-  throw new TypeError(`not a size: ${JSON.stringify(text)}`)
+  throw new TypeError(
+    `invalid size: ${JSON.stringify(text)} (a size is a positive number and an optional unit, such as 10G)`,
+  )
 }
 
 /** Returns the storage option `size` in bytes. Throws `ENGINE_UNSUPPORTED` for any other option. */
@@ -17,7 +19,7 @@ export function sizeOption(driver: string, { storageOptions = {} }: CreateOption
   let size: bigint | undefined
   for (const [name, value] of Object.entries(storageOptions)) {
     if (name.toLowerCase() !== 'size') {
-      throw new StoreError('ENGINE_UNSUPPORTED', `${driver} has no storage option ${name} here`)
+      throw new StoreError('ENGINE_UNSUPPORTED', `${driver} does not support the storage option ${name}`)
     }
     size = bytesOf(value)
   }

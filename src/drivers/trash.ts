@@ -76,7 +76,10 @@ export async function emptyTrash(
     try {
       await remove(path)
     } catch (error) {
-      stuck.push({ path, detail: `left of a removed layer, and cannot be removed: ${reasonOf(error)}` })
+      stuck.push({
+        path,
+        detail: `left over from a removed layer, and cannot be removed: ${reasonOf(error)}`,
+      })
     }
   }
   return stuck

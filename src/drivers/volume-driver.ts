@@ -117,7 +117,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
       await this.#views.put(id)
       if (!this.#readOnly) await this.#volumes.sync()
     } catch (error) {
-      throw volumeError(error, `could not write all of layer ${id} to disk`)
+      throw volumeError(error, `could not sync layer ${id} to disk`)
     }
   }
 
@@ -133,7 +133,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
 
   async exists(id: string): Promise<boolean> {
     checkLayerId(id)
-    return typed(`could not look for layer ${id}`, () => this.#volumes.exists(id))
+    return typed(`could not look up layer ${id}`, () => this.#volumes.exists(id))
   }
 
   list(): Promise<string[]> {
@@ -141,7 +141,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   }
 
   status(): Promise<[key: string, value: string][]> {
-    return typed('could not tell the state', () => this.#volumes.status())
+    return typed('could not read the status', () => this.#volumes.status())
   }
 
   async metadata(id: string): Promise<Record<string, string>> {
@@ -163,7 +163,7 @@ export class VolumeDriver implements ProtoDriver, FastPaths {
   }
 
   async cleanup(): Promise<void> {
-    await typed('could not write all that was changed to disk', async () => {
+    await typed('could not sync all changes to disk', async () => {
       try {
         await this.#views.closeAll()
       } finally {
@@ -237,6 +237,6 @@ function volumeError(error: unknown, message: string): unknown {
     path: error.device,
     errno: error.code,
     syscall: error.syscall,
-    hint: 'store.check() tells what else is; restore the file from a backup, or save what can be read',
+    hint: 'store.check() reports all damage; restore the file from a backup, or save what can be read',
   })
 }

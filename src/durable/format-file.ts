@@ -13,7 +13,7 @@ export async function claimFormat(file: string, format: string, readOnly: boolea
   } else if (found.trim() !== format) {
     throw new StoreError(
       'STORE_FOREIGN',
-      `the store is of format ${JSON.stringify(found.trim())}, not ${format}`,
+      `the store has format ${JSON.stringify(found.trim())}, not ${format}`,
       {
         path: file,
         hint: 'open it with the version of this library that made it, or a later one',

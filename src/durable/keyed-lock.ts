@@ -73,7 +73,7 @@ function byteOf(key: string): bigint {
 }
 
 function locked(path: string, key: string): StoreError {
-  return new StoreError('STORE_LOCKED', `another process holds ${key} in ${path}`, {
+  return new StoreError('STORE_LOCKED', `another process holds the lock ${key} in ${path}`, {
     path,
     hint: 'wait until it is done, or end it; the lock ends with its process',
   })

@@ -183,10 +183,10 @@ function readNames(path: string): string[] | undefined {
     return text === undefined ? undefined : (JSON.parse(text) as string[])
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
-    throw new StoreError('STORE_CORRUPT', `${path} is not the list of names that was written there`, {
+    throw new StoreError('STORE_CORRUPT', `${path} is damaged: it is not a list of names`, {
       path,
       cause: error,
-      hint: 'it can be removed; a half-made layer may stay behind',
+      hint: 'you can remove it; a half-made layer may be left over',
     })
   }
 }

@@ -154,7 +154,7 @@ function isStillThere(fd: number, path: string): boolean {
 }
 
 function locked(path: string): StoreError {
-  return new StoreError('STORE_LOCKED', `another process holds ${path}`, {
+  return new StoreError('STORE_LOCKED', `another process holds the lock ${path}`, {
     path,
     hint: 'wait until it is done, or end it; the lock ends with its process',
   })

@@ -54,7 +54,7 @@ function notAFile(path: string, cause?: unknown): StoreError {
 }
 
 function tooLarge(path: string, size: number, maxBytes: number): StoreError {
-  return new StoreError('STORE_CORRUPT', `${path} has ${size} bytes; such a file has at most ${maxBytes}`, {
+  return new StoreError('STORE_CORRUPT', `${path} is too large: ${size} bytes, more than ${maxBytes}`, {
     path,
     hint: 'move it away, or restore it from a backup',
   })

@@ -1,6 +1,15 @@
 import { isErrno } from '../errors.js'
 import { systemError } from '../sys/errno.js'
-import { baseOf, bytesToHost, joinBytes, parentOf, toBytes, type ByteString, type PathLike } from './bytes.js'
+import {
+  baseOf,
+  bytesToHost,
+  bytesToText,
+  joinBytes,
+  parentOf,
+  toBytes,
+  type ByteString,
+  type PathLike,
+} from './bytes.js'
 import type { SyncFs, SyncStat } from './sync-fs.js'
 
 const MAX_LINKS = 40
@@ -58,7 +67,9 @@ function checkedPath(path: PathLike, syscall: string): ByteString {
   if (text === '') throw systemError('ENOENT', syscall, '')
   if (text.length >= PATH_MAX) throw systemError('ENAMETOOLONG', syscall, bytesToHost(text))
   if (!text.includes('\0')) return text
-  throw Object.assign(new TypeError('a path must be without null bytes'), { code: 'ERR_INVALID_ARG_VALUE' })
+  throw Object.assign(new TypeError(`the path contains a NUL byte: ${JSON.stringify(bytesToText(text))}`), {
+    code: 'ERR_INVALID_ARG_VALUE',
+  })
 }
 
 /** Most paths contain no symlink and need only one lookup. Returns `undefined` if the path needs full resolution. */

@@ -102,7 +102,7 @@ function workingDirectory(current: string, argument: string): string {
 }
 
 function invalid(change: string): StoreError {
-  return new StoreError('CHANGE_INVALID', `not a change of an image's config: ${JSON.stringify(change)}`, {
-    hint: 'as in a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR',
+  return new StoreError('CHANGE_INVALID', `invalid change of an image config: ${JSON.stringify(change)}`, {
+    hint: 'use a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR',
   })
 }

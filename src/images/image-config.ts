@@ -58,7 +58,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   if (!Array.isArray(history)) throw invalid('history is not a list')
   const layers = history.filter((entry: HistoryEntry | null) => entry?.empty_layer !== true).length
   if (layers > diffIds.length)
-    throw invalid(`history tells of ${layers} layers, rootfs.diff_ids of ${diffIds.length}`)
+    throw invalid(`history lists ${layers} layers, but rootfs.diff_ids lists ${diffIds.length}`)
   return { ...config, rootfs: { type: 'layers', diff_ids: diffIds as DiffID[] } }
 }
 
@@ -125,9 +125,9 @@ function parseObject(bytes: Uint8Array): Record<string, unknown> {
     if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed))
       return parsed as Record<string, unknown>
   } catch (error) {
-    throw invalid('it is no JSON', error)
+    throw invalid('it is not valid JSON', error)
   }
-  throw invalid('it is no JSON object')
+  throw invalid('it is not a JSON object')
 }
 
 function invalid(why: string, cause?: unknown): StoreError {

@@ -41,9 +41,9 @@ export class ImageStore {
   async bytes(id: ImageID): Promise<Buffer> {
     const path = join(this.#content, hexOf(id))
     const bytes = readFileIfThere(path)
-    if (bytes === undefined) throw new StoreError('IMAGE_NOT_FOUND', `there is no image ${id}`)
+    if (bytes === undefined) throw new StoreError('IMAGE_NOT_FOUND', `no such image: ${id}`)
     if (sha256(bytes) === id) return bytes
-    throw new StoreError('STORE_CORRUPT', `the config of image ${id} has changed on disk`, {
+    throw new StoreError('STORE_CORRUPT', `the config of image ${id} does not match its digest`, {
       path,
       hint: 'remove the file and load the image again',
     })

@@ -12,7 +12,7 @@ export function parsePlatform(text: string): Platform {
   if (os !== '' && architecture !== '' && variant !== '' && rest.length === 0) {
     return { os, architecture, variant }
   }
-  throw new TypeError(`not a platform: ${JSON.stringify(text)}; one is linux/amd64, or linux/arm/v7`)
+  throw new TypeError(`invalid platform: ${JSON.stringify(text)} (examples: linux/amd64, linux/arm/v7)`)
 }
 
 /** The platform of this machine's containers: Linux, whatever the machine itself runs. */

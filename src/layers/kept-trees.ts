@@ -34,7 +34,7 @@ async function refuseOtherStack(
   const wanted = below === undefined ? [] : [below.files, ...below.lowers]
   const [is, shouldBe] = [lowers, wanted].map((specs) => specs.map(({ root }) => root).join(':'))
   if (is === shouldBe) return
-  throw new StoreError('STORE_CORRUPT', `the driver stacks it on ${is}, not on ${shouldBe}`)
+  throw new StoreError('STORE_CORRUPT', `the driver stacks it on [${is}] instead of [${shouldBe}]`)
 }
 
 export interface OpenKeptTrees extends KeptTrees, AsyncDisposable {}

@@ -274,13 +274,13 @@ export class LayerStore {
   async #refuseInUse(id: ChainID): Promise<void> {
     const { claims, consumptions } = this.#parts
     for (const [child, parent] of await this.parents()) {
-      if (parent === id) throw inUse(id, `layer ${child} stands on it`)
+      if (parent === id) throw inUse(id, `layer ${child} is based on it`)
     }
     const writable = (await this.writables.list()).find(({ parent }) => parent === id)
-    if (writable !== undefined) throw inUse(id, `container layer ${writable.name} stands on it`)
+    if (writable !== undefined) throw inUse(id, `container layer ${writable.name} is based on it`)
     const isPinned = (await claims.all()).some((claim) => claim.kind === 'chain' && claim.id === id)
-    if (isPinned) throw inUse(id, 'it is pinned by work under way')
-    if (await consumptions.nameLayer(id)) throw inUse(id, 'a container is becoming an image of it')
+    if (isPinned) throw inUse(id, 'an operation in progress has pinned it')
+    if (await consumptions.nameLayer(id)) throw inUse(id, 'a commit is turning a container into it')
   }
 }
 

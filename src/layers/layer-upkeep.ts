@@ -102,7 +102,7 @@ export class LayerUpkeep {
         await this.#parts.db.rewrite(layer)
       })
     }
-    throw new StoreError('STORE_CORRUPT', `no layer of the driver is the one of ${place.chainId}`)
+    throw new StoreError('STORE_CORRUPT', `no layer of the driver matches ${place.chainId}`)
   }
 
   /**
@@ -178,7 +178,7 @@ export class LayerUpkeep {
     signal: AbortSignal | undefined,
   ): Promise<LayerFindings> {
     const below = parent === undefined ? undefined : await this.#parts.db.layer(parent)
-    if (parent !== undefined && below === undefined) return { faults: [`its parent ${parent} is not here`] }
+    if (parent !== undefined && below === undefined) return { faults: [`its parent ${parent} is missing`] }
     const tarSplit = this.#parts.db.tarSplit(chainId)
     const kept = { driver: this.#parts.driver, cacheId, parentCacheId: below?.cacheId }
     return verifyLayer({ ...kept, diffId, size, tarSplit }, { signal })
@@ -213,7 +213,10 @@ export class LayerUpkeep {
     const free = (await this.#parts.driver.list()).filter((id) => !taken.has(id))
     const possible = written === undefined ? free : free.filter((id) => isNearly(id, written))
     if (possible[0] !== undefined && possible.length === 1) return possible[0]
-    throw new StoreError('STORE_CORRUPT', `it is not known which of ${free.length} layers is ${name}`)
+    throw new StoreError(
+      'STORE_CORRUPT',
+      `cannot tell which of ${free.length} driver layers belongs to ${name}`,
+    )
   }
 
   /** Also `true` for a layer with damaged bookkeeping. */
@@ -238,7 +241,7 @@ export class LayerUpkeep {
     const writable = (await this.#parts.db.writables()).find(({ parent }) => parent === id)
     const user = child?.chainId ?? writable?.name
     if (user !== undefined)
-      throw new StoreError('LAYER_IN_USE', `${user} stands on layer ${id}, whose place is lost`)
+      throw new StoreError('LAYER_IN_USE', `${user} is based on layer ${id}, whose layerdb entry is lost`)
   }
 
   /** Call under the lock. */
@@ -274,5 +277,5 @@ function isNearly(id: string, damaged: string): boolean {
 }
 
 function changed(id: string): StoreError {
-  return new StoreError('LAYER_NOT_FOUND', `layer ${id} was changed by another process meanwhile`)
+  return new StoreError('LAYER_NOT_FOUND', `layer ${id} was changed by another process during the check`)
 }

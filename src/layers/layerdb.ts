@@ -317,7 +317,7 @@ export class LayerDb {
   }
 
   #mountDirectory(name: string): string {
-    if (!WRITABLE.test(name)) throw new TypeError(`not a name of a writable layer: ${name}`)
+    if (!WRITABLE.test(name)) throw new TypeError(`invalid name of a writable layer: ${name}`)
     return join(this.#mounts, name)
   }
 }
@@ -399,16 +399,16 @@ function orUndefined<T>(read: () => T): T | undefined {
 }
 
 function corrupt(path: string): StoreError {
-  return new StoreError('STORE_CORRUPT', `a file of a layer is empty or malformed in ${path}`, {
+  return new StoreError('STORE_CORRUPT', `a layerdb entry has an empty, missing or malformed file: ${path}`, {
     path,
-    hint: 'check({ repair: true }) writes the entry again, or rebuilds the layer from an archive (`from`)',
+    hint: 'check({ repair: true }) rewrites the entry, or rebuilds the layer from an archive (option `from`)',
   })
 }
 
 export function layerNotFound(id: ChainID): StoreError {
-  return new StoreError('LAYER_NOT_FOUND', `there is no layer ${id}`)
+  return new StoreError('LAYER_NOT_FOUND', `no such layer: ${id}`)
 }
 
 export function writableNotFound(name: string): StoreError {
-  return new StoreError('CONTAINER_NOT_FOUND', `there is no writable layer ${name}`)
+  return new StoreError('CONTAINER_NOT_FOUND', `no such writable layer: ${name}`)
 }

@@ -40,7 +40,7 @@ export class Orphans {
     await using _lease = await this.#parts.locked(async () => {
       const kept = (await this.#parts.driver.idsOnDisk?.()) ?? (await this.#parts.driver.list())
       if ((await this.#among(kept)).includes(id)) return this.#parts.claims.take({ kind: 'layer', id })
-      throw new StoreError('LAYER_NOT_FOUND', `layer ${id} is no orphan any more`)
+      throw new StoreError('LAYER_NOT_FOUND', `layer ${id} is no longer an orphan`)
     })
     await this.#parts.driver.remove(id)
   }

@@ -49,7 +49,7 @@ export class WritableLayers {
       await db.prepareWritable(layer)
       await locked(async () => {
         if ((await db.writable(name)) !== undefined) {
-          throw new StoreError('NAME_CONFLICT', `there is a writable layer ${name} already`)
+          throw new StoreError('NAME_CONFLICT', `writable layer ${name} already exists`)
         }
         await db.addWritable(layer)
       })
@@ -157,7 +157,7 @@ export class WritableLayers {
     const layer = await db.writable(name)
     if (layer === undefined) {
       if (await this.isGone(name)) return forget()
-      throw new StoreError('LAYER_IN_USE', `container layer ${name} is being made or removed`)
+      throw new StoreError('LAYER_IN_USE', `container layer ${name} is being created or removed`)
     }
     const ids = [layer.mountId, ...(layer.initId === undefined ? [] : [layer.initId])]
     const claimed: Claim[] = [{ kind: 'writable', name }, ...ids.map((id): Claim => ({ kind: 'layer', id }))]
@@ -207,5 +207,5 @@ function isSame(claim: Claim, own: Claim | undefined): boolean {
 }
 
 export function isBecomingAnImage(name: string): StoreError {
-  return new StoreError('LAYER_IN_USE', `container layer ${name} is becoming an image`)
+  return new StoreError('LAYER_IN_USE', `container layer ${name} is being turned into an image`)
 }

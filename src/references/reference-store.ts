@@ -148,11 +148,14 @@ interface FileContent {
 function refuseConflict(repositories: Repositories, stored: Reference, id: ImageID): void {
   const name = familiarName(stored)
   if (name === 'sha256') {
-    throw new StoreError('REFERENCE_INVALID', 'the name "sha256" is reserved: it would be taken for a digest')
+    throw new StoreError('REFERENCE_INVALID', 'the name "sha256" is reserved: it would look like a digest')
   }
   const text = familiarText(stored)
   if (stored.digest === undefined || (repositories.get(name)?.get(text) ?? id) === id) return
-  throw new StoreError('REFERENCE_CONFLICT', `${text} already names another image: a digest cannot be moved`)
+  throw new StoreError(
+    'REFERENCE_CONFLICT',
+    `${text} already names another image, and a reference with a digest cannot be moved`,
+  )
 }
 
 /** An empty file, which a crash of an old Docker can leave, means no references. */
@@ -181,9 +184,9 @@ function parsed(text: string, file: string): unknown {
 }
 
 function corrupt(file: string, cause?: unknown): StoreError {
-  return new StoreError('STORE_CORRUPT', `${file} does not hold references as Docker writes them`, {
+  return new StoreError('STORE_CORRUPT', `${file} is not a valid list of references`, {
     path: file,
     cause,
-    hint: 'restore it from a backup, or check({ repair: true }) begins anew: images stay, their names are lost',
+    hint: 'restore it from a backup; check({ repair: true }) replaces it, which keeps the images but loses their names',
   })
 }

@@ -29,18 +29,18 @@ const HEX64 = /^[a-f0-9]{64}$/
 
 /** Parses a reference as users type it. Throws `REFERENCE_INVALID`. */
 export function parseReference(text: string): Reference {
-  if (HEX64.test(text)) throw invalid(text, 'a name of 64 hex digits would be taken for an image ID')
+  if (HEX64.test(text)) throw invalid(text, 'a name of 64 hex digits would look like an image ID')
   const at = text.indexOf('@')
   const digest = at < 0 ? undefined : text.slice(at + 1)
   if (digest !== undefined && !isDigest(digest))
-    throw invalid(text, 'the digest is not sha256: and 64 hex digits')
+    throw invalid(text, 'the digest must be sha256: followed by 64 hex digits')
 
   const named = at < 0 ? text : text.slice(0, at)
   const colon = named.lastIndexOf(':')
   const tagged = colon > named.lastIndexOf('/')
   const tag = tagged ? named.slice(colon + 1) : undefined
   if (tag !== undefined && !TAG.test(tag))
-    throw invalid(text, `the tag ${JSON.stringify(tag)} is not [\\w][\\w.-]{0,127}`)
+    throw invalid(text, `the tag ${JSON.stringify(tag)} must match [\\w][\\w.-]{0,127}`)
 
   const { domain, path } = splitDomain(tagged ? named.slice(0, colon) : named)
   if (!DOMAIN.test(domain)) throw invalid(text, `the domain ${JSON.stringify(domain)} is malformed`)

@@ -186,7 +186,7 @@ function command(
   kind: keyof typeof COMMANDS,
   { name = '', flags = 0, payload = Buffer.alloc(0), targets = 0, room = 0, udev = false, detail }: Request,
 ): { answer: Buffer; payload: Buffer } {
-  if (Buffer.byteLength(name) >= NAME.length) throw new TypeError(`not a device's name: ${name}`)
+  if (Buffer.byteLength(name) >= NAME.length) throw new TypeError(`the device name is too long: ${name}`)
   const answer = Buffer.alloc(HEADER + Math.max(room, payload.length))
   answer.writeUInt32LE(4, 0)
   answer.writeUInt32LE(answer.length, 12)

@@ -95,7 +95,7 @@ const NUL = Buffer.alloc(1)
 
 function refuseNul(path: HostPath): void {
   if (!path.includes('\0')) return
-  throw Object.assign(new TypeError(`a path has no NUL bytes: ${JSON.stringify(path.toString())}`), {
+  throw Object.assign(new TypeError(`the path contains a NUL byte: ${JSON.stringify(path.toString())}`), {
     code: 'ERR_INVALID_ARG_VALUE',
   })
 }
@@ -135,14 +135,14 @@ function load(): Libc | Error {
 
 function tryLoad(): Libc | Error {
   const { platform, arch } = process
-  if (platform !== 'linux') return new Error(`system calls are bound on Linux only, this is ${platform}`)
-  if (!ARCHITECTURES.has(arch)) return new Error(`system calls are not bound on ${arch}`)
+  if (platform !== 'linux') return new Error(`native system calls work on Linux only, not on ${platform}`)
+  if (!ARCHITECTURES.has(arch)) return new Error(`native system calls are not supported on ${arch}`)
   if (process.env['LAYERSTACK_NO_KOFFI']) return new Error('LAYERSTACK_NO_KOFFI is set')
   try {
     const koffi = createRequire(import.meta.url)('koffi') as Koffi
     const library = koffi.load(null)
     return { errno: () => koffi.errno(), func: (prototype) => library.func(prototype) }
   } catch (cause) {
-    return new Error('koffi, an optional dependency, is not installed or does not load here', { cause })
+    return new Error('koffi, an optional dependency, is not installed or does not load', { cause })
   }
 }

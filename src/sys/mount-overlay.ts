@@ -172,7 +172,7 @@ export function mountOverlayByOptions(target: string, overlay: OverlayMount): vo
   const data = fits(plain) ? plain : optionString(overlay, (path) => names.byDescriptor(path))
   if (!fits(data)) {
     const error = systemError('E2BIG', 'mount', target)
-    error.message += ` (${overlay.lowers.length} layers do not fit in the ${PAGE} bytes of options that Linux takes before 6.7)`
+    error.message += ` (${overlay.lowers.length} layers do not fit in the ${PAGE} bytes of mount options that Linux before 6.7 accepts)`
     throw error
   }
   mount(target, { source: 'overlay', type: 'overlay', flags, data })

@@ -119,7 +119,9 @@ function tryOpenat2(place: string): void {
 }
 
 function capability(name: Capability): Availability {
-  return hasCapability(name) ? { works: true } : { works: false, reason: `this process has no ${name}` }
+  return hasCapability(name)
+    ? { works: true }
+    : { works: false, reason: `this process does not have ${name}` }
 }
 
 function tryChown(place: string): void {
@@ -132,7 +134,9 @@ function tryChown(place: string): void {
 
 function tryTypes(place: string): void {
   if (!tellsTypes(place)) {
-    throw new Error('entries of directories have no type here (mkfs.xfs -n ftype=1, mke2fs -O filetype)')
+    throw new Error(
+      'directory entries have no type on this file system (mkfs.xfs -n ftype=1 or mke2fs -O filetype adds it)',
+    )
   }
 }
 
@@ -195,12 +199,12 @@ function tryOverlay(place: string, kind: 'trusted' | 'user'): void {
   }
   const isMarked = lgetxattr(join(upper, 'replaced'), `${kind}.overlay.opaque`)?.toString() === 'y'
   if (!isMarked || !lstatSync(join(upper, 'removed')).isCharacterDevice()) {
-    throw new Error('an overlay was mounted, but its upper directory does not say what was removed')
+    throw new Error('an overlay was mounted, but its upper directory does not record what was removed')
   }
 }
 
 function tryLayersOneByOne(place: string): void {
-  if (!takesLayersOneByOne(place)) throw new Error('the kernel does not know lowerdir+ (Linux 6.7)')
+  if (!takesLayersOneByOne(place)) throw new Error('the kernel does not support lowerdir+ (needs Linux 6.7)')
 }
 
 function attempt(work: () => unknown): Availability {

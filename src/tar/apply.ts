@@ -223,11 +223,11 @@ export class LayerApplier {
 
   #header(header: TarHeader): boolean {
     if (header.name.includes('\0') || header.linkName.includes('\0')) {
-      throw invalid(header.name, 'its name holds a NUL byte')
+      throw invalid(header.name, 'its name or its link target contains a NUL byte')
     }
     const clean = cleanName(header.name)
-    if (clean === undefined) throw invalid(header.name, 'its name climbs out of the root')
-    if (clean.length > MAX_PATH) throw invalid(header.name, 'its name is longer than Linux takes')
+    if (clean === undefined) throw invalid(header.name, 'its name leads outside the root')
+    if (clean.length > MAX_PATH) throw invalid(header.name, `its name is longer than ${MAX_PATH} bytes`)
     const meaning = meaningOf(clean)
     switch (meaning.kind) {
       case 'skip':
@@ -314,7 +314,7 @@ export class LayerApplier {
         this.#handsOnAcl.set(path, false)
       }
     } else if (type === 'symlink') {
-      if (header.linkName === '') throw invalid(header.name, 'it is a symlink to nothing')
+      if (header.linkName === '') throw invalid(header.name, 'it is a symlink without a target')
       this.#fs.symlink(header.linkName, path)
     } else if (type === 'char' || type === 'block' || type === 'fifo') {
       this.#fs.mknod(path, type, header.mode, type === 'fifo' ? undefined : header.device)
@@ -373,7 +373,7 @@ export class LayerApplier {
     if (target === path) return stored
     this.#clear(path, false)
     const { type } = this.#own.get(target) ?? {}
-    if (type === undefined) throw invalid(header.name, 'it is a hard link to what it replaces')
+    if (type === undefined) throw invalid(header.name, 'it is a hard link to a file that it replaces')
     this.#makeLink(header, target, path)
     this.#own.set(path, { type, entry: this.#entry, stored: false })
     if (this.#fs instanceof MemoryFs) this.#noteNames(this.#fs.lstat(path).ino, target, path)
@@ -388,10 +388,10 @@ export class LayerApplier {
       const { nlink } = this.#fs.lstat(target)
       throw invalid(
         header.name,
-        `${text(target)} has ${nlink} names already, as many as the file system takes`,
+        `${text(target)} already has ${nlink} names, the maximum of the file system`,
         {
           cause: error,
-          hint: 'keep the store on a file system that takes more, for example XFS',
+          hint: 'keep the store on a file system that allows more, for example XFS',
         },
       )
     }
@@ -400,7 +400,7 @@ export class LayerApplier {
   #bringUp(header: TarHeader, target: ByteString): void {
     const names = this.#ground.bringUp(target)
     if (names === undefined)
-      throw invalid(header.name, `it is a hard link to ${text(header.linkName)}, which is not there`)
+      throw invalid(header.name, `it is a hard link to ${text(header.linkName)}, which does not exist`)
     const { type, ino } = this.#fs.lstat(target)
     this.#lowerInodes.add(ino)
     this.#ownLifted(target, type)
@@ -432,7 +432,7 @@ export class LayerApplier {
   #linkTarget(header: TarHeader): ByteString {
     const clean = cleanName(header.linkName)
     if (clean === undefined || clean === '')
-      throw invalid(header.name, 'it is a hard link to outside the root')
+      throw invalid(header.name, 'it is a hard link to the root or to a path outside it')
     const pseudoLink = pseudoLinkOf(clean)
     if (pseudoLink !== undefined) return this.#pseudoLink(pseudoLink)
     const directory = this.#followedDirectory(parentOf(clean), false) as ByteString
@@ -498,7 +498,7 @@ export class LayerApplier {
     let real = '' as ByteString
     const rest = path.split('/').toReversed()
     for (let name = rest.pop(); name !== undefined; name = rest.pop()) {
-      if (++steps > MAX_STEPS) throw invalid(path, 'its symlinks lead through too many directories')
+      if (++steps > MAX_STEPS) throw invalid(path, 'its path leads through too many directories')
       if (name === '' || name === '.') continue
       if (name === '..') {
         real = parentOf(real)
@@ -507,13 +507,13 @@ export class LayerApplier {
       const next = joinBytes(real, name as ByteString)
       const own = this.#own.get(next)
       if (own?.type === 'symlink') {
-        if (++links > MAX_LINKS) throw invalid(path, 'its symlinks go round')
+        if (++links > MAX_LINKS) throw invalid(path, 'its path leads through too many symlinks')
         const target = this.#fs.readlink(next)
         if (target.startsWith('/')) real = '' as ByteString
         rest.push(...target.split('/').toReversed())
       } else if (own !== undefined && own.type !== 'directory') {
         if (lenient) return undefined
-        throw invalid(path, `${text(next)} is no directory`)
+        throw invalid(path, `${text(next)} is not a directory`)
       } else if (own === undefined && lenient && !this.#ground.isLowerDirectory(next)) return undefined
       else real = next
     }

@@ -131,7 +131,7 @@ async function* contentOf(
 ): AsyncGenerator<Uint8Array, void, void> {
   if (entry.size === 0) return
   const path = cleanName(entry.name)
-  if (path === undefined) throw damagedFile(entry.name, 'it is outside the layer')
+  if (path === undefined) throw damagedFile(entry.name, 'its path leads outside the layer')
   const file = open(contents, path)
   try {
     yield* checkedContent(file, path, entry, crc, scratch)

@@ -62,12 +62,11 @@ export class EntryWriter {
 
   /** A tar cannot hold sockets, but what a socket replaced is still removed. */
   *entry({ kind, path, stat, opaque, file }: TarChange): Generator<TarPart> {
-    if (isMarkName(baseOf(path)))
-      throw unstorable(path, 'its name begins with .wh., which marks what a layer removes')
+    if (isMarkName(baseOf(path))) throw unstorable(path, 'names that begin with .wh. mark removed files')
     if (stat === undefined || stat.type === 'socket') {
       if (kind !== 'add') yield header(emptyFile(whiteoutName(path)))
     } else {
-      if (isWhiteoutDevice(stat)) throw unstorable(path, 'a character device 0:0 marks what a layer removes')
+      if (isWhiteoutDevice(stat)) throw unstorable(path, 'a character device 0:0 marks a removed file')
       yield* this.#object(path, stat, file)
       if (opaque === true) yield header(emptyFile(`${path}/${OPAQUE_NAME}` as ByteString))
     }
@@ -196,7 +195,7 @@ function isWhiteoutDevice({ type, device }: SyncStat): boolean {
 /** A program in a container can make an object that no layer can hold. */
 function unstorable(path: ByteString, why: string): StoreError {
   const shown = `/${bytesToText(path)}`
-  return new StoreError('LAYER_INVALID', `no layer can hold ${shown}: ${why}`, {
+  return new StoreError('LAYER_INVALID', `a layer cannot contain ${shown}: ${why}`, {
     path: shown,
     hint: 'rename or remove it in the container',
   })

@@ -29,7 +29,7 @@ const FLAGS: Readonly<Record<Exclude<TarEntryType, 'unknown'>, string>> = {
  * Does not write `sparse`. Throws `TypeError` for an `unknown` type.
  */
 export function encodeHeader(header: TarHeader): Buffer {
-  if (header.type === 'unknown') throw new TypeError('an entry of an unknown type is not written')
+  if (header.type === 'unknown') throw new TypeError('cannot encode an entry of unknown type')
   const pax: PaxRecords = new Map()
   const split = splitName(header.name)
   if (split === undefined) pax.set('path', header.name)

@@ -160,7 +160,7 @@ function applyPaxSparse(header: Writable<TarHeader>, pax: PaxRecords): void {
   const name = pax.get('GNU.sparse.name') ?? header.name
   const sparse = paxSparse(name, pax, header.size)
   if (sparse === undefined) return
-  if (header.type !== 'file') throw corrupt(`a sparse entry has the type ${header.type}`)
+  if (header.type !== 'file') throw corrupt(`a sparse entry has type ${header.type} instead of file`)
   header.sparse = sparse
   header.name = name
 }

@@ -99,9 +99,9 @@ abstract class Comparison {
     const [partner, taken] = [this.#partners.get(wanted.ino), this.#taken.get(inode)]
     if (partner === undefined) this.#partners.set(wanted.ino, inode)
     if (taken === undefined) this.#taken.set(inode, wanted.ino)
-    if (partner !== undefined && partner !== inode) yield told(path, 'no link to the file that it should be')
-    if (taken !== undefined && taken !== wanted.ino)
-      yield told(path, 'a link to a file that it should not be')
+    if (partner !== undefined && partner !== inode)
+      yield told(path, 'is not a hard link to the expected file')
+    if (taken !== undefined && taken !== wanted.ino) yield told(path, 'is a hard link to an unexpected file')
   }
 
   *#content(path: ByteString, stat: SyncStat): Differences {
@@ -149,7 +149,7 @@ class OverlayComparison extends Comparison {
   *#directory(path: ByteString, above: Shown): Differences {
     const wanted = readOverlayDir(this.model.tree, path)
     const is = readOverlayDir(this.tree as MarkedFs, path)
-    if (is.redirected) yield told(path, 'shows another directory of the lower layers')
+    if (is.redirected) yield told(path, 'is redirected to another directory of the lower layers')
     const shown = { wanted: above.wanted && !wanted.opaque, is: above.is && !is.opaque }
     yield* this.#hidden(path, wanted, is, shown)
     const types = typesOf(wanted.entries)
@@ -182,7 +182,7 @@ class OverlayComparison extends Comparison {
       const child = joinBytes(path, name)
       // The layer has an object there. Only a directory lets lower objects show.
       if (this.#covers(child, wanted, name) && this.#covers(child, is, name)) continue
-      yield told(child, shows ? 'shows, though the layer removes it' : 'is hidden, though the layer keeps it')
+      yield told(child, shows ? 'is visible, but the layer removes it' : 'is hidden, but the layer keeps it')
     }
   }
 

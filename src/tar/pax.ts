@@ -48,7 +48,7 @@ function parseRecord(bytes: Buffer, at: number): { key: string; value: ByteStrin
   const key = bytes.toString('latin1', space + 1, equals)
   const value = bytes.toString('latin1', equals + 1, end - 1) as ByteString
   if (key.includes('\0') || (WITHOUT_NUL.has(key) && value.includes('\0'))) {
-    throw corrupt('a PAX record holds a NUL')
+    throw corrupt('a PAX record contains a NUL byte')
   }
   return { key, value, end }
 }

@@ -69,8 +69,8 @@ export class TarReader {
   /** Call at the end of the tar. Throws `ARCHIVE_TRUNCATED` if the tar breaks off. */
   end(): Iterable<TarPart> {
     if (this.#state === 'content' || this.#run.length > 0) {
-      throw new StoreError('ARCHIVE_TRUNCATED', 'the tar breaks off inside an entry', {
-        hint: 'fetch or write the archive again; part of it is missing',
+      throw new StoreError('ARCHIVE_TRUNCATED', 'the tar ends inside an entry', {
+        hint: 'download or write the archive again; part of it is missing',
       })
     }
     return []
@@ -112,7 +112,7 @@ export class TarReader {
         this.#sparse?.add(unit)
         return this.#endBlock()
       case 'marker':
-        if (!isZeros(unit)) throw corrupt('a block of zeros stands alone')
+        if (!isZeros(unit)) throw corrupt('a single block of zeros is followed by data')
         this.#state = 'end'
         return { type: 'filler', bytes: this.#run.take() }
       default:
@@ -142,7 +142,7 @@ export class TarReader {
     this.#block = block
     if (block.flag === 'S') {
       // star's sparse files have the same typeflag and another format.
-      if (block.format !== 'gnu') throw corrupt('a sparse file is of an unknown kind')
+      if (block.format !== 'gnu') throw corrupt('a sparse file has an unsupported format')
       this.#sparse = new GnuSparseMap(unit)
     }
     return this.#endBlock()
@@ -211,11 +211,7 @@ export class TarReader {
     if (type !== 'file') return
     this.#unpackedBytes += size
     if (this.#unpackedBytes > unpackedBytes) {
-      throw limitExceeded(
-        'unpackedBytes',
-        unpackedBytes,
-        `the files are larger than ${unpackedBytes} bytes together`,
-      )
+      throw limitExceeded('unpackedBytes', unpackedBytes, `the files exceed ${unpackedBytes} bytes in total`)
     }
   }
 }

@@ -162,9 +162,9 @@ function checkedPieces(
     end = offset + length
     sum += length
   }
-  if (size < 0) throw invalidSparse(name, `its size is ${size}`)
+  if (size < 0) throw invalidSparse(name, `its size is negative: ${size}`)
   if (end > size) throw invalidSparse(name, `a piece ends at ${end}, past the file's end at ${size}`)
-  if (sum !== data) throw invalidSparse(name, `its pieces have ${sum} bytes and the archive holds ${data}`)
+  if (sum !== data) throw invalidSparse(name, `its pieces have ${sum} bytes, but the archive has ${data}`)
   return pieces
 }
 

@@ -236,7 +236,7 @@ function readAt(fd: number, offset: number, length: number): Buffer {
   const bytes = Buffer.alloc(length)
   for (let at = 0; at < length;) {
     const count = readSync(fd, bytes, at, length - at, offset + at)
-    if (count === 0) throw new RangeError('a file is shorter than what was written to it')
+    if (count === 0) throw new RangeError('a file is shorter than the data written to it')
     at += count
   }
   return bytes

@@ -23,8 +23,8 @@ export function seal(block: Buffer, address: number, kind: BlockKind): Buffer {
 
 /** Why a block is not the expected one, or `undefined` if it is. */
 export function complaint(block: Buffer, address: number, kind: BlockKind): string | undefined {
-  if (block.readUInt32LE(0) !== crc32c(block.subarray(4), SALT[kind])) return 'its checksum is another one'
-  if (Number(block.readBigUInt64LE(NUMBER_AT)) !== address) return 'it holds another block'
+  if (block.readUInt32LE(0) !== crc32c(block.subarray(4), SALT[kind])) return 'wrong checksum'
+  if (Number(block.readBigUInt64LE(NUMBER_AT)) !== address) return 'it has the number of another block'
   return undefined
 }
 
@@ -108,12 +108,13 @@ export function decodeSuperblock(
   block: Buffer,
 ): ThinSuperblock | { readonly why: string; readonly isDamaged: boolean } {
   const foreign = (why: string) => ({ why, isDamaged: false })
-  if (block.readBigUInt64LE(32) !== MAGIC) return foreign('it does not begin as the metadata of a thin pool')
+  if (block.readBigUInt64LE(32) !== MAGIC)
+    return foreign('it does not have the magic number of thin-pool metadata')
   const damage = complaint(block, 0, 'superblock')
   if (damage !== undefined) return { why: damage, isDamaged: true }
   const version = block.readUInt32LE(40)
-  if (version < 1 || version > VERSION) return foreign(`it is of version ${version}`)
-  if (block.readUInt32LE(360) !== 0) return foreign('it has features that are not known here')
+  if (version < 1 || version > VERSION) return foreign(`unsupported version ${version}`)
+  if (block.readUInt32LE(360) !== 0) return foreign('it uses unsupported features')
   const found = {
     flags: block.readUInt32LE(4),
     generation: number(block, GENERATION_AT),
@@ -126,7 +127,7 @@ export function decodeSuperblock(
     dataBlockSize: block.readUInt32LE(336),
     metadataBlocks: number(block, 344),
   }
-  return isPossible(found) ? found : { why: 'its sizes are impossible', isDamaged: true }
+  return isPossible(found) ? found : { why: 'its sizes are out of range', isDamaged: true }
 }
 
 /** Checks the kernel's limits, and a limit for data blocks that keeps their counts small enough for memory. */

@@ -120,7 +120,7 @@ export class SpaceMap {
   }
 
   setCount(block: number, count: number): void {
-    if (block >= this.blocks) throw this.#wrong(`block ${block} is counted, past the end`)
+    if (block >= this.blocks) throw this.#wrong(`block ${block} has a count, but lies past the end`)
     this.counts[block] = count
   }
 
@@ -141,7 +141,7 @@ export class SpaceMap {
 
   #set(block: number, count: number): void {
     const before = this.counts[block] as number
-    if (!(count >= 0) || block >= this.blocks) throw this.#wrong(`block ${block} is not counted as in use`)
+    if (!(count >= 0) || block >= this.blocks) throw this.#wrong(`block ${block} is in use, but not counted`)
     this.counts[block] = count
     if (before === 0) this.allocated++
     if (count === 0) {

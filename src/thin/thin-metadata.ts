@@ -533,12 +533,12 @@ export class ThinMetadata implements ThinNodes {
     for (const [block, count] of this.#spaceCounts.items()) space.setCount(block, count.readUInt32LE(0))
     for (const [block, count] of this.#dataCounts.items()) data.setCount(block, count.readUInt32LE(0))
     if (data.allocated === dataSpace.allocated) return
-    throw new DamagedBlock(this.#device.name, 0, 'its counts of used blocks contradict one another')
+    throw new DamagedBlock(this.#device.name, 0, 'its counts of used blocks do not agree')
   }
 
   #loadBitmap(space: SpaceMap, index: number, address: number): void {
     if (index >= space.bitmaps.length) {
-      throw new DamagedBlock(this.#device.name, 0, `it has a bitmap ${index}, past the end`)
+      throw new DamagedBlock(this.#device.name, 0, `bitmap ${index} lies past the end`)
     }
     space.decodeBitmap(index, address, this.#read(address, 'bitmap'))
   }
@@ -546,7 +546,11 @@ export class ThinMetadata implements ThinNodes {
   #read(address: number, kind: BlockKind): Buffer {
     const block = Buffer.allocUnsafeSlow(BLOCK)
     if (address >= this.#geometry.metadataBlocks) {
-      throw new DamagedBlock(this.#device.name, 0, `a pointer leads to block ${address}, past the end`)
+      throw new DamagedBlock(
+        this.#device.name,
+        0,
+        `a pointer leads to block ${address}, which lies past the end`,
+      )
     }
     this.#device.read(block, address * BLOCK)
     const damage = complaint(block, address, kind)
@@ -569,17 +573,17 @@ export class ThinMetadata implements ThinNodes {
 
 /** The error for a file whose content is lost. */
 export function lost(path: string): StoreError {
-  return new StoreError('STORE_CORRUPT', `${path} has lost what it had`, {
+  return new StoreError('STORE_CORRUPT', `${path} is missing or empty, but layers were stored in it`, {
     path,
     hint: 'restore it from a backup, or make a new root',
   })
 }
 
 function unusable(path: string, { why, isDamaged }: { why: string; isDamaged: boolean }): StoreError {
-  const hint = 'see what thin_check says of it; thin_repair writes what can be saved into a new file'
+  const hint = 'run thin_check on it; thin_repair writes what can be saved into a new file'
   if (isDamaged)
     return new StoreError('STORE_CORRUPT', `the superblock of ${path} is damaged: ${why}`, { path, hint })
-  return new StoreError('STORE_FOREIGN', `${path} is no thin pool of ours: ${why}`, { path, hint })
+  return new StoreError('STORE_FOREIGN', `${path} is not a thin pool of this library: ${why}`, { path, hint })
 }
 
 function saveCount(tree: ThinTree, block: number, count: number): void {

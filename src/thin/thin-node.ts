@@ -46,15 +46,14 @@ export function decodeThinNode(block: Buffer, address: number, valueSize: number
   const size = leaf ? valueSize : POINTER
   const [count, room] = [block.readUInt32LE(16), block.readUInt32LE(20)]
   if (room !== roomIn(leaf, valueSize) || block.readUInt32LE(24) !== size || count > room) {
-    return 'it is a node of another tree'
+    return 'not a node of this tree'
   }
   const valuesAt = HEADER + 8 * room
   const values = block.subarray(valuesAt, valuesAt + (leaf ? count * size : 0))
   const node: ThinNode = { address, leaf, keys: [], values: new FixedValues(valueSize, values), children: [] }
   for (let at = 0; at < count; at++) {
     node.keys.push(number(block, HEADER + 8 * at))
-    if (at > 0 && !((node.keys[at - 1] as number) < (node.keys[at] as number)))
-      return 'its keys are in disorder'
+    if (at > 0 && !((node.keys[at - 1] as number) < (node.keys[at] as number))) return 'keys out of order'
     if (!leaf) node.children.push(number(block, valuesAt + size * at))
   }
   return node

@@ -176,13 +176,13 @@ export class ThinTree {
    */
   #child(parent: ThinNode, at: number, depth: number): ThinNode {
     const address = parent.children[at]
-    if (address === undefined) throw this.#nodes.damaged(parent.address, 'it has no children')
+    if (address === undefined) throw this.#nodes.damaged(parent.address, 'a child is missing')
     const child = this.#load(address)
     const [first, last] = [child.keys[0], child.keys.at(-1)]
     const [low, high] = [parent.keys[at] as number, parent.keys[at + 1] ?? Infinity]
     const fits = first !== undefined && last !== undefined && first >= low && last < high
     if (depth < MOST_LEVELS && fits) return child
-    throw this.#nodes.damaged(address, 'it does not belong below its parent')
+    throw this.#nodes.damaged(address, 'it does not fit below its parent')
   }
 
   #load(address: number): ThinNode {

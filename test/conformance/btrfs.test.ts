@@ -51,7 +51,7 @@ describe('btrfs with the loopback option', async () => {
 describe('btrfs on the kernel engine', async () => {
   const report = noBtrfs === undefined ? await registered() : undefined
   it('registers more than 80 conformance cases, the quota case among them', unless(noBtrfs), () => {
-    expect(report?.cases).toContain('lets a writable layer hold no more than its size')
+    expect(report?.cases).toContain('limits a writable layer to its size')
     expect(report?.cases.length).toBeGreaterThan(80)
   })
 })

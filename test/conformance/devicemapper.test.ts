@@ -24,8 +24,8 @@ const REFUSED: Readonly<Record<'xfs' | 'ext4', ReadonlyMap<string, string>>> = {
 }
 
 /** Names of odd layers that file systems may store differently. */
-const HELD = /name|number|time|xattr|device|capabilit|access list|sparse|hole|mode/
-const taken = ({ name }: { name: string }): string => `takes ${name}`
+const HELD = /name|number|time|xattr|device|capabilit|ACL|sparse|hole|mode/
+const taken = ({ name }: { name: string }): string => `unpacks ${name}`
 const refusals = refusedLayers.map(({ name }) => `refuses ${name}`)
 const ODD: ReadonlySet<string> = new Set([...oddLayers.map(taken), ...refusals])
 /** Cases that do not depend on the file system run on XFS only: each takes a second in User-Mode Linux. */
@@ -35,7 +35,7 @@ const ON_XFS_ALONE: ReadonlySet<string> = new Set([
 ])
 
 for (const type of ['xfs', 'ext4'] as const) {
-  const refused = new Set([...REFUSED[type].keys()].map((name) => `takes ${name}`))
+  const refused = new Set([...REFUSED[type].keys()].map((name) => `unpacks ${name}`))
   const isAsked = (name: string): boolean => !refused.has(name) && (type === 'xfs' || !ON_XFS_ALONE.has(name))
 
   describe(`devicemapper on ${type}`, async () => {
@@ -60,7 +60,7 @@ for (const type of ['xfs', 'ext4'] as const) {
           })
         : undefined
     it('registers more than 80 conformance cases, the quota case among them', unless(noThinPools), () => {
-      expect(report?.cases).toContain('lets a writable layer hold no more than its size')
+      expect(report?.cases).toContain('limits a writable layer to its size')
       expect(report?.cases.length).toBeGreaterThan(80)
       expect(report?.cases).toEqual(expect.arrayContaining([...refused]))
     })

@@ -13,17 +13,17 @@ const SECOND = 1_000_000_000n
 export const faults: readonly (Fault & { readonly name: string; readonly foundBy: string })[] = [
   {
     name: 'ignores whiteouts in a tar',
-    foundBy: 'takes whiteouts for lower layers, with all that is below',
+    foundBy: 'lets a whiteout hide an object of lower layers, with everything below it',
     driver: (whole) => applying(whole, (name) => !name.includes('.wh.')),
   },
   {
     name: 'ignores opaque markers in a tar',
-    foundBy: 'lets an opaque marker hide lower children only, wherever it stands',
+    foundBy: 'lets an opaque marker hide only lower children, wherever it is in the tar',
     driver: (whole) => applying(whole, (name) => !name.endsWith('.wh..wh..opq')),
   },
   {
     name: 'lets a whiteout hide an entry of its own layer',
-    foundBy: 'never lets a whiteout hide an entry of its own layer, before it or after',
+    foundBy: 'never lets a whiteout hide an entry of its own layer, before or after it',
     driver: (whole) => ({
       applyDiff: async (id, parent, tar, options) => {
         const hidden: string[] = []
@@ -41,7 +41,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'loses xattrs',
-    foundBy: 'keeps owners over 2^21, every mode bit, times to the nanosecond, binary xattrs',
+    foundBy: 'keeps owners above 2^21, every mode bit, nanosecond times and binary xattrs',
     raw: () => ({ setxattr: () => {} }),
   },
   {
@@ -56,7 +56,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'truncates times to seconds',
-    foundBy: 'keeps times before 1970, after 2038 and to the nanosecond',
+    foundBy: 'keeps times before 1970 and after 2038, to the nanosecond',
     raw: (whole) => ({
       utimes: (path, atimeNs, mtimeNs) =>
         whole.utimes(path, atimeNs, mtimeNs === undefined ? undefined : (mtimeNs / SECOND) * SECOND),
@@ -74,7 +74,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'writes changes of a child to its parent',
-    foundBy: 'shows a child what its parent holds, and keeps what the child does from the parent',
+    foundBy: "shows a child its parent's content, and keeps the child's changes out of the parent",
     driver: (whole) => {
       const parents = new Map<string, string>()
       const real = (id: string): string => parents.get(id) ?? id
@@ -90,12 +90,12 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'creates a child without the content of its parent',
-    foundBy: 'shows a child what its parent holds, and keeps what the child does from the parent',
+    foundBy: "shows a child its parent's content, and keeps the child's changes out of the parent",
     driver: (whole) => ({ create: (id, _parent, options) => whole.create(id, undefined, options) }),
   },
   {
     name: 'creates a layer on a missing parent',
-    foundBy: 'makes no layer over a parent that is missing',
+    foundBy: 'refuses to create a layer on a missing parent',
     driver: (whole) => ({
       create: async (id, parent, options) =>
         whole.create(id, parent !== undefined && (await whole.exists(parent)) ? parent : undefined, options),
@@ -103,12 +103,12 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'ignores put',
-    foundBy: 'removes no layer while a view of it is open, and removes it after the last put',
+    foundBy: 'refuses to remove a layer while a view of it is open, and removes it after the last put',
     driver: () => ({ put: async () => {} }),
   },
   {
     name: 'closes all views at the first put',
-    foundBy: 'removes no layer while a view of it is open, and removes it after the last put',
+    foundBy: 'refuses to remove a layer while a view of it is open, and removes it after the last put',
     driver: (whole) => ({
       put: async (id) => {
         for (let times = 0; times < 10; times++) await whole.put(id)
@@ -117,7 +117,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'counts a surplus put against a later view',
-    foundBy: 'takes a put too many well, and counts on from nothing',
+    foundBy: 'ignores a put without a get, and counts correctly afterwards',
     driver: (whole) => {
       let debt = 0
       let views = 0
@@ -137,7 +137,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'lists removed layers',
-    foundBy: 'removes a layer, and takes it well when there is none',
+    foundBy: 'removes a layer, and ignores a removal of a missing layer',
     driver: (whole) => {
       const removed: string[] = []
       return {
@@ -151,7 +151,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'accepts invalid ids',
-    foundBy: 'refuses ids that are no names',
+    foundBy: 'refuses ids that are not valid names',
     driver: (whole) => ({
       create: async (id, parent, options) => {
         if (!['', '..', '.hidden'].includes(id)) await whole.create(id, parent, options)
@@ -160,7 +160,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'omits the directories of changed files from the changes',
-    foundBy: 'lists changes by path, with the directories that they are in',
+    foundBy: 'lists changes in path order, with their directories',
     driver: (whole) => ({
       async *changes(id, parent, options) {
         for await (const change of whole.changes(id, parent, options)) {
@@ -171,14 +171,14 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'produces a different diff each time',
-    foundBy: 'gives as a diff the tar that makes the layer of another copy of the parent',
+    foundBy: 'returns a diff that makes the same layer on a copy of the parent',
     driver: (whole) => ({
       diff: (id, parent, options) => Readable.from(stamped(whole.diff(id, parent, options))),
     }),
   },
   {
     name: 'reports the size of the tar as the size of the diff',
-    foundBy: 'counts in a size each file once, whatever names it has',
+    foundBy: 'counts each file once in a size, however many names it has',
     driver: (whole) => ({
       diffSize: async (id, parent) => {
         let size = 0
@@ -189,7 +189,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'ignores the abort signal',
-    foundBy: 'stops a diff and an apply when they are aborted, with the reason of the signal',
+    foundBy: "stops an aborted diff or apply with the signal's reason",
     driver: (whole) => ({
       applyDiff: (id, parent, tar) => whole.applyDiff(id, parent, tar),
       diff: (id, parent) => whole.diff(id, parent),
@@ -197,7 +197,7 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'leaks a file descriptor',
-    foundBy: 'makes an empty layer, and knows it by its id',
+    foundBy: 'creates an empty layer, and finds it by its id',
     driver: (whole) => ({
       create: async (id, parent, options) => {
         await whole.create(id, parent, options)
@@ -207,14 +207,14 @@ export const faults: readonly (Fault & { readonly name: string; readonly foundBy
   },
   {
     name: 'accepts a truncated tar',
-    foundBy: 'refuses a tar that breaks off',
+    foundBy: 'refuses a truncated tar',
     driver: (whole) => ({
       applyDiff: (id, parent, tar, options) => whole.applyDiff(id, parent, tar, options).catch(() => 0),
     }),
   },
   {
     name: 'keeps a layer whose creation failed',
-    foundBy: 'refuses storage options that it does not know, and makes no layer',
+    foundBy: 'refuses unknown storage options, and creates no layer',
     driver: (whole) => ({
       createReadWrite: async (id, parent, options) => {
         await whole.createReadWrite(id, parent)

@@ -82,7 +82,7 @@ describe('a store that another process changes', unless(noCalls), () => {
     const block = blocksInUse().find((each) => !used.includes(each) && isContent(each)) ?? 0
     device.flip(block * BLOCK)
     const findings = await churning(() => checkStore(ours))
-    expect(findings).toEqual([{ block, volume: 'bad', what: 'its checksum is another one' }])
+    expect(findings).toEqual([{ block, volume: 'bad', what: 'wrong checksum' }])
   })
 
   it('shows its newest state in all volumes after a failed read', () => {

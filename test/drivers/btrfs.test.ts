@@ -296,7 +296,7 @@ describe('btrfs on the kernel engine', unless(noBtrfs), () => {
       ['Native Diff', 'true'],
       ['Quota', 'false'],
       ['Attributes', 'native'],
-      ['Timestamps', 'to 1 ns'],
+      ['Timestamps', 'precise to 1 ns'],
     ])
     await driver.create('base')
     expect(await driver.metadata('base')).toEqual({ SourceDir: join(root, 'btrfs/subvolumes/base') })

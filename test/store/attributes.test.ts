@@ -213,7 +213,7 @@ describe('mount of a layer', unless(noMounts), () => {
   it('refuses unknown flags', async () => {
     await expect(
       newContainer({ driver: 'overlay2', driverOptions: { mountFlags: ['nodevs' as MountFlag] } }),
-    ).rejects.toThrow(/mountFlags is a list of 'nodev'/)
+    ).rejects.toThrow(/mountFlags must be a list of 'nodev'/)
   })
 
   it('keeps attributes in a file on a filesystem without xattrs', async () => {
@@ -246,7 +246,7 @@ describe('mount of a layer', unless(noMounts), () => {
     execFileSync('mount', ['-o', 'loop', image, directory])
     try {
       await newContainer({ driver: 'vfs' }, directory)
-      expect(await store?.status()).toContainEqual(['Timestamps', 'to 1 s, none after 2038-01-19'])
+      expect(await store?.status()).toContainEqual(['Timestamps', 'precise to 1 s, until 2038-01-19'])
       await store?.close()
     } finally {
       execFileSync('umount', ['-l', directory])

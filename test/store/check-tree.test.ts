@@ -53,7 +53,7 @@ const damages: Readonly<
     async (fs) => {
       await timed(fs, 'linked', () => fs.rm('linked').then(() => fs.writeFile('linked', 'one')))
     },
-    /\/(linked|one): no link to the file that it should be/,
+    /\/(linked|one): is not a hard link to the expected file/,
   ],
   'a removed file of the base restored': [
     async (fs) => fs.writeFile('hidden', 'hidden'),
@@ -65,7 +65,7 @@ const damages: Readonly<
   ],
   'a removed file of the base': [
     (fs) => fs.rm('inherited'),
-    /\/inherited: (is missing|is hidden, though the layer keeps it)/,
+    /\/inherited: (is missing|is hidden, but the layer keeps it)/,
   ],
   'another mode of the root': [(fs) => fs.chmod('/', 0o700), /\/: mode 700 instead of 755/],
 }

@@ -21,7 +21,7 @@ const CAPABILITY = '\u0001\u0000\u0000\u0002\u0000\u0020\u0000\u0000' + '\u0000'
  * Stacks of tars and the trees that they must make, by the rules of the OCI image-spec (layer, Applying Changesets).
  */
 export const applying: readonly ConformanceCase[] = [
-  tars('cleans names of leading slashes and dots, and passes over the root', {
+  tars('strips leading slashes and dots from names, and skips the root', {
     layers: [
       [
         { name: './', mode: 0o700 },
@@ -32,12 +32,12 @@ export const applying: readonly ConformanceCase[] = [
     ],
     tree: { '/a/b': 'file 644 0:0 "1"', '/a/c': 'file 644 0:0 "2"' },
   }),
-  tars('takes whiteouts for lower layers, with all that is below', {
+  tars('lets a whiteout hide an object of lower layers, with everything below it', {
     layers: [LOWER, [{ name: '.wh.dir' }, { name: '.wh.file' }]],
     tree: { '/keep': 'file 644 0:0 "keep"' },
     absent: ['/dir', '/dir/a', '/file', '/.wh.dir', '/.wh.file'],
   }),
-  tars('never lets a whiteout hide an entry of its own layer, before it or after', {
+  tars('never lets a whiteout hide an entry of its own layer, before or after it', {
     layers: [
       LOWER,
       [
@@ -51,7 +51,7 @@ export const applying: readonly ConformanceCase[] = [
     tree: { '/file': 'file 644 0:0 "new"', '/dir': 'directory 755 0:0', '/dir/mine': 'file 644 0:0 "mine"' },
     absent: ['/dir/a', '/dir/sub'],
   }),
-  tars('lets an opaque marker hide lower children only, wherever it stands', {
+  tars('lets an opaque marker hide only lower children, wherever it is in the tar', {
     layers: [
       LOWER,
       [
@@ -64,18 +64,18 @@ export const applying: readonly ConformanceCase[] = [
     tree: { '/dir/before': 'file 644 0:0 "1"', '/dir/after': 'file 644 0:0 "2"' },
     absent: ['/dir/a', '/dir/sub', '/dir/.wh..wh..opq'],
   }),
-  tars('takes a whiteout for nothing, below nothing or below a file, for no error', {
+  tars('accepts a whiteout of a missing name, in a missing directory or below a file', {
     layers: [LOWER, [{ name: '.wh.none' }, { name: 'gone/.wh.none' }, { name: 'file/.wh.none' }]],
     tree: { '/keep': 'file 644 0:0 "keep"', '/dir/a': 'file 644 0:0 "a"' },
   }),
-  tars('passes over what AUFS kept for itself', {
+  tars('skips AUFS metadata', {
     layers: [
       [{ name: '.wh..wh.aufs' }, { name: '.wh..wh.plnk/' }, { name: '.wh..wh.plnk/1.2', content: 'x' }],
     ],
     tree: {},
     absent: ['/.wh..wh.aufs', '/.wh..wh.plnk'],
   }),
-  tars('merges a directory on a directory: it takes the attributes of the entry', {
+  tars('merges a directory with a lower directory, which takes the attributes of the entry', {
     layers: [LOWER, [{ name: 'dir/', mode: 0o711, uid: 5, gid: 6 }]],
     tree: { '/dir': 'directory 711 5:6', '/dir/a': 'file 644 0:0 "a"' },
   }),
@@ -86,11 +86,11 @@ export const applying: readonly ConformanceCase[] = [
     ],
     tree: { '/dir': 'directory 1770 7:8 user.a=62', '/dir/new': 'file 644 0:0 "x"' },
   }),
-  tars("makes directories that nobody brought root's, 0755", {
+  tars('creates directories without an entry as root, with mode 0755', {
     layers: [[{ name: 'a/b/c', content: 'x', uid: 9, gid: 9 }]],
     tree: { '/a': 'directory 755 0:0', '/a/b': 'directory 755 0:0' },
   }),
-  tars('shadows a lower symlink where a parent has no entry, and does not follow it', {
+  tars('shadows a lower symlink in place of a parent without an entry, and does not follow it', {
     layers: [
       [{ name: 'target/' }, { name: 'way', type: 'symlink', linkName: 'target' }],
       [{ name: 'way/file', content: 'x' }],
@@ -108,7 +108,7 @@ export const applying: readonly ConformanceCase[] = [
     ],
     tree: { '/target/file': 'file 644 0:0 "x"', '/way': 'symlink 777 0:0 -> ../../../target' },
   }),
-  tars('replaces what exists, whatever it was', {
+  tars('replaces an existing object of any type', {
     layers: [
       [
         { name: 'a', content: 'file' },
@@ -131,7 +131,7 @@ export const applying: readonly ConformanceCase[] = [
       '/e': 'symlink 777 0:0 -> b',
     },
   }),
-  tars('takes the last of entries of one name', {
+  tars('keeps the last of several entries with one name', {
     layers: [
       [
         { name: 'a', content: 'first' },
@@ -140,7 +140,7 @@ export const applying: readonly ConformanceCase[] = [
     ],
     tree: { '/a': 'file 600 0:0 "last"' },
   }),
-  tars('links to files of this layer and of lower ones, and to symlinks', {
+  tars('makes hard links to files of this layer and of lower layers, and to symlinks', {
     layers: [
       [...LOWER, { name: 'sym', type: 'symlink', linkName: 'nowhere' }],
       [
@@ -152,7 +152,7 @@ export const applying: readonly ConformanceCase[] = [
     ],
     tree: { '/two': '= /one', '/lower': '= /file', '/sym2': '= /sym' },
   }),
-  tars('keeps owners over 2^21, every mode bit, times to the nanosecond, binary xattrs', {
+  tars('keeps owners above 2^21, every mode bit, nanosecond times and binary xattrs', {
     layers: [
       [
         {
@@ -168,7 +168,7 @@ export const applying: readonly ConformanceCase[] = [
     ],
     tree: { '/a': 'file 7777 4000000000:3000000 user.b=00ff0a3d "x"' },
   }),
-  tars('keeps file capabilities, though they go with a change of owner', {
+  tars('keeps file capabilities, although a change of owner clears them', {
     layers: [[{ name: 'ping', mode: 0o755, uid: 1, xattrs: { 'security.capability': CAPABILITY } }]],
     tree: {
       '/ping': `file 755 1:0 security.capability=${Buffer.from(CAPABILITY, 'latin1').toString('hex')} ""`,
@@ -184,11 +184,11 @@ export const applying: readonly ConformanceCase[] = [
     ],
     tree: { '/null': 'char 666 0:0 1:3', '/disk': 'block 660 0:6 8:1' },
   }),
-  refusal('that climb out of the root', [{ name: '../outside', content: 'x' }]),
-  refusal('of whiteouts of nothing', [{ name: 'dir/.wh.' }]),
-  refusal('of whiteouts of the directory above', [{ name: 'dir/.wh...' }]),
+  refusal('that lead outside the root', [{ name: '../outside', content: 'x' }]),
+  refusal('of whiteouts without a target', [{ name: 'dir/.wh.' }]),
+  refusal('of whiteouts of the parent directory', [{ name: 'dir/.wh...' }]),
   {
-    name: 'writes nothing outside of the layer, through whatever links',
+    name: 'writes nothing outside the layer through any links of a tar',
     async run(subject) {
       await subject.layer('victim', undefined, [{ do: 'create', path: '/file', content: 'untouched' }])
       await subject.layerOfTar('attack', undefined, [
@@ -197,12 +197,12 @@ export const applying: readonly ConformanceCase[] = [
         { name: 'root', type: 'symlink', linkName: '/' },
         { name: `root${subject.root}/escaped`, content: 'x' },
       ])
-      assert.equal(existsSync(`${subject.root}/escaped`), false, 'a file of the host was made')
+      assert.equal(existsSync(`${subject.root}/escaped`), false, 'a file was created outside the layer')
       await subject.mustMatchReference('victim')
     },
   },
   {
-    name: 'refuses a tar that breaks off',
+    name: 'refuses a truncated tar',
     async run(subject) {
       await subject.driver.create('base')
       const tar = tarOf([{ name: 'a', content: 'x'.repeat(5000) }]).subarray(0, 3000)
@@ -226,7 +226,7 @@ function tars(name: string, { layers, tree, absent = [], needsNativeAttributes }
     name,
     unless: ({ capabilities }) =>
       needsNativeAttributes === true && !capabilities.nativeAttributes
-        ? 'attributes are not in the inodes'
+        ? 'the driver does not keep attributes in inodes'
         : undefined,
     async run(subject) {
       for (const [index, entries] of layers.entries()) {
@@ -237,7 +237,7 @@ function tars(name: string, { layers, tree, absent = [], needsNativeAttributes }
       const expected = new Map(actual)
       for (const path of absent) expected.delete(path)
       for (const [path, line] of Object.entries(tree)) expected.set(path, withNames(line, actual.get(path)))
-      same(actual, expected, 'the tree that the tars make')
+      same(actual, expected, 'the tree made from the tars')
       for (const index of layers.keys()) await mustComeBack(subject, `layer${index}`, idBelow(index))
     },
   }

@@ -9,7 +9,7 @@ const STEP = 10
 /** Long chains: 128 layers, and the maximum. */
 export function depth(deepest: number): ConformanceCase[] {
   return [...new Set([Math.min(USUAL, deepest), deepest])].map((count) => ({
-    name: `shows ${count} layers as one`,
+    name: `shows a stack of ${count} layers as one tree`,
     async run(subject) {
       const { driver } = subject
       const brings = (index: number): boolean => index % STEP === 0 || index === count - 1

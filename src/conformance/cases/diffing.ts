@@ -9,21 +9,21 @@ import { BASE, CHANGED, CHANGES } from './samples.js'
 /** What a layer's diff and its changes report. */
 export const diffing: readonly ConformanceCase[] = [
   {
-    name: 'gives as a diff the tar that makes the layer of another copy of the parent',
+    name: 'returns a diff that makes the same layer on a copy of the parent',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.layer('app', 'base', CHANGES)
       const tar = await subject.diff('app', 'base')
-      assert.ok((await subject.diff('app', 'base')).equals(tar), 'the same tree gave other bytes')
+      assert.ok((await subject.diff('app', 'base')).equals(tar), 'two diffs of the same tree differ')
       await subject.layer('copy', undefined)
       await subject.apply('copy', undefined, await subject.diff('base'))
       await subject.driver.create('again', 'copy')
       await subject.apply('again', 'copy', tar)
-      same(await subject.fullTree('again'), await subject.fullTree('app'), 'the layer made of the diff')
+      same(await subject.fullTree('again'), await subject.fullTree('app'), 'the layer made from the diff')
     },
   },
   {
-    name: 'counts in a size each file once, whatever names it has',
+    name: 'counts each file once in a size, however many names it has',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.container('app', 'base', CHANGES)
@@ -34,7 +34,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'gives without a parent the whole tree',
+    name: 'returns the whole tree as the diff without a parent',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.layer('app', 'base', CHANGES)
@@ -44,7 +44,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'gives a diff between layers that are not next to each other',
+    name: 'returns the diff of two layers that are not adjacent',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.layer('middle', 'base', [
@@ -54,11 +54,11 @@ export const diffing: readonly ConformanceCase[] = [
       await subject.layer('top', 'middle', CHANGES)
       await subject.driver.create('again', 'base')
       await subject.apply('again', 'base', await subject.diff('top', 'base'))
-      same(await subject.fullTree('again'), await subject.fullTree('top'), 'the layer made of the diff')
+      same(await subject.fullTree('again'), await subject.fullTree('top'), 'the layer made from the diff')
     },
   },
   {
-    name: 'lists changes by path, with the directories that they are in',
+    name: 'lists changes in path order, with their directories',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.container('container', 'base', CHANGES)
@@ -66,7 +66,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'lists every path as added where there is no parent',
+    name: 'lists every path as added if there is no parent',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       const paths = [...(await subject.tree('base')).keys()].filter((path) => path !== '/')
@@ -77,7 +77,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'lists nothing for a layer that did nothing, and gives the empty tar',
+    name: 'lists no changes of an unchanged layer, and returns the empty tar as its diff',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.container('container', 'base')
@@ -87,7 +87,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'lists nothing for what was made and removed again',
+    name: 'lists no changes for objects that were created and removed again',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.container('container', 'base', [
@@ -99,7 +99,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'marks a directory opaque only where the parent has one of that name',
+    name: 'marks a directory opaque only if the parent has a directory of that name',
     async run(subject) {
       await subject.layer('base', undefined, [
         { do: 'mkdir', path: '/old' },
@@ -110,7 +110,7 @@ export const diffing: readonly ConformanceCase[] = [
         { do: 'create', path: '/new/file', content: '' },
       ])
       const tar = (await subject.diff('fresh', 'base')).toString('latin1')
-      assert.equal(tar.includes('.wh.'), false, 'a new directory hides what nobody has')
+      assert.equal(tar.includes('.wh.'), false, 'the diff of a new directory contains a whiteout')
       await subject.container('replaced', 'base', [
         { do: 'remove', path: '/old' },
         { do: 'mkdir', path: '/old' },
@@ -120,7 +120,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees a file that was written with as many bytes, and was given its old time again',
+    name: 'detects a write of the same size with a restored time and a changed mode',
     async run(subject) {
       const time = { do: 'mtime', path: '/file', ns: 1_500_000_000_123_456_789n } as const
       await subject.layer('base', undefined, [{ do: 'create', path: '/file', content: 'old' }, time])
@@ -133,7 +133,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees a write of as many bytes in the same second',
+    name: 'detects a write of the same size within the same second',
     async run(subject) {
       await subject.layer('base', undefined, [
         { do: 'create', path: '/file', content: 'old' },
@@ -147,7 +147,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sorts changes by component, so that a directory and its name with a dash do not mix',
+    name: 'sorts changes by path component, so changes below dir and dir-x do not mix',
     async run(subject) {
       await subject.layer('base', undefined, [
         { do: 'mkdir', path: '/dir-x' },
@@ -173,7 +173,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'applies to different layers at once',
+    name: 'applies tars to several layers at once',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       const tar = await subject.diff('base')
@@ -185,7 +185,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'reads a diff of a layer that is being written to elsewhere in the tree',
+    name: 'returns a stable diff while a sibling layer is written',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.container('one', 'base', CHANGES)
@@ -196,7 +196,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'stops a diff and an apply when they are aborted, with the reason of the signal',
+    name: "stops an aborted diff or apply with the signal's reason",
     async run(subject) {
       const { driver } = subject
       await driver.create('base')
@@ -213,7 +213,7 @@ export const diffing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'frees a layer whose diff was read in part only',
+    name: 'releases a layer whose diff was only partly read',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.container('container', 'base', CHANGES)

@@ -36,8 +36,8 @@ const FILES: readonly Edit[] = [
  * edits. Then each layer's diff must make the same layer again, with the same diff byte for byte.
  */
 export const editing: readonly ConformanceCase[] = [
-  stack('shows a child what its parent holds, and keeps what the child does from the parent', BASE, CHANGES),
-  stack('keeps what each of many layers did', BASE, CHANGES, [
+  stack("shows a child its parent's content, and keeps the child's changes out of the parent", BASE, CHANGES),
+  stack('keeps the changes of each layer of a stack', BASE, CHANGES, [
     { do: 'remove', path: '/etc/motd' },
     { do: 'rename', path: '/etc/motd2', to: '/etc/motd' },
     { do: 'remove', path: '/usr/lib64' },
@@ -68,7 +68,7 @@ export const editing: readonly ConformanceCase[] = [
     { do: 'remove', path: '/dir' },
   ]),
   stack(
-    'shows nothing of a removed directory in one that is made in its place',
+    'shows nothing of a removed directory in a directory that replaces it',
     FILES,
     [
       { do: 'remove', path: '/dir' },
@@ -78,7 +78,7 @@ export const editing: readonly ConformanceCase[] = [
     [{ do: 'append', path: '/dir/fresh', content: 'er' }],
   ),
   stack(
-    'brings back what one layer removed and the next one made again',
+    'shows a directory that one layer removed and the next layer recreated',
     FILES,
     [{ do: 'remove', path: '/dir' }],
     [
@@ -87,7 +87,7 @@ export const editing: readonly ConformanceCase[] = [
       { do: 'create', path: '/dir/sub/deep', content: 'again' },
     ],
   ),
-  stack('turns each type of object into each other', TYPES, [
+  stack('replaces each type of object by another type', TYPES, [
     ...TYPES.map(({ path }) => ({ do: 'remove', path }) as const),
     { do: 'mkdir', path: '/file' },
     { do: 'create', path: '/dir', content: 'was a directory' },
@@ -96,11 +96,11 @@ export const editing: readonly ConformanceCase[] = [
     { do: 'mknod', path: '/empty', type: 'fifo', mode: 0o640 },
   ]),
   stack(
-    'updates one file in layer after layer',
+    'updates one file in several layers',
     [{ do: 'create', path: '/log', content: '0' }],
     ...['1', '2', '3', '4', '5'].map((content) => [{ do: 'append', path: '/log', content }] as const),
   ),
-  stack('renames files and new directories, onto others and away', FILES, [
+  stack('renames files and new directories, to new and to existing names', FILES, [
     { do: 'rename', path: '/appended', to: '/elsewhere' },
     { do: 'rename', path: '/patched', to: '/shorter' },
     { do: 'rename', path: '/dir/sub/deep', to: '/dir/up' },
@@ -111,21 +111,21 @@ export const editing: readonly ConformanceCase[] = [
   stack('keeps hard links of a lower layer that are not modified', LINKED, [
     { do: 'create', path: '/other', content: 'x' },
   ]),
-  stack('links a new name to a file of a lower layer that is not modified', FILES, [
+  stack('links a new name to an unmodified file of a lower layer', FILES, [
     { do: 'link', path: '/appended', to: '/dir/linked' },
   ]),
-  stack('links new names to a file of a lower layer', FILES, [
+  stack('links a new name to a file of a lower layer, and writes through it', FILES, [
     { do: 'link', path: '/appended', to: '/dir/linked' },
     { do: 'append', path: '/dir/linked', content: '!' },
   ]),
-  stack('keeps hard links that are made after, and before, a file of one layer is modified', FILES, [
+  stack('keeps hard links that are created before or after the file is modified in the same layer', FILES, [
     { do: 'append', path: '/appended', content: '1' },
     { do: 'link', path: '/appended', to: '/after' },
     { do: 'link', path: '/patched', to: '/before' },
     { do: 'append', path: '/patched', content: '2' },
   ]),
   stack(
-    'keeps names apart that begin alike',
+    'distinguishes names with a common prefix',
     [
       { do: 'mkdir', path: '/dir' },
       { do: 'create', path: '/dir/file', content: '1' },
@@ -136,7 +136,7 @@ export const editing: readonly ConformanceCase[] = [
     [{ do: 'remove', path: '/dir' }],
   ),
   stack(
-    'keeps names of any UTF-8, spaces and line ends',
+    'keeps names with any UTF-8, spaces and newlines',
     [
       { do: 'mkdir', path: '/ünïcödé 🎈' },
       { do: 'create', path: '/ünïcödé 🎈/new\nline', content: '1' },
@@ -162,7 +162,7 @@ export const editing: readonly ConformanceCase[] = [
     ],
   ),
   stack(
-    'keeps times before 1970, after 2038 and to the nanosecond',
+    'keeps times before 1970 and after 2038, to the nanosecond',
     [
       { do: 'create', path: '/early', content: '' },
       { do: 'mtime', path: '/early', ns: -1_000_000_001n },
@@ -181,7 +181,7 @@ export const editing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'shows the attributes of the root directory through layers that say nothing of it',
+    name: 'shows the attributes of the root directory through layers that do not change it',
     async run(subject) {
       await subject.layer('base', undefined, [
         { do: 'chown', path: '/', uid: 7, gid: 8 },
@@ -193,7 +193,7 @@ export const editing: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'gives a name that is written to the new content, and its other names the new or the old',
+    name: 'shows new content under the name that was written, and new or old content under its other names',
     async run(subject) {
       await subject.layer('base', undefined, LINKED)
       await subject.driver.createReadWrite('container', 'base')
@@ -228,8 +228,15 @@ export async function mustComeBack(subject: Subject, id: string, parent: string 
   const tar = await subject.diff(id, parent)
   await subject.driver.create(again, parent)
   const size = await subject.apply(again, parent, tar)
-  same(await subject.fullTree(again), await subject.fullTree(id), `the layer made of the diff of ${id}`)
-  assert.ok((await subject.diff(again, parent)).equals(tar), `the diff of ${again} is not that of ${id}`)
-  assert.equal(await subject.driver.diffSize(id, parent), size, 'diffSize, and what applyDiff counted')
+  same(await subject.fullTree(again), await subject.fullTree(id), `the layer made from the diff of ${id}`)
+  assert.ok(
+    (await subject.diff(again, parent)).equals(tar),
+    `the diff of ${again} differs from that of ${id}`,
+  )
+  assert.equal(
+    await subject.driver.diffSize(id, parent),
+    size,
+    'diffSize differs from the size that applyDiff returned',
+  )
   assert.deepEqual(await subject.changes(again, parent), await subject.changes(id, parent))
 }

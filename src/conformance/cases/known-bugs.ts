@@ -9,7 +9,7 @@ import { BASE, CHANGED, CHANGES } from './samples.js'
 export const knownBugs: readonly ConformanceCase[] = [
   {
     // https://github.com/moby/moby/issues/33733: a renamed directory was missing from the image.
-    name: 'moby#33733: a renamed directory is in the diff, with what it holds',
+    name: 'moby#33733: a renamed directory is in the diff, with its content',
     async run(subject) {
       await subject.layer('base', undefined, [
         { do: 'mkdir', path: '/old' },
@@ -44,7 +44,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   },
   {
     // https://github.com/moby/moby/issues/34672: a mount in a removed layer kept the layer busy.
-    name: 'moby#34672: a layer that was held many times can be removed when all is given back',
+    name: 'moby#34672: a layer that was opened many times can be removed after the last put',
     async run({ driver }) {
       await driver.create('base')
       await driver.createReadWrite('container', 'base')
@@ -59,7 +59,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   },
   {
     // https://github.com/moby/moby/issues/33974: empty layers were left out of a chain.
-    name: 'moby#33974: empty layers are links of a chain as others are',
+    name: 'moby#33974: empty layers are part of a chain',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       const empty = tarOf([])
@@ -78,7 +78,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   },
   {
     // https://github.com/containers/podman/issues/25862: unpacking a layer blocked all other work.
-    name: 'podman#25862: other layers come and go while one is being applied',
+    name: 'podman#25862: other layers can be created and removed while a layer is being applied',
     async run(subject) {
       const { driver } = subject
       await subject.layer('base', undefined, BASE)
@@ -97,7 +97,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   },
   {
     // https://github.com/moby/moby/issues/45939: leftovers of a failed unpack could neither be found nor removed.
-    name: 'moby#45939: what an apply that failed left is on the list, and can be removed',
+    name: 'moby#45939: the layer of a failed apply is listed if it exists, and can be removed',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.driver.create('half', 'base')
@@ -115,7 +115,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   },
   {
     // https://github.com/google/go-containerregistry/issues/977: flattening lost the content of hard links.
-    name: 'go-containerregistry#977: a hard link keeps its content when its first name is removed above',
+    name: 'go-containerregistry#977: a hard link keeps its content when a higher layer removes its first name',
     async run(subject) {
       await subject.layerOfTar('first', undefined, [
         { name: 'one', content: 'kept' },
@@ -131,7 +131,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   {
     // https://github.com/google/go-containerregistry/issues/2029: objects that were removed and made again were
     // missing.
-    name: 'go-containerregistry#2029: what one layer removes and a later one makes again is there',
+    name: 'go-containerregistry#2029: an object that one layer removes and a later layer recreates exists',
     async run(subject) {
       await subject.layerOfTar('first', undefined, [{ name: 'a/' }, { name: 'a/file', content: '1' }])
       await subject.layerOfTar('second', 'first', [{ name: '.wh.a' }])
@@ -145,7 +145,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   },
   {
     // https://github.com/containers/fuse-overlayfs/issues/279: a new symlink did not clear the whiteout in its place.
-    name: 'fuse-overlayfs#279: a symlink in the place of a removed file is there',
+    name: 'fuse-overlayfs#279: a symlink that replaces a removed file is visible',
     async run(subject) {
       await subject.layer('base', undefined, [{ do: 'create', path: '/file', content: 'x' }])
       await subject.container('container', 'base', [
@@ -175,7 +175,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   },
   {
     // https://github.com/containers/fuse-overlayfs/issues/327: whiteouts were made for objects that no lower layer has.
-    name: 'fuse-overlayfs#327: a file that was made and removed leaves no whiteout in the diff',
+    name: 'fuse-overlayfs#327: a file that was created and removed leaves no whiteout in the diff',
     async run(subject) {
       await subject.layer('base', undefined, [{ do: 'mkdir', path: '/dir' }])
       await subject.container('container', 'base', [
@@ -185,12 +185,12 @@ export const knownBugs: readonly ConformanceCase[] = [
         { do: 'remove', path: '/gone' },
       ])
       const tar = (await subject.diff('container', 'base')).toString('latin1')
-      assert.equal(tar.includes('.wh.'), false, 'there is a whiteout')
+      assert.equal(tar.includes('.wh.'), false, 'the diff contains a whiteout')
     },
   },
   {
     // https://github.com/moby/moby/pull/26434 and others: some layers contain a name twice.
-    name: 'moby#26434: a layer that names one path twice is taken, the last entry wins',
+    name: 'moby#26434: a layer may name a path twice, and the last entry wins',
     async run(subject) {
       await subject.layerOfTar('base', undefined, [
         { name: 'twice', content: 'first' },
@@ -205,7 +205,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   },
   {
     // Debian's PAM.7.gz and pam.7.gz collide on case-insensitive file systems. The two names must stay distinct.
-    name: 'names that differ in case only are two',
+    name: 'names that differ only in case are distinct',
     async run(subject) {
       await subject.layerOfTar('base', undefined, [
         { name: 'PAM.7.gz', content: 'upper' },
@@ -218,7 +218,7 @@ export const knownBugs: readonly ConformanceCase[] = [
   },
   {
     // tar-stream and others read PAX values as UTF-8, and change those that are not UTF-8.
-    name: 'xattrs of any bytes come through a diff as they are',
+    name: 'a diff preserves xattrs of any bytes',
     async run(subject) {
       const value = String.fromCharCode(...Array.from({ length: 256 }, (_, byte) => byte))
       await subject.layer('base', undefined, [

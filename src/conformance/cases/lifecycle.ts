@@ -7,7 +7,7 @@ import { BASE, CHANGES } from './samples.js'
 /** Creation, lookup by id and removal of layers. */
 export const lifecycle: readonly ConformanceCase[] = [
   {
-    name: 'makes an empty layer, and knows it by its id',
+    name: 'creates an empty layer, and finds it by its id',
     async run(subject) {
       const { driver } = subject
       assert.equal(await driver.exists('base'), false)
@@ -18,7 +18,7 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'removes a layer, and takes it well when there is none',
+    name: 'removes a layer, and ignores a removal of a missing layer',
     async run({ driver }) {
       await driver.create('base')
       await driver.remove('base')
@@ -31,7 +31,7 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'leaves the parent and the siblings when a layer is removed',
+    name: 'keeps the parent and the siblings of a removed layer',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.layer('one', 'base', CHANGES)
@@ -42,7 +42,7 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'refuses a second layer of one id, and leaves the first',
+    name: 'refuses a second layer with the same id, and keeps the first',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await assert.rejects(subject.driver.create('base'), { code: 'NAME_CONFLICT' })
@@ -50,7 +50,7 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'tells what is not there, and takes a put of it well',
+    name: 'rejects calls on a missing layer with LAYER_NOT_FOUND, and ignores a put of it',
     async run({ driver }) {
       await assert.rejects(driver.get('nothing'), { code: 'LAYER_NOT_FOUND' })
       await assert.rejects(driver.metadata('nothing'), { code: 'LAYER_NOT_FOUND' })
@@ -62,7 +62,7 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'makes no layer over a parent that is missing',
+    name: 'refuses to create a layer on a missing parent',
     async run({ driver }) {
       await assert.rejects(driver.create('child', 'nothing'), { code: 'LAYER_NOT_FOUND' })
       await assert.rejects(driver.createReadWrite('child', 'nothing'), { code: 'LAYER_NOT_FOUND' })
@@ -71,13 +71,13 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'refuses ids that are no names',
+    name: 'refuses ids that are not valid names',
     async run({ driver }) {
       for (const id of ['', '..', 'a/b', '.hidden']) await assert.rejects(driver.create(id), TypeError, id)
     },
   },
   {
-    name: 'refuses storage options that it does not know, and makes no layer',
+    name: 'refuses unknown storage options, and creates no layer',
     async run({ driver }) {
       const options = { storageOptions: { flavour: 'mint' } }
       await assert.rejects(driver.createReadWrite('layer', undefined, options), {
@@ -87,7 +87,7 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'finds its layers again when it is opened anew',
+    name: 'finds its layers after it is reopened',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.container('container', 'base', CHANGES)
@@ -98,18 +98,22 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'shows to another driver on the same root what was done',
+    name: 'shares its layers with another driver on the same root',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       const other = await subject.another()
       assert.equal(await other.exists('base'), true)
       await other.createReadWrite('container', 'base')
       assert.deepEqual((await subject.driver.list()).toSorted(), ['base', 'container'])
-      same(await subject.tree('container'), await subject.tree('base'), 'the layer that the other made')
+      same(
+        await subject.tree('container'),
+        await subject.tree('base'),
+        'the layer that the other driver created',
+      )
     },
   },
   {
-    name: 'makes layers of one parent at once',
+    name: 'creates several layers of one parent at once',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       const ids = Array.from({ length: 8 }, (_, index) => `layer${index}`)
@@ -120,8 +124,8 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'makes a writable layer a read-only one, without a trace of the first',
-    unless: ({ adopt }) => (adopt === undefined ? 'the driver does not adopt' : undefined),
+    name: 'turns a writable layer into a read-only layer, without a trace of the writable layer',
+    unless: ({ adopt }) => (adopt === undefined ? 'the driver cannot adopt a writable layer' : undefined),
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.container('container', 'base', CHANGES)
@@ -135,14 +139,14 @@ export const lifecycle: readonly ConformanceCase[] = [
       await subject.driver.adopt?.('container', 'layer')
       assert.deepEqual((await subject.driver.list()).toSorted(), ['base', 'layer'])
       same(await subject.fullTree('layer'), before, 'the adopted layer')
-      assert.ok((await subject.diff('layer', 'base')).equals(tar), 'its diff is another one')
+      assert.ok((await subject.diff('layer', 'base')).equals(tar), 'its diff has changed')
       await subject.driver.create('child', 'layer')
       same(await subject.fullTree('child'), before, 'a child of the adopted layer')
     },
   },
   {
     name: 'adopts a layer that was read while it was open',
-    unless: ({ adopt }) => (adopt === undefined ? 'the driver does not adopt' : undefined),
+    unless: ({ adopt }) => (adopt === undefined ? 'the driver cannot adopt a writable layer' : undefined),
     async run(subject) {
       const { driver } = subject
       await subject.layer('base', undefined, BASE)
@@ -155,11 +159,11 @@ export const lifecycle: readonly ConformanceCase[] = [
       })
       await driver.quiesce?.('container')
       await driver.adopt?.('container', 'layer')
-      assert.ok((await subject.diff('layer', 'base')).equals(tar), 'its diff is another one')
+      assert.ok((await subject.diff('layer', 'base')).equals(tar), 'its diff has changed')
     },
   },
   {
-    name: 'tells rows for docker info, and of each layer its data',
+    name: 'reports rows for docker info, and metadata of each layer',
     async run({ driver }) {
       await driver.create('base')
       for (const row of await driver.status()) {

@@ -12,7 +12,7 @@ export const oddities: readonly ConformanceCase[] = [...oddLayers.map(taken), ..
 
 function taken({ name, layers, tree }: OddLayer): ConformanceCase {
   return {
-    name: `takes ${name}`,
+    name: `unpacks ${name}`,
     async run(subject) {
       const top = await stack(subject, layers)
       assert.deepEqual(await subject.inView(top, async (fs) => outlineOf(fs.syncFs)), tree)

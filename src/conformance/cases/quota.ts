@@ -6,8 +6,8 @@ const MEBIBYTE = 1 << 20
 /** Size limits of writable layers. */
 export const quota: readonly ConformanceCase[] = [
   {
-    name: 'lets a writable layer hold no more than its size',
-    unless: ({ capabilities }) => (capabilities.quota ? undefined : 'the driver has no quota'),
+    name: 'limits a writable layer to its size',
+    unless: ({ capabilities }) => (capabilities.quota ? undefined : 'the driver does not support quotas'),
     async run({ driver }) {
       await driver.create('base')
       await driver.createReadWrite('container', 'base', { storageOptions: { size: '50M' } })

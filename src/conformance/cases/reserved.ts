@@ -18,16 +18,16 @@ export const reserved: readonly ConformanceCase[] = [
     refused(`a file named ${name}`, `/keep/${name}`, (view) => view.fs.writeFile(`/keep/${name}`, 'data')),
   ),
   refused('a directory with a reserved name', '/.wh.keep', ({ fs }) => fs.mkdir('/.wh.keep')),
-  refused('a file that was renamed to a reserved name', '/.wh.keep', ({ fs }) =>
+  refused('a file renamed to a reserved name', '/.wh.keep', ({ fs }) =>
     fs.rename('/keep/other', '/.wh.keep'),
   ),
-  refused('a file with a reserved name that another program made', '/.wh.keep', async ({ hostPath }) => {
+  refused('a file with a reserved name, created by another program', '/.wh.keep', async ({ hostPath }) => {
     if (hostPath === undefined) return NOT_MADE
     writeFileSync(join(hostPath, '.wh.keep'), '')
     return undefined
   }),
   refused('a character device 0:0', '/device', ({ fs }) => fs.mknod('/device', 'char')),
-  refused('a character device 0:0 that another program made', '/device', async ({ hostPath }) => {
+  refused('a character device 0:0, created by another program', '/device', async ({ hostPath }) => {
     if (hostPath === undefined) return NOT_MADE
     using directory = new HostFs({ kind: 'host', root: hostPath })
     directory.mknod('device' as ByteString, 'char', 0o600, { major: 0, minor: 0 })
@@ -42,7 +42,7 @@ const NOT_MADE = 'not made'
 
 function refused(what: string, path: string, make: (view: LayerView) => Promise<unknown>): ConformanceCase {
   return {
-    name: `refuses ${what}, when it is made or when it is diffed`,
+    name: `refuses ${what}, on creation or in a diff`,
     async run(subject) {
       await subject.layer('base', undefined, [
         { do: 'mkdir', path: '/keep' },

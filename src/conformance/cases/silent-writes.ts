@@ -20,7 +20,7 @@ function pinned(path: string, ns = TIME): Edit {
  */
 export const silentWrites: readonly ConformanceCase[] = [
   {
-    name: 'sees a write of as many bytes after which the time was set back',
+    name: 'detects a write of the same size with a restored time',
     async run(subject) {
       await subject.layer('base', undefined, [...file('/file', 'old'), ...file('/other', 'old')])
       await subject.container('container', 'base', [
@@ -32,7 +32,7 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees such a write in a layer that was adopted, and in a child of that layer',
+    name: 'detects a write of the same size and time in an adopted layer, and in its child',
     unless: ({ adopt }) => (adopt === undefined ? 'the driver cannot adopt a writable layer' : undefined),
     async run(subject) {
       await subject.layer('base', undefined, [...file('/first', 'old'), ...file('/second', 'old')])
@@ -53,7 +53,7 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees such a write when whole seconds are all that a time has',
+    name: 'detects a write of the same size and time if times have only whole seconds',
     async run(subject) {
       const second = 1_500_000_000_000_000_000n
       await subject.layer('base', undefined, [...file('/file', 'old'), pinned('/file', second)])
@@ -65,7 +65,7 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees two files of one size and time that changed places',
+    name: 'detects two swapped files of equal size and time',
     async run(subject) {
       await subject.layer('base', undefined, [...file('/one', 'ONE'), ...file('/two', 'TWO')])
       await subject.container('container', 'base', [
@@ -78,7 +78,7 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees files of one size and time in directories that changed places',
+    name: 'detects files of equal size and time in swapped directories',
     async run(subject) {
       await subject.layer('base', undefined, [
         { do: 'mkdir', path: '/one' },
@@ -95,7 +95,7 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees that directories with a name of a file that has other names changed places',
+    name: 'detects swapped directories of equal files, one of which has other names',
     async run(subject) {
       const directories = ['/one', '/stays', '/two']
       await subject.layer('base', undefined, [
@@ -110,7 +110,7 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees a symlink that got another target of the same length',
+    name: 'detects a new symlink target of the same length',
     async run(subject) {
       await subject.layer('base', undefined, [
         { do: 'symlink', path: '/link', target: 'one' },
@@ -125,7 +125,7 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees that two names of one file became two equal files',
+    name: 'detects that two names of one file became two equal files',
     async run(subject) {
       await subject.layer('base', undefined, [
         ...file('/one', 'same'),
@@ -137,7 +137,7 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees that two equal files became two names of one file',
+    name: 'detects that two equal files became two names of one file',
     async run(subject) {
       await subject.layer('base', undefined, [...file('/one', 'same'), ...file('/two', 'same')])
       await subject.container('container', 'base', [
@@ -149,7 +149,7 @@ export const silentWrites: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'sees that two pairs of hard links exchanged their names',
+    name: 'detects that two pairs of hard links exchanged names',
     async run(subject) {
       await subject.layer('base', undefined, [
         ...file('/a', 'same'),

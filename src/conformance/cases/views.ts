@@ -7,7 +7,7 @@ import { BASE, CHANGES } from './samples.js'
 /** Counting of `get` and `put`. */
 export const views: readonly ConformanceCase[] = [
   {
-    name: 'keeps a view until its own put',
+    name: 'keeps a view open until every get has its put',
     async run(subject) {
       const { driver } = subject
       await subject.layer('base', undefined, BASE)
@@ -21,7 +21,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'removes no layer while a view of it is open, and removes it after the last put',
+    name: 'refuses to remove a layer while a view of it is open, and removes it after the last put',
     async run(subject) {
       const { driver } = subject
       await subject.layer('base', undefined, BASE)
@@ -38,7 +38,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'takes a put too many well, and counts on from nothing',
+    name: 'ignores a put without a get, and counts correctly afterwards',
     async run(subject) {
       const { driver } = subject
       await subject.layer('base', undefined, BASE)
@@ -51,7 +51,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'opens and closes one view many times at once',
+    name: 'opens and closes one view many times concurrently',
     async run(subject) {
       const { driver } = subject
       await subject.layer('base', undefined, BASE)
@@ -68,7 +68,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'keeps what was written when the last put has closed the view',
+    name: 'keeps written data after the last put',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.container('container', 'base')
@@ -77,7 +77,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'lets no one remove a layer that another driver on the same root has open',
+    name: 'refuses to remove a layer that another driver on the same root has open',
     async run(subject) {
       await subject.layer('base', undefined, BASE)
       await subject.driver.createReadWrite('container', 'base')
@@ -91,7 +91,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'gives back at cleanup all that was got, and may be cleaned up twice',
+    name: 'closes all views on cleanup, and allows a second cleanup',
     async run(subject) {
       const { driver } = subject
       await subject.layer('base', undefined, BASE)
@@ -106,7 +106,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'keeps what is written in a volatile layer as in any other, until the power fails',
+    name: 'keeps data written to a volatile layer after the last put',
     async run(subject) {
       const { driver } = subject
       await subject.layer('base', undefined, BASE)
@@ -123,7 +123,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'shows the same at the host path of a view',
+    name: 'shows the same content at the host path of a view',
     unless: ({ capabilities }) => (capabilities.hostPath ? undefined : 'views have no host path'),
     async run(subject) {
       await subject.layer('base', undefined, BASE)
@@ -137,7 +137,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'has no host path where it says so',
+    name: 'has no host path if its capabilities say so',
     unless: ({ capabilities }) => (capabilities.hostPath ? 'views have a host path' : undefined),
     async run(subject) {
       await subject.layer('base', undefined)
@@ -145,7 +145,7 @@ export const views: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'resolves symlinks inside the layer, absolute and climbing ones too',
+    name: 'resolves symlinks inside the layer, including absolute targets and targets with ..',
     async run(subject) {
       await subject.layer('base', undefined, [
         { do: 'mkdir', path: '/inside' },

@@ -26,7 +26,7 @@ const shown = (text: string) =>
 export const oddAttributes: readonly OddLayer[] = [
   {
     name: 'numbers in base 256',
-    note: 'GNU and star write so what has no place in octal digits.',
+    note: 'GNU tar and star use it for numbers that do not fit in octal digits.',
     layers: [
       tar(
         file('a', 'x', { uid: 3_000_000, gid: 4_000_000_000, magic: 'gnu' }),
@@ -43,7 +43,7 @@ export const oddAttributes: readonly OddLayer[] = [
   },
   {
     name: 'numbers in PAX records',
-    note: 'They stand for those of the block.',
+    note: 'They replace the numbers of the header.',
     layers: [
       tar(
         pax([
@@ -59,7 +59,7 @@ export const oddAttributes: readonly OddLayer[] = [
   },
   {
     name: 'device numbers in PAX records',
-    note: 'star writes them; Go reads those of the block alone.',
+    note: 'star writes them; Go reads only those of the header.',
     layers: [
       tar(
         pax([
@@ -72,7 +72,7 @@ export const oddAttributes: readonly OddLayer[] = [
     tree: ['a block 300:70000'],
   },
   {
-    name: 'blanks for numbers',
+    name: 'blank and padded numbers',
     note: 'Fields may be empty, begin with spaces, and end in a space, a NUL or nothing.',
     layers: [
       tar(
@@ -84,7 +84,7 @@ export const oddAttributes: readonly OddLayer[] = [
   },
   {
     name: 'times before 1970',
-    note: 'In base 256 and in PAX records, where a fraction counts away from zero.',
+    note: 'In base 256 and in PAX records, where the fraction of a negative time counts away from zero.',
     layers: [
       tar(
         file('a', '', { mtime: -1, magic: 'gnu' }),
@@ -100,7 +100,7 @@ export const oddAttributes: readonly OddLayer[] = [
   },
   {
     name: 'times after 2038 and 2242',
-    note: 'The years in which 31 bits end, and eleven octal digits.',
+    note: 'The years in which 31 bits and eleven octal digits overflow.',
     layers: [
       tar(
         file('a', '', { mtime: 2 ** 31 }),
@@ -114,7 +114,7 @@ export const oddAttributes: readonly OddLayer[] = [
   },
   {
     name: 'times with fractions of every length',
-    note: 'Nanoseconds are kept; digits past the ninth are cut off.',
+    note: 'Nanoseconds are kept; further digits are dropped.',
     layers: [
       tar(
         ...['1000000000.', '1000000000.5', '1000000000.123456789', '1000000000.9999999999'].flatMap(
@@ -128,8 +128,8 @@ export const oddAttributes: readonly OddLayer[] = [
     ],
   },
   {
-    name: 'times of access and creation',
-    note: 'The first is kept, nothing holds the second.',
+    name: 'access and creation times',
+    note: 'The access time is kept; a creation time cannot be stored.',
     layers: [
       tar(
         pax([
@@ -144,7 +144,7 @@ export const oddAttributes: readonly OddLayer[] = [
   },
   {
     name: 'binary xattrs',
-    note: 'star writes them as PAX records, whose values are bytes: NUL, newline, `=` and what is no UTF-8.',
+    note: 'star writes them as PAX records, whose values are bytes: NUL, newline, `=` and invalid UTF-8.',
     layers: [
       tar(
         pax([
@@ -160,13 +160,13 @@ export const oddAttributes: readonly OddLayer[] = [
   },
   {
     name: 'an xattr without a value',
-    note: 'It is there all the same; an empty record of another key takes it away.',
+    note: 'It exists; an empty record of any other key removes the value.',
     layers: [tar(pax([['SCHILY.xattr.user.empty', '']]), file('a', 'x'))],
     tree: ['a user.empty= "x"'],
   },
   {
     name: 'xattrs with odd names',
-    note: 'Bytes, and `=` as GNU tar writes it, `%3D`.',
+    note: 'Raw bytes, and `=` as GNU tar writes it, `%3D`.',
     layers: [
       tar(
         pax([
@@ -180,14 +180,14 @@ export const oddAttributes: readonly OddLayer[] = [
     tree: ['a user.a b=3 user.a=b=1 user.\\xff\\xfe=2 "x"'],
   },
   {
-    name: "libarchive's xattrs",
-    note: 'bsdtar writes them, in base64, beside those of star; Go reads the latter alone.',
+    name: 'libarchive xattrs',
+    note: 'bsdtar writes them in base64, in addition to those of star; Go reads only those of star.',
     layers: [tar(pax([['LIBARCHIVE.xattr.user.note', 'AP8K']]), file('a', 'x'))],
     tree: ['a user.note=\\x00\\xff\\x0a "x"'],
   },
   {
     name: 'file capabilities',
-    note: 'An owner that is set later would clear them.',
+    note: 'Setting the owner afterwards would clear them.',
     layers: [
       tar(
         pax([['SCHILY.xattr.security.capability', CAPABILITY]]),
@@ -197,8 +197,8 @@ export const oddAttributes: readonly OddLayer[] = [
     tree: [`ping mode 755 owner 5:0 security.capability=${shown(CAPABILITY)} "x"`],
   },
   {
-    name: 'an access list',
-    note: 'GNU tar and bsdtar write lists as text, which nobody reads here; Docker and BuildKit as what the system keeps.',
+    name: 'a POSIX ACL',
+    note: 'GNU tar and bsdtar write ACLs as text, which is ignored; Docker and BuildKit write the xattr of the kernel.',
     layers: [
       tar(
         pax([['SCHILY.xattr.system.posix_acl_access', ACL]]),
@@ -210,8 +210,8 @@ export const oddAttributes: readonly OddLayer[] = [
     tree: [`a mode 674 system.posix_acl_access=${shown(ACL)} "x"`, 'b mode 674 "x"'],
   },
   {
-    name: "overlayfs' own xattrs",
-    note: 'They would make or hide things in an upper directory: never taken from a tar.',
+    name: 'overlayfs xattrs',
+    note: 'They would create or hide objects in an upper directory, so they are never taken from a tar.',
     layers: [
       tar(directory('d'), file('d/old', 'old')),
       tar(
@@ -227,7 +227,7 @@ export const oddAttributes: readonly OddLayer[] = [
   },
   {
     name: 'xattrs that a file system refuses',
-    note: 'Linux has no user xattrs on symlinks and FIFOs: passed over, as in Docker.',
+    note: 'Linux has no user xattrs on symlinks and FIFOs: skipped, as in Docker.',
     layers: [
       tar(
         pax([['SCHILY.xattr.user.note', 'x']]),
@@ -241,8 +241,8 @@ export const oddAttributes: readonly OddLayer[] = [
     tree: ['a -> x', 'b fifo', 'c ""'],
   },
   {
-    name: 'modes of every sort',
-    note: 'All twelve bits, also none at all; bits of the type, as v7 wrote them, are no part of it.',
+    name: 'modes of every kind',
+    note: 'All twelve bits, and none; type bits, as v7 wrote them, are ignored.',
     layers: [
       tar(
         ...[file('a', 'x', { mode: 0 }), directory('b', { mode: 0 }), file('b/c', 'x', { mode: 0o4755 })],
@@ -260,8 +260,8 @@ export const oddAttributes: readonly OddLayer[] = [
     ],
   },
   {
-    name: 'children of directories that are closed',
-    note: 'Who unpacks may enter all the same, and the mode is kept.',
+    name: 'children of directories without permissions',
+    note: 'They are unpacked anyway, and the mode is kept.',
     layers: [
       tar(directory('a', { mode: 0 }), directory('a/b', { mode: 0o111 })),
       tar(file('a/b/c', 'x'), file('a/d', 'y')),
@@ -271,7 +271,7 @@ export const oddAttributes: readonly OddLayer[] = [
   },
   {
     name: 'devices and FIFOs',
-    note: 'As they are, with mode and owner.',
+    note: 'Created with their mode and owner.',
     layers: [
       tar(
         block({ name: 'null', flag: '3', mode: 0o666, major: 1, minor: 3 }),
@@ -282,8 +282,8 @@ export const oddAttributes: readonly OddLayer[] = [
     tree: ['fifo mode 600 owner 7:0 fifo', 'null mode 666 char 1:3', 'sda mode 660 owner 0:6 block 8:300'],
   },
   {
-    name: 'names of users',
-    note: 'Numbers alone count: names belong to the machine that wrote them.',
+    name: 'user and group names',
+    note: 'Only the numbers count: names belong to the machine that wrote them.',
     layers: [
       tar(
         file('a', 'x', { uid: 5, gid: 6, userName: 'root', groupName: 'daemon' }),

@@ -11,8 +11,8 @@ const FAR = 'far/'.repeat(200).slice(0, -1)
 
 export const oddLinks: readonly OddLayer[] = [
   {
-    name: 'hard links to what is no file',
-    note: 'Linux links symlinks, FIFOs and devices as well.',
+    name: 'hard links to objects other than files',
+    note: 'Linux also links symlinks, FIFOs and devices.',
     layers: [
       tar(
         ...[symlink('a', 'nowhere'), hardLink('b', 'a'), block({ name: 'c', flag: '6' }), hardLink('d', 'c')],
@@ -23,7 +23,7 @@ export const oddLinks: readonly OddLayer[] = [
   },
   {
     name: 'hard links across layers',
-    note: 'A link to a lower file is another name of it, with its attributes; nothing of it changes.',
+    note: 'A link to a lower file is another name of it, with its attributes; the file does not change.',
     layers: [
       LOWER,
       tar(hardLink('file', 'dir/file'), hardLink('link', 'dir/link'), hardLink('fifo', 'dir/fifo')),
@@ -43,20 +43,20 @@ export const oddLinks: readonly OddLayer[] = [
     ],
   },
   {
-    name: 'a hard link to a lower file of several names',
-    note: 'It joins them all: a layer cannot part names that it does not tell.',
+    name: 'a hard link to a lower file with several names',
+    note: 'It joins all of them: a layer cannot separate names that it does not contain.',
     layers: [tar(file('a', 'old'), directory('d'), hardLink('d/b', 'a')), tar(hardLink('c', 'a'))],
     tree: ['a "old"', 'c = a', 'd/', 'd/b = a'],
   },
   {
-    name: 'a hard link to a lower file that is hidden later on',
-    note: 'The lower name goes, the new one keeps the content.',
+    name: 'a hard link to a lower file that is hidden later',
+    note: 'The lower name disappears; the new name keeps the content.',
     layers: [tar(file('a', 'old')), tar(hardLink('b', 'a'), file('.wh.a'))],
     tree: ['b "old"'],
   },
   {
-    name: 'a hard link to a lower file in a directory that is opaque later on',
-    note: 'The lower name goes, the new one keeps the content.',
+    name: 'a hard link to a lower file in a directory that becomes opaque later',
+    note: 'The lower name disappears; the new name keeps the content.',
     layers: [
       tar(directory('d'), file('d/a', 'old')),
       tar(hardLink('b', 'd/a'), directory('d'), file('d/.wh..wh..opq'), file('d/c', 'newer')),
@@ -64,8 +64,8 @@ export const oddLinks: readonly OddLayer[] = [
     tree: ['b "old"', 'd/', 'd/c "newer"'],
   },
   {
-    name: 'a hard link to a lower file that is replaced later on',
-    note: 'The link is to what was there when it was read; the new file is another one.',
+    name: 'a hard link to a lower file that is replaced later',
+    note: 'The link is to the file that existed when the link was read; the new file is a different file.',
     layers: [tar(file('a', 'old')), tar(hardLink('b', 'a'), file('a', 'newer'))],
     tree: ['a "newer"', 'b "old"'],
   },
@@ -76,8 +76,8 @@ export const oddLinks: readonly OddLayer[] = [
     tree: ['a "newer"', 'b "old"'],
   },
   {
-    name: 'links whose names are not clean',
-    note: 'The name of a target is cleaned as every name.',
+    name: 'hard links with unclean target names',
+    note: 'The name of a target is cleaned like every name.',
     layers: [
       tar(
         directory('d'),
@@ -91,19 +91,19 @@ export const oddLinks: readonly OddLayer[] = [
   },
   {
     name: 'a hard link to itself',
-    note: 'It is there already.',
+    note: 'It changes nothing.',
     layers: [tar(file('a', 'x'), hardLink('a', 'a')), tar(hardLink('a', './a'))],
     tree: ['a "x"'],
   },
   {
     name: 'a hard link with a size',
-    note: 'cpio and old tars wrote the size of the file; there is no content behind it (Go).',
+    note: 'cpio and old tars wrote the size of the file; no content follows (Go).',
     layers: [tar(file('a', 'content'), hardLink('b', 'a', { size: 7 }), file('c', 'x'))],
     tree: ['a "content"', 'b = a', 'c "x"'],
   },
   {
     name: 'a hard link with attributes of its own',
-    note: 'They are those of the inode, which the first name brought (GNU tar).',
+    note: 'They are ignored: the attributes are those of the inode, set by the first name (GNU tar).',
     layers: [
       tar(file('a', 'x', { mode: 0o600, uid: 1 }), hardLink('b', 'a', { mode: 0o777, uid: 2, mtime: 5 })),
     ],
@@ -111,13 +111,13 @@ export const oddLinks: readonly OddLayer[] = [
   },
   {
     name: 'a hard link through a symlink of its layer',
-    note: 'Symlinks that the layer itself brought are followed, inside the root.',
+    note: 'Symlinks of the same layer are followed, inside the root.',
     layers: [tar(directory('real'), file('real/a', 'x'), symlink('s', '/real'), hardLink('b', 's/a'))],
     tree: ['b "x"', 'real/', 'real/a = b', 's -> /real'],
   },
   {
-    name: 'hard links in the place of something',
-    note: 'What is there is replaced, a directory with all that is in it.',
+    name: 'hard links that replace existing objects',
+    note: 'The existing object is replaced, a directory with all of its content.',
     layers: [
       tar(directory('dir'), file('dir/old'), file('file', 'old')),
       tar(file('a', 'x'), hardLink('dir', 'a'), hardLink('file', 'a')),
@@ -125,8 +125,8 @@ export const oddLinks: readonly OddLayer[] = [
     tree: ['a "x"', 'dir = a', 'file = a'],
   },
   {
-    name: 'symlinks to anywhere',
-    note: 'A target is text: absolute, climbing, dangling, round, with a slash behind it, up to 1000 bytes.',
+    name: 'symlinks with any target',
+    note: 'A target is text: absolute, outside the root, dangling, circular, with a trailing slash, or 1000 bytes long.',
     layers: [
       tar(
         ...[symlink('a', '/etc/passwd'), symlink('b', '../../../../etc'), symlink('c', 'missing//./x')],

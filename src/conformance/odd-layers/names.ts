@@ -13,7 +13,7 @@ const NFD = ['u\xcc\x88', 'A\xcc\x8a']
 export const oddNames: readonly OddLayer[] = [
   {
     name: 'GNU long names',
-    note: 'GNU tar writes what has no place in the block as files `././@LongLink` of the types L and K.',
+    note: 'GNU tar writes names that do not fit in the header as files `././@LongLink` of types L and K.',
     layers: [
       tar(
         gnuLong('L', LONG),
@@ -27,19 +27,19 @@ export const oddNames: readonly OddLayer[] = [
   },
   {
     name: 'a chain of long names',
-    note: 'Of several long names for one entry the last counts (Go, GNU tar).',
+    note: 'If an entry has several long names, the last one counts (Go, GNU tar).',
     layers: [tar(gnuLong('L', 'first'), gnuLong('L', 'second'), file('third', 'x', { magic: 'gnu' }))],
     tree: ['second "x"'],
   },
   {
     name: 'a long name and a PAX path',
-    note: 'Of both the long name counts, as in Go.',
+    note: 'The long name counts, as in Go.',
     layers: [tar(pax([['path', 'of-pax']]), gnuLong('L', 'of-gnu'), file('of-block', 'x', { magic: 'gnu' }))],
     tree: ['of-gnu "x"'],
   },
   {
     name: 'PAX long names',
-    note: 'POSIX: path and linkpath stand for the name and the link of the block.',
+    note: 'POSIX: path and linkpath replace the name and the link name of the header.',
     layers: [
       tar(
         directory('d'),
@@ -55,8 +55,8 @@ export const oddNames: readonly OddLayer[] = [
     tree: ['d/', `d/${LONG} "x"`, `d/${LONG}-link -> ${LONG}`],
   },
   {
-    name: 'a name parted in two',
-    note: 'ustar: up to 155 bytes of prefix, a slash, up to 100 of name.',
+    name: 'a name split in two',
+    note: 'ustar: up to 155 bytes of prefix, a slash, and up to 100 bytes of name.',
     layers: [
       tar(directory(P), directory(Q, { prefix: P }), file('n'.repeat(100), 'x', { prefix: `${P}/${Q}` })),
     ],
@@ -64,7 +64,7 @@ export const oddNames: readonly OddLayer[] = [
   },
   {
     name: 'a prefix in a GNU header',
-    note: 'Written by Go before 1.8 (golang/go#12594); GNU keeps times there.',
+    note: 'Written by Go before 1.8 (golang/go#12594); GNU tar stores times there.',
     layers: [
       tar(directory('go'), directory('go/old'), file('name', 'x', { magic: 'gnu', prefix: 'go/old' })),
     ],
@@ -72,7 +72,7 @@ export const oddNames: readonly OddLayer[] = [
   },
   {
     name: 'names that are not UTF-8',
-    note: 'Names are bytes, in blocks and in PAX records alike.',
+    note: 'Names are bytes, in headers and in PAX records.',
     layers: [
       tar(
         file('\xff\xfe', '1'),
@@ -86,8 +86,8 @@ export const oddNames: readonly OddLayer[] = [
     tree: ['\\xc3(/', '\\xc3(/\\xa0 "2"', '\\xe4/', '\\xe4/\\xfc -> \\xf6', '\\xff\\xfe "1"'],
   },
   {
-    name: 'names of control characters and signs',
-    note: 'Every byte but NUL and the slash may be in a name.',
+    name: 'names with control characters and punctuation',
+    note: 'A name may contain any byte except NUL and the slash.',
     layers: [
       tar(
         ...['a\nb', 'a\\b', 'a\tb', ' ', '-rf', '*', '"', "'", '\x7f', '\x01', '%2e', 'C:'].map((name) =>
@@ -102,7 +102,7 @@ export const oddNames: readonly OddLayer[] = [
   },
   {
     name: 'names that are nearly special',
-    note: 'Only `.`, `..` and what begins with `.wh.` mean something.',
+    note: 'Only `.`, `..` and names that begin with `.wh.` have a meaning.',
     layers: [
       tar(...['...', '..a', 'a..', '.a.', '.wh', '.whx', 'x.wh.y', '.WH.a'].map((name) => file(name))),
     ],
@@ -110,7 +110,7 @@ export const oddNames: readonly OddLayer[] = [
   },
   {
     name: 'names that begin with ./ and /',
-    note: 'Names are cleaned: no leading slash, no `.`, no empty component; `..` steps back.',
+    note: 'Names are cleaned: no leading slash, no `.`, no empty component; `..` removes the component before it.',
     layers: [
       tar(file('/a', '1'), file('./b', '2'), file('.//c', '3'), directory('./d'), file('d/./e/../f', '4')),
     ],
@@ -118,13 +118,13 @@ export const oddNames: readonly OddLayer[] = [
   },
   {
     name: 'an entry for the root',
-    note: 'The root is not part of a layer: its entry is passed over.',
+    note: 'The root is not part of a layer: its entry is skipped.',
     layers: [tar(block({ name: './', flag: '5', mode: 0o700, uid: 7 }), file('a'))],
     tree: ['a ""'],
   },
   {
     name: 'entries for the root under all its names',
-    note: 'The root is not part of a layer: its entries are passed over.',
+    note: 'The root is not part of a layer: its entries are skipped.',
     layers: [
       tar(
         block({ name: '/', flag: '5', mode: 0o711, uid: 8 }),
@@ -135,8 +135,8 @@ export const oddNames: readonly OddLayer[] = [
     tree: ['a ""'],
   },
   {
-    name: 'slashes behind names',
-    note: 'The type decides: a directory may lack the slash, and a file have one. In v7 the slash makes the directory.',
+    name: 'names with a trailing slash',
+    note: 'The type decides: a directory may lack the slash, and a symlink may have one. In v7, the slash makes a directory.',
     layers: [
       tar(
         block({ name: 'directory', flag: '5', mode: 0o755 }),
@@ -149,14 +149,14 @@ export const oddNames: readonly OddLayer[] = [
     tree: ['directory/', 'directory/sub/', 'link -> directory/', 'v7/', 'v7/in "x"'],
   },
   {
-    name: 'a file with a slash behind its name',
-    note: 'POSIX keeps the slash for directories of v7; type 0 says file.',
+    name: 'a file name with a trailing slash',
+    note: 'POSIX reserves the slash for directories of v7; type 0 means a file.',
     layers: [tar(file('file/', 'x'))],
     tree: ['file "x"'],
   },
   {
     name: 'names of 255 bytes',
-    note: 'The longest that Linux takes, in plain letters and in UTF-8.',
+    note: 'The longest that Linux accepts, in ASCII and in UTF-8.',
     layers: [
       tar(
         pax([['path', 'n'.repeat(255)]]),
@@ -169,7 +169,7 @@ export const oddNames: readonly OddLayer[] = [
   },
   {
     name: 'a whiteout of a name of 251 bytes',
-    note: 'The longest that can be hidden: `.wh.` takes four.',
+    note: 'The longest that can be hidden: `.wh.` takes four bytes.',
     layers: [
       tar(file('kept'), pax([['path', 'n'.repeat(251)]]), file('short')),
       tar(pax([['path', `.wh.${'n'.repeat(251)}`]]), file('short')),
@@ -178,7 +178,7 @@ export const oddNames: readonly OddLayer[] = [
   },
   {
     name: 'a path of 100 directories',
-    note: 'Far longer than the 256 bytes of a block.',
+    note: 'Far longer than the 256 bytes of a header.',
     layers: [
       tar(
         ...DEEP.flatMap((path) => [pax([['path', path]]), directory('short')]),
@@ -189,8 +189,8 @@ export const oddNames: readonly OddLayer[] = [
     tree: [...DEEP.map((path) => `${path}/`), `${DEEP.at(-1)}/file "x"`],
   },
   {
-    name: 'names that differ in case alone',
-    note: "Linux tells them apart; Debian's manual pages have such pairs.",
+    name: 'names that differ only in case',
+    note: "Linux distinguishes them; Debian's manual pages have two such names.",
     layers: [
       tar(
         file('PAM.7.gz', '1'),
@@ -205,8 +205,8 @@ export const oddNames: readonly OddLayer[] = [
     tree: ['D/', 'D/a ""', 'PAM.7.gz "1"', 'd/'],
   },
   {
-    name: 'names in both forms of Unicode',
-    note: 'Composed and decomposed letters are different bytes, and so different names.',
+    name: 'names in both Unicode forms',
+    note: 'Composed and decomposed letters are different bytes, so the names are different.',
     layers: [
       tar(...[...NFC, ...NFD].map((name, index) => file(name, `${index}`))),
       tar(file(`.wh.${NFC[0]}`), file(`.wh.${NFD[1]}`)),

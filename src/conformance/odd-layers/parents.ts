@@ -2,19 +2,19 @@ import type { OddLayer } from './odd-layer.js'
 import { directory, file, pax, symlink, tar } from './raw-tar.js'
 
 const ATTRIBUTES =
-  'A parent without an entry is the lower directory, with its attributes (containerd, image-spec#970).'
+  'A parent without an entry is the lower directory, and keeps its attributes (containerd, image-spec#970).'
 const SHADOW =
-  'What stands in the way in a lower layer is shadowed by a new directory, a symlink too: none is followed.'
+  'A new directory shadows the object of the lower layer. A symlink of a lower layer is not followed.'
 
 export const oddParents: readonly OddLayer[] = [
   {
     name: 'parents without entries',
-    note: "Nothing says what they are: root's, 0755, of 1970.",
+    note: 'Nothing describes them, so they get defaults: owner root, mode 0755, time 0.',
     layers: [tar(file('a/b/c', 'x'), file('a/d', 'y'))],
     tree: ['a/ at 0', 'a/b/ at 0', 'a/b/c "x"', 'a/d "y"'],
   },
   {
-    name: 'parents with entries of lower layers only',
+    name: 'parents with entries only in lower layers',
     note: ATTRIBUTES,
     layers: [
       tar(
@@ -28,13 +28,13 @@ export const oddParents: readonly OddLayer[] = [
   },
   {
     name: 'a parent with an entry after its children',
-    note: 'Children make it, its entry gives it its attributes; its time is the one of the entry.',
+    note: 'The children create it; its entry sets its attributes and its time.',
     layers: [tar(file('a/b', 'x'), directory('a', { mode: 0o711, mtime: 5 }))],
     tree: ['a/ mode 711 at 5', 'a/b "x"'],
   },
   {
     name: 'a directory with two entries',
-    note: 'The last one counts, what is in it stays.',
+    note: 'The last one counts; the content of the directory stays.',
     layers: [
       tar(
         pax([['SCHILY.xattr.user.one', '1']]),
@@ -47,8 +47,8 @@ export const oddParents: readonly OddLayer[] = [
     tree: ['a/ mode 711 owner 2:0 user.two=2', 'a/b "x"'],
   },
   {
-    name: 'a directory that merges with a lower one',
-    note: 'It takes all attributes of the new entry: xattrs that are not told go.',
+    name: 'a directory that merges with a lower directory',
+    note: 'It takes all attributes of the new entry; other xattrs are removed.',
     layers: [
       tar(pax([['SCHILY.xattr.user.one', '1']]), directory('a', { mode: 0o700, uid: 1 }), file('a/old', '1')),
       tar(pax([['SCHILY.xattr.user.two', '2']]), directory('a', { mode: 0o711, uid: 2 }), file('a/new', '2')),
@@ -78,7 +78,7 @@ export const oddParents: readonly OddLayer[] = [
   },
   {
     name: 'a parent that is a symlink of the same layer',
-    note: 'It is followed, inside the root, however it climbs.',
+    note: 'It is followed inside the root, even if its target is absolute or leads outside.',
     layers: [
       tar(
         ...[directory('real'), symlink('absolute', '/real'), symlink('climbing', '../../real')],
@@ -89,7 +89,7 @@ export const oddParents: readonly OddLayer[] = [
   },
   {
     name: 'a parent that is a symlink of the same layer to a lower directory',
-    note: 'The lower directory is part of the tree that the symlink leads into.',
+    note: 'The symlink leads into the lower directory.',
     layers: [
       tar(directory('real', { mode: 0o711 }), file('real/old', '1')),
       tar(symlink('link', 'real'), file('link/new', '2')),
@@ -98,7 +98,7 @@ export const oddParents: readonly OddLayer[] = [
   },
   {
     name: 'a parent that is a dangling symlink of the same layer',
-    note: 'Where it points, directories are made.',
+    note: 'The directories that it points to are created.',
     layers: [tar(symlink('link', 'to/be'), file('link/a', 'x'))],
     tree: ['link -> to/be', 'to/ at 0', 'to/be/ at 0', 'to/be/a "x"'],
   },

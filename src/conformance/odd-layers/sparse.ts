@@ -17,8 +17,8 @@ const gnuMap = (numbers: readonly number[]) => numbers.map(octal).join('')
 
 export const oddSparse: readonly OddLayer[] = [
   {
-    name: 'a sparse file of old GNU',
-    note: 'Type S: the map is in the block, the content is the pieces.',
+    name: 'a sparse file in old GNU format',
+    note: 'Type S: the map is in the header, and the content is the pieces.',
     layers: [
       tar(
         file('a', CONTENT, {
@@ -35,8 +35,8 @@ export const oddSparse: readonly OddLayer[] = [
     tree: [`a ${WHOLE}`, 'b "x"'],
   },
   {
-    name: 'a sparse file of old GNU with more pieces than a block has room for',
-    note: 'The map goes on in blocks of its own.',
+    name: 'a sparse file in old GNU format with more pieces than fit in the header',
+    note: 'The map continues in blocks of its own.',
     layers: [tar(manyPieces(), file('b', 'x'))],
     tree: ['a 60001 bytes ffe908e5', 'b "x"'],
   },
@@ -76,7 +76,7 @@ export const oddSparse: readonly OddLayer[] = [
   },
   {
     name: 'a sparse file of PAX 1.0',
-    note: 'The map stands before the content, filled up to a block.',
+    note: 'The map precedes the content, padded to a whole block.',
     layers: [
       tar(
         pax([
@@ -95,7 +95,7 @@ export const oddSparse: readonly OddLayer[] = [
     tree: [`a ${WHOLE}`, 'b = a'],
   },
   {
-    name: 'a file that is nothing but a hole',
+    name: 'a file that is only a hole',
     note: 'No pieces, no content.',
     layers: [
       tar(

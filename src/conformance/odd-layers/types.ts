@@ -1,7 +1,7 @@
 import type { OddLayer } from './odd-layer.js'
 import { block, directory, file, hardLink, symlink, tar } from './raw-tar.js'
 
-const REPLACED = 'image-spec: what is there is replaced; only a directory on a directory merges.'
+const REPLACED = 'image-spec: an existing object is replaced; only a directory merges with a directory.'
 const DIRECTORY = tar(directory('real'), directory('x'), file('x/old', 'old'), directory('x/sub'))
 
 export const oddTypes: readonly OddLayer[] = [
@@ -19,13 +19,13 @@ export const oddTypes: readonly OddLayer[] = [
   },
   {
     name: 'a directory that becomes a file and a directory again',
-    note: `${REPLACED} The new directory shows nothing of the old one (buildkit#2614).`,
+    note: `${REPLACED} The new directory shows nothing of the old directory (buildkit#2614).`,
     layers: [DIRECTORY, tar(file('x', 'newer')), tar(directory('x'), file('x/new', 'newer'))],
     tree: ['real/', 'x/', 'x/new "newer"'],
   },
   {
     name: 'a symlink that becomes a directory',
-    note: `${REPLACED} What the symlink pointed at stays as it is.`,
+    note: `${REPLACED} The target of the symlink does not change.`,
     layers: [
       tar(directory('real'), file('real/old', 'old'), symlink('x', 'real')),
       tar(directory('x'), file('x/new', 'newer')),
@@ -40,7 +40,7 @@ export const oddTypes: readonly OddLayer[] = [
   },
   {
     name: 'a directory that becomes a symlink, and files through it',
-    note: 'The symlink is one of the same layer, so it is followed.',
+    note: 'The symlink is in the same layer, so it is followed.',
     layers: [DIRECTORY, tar(symlink('x', 'real'), file('x/new', 'newer'))],
     tree: ['real/', 'real/new "newer"', 'x -> real'],
   },
@@ -57,7 +57,7 @@ export const oddTypes: readonly OddLayer[] = [
     tree: ['real "old"', 'x "newer"'],
   },
   {
-    name: 'every type in the place of every other',
+    name: 'every type replaced by another type',
     note: REPLACED,
     layers: [
       tar(
@@ -77,7 +77,7 @@ export const oddTypes: readonly OddLayer[] = [
     tree: ['a/', 'b "newer"', 'c -> newer', 'd "newer"', 'e/'],
   },
   {
-    name: 'names told twice',
+    name: 'names with several entries',
     note: 'The last entry of a name counts (GNU tar, containerd).',
     layers: [
       tar(
@@ -95,8 +95,8 @@ export const oddTypes: readonly OddLayer[] = [
     tree: ['a "second"', 'b ""', 'c "y"', 'e "z"', 'f = e'],
   },
   {
-    name: 'a name told twice, as a directory and as a file',
-    note: 'The last entry counts; what was in the directory goes with it.',
+    name: 'a name with two entries, a directory and a file',
+    note: 'The last entry counts; a replaced directory is removed with its content.',
     layers: [
       tar(
         ...[directory('a'), file('a/b', 'x'), file('a', 'newer')],

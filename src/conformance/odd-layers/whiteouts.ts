@@ -10,9 +10,8 @@ const LOWER = tar(
 )
 const FILE = 'file "old"'
 const DIR = ['dir/ mode 750 owner 3:0', 'dir/old "old"', 'dir/sub/', 'dir/sub/old "old"']
-const RULE = 'image-spec: a whiteout hides what lower layers have, and never an entry of its own layer.'
-const OPAQUE =
-  'image-spec: an opaque marker hides the children in lower layers, wherever it stands in the tar.'
+const RULE = 'image-spec: a whiteout hides an object of lower layers, and never an entry of its own layer.'
+const OPAQUE = 'image-spec: an opaque marker hides the children in lower layers, wherever it is in the tar.'
 
 export const oddWhiteouts: readonly OddLayer[] = [
   {
@@ -29,43 +28,43 @@ export const oddWhiteouts: readonly OddLayer[] = [
   },
   {
     name: 'a whiteout before the directory of its name',
-    note: `${RULE} The directory is a new one.`,
+    note: `${RULE} The directory is new.`,
     layers: [LOWER, tar(file('.wh.dir'), directory('dir'), file('dir/new', 'newer'))],
     tree: ['dir/', 'dir/new "newer"', FILE],
   },
   {
     name: 'a whiteout after the directory of its name',
-    note: `${RULE} The directory is a new one.`,
+    note: `${RULE} The directory is new.`,
     layers: [LOWER, tar(directory('dir'), file('dir/new', 'newer'), directory('dir/sub'), file('.wh.dir'))],
     tree: ['dir/', 'dir/new "newer"', 'dir/sub/', FILE],
   },
   {
-    name: 'a whiteout of a directory that has children in its layer and no entry',
-    note: 'The lower directory is hidden, its attributes too: the implied one is like any other.',
+    name: 'a whiteout of a directory that has children but no entry in its layer',
+    note: 'The lower directory is hidden with its attributes: the implied directory gets defaults.',
     layers: [LOWER, tar(file('.wh.dir'), file('dir/new', 'newer'))],
     tree: ['dir/ at 0', 'dir/new "newer"', FILE],
   },
   {
     name: 'a whiteout after the children of a directory without an entry',
-    note: 'As before them: the order in a tar decides nothing.',
+    note: 'As for a whiteout before the children: the order in a tar does not matter.',
     layers: [LOWER, tar(file('dir/new', 'newer'), file('.wh.dir'))],
     tree: ['dir/ at 0', 'dir/new "newer"', FILE],
   },
   {
-    name: 'a whiteout of a directory, and then of what is in it',
-    note: 'Whiteouts make nothing: no directory is implied by them.',
+    name: 'a whiteout of a directory, then whiteouts in the directory',
+    note: 'Whiteouts create nothing: they do not imply a directory.',
     layers: [LOWER, tar(file('.wh.dir'), file('dir/.wh.old'), file('dir/sub/.wh.old'))],
     tree: [FILE],
   },
   {
-    name: 'whiteouts in a directory, and then of itself',
-    note: 'Whiteouts make nothing, in whatever order they stand.',
+    name: 'whiteouts in a directory, then a whiteout of the directory',
+    note: 'Whiteouts create nothing, in any order.',
     layers: [LOWER, tar(file('dir/.wh.old'), file('dir/sub/.wh.old'), file('.wh.dir'))],
     tree: [FILE],
   },
   {
-    name: 'whiteouts for nothing',
-    note: 'No error: below what is missing, below a file, in the lowest layer.',
+    name: 'whiteouts of missing objects',
+    note: 'Not an error: in a missing directory, below a file, in the lowest layer.',
     layers: [
       tar(file('.wh.nothing'), file('file', 'old')),
       tar(file('.wh.missing'), file('gone/.wh.missing'), file('file/.wh.below')),
@@ -73,8 +72,8 @@ export const oddWhiteouts: readonly OddLayer[] = [
     tree: [FILE],
   },
   {
-    name: 'a whiteout that is ended by the next layer',
-    note: 'What was hidden stays so: a directory that is made again is a new one.',
+    name: 'a whiteout that the next layer undoes',
+    note: 'The hidden content stays hidden: a recreated directory is new.',
     layers: [
       LOWER,
       tar(file('.wh.dir'), file('.wh.file')),
@@ -83,8 +82,8 @@ export const oddWhiteouts: readonly OddLayer[] = [
     tree: ['dir/ at 0', 'dir/new "newer"', 'file "newer"'],
   },
   {
-    name: 'whiteouts that are more than empty files',
-    note: 'The name alone counts, not type, content or attributes.',
+    name: 'whiteouts that are not empty files',
+    note: 'Only the name counts, not the type, the content or the attributes.',
     layers: [
       LOWER,
       tar(
@@ -97,13 +96,13 @@ export const oddWhiteouts: readonly OddLayer[] = [
   },
   {
     name: 'a whiteout through a symlink of a lower layer',
-    note: 'A lower symlink is no directory of this layer: the whiteout hides nothing, and nothing is followed.',
+    note: 'A lower symlink is not a directory of this layer: it is not followed, and the whiteout hides nothing.',
     layers: [tar(directory('real'), file('real/a', 'a'), symlink('link', 'real')), tar(file('link/.wh.a'))],
     tree: ['link -> real', 'real/', 'real/a "a"'],
   },
   {
     name: 'a character device 0:0',
-    note: 'overlayfs takes it for a whiteout; a tar has names for that, so it is passed over.',
+    note: 'overlayfs treats it as a whiteout; a tar marks whiteouts by name, so it is skipped.',
     layers: [LOWER, tar(block({ name: 'file', flag: '3' }), block({ name: 'new', flag: '3' }))],
     tree: [...DIR, FILE],
   },
@@ -127,7 +126,7 @@ export const oddWhiteouts: readonly OddLayer[] = [
   },
   {
     name: 'an opaque marker after directories that have lower children',
-    note: `${OPAQUE} What lower layers have deeper down is hidden with them.`,
+    note: `${OPAQUE} Lower content further down is hidden as well.`,
     layers: [
       LOWER,
       tar(directory('dir'), directory('dir/sub'), file('dir/sub/new', 'newer'), file('dir/.wh..wh..opq')),
@@ -136,7 +135,7 @@ export const oddWhiteouts: readonly OddLayer[] = [
   },
   {
     name: 'an opaque marker after a directory without an entry',
-    note: 'The implied directory keeps the attributes of the lower one, since that is not hidden itself.',
+    note: 'The implied directory keeps the attributes of the lower one, which is not hidden itself.',
     layers: [LOWER, tar(file('dir/new', 'newer'), file('dir/.wh..wh..opq'))],
     tree: ['dir/ mode 750 owner 3:0', 'dir/new "newer"', FILE],
   },
@@ -148,13 +147,13 @@ export const oddWhiteouts: readonly OddLayer[] = [
   },
   {
     name: 'an opaque marker in the root',
-    note: `${OPAQUE} The root is a directory, too.`,
+    note: `${OPAQUE} The root is a directory as well.`,
     layers: [LOWER, tar(file('new', 'newer'), file('.wh..wh..opq'))],
     tree: ['new "newer"'],
   },
   {
-    name: 'opaque markers where there is nothing to hide',
-    note: 'No error: in the lowest layer, in a new directory.',
+    name: 'opaque markers with nothing to hide',
+    note: 'Not an error: in the lowest layer, in a new directory.',
     layers: [
       tar(directory('a'), file('a/.wh..wh..opq'), file('a/x', '1')),
       tar(directory('b'), file('b/x', '2'), file('b/.wh..wh..opq')),
@@ -162,8 +161,8 @@ export const oddWhiteouts: readonly OddLayer[] = [
     tree: ['a/', 'a/x "1"', 'b/', 'b/x "2"'],
   },
   {
-    name: 'an opaque marker and whiteouts beside it',
-    note: 'Both say the same; AUFS wrote both.',
+    name: 'an opaque marker and whiteouts in one directory',
+    note: 'Both mean the same; AUFS wrote both.',
     layers: [
       LOWER,
       tar(directory('dir'), file('dir/.wh.old'), file('dir/.wh..wh..opq'), file('dir/old', 'newer')),
@@ -171,8 +170,8 @@ export const oddWhiteouts: readonly OddLayer[] = [
     tree: ['dir/', 'dir/old "newer"', FILE],
   },
   {
-    name: "AUFS' own files",
-    note: 'Docker on AUFS wrote them into layers; whatever begins with `.wh..wh.` is passed over.',
+    name: 'AUFS metadata',
+    note: 'Docker on AUFS wrote it into layers; names that begin with `.wh..wh.` are skipped.',
     layers: [
       tar(
         ...[file('.wh..wh.aufs'), directory('.wh..wh.orph'), directory('.wh..wh.plnk')],
@@ -182,8 +181,8 @@ export const oddWhiteouts: readonly OddLayer[] = [
     tree: ['a "a"'],
   },
   {
-    name: "hard links to AUFS' pseudo-links",
-    note: 'Docker on AUFS kept the content of hard links in `.wh..wh.plnk`; the links must find it.',
+    name: 'hard links to AUFS pseudo-links',
+    note: 'Docker on AUFS kept the content of hard links in `.wh..wh.plnk`; the links must resolve to it.',
     layers: [
       tar(
         ...[directory('.wh..wh.plnk'), file('.wh..wh.plnk/12.34', 'content', { mode: 0o600, uid: 5 })],

@@ -94,7 +94,7 @@ async function openKernel({ root, readOnly, attributes, loopback }: KernelSettin
 function mountsNothing(): StoreError {
   return new StoreError(
     'ENGINE_UNSUPPORTED',
-    'mountFlags has no effect here: the subvolumes are directories of the host’s btrfs, which is mounted already',
+    'mountFlags has no effect: the subvolumes are directories of a btrfs that the host has already mounted',
     { hint: 'mount that file system with these flags, or use a loopback' },
   )
 }
@@ -118,7 +118,7 @@ async function engineFor({ root, engine }: DriverOpenOptions, isLoopback: boolea
   if (isLoopback && made === 'kernel' && !Loopback.isIn(root)) {
     throw new StoreError(
       'ENGINE_UNSUPPORTED',
-      'the layers of this root are on its own file system, not in a file',
+      'the layers of this root are on its own file system, not in a loopback file',
       {
         hint: 'leave loopback out, or make a new root',
       },
@@ -130,8 +130,8 @@ async function engineFor({ root, engine }: DriverOpenOptions, isLoopback: boolea
     })
   }
   if (chosen === 'userspace' && isLoopback) {
-    throw new StoreError('ENGINE_UNSUPPORTED', 'the userspace engine has no loopback', {
-      hint: "leave the option out: it keeps its layers in one file anyway; or use engine 'kernel'",
+    throw new StoreError('ENGINE_UNSUPPORTED', 'the userspace engine does not support loopback', {
+      hint: "leave loopback out, since this engine keeps its layers in one file anyway; or use engine 'kernel'",
     })
   }
   if (chosen === 'kernel' && reason !== undefined)
@@ -143,14 +143,20 @@ const KERNEL_HINT =
   "put the root on a btrfs file system; or, as root, use driverOptions: { loopback: { size: '20G' } }; or engine 'userspace'"
 
 function keptAside(attributes: string): StoreError {
-  return new StoreError('ENGINE_UNSUPPORTED', `the userspace engine keeps no attributes as '${attributes}'`, {
-    hint: 'leave the option out: its layers have inodes of their own',
-  })
+  return new StoreError(
+    'ENGINE_UNSUPPORTED',
+    `the userspace engine does not support attributes '${attributes}'`,
+    {
+      hint: 'leave attributes out: the layers of this engine have inodes of their own',
+    },
+  )
 }
 
 function whyNot(root: string): string | undefined {
   const libc = libcAvailable()
-  if (!libc.works) return `btrfs is driven by system calls (${libc.reason})`
+  if (!libc.works) return `the kernel engine needs native system calls (${libc.reason})`
   const { name } = fileSystemOf(root)
-  return name === 'btrfs' ? undefined : `the root is on ${name}, and btrfs keeps its layers on btrfs alone`
+  return name === 'btrfs'
+    ? undefined
+    : `the root is on ${name}, and the kernel engine needs a btrfs file system`
 }

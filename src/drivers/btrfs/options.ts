@@ -33,10 +33,12 @@ export function btrfsOptions(given: Readonly<Record<string, unknown>> = {}): Res
   const { cache, loopback, mountFlags, ...rest } = given
   const options = attributeOptions('btrfs', rest)
   if (options.attributes === 'sidecar') {
-    throw new TypeError('btrfs: attributes can be native or override; every btrfs has xattrs')
+    throw new TypeError(
+      "btrfs: attributes must be 'native' or 'override'; 'sidecar' is for file systems without xattrs",
+    )
   }
   if (cache !== undefined && (typeof cache !== 'number' || !(cache > 0))) {
-    throw new TypeError('btrfs: cache is a number of bytes')
+    throw new TypeError('btrfs: cache must be a positive number of bytes')
   }
   return {
     ...options,
@@ -50,5 +52,5 @@ export function btrfsOptions(given: Readonly<Record<string, unknown>> = {}): Res
 function sizeOf(loopback: unknown): bigint {
   const size = (loopback as { size?: unknown } | null)?.size
   if (typeof size === 'string') return bytesOf(size)
-  throw new TypeError("btrfs: loopback is { size: '20G' }")
+  throw new TypeError("btrfs: loopback must be an object with a size, for example { size: '20G' }")
 }

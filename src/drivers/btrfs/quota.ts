@@ -9,7 +9,11 @@ import { sizeOption } from '../size.js'
 export function sizeOfQuota(options: CreateOptions, works: boolean): bigint | undefined {
   const size = sizeOption('btrfs', options)
   if (size === undefined || works) return size
-  throw new StoreError('ENGINE_UNSUPPORTED', 'the size of a layer cannot be limited on this btrfs', {
-    hint: 'as root, enable quota on the file system: btrfs quota enable',
-  })
+  throw new StoreError(
+    'ENGINE_UNSUPPORTED',
+    'cannot limit the size of a layer: quotas do not work on this btrfs',
+    {
+      hint: 'as root, enable quotas on the file system: btrfs quota enable',
+    },
+  )
 }

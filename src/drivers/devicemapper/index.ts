@@ -69,7 +69,7 @@ function engineFor({ engine }: DriverOpenOptions, layout: DeviceMapperLayout): E
   const reason = engine === 'userspace' || made === 'userspace' ? undefined : whyNot()
   const chosen = engine === 'auto' ? (made ?? (reason === undefined ? 'kernel' : 'userspace')) : engine
   if (made !== undefined && chosen !== made) {
-    throw new StoreError('ENGINE_UNSUPPORTED', `the devices of this root were made by the ${made} engine`, {
+    throw new StoreError('ENGINE_UNSUPPORTED', `the layers of this root were made by the ${made} engine`, {
       hint: `open it with engine '${made}', or make a new root`,
     })
   }
@@ -91,9 +91,13 @@ function madeBy(layout: DeviceMapperLayout): Engine | undefined {
 async function openUserspace({ root, readOnly }: DriverOpenOptions, options: Resolved): Promise<Driver> {
   const layout = new DeviceMapperLayout(join(root, 'devicemapper'), true)
   if (options.pool !== undefined || options.device !== undefined) {
-    throw new StoreError('ENGINE_UNSUPPORTED', 'the userspace engine keeps its pool in files of the root', {
-      hint: 'leave dm.thinpooldev and dm.directlvm_device out',
-    })
+    throw new StoreError(
+      'ENGINE_UNSUPPORTED',
+      'the userspace engine keeps its pool in files of the root, and cannot use another pool',
+      {
+        hint: 'leave dm.thinpooldev and dm.directlvm_device out',
+      },
+    )
   }
   const lockFile = join(root, 'layerstack', 'devicemapper.lock')
   const reserveFile = join(root, 'layerstack', 'devicemapper.reserve')
@@ -104,15 +108,15 @@ async function openUserspace({ root, readOnly }: DriverOpenOptions, options: Res
 
 function whyNot(): string | undefined {
   const libc = libcAvailable()
-  if (!libc.works) return `devicemapper is driven by system calls (${libc.reason})`
-  if (!hasCapability('CAP_SYS_ADMIN')) return 'thin devices need CAP_SYS_ADMIN, which this process has not'
-  if (!existsSync(CONTROL)) return `there is no ${CONTROL}: this kernel has no device-mapper`
+  if (!libc.works) return `the kernel engine needs native system calls (${libc.reason})`
+  if (!hasCapability('CAP_SYS_ADMIN'))
+    return 'thin devices need CAP_SYS_ADMIN, which this process does not have'
+  if (!existsSync(CONTROL)) return `${CONTROL} does not exist: this kernel has no device-mapper`
   try {
-    return dmKnowsTarget('thin-pool') ? undefined : 'the kernel’s device-mapper has no thin pools'
+    return dmKnowsTarget('thin-pool') ? undefined : 'the device-mapper of this kernel has no target thin-pool'
   } catch (error) {
     // The file may exist without a device-mapper behind it.
-    if (isErrno(error, 'ENODEV', 'ENXIO'))
-      return `nothing is behind ${CONTROL}: this kernel has no device-mapper`
+    if (isErrno(error, 'ENODEV', 'ENXIO')) return `${CONTROL} exists, but this kernel has no device-mapper`
     throw error
   }
 }

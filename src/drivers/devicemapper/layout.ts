@@ -290,9 +290,9 @@ export class DeviceMapperLayout {
 
   #corrupt(name: string): StoreError {
     const path = this.#file(name)
-    return new StoreError('STORE_CORRUPT', `${path} is not what was written there`, {
+    return new StoreError('STORE_CORRUPT', `${path} is damaged`, {
       path,
-      hint: 'restore it from a backup, or remove the layer; its thin device stays in the pool then',
+      hint: 'restore it from a backup, or remove the layer; its thin device then stays in the pool',
     })
   }
 }

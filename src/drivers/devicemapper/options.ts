@@ -120,10 +120,10 @@ export function deviceMapperOptions(given: Readonly<Record<string, unknown>> = {
   }
   for (const name of values.keys()) throw new TypeError(`devicemapper has no option ${name}`)
   if (pool !== undefined && device !== undefined) {
-    throw new TypeError('devicemapper: dm.thinpooldev and dm.directlvm_device exclude one another')
+    throw new TypeError('devicemapper: dm.thinpooldev and dm.directlvm_device cannot be used together')
   }
   if (resolved.deferredDeletion && !deferredRemoval) {
-    throw new TypeError('devicemapper: dm.use_deferred_deletion needs dm.use_deferred_removal')
+    throw new TypeError('devicemapper: dm.use_deferred_deletion requires dm.use_deferred_removal')
   }
   return resolved
 }
@@ -177,5 +177,5 @@ function truth(value: unknown, name: string): boolean {
 }
 
 function wrong(name: string, value: unknown): TypeError {
-  return new TypeError(`devicemapper: ${name} cannot be ${JSON.stringify(value)}`)
+  return new TypeError(`devicemapper: invalid value of ${name}: ${JSON.stringify(value)}`)
 }

@@ -77,12 +77,14 @@ function engineFor(
   if (reason === undefined) return 'kernel'
   if (wanted === 'auto') return 'userspace'
   throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 cannot use the kernel's overlayfs: ${reason}`, {
-    hint: "engine 'userspace' shows the same layers and needs no privilege",
+    hint: "use engine 'userspace', which shows the same layers and needs no privileges",
   })
 }
 
 function whyNoKernel({ attributes }: AttributeSettings, tried: Probe | undefined): string | undefined {
-  if (tried === undefined) return 'a read-only store makes no directory to mount on'
+  if (tried === undefined) return 'a read-only store cannot create a mount point'
   if (attributes !== 'native') return `the layers of this root keep attributes as '${attributes}'`
-  return tried.overlay.works ? undefined : (tried.overlay.reason ?? 'it does not work here')
+  return tried.overlay.works
+    ? undefined
+    : (tried.overlay.reason ?? 'overlay mounts do not work on this system')
 }

@@ -36,9 +36,9 @@ export function mountLayer(
   if (!sole && !readOnly) {
     throw new StoreError(
       'LAYER_IN_USE',
-      `another process has layer ${id} open where this one cannot see it`,
+      `another process has layer ${id} open, and its mount is not visible to this process`,
       {
-        hint: 'it may run in another mount namespace',
+        hint: 'wait until that process closes the layer, or end it; it may run in another mount namespace',
       },
     )
   }

@@ -271,10 +271,14 @@ export class Overlay2Layout {
     if (lower !== undefined && this.exists(lower)) return lower
     const owner = this.list().find((candidate) => this.#readLink(candidate) === link)
     if (owner === undefined) {
-      throw new StoreError('STORE_CORRUPT', `a layer below ${id} is missing: l/${link} leads nowhere`, {
-        path: join(this.#links, link),
-        hint: 'remove the images that stand on it and load them again',
-      })
+      throw new StoreError(
+        'STORE_CORRUPT',
+        `a layer below ${id} is missing: the symlink l/${link} is dangling`,
+        {
+          path: join(this.#links, link),
+          hint: 'remove the images that contain it, and load them again',
+        },
+      )
     }
     await this.#pointLink(link, owner)
     return owner
@@ -284,7 +288,7 @@ export class Overlay2Layout {
     const path = join(this.home, id, 'link')
     const link = this.#linkTo(id)
     if (link === undefined) {
-      throw new StoreError('STORE_CORRUPT', `${path} is damaged, and no symlink in l/ leads to the layer`, {
+      throw new StoreError('STORE_CORRUPT', `${path} is damaged, and no symlink in l/ points to the layer`, {
         path,
       })
     }
@@ -358,9 +362,9 @@ export class Overlay2Layout {
 }
 
 function corruptLower(path: string, id: string): StoreError {
-  return new StoreError('STORE_CORRUPT', `${path} does not name the layers below ${id}`, {
+  return new StoreError('STORE_CORRUPT', `${path} is damaged: it does not name the layers below ${id}`, {
     path,
-    hint: 'check({ repair: true }) writes it again',
+    hint: 'check({ repair: true }) rewrites it',
   })
 }
 

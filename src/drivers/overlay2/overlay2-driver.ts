@@ -276,9 +276,13 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     const lowers = [`l/${await this.#layout.link(parent)}`, ...(await this.#layout.stack(parent))]
     const { maxDepth } = this.capabilities
     if (lowers.length <= maxDepth) return lowers
-    throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 stacks ${maxDepth} layers at most here`, {
-      hint: 'flatten the image first',
-    })
+    throw new StoreError(
+      'ENGINE_UNSUPPORTED',
+      `cannot stack a layer on ${lowers.length} layers: the maximum is ${maxDepth}`,
+      {
+        hint: 'flatten the image first',
+      },
+    )
   }
 
   /**
@@ -407,6 +411,6 @@ function isWritableMount({ merged, readOnly, volatile }: OpenedLayer, { hostPath
 
 function refuseStorageOptions({ storageOptions = {} }: CreateOptions): void {
   for (const name of Object.keys(storageOptions)) {
-    throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 has no storage option ${name} here`)
+    throw new StoreError('ENGINE_UNSUPPORTED', `overlay2 does not support the storage option ${name}`)
   }
 }

@@ -9,7 +9,7 @@ import { VfsLayout } from './layout.js'
 import { vfsOptions } from './options.js'
 import { VfsDriver } from './vfs-driver.js'
 
-const NO_KERNEL = 'vfs has one engine, which asks nothing of the kernel'
+const NO_KERNEL = 'vfs has only a userspace engine'
 
 /** Docker's vfs: full copies; works everywhere. */
 export const vfs: DriverFactory = {

@@ -226,6 +226,6 @@ export class VfsDriver implements ProtoDriver, FastPaths {
 
 function refuseStorageOptions({ storageOptions = {} }: CreateOptions): void {
   for (const name of Object.keys(storageOptions)) {
-    throw new StoreError('ENGINE_UNSUPPORTED', `vfs has no storage option ${name} here`)
+    throw new StoreError('ENGINE_UNSUPPORTED', `vfs does not support the storage option ${name}`)
   }
 }

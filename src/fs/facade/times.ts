@@ -8,7 +8,8 @@ import type { TimeLike } from './layer-fs.js'
 export function nanoseconds(time: TimeLike): bigint {
   if (typeof time === 'bigint') return time
   const milliseconds = time instanceof Date ? time.getTime() : secondsOf(time) * 1000
-  if (!Number.isFinite(milliseconds)) throw invalidType('time', 'a Date or a time in seconds', time)
+  if (!Number.isFinite(milliseconds))
+    throw invalidType('time', 'a Date, a bigint or a number of seconds', time)
   return BigInt(Math.round(milliseconds * 1000)) * 1000n
 }
 

@@ -263,9 +263,9 @@ function pinned<T>(hostPath: HostPath, work: (pinned: HostPath, stat: BigIntStat
 function refuseMountsBelow(root: string): void {
   const [point] = mountPointsBelow(realpathSync(root))
   if (point === undefined) return
-  throw new StoreError('LAYER_IN_USE', `something is mounted at ${point}, inside a layer`, {
+  throw new StoreError('LAYER_IN_USE', `a file system is mounted at ${point}, inside a layer`, {
     path: point,
-    hint: 'unmount it first: this process may not look below a mount',
+    hint: 'unmount it first: this process cannot read what a mount covers',
   })
 }
 

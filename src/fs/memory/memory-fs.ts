@@ -431,7 +431,7 @@ function openReference({ fs, path }: FileReference): SyncFile {
   try {
     return fs.openSeen?.(path) ?? fs.open(path, O_RDONLY)
   } catch (error) {
-    throw isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP') ? damagedFile(path, 'it is gone', error) : error
+    throw isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP') ? damagedFile(path, 'it is missing', error) : error
   }
 }
 

@@ -104,7 +104,7 @@ function xattrDifferences(expected: ObjectExpectation, fs: SyncFs, path: ByteStr
     const actual = is.get(name)
     if (actual?.equals(value) === true) continue
     if (name === ACCESS_ACL && isSameAcl(value, expected.stat.mode, actual)) continue
-    if (actual !== undefined) found.push(`xattr ${name} has another value`)
+    if (actual !== undefined) found.push(`xattr ${name} has a different value`)
     // Go's archive/tar treats an empty PAX record as absent, so layers that dockerd unpacked lack empty xattrs.
     else if (value.length > 0 && isShown(name, fs)) found.push(`xattr ${name} is missing`)
   }

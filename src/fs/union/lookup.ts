@@ -26,7 +26,7 @@ export class UnionLookup {
 
   constructor(upper: HostFs | undefined, lowers: readonly HostFs[], rememberedNames: number) {
     const top = upper ?? lowers[0]
-    if (top === undefined) throw new TypeError('a union needs an upper directory or a lower one')
+    if (top === undefined) throw new TypeError('a union needs an upper or a lower directory')
     this.#root = { type: 'directory', fs: top, inUpper: upper !== undefined }
     this.cache = new MergedDirCache(rememberedNames)
     this.#merger = new DirMerger(upper, lowers)

@@ -133,7 +133,7 @@ function* contentOf({ fd, offset, length }: Displaced): Generator<Uint8Array> {
   for (let at = 0; at < length;) {
     const bytes = Buffer.allocUnsafe(Math.min(SLOT, length - at))
     const count = readSync(fd, bytes, 0, bytes.length, offset + at)
-    if (count === 0) throw new RangeError('a file is shorter than what was written to it')
+    if (count === 0) throw new RangeError('a file is shorter than the data written to it')
     yield bytes.subarray(0, count)
     at += count
   }

@@ -42,9 +42,7 @@ export async function runJob<J extends Job>(job: J, options: JobOptions = {}): P
   } catch (error) {
     if (stopped !== undefined) throw stopped.reason
     const { failure } = sending.sender ?? {}
-    throw failure === undefined
-      ? error
-      : storeError(failure, 'SYSTEM', 'could not read the stream of the layer')
+    throw failure === undefined ? error : storeError(failure, 'SYSTEM', "could not read the layer's stream")
   } finally {
     signal?.removeEventListener('abort', abort)
     sending.sender?.stop()

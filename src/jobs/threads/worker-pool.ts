@@ -108,7 +108,7 @@ export class PooledWorker {
   constructor(onDeath: (worker: PooledWorker) => void) {
     this.#worker.on('message', (message: unknown) => this.#listener?.onMessage(message))
     this.#worker.on('error', (cause) => this.#die('failed', cause))
-    this.#worker.on('messageerror', (cause) => this.#die('sent what cannot be read', cause))
+    this.#worker.on('messageerror', (cause) => this.#die('sent an unreadable message', cause))
     this.#worker.on('exit', () => {
       this.#die('ended')
       onDeath(this)

@@ -56,7 +56,9 @@ async function* readRange(
       const read = readSync(file, buffer, 0, wanted, offset + at)
       if (read === 0) {
         if (length === undefined) return
-        throw new StoreError('ARCHIVE_TRUNCATED', `${path} ends ${length - at} bytes too early`, { path })
+        throw new StoreError('ARCHIVE_TRUNCATED', `${path} is truncated: ${length - at} bytes are missing`, {
+          path,
+        })
       }
       at += read
       yield buffer.subarray(0, read)

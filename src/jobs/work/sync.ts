@@ -20,7 +20,7 @@ export function syncTrees(paths: readonly string[]): void {
     if (libcAvailable().works) for (const path of distinctFileSystems(paths)) withDescriptor(path, syncfs)
     else for (const path of paths) syncByFile(path)
   } catch (error) {
-    throw storeError(error, 'SYSTEM', 'could not write everything to disk')
+    throw storeError(error, 'SYSTEM', 'could not sync to disk')
   }
 }
 

@@ -116,7 +116,10 @@ function verifyDiffId(actual: DiffID, expected: DiffID | undefined): void {
 }
 
 function packed(diffId: DiffID): StoreError {
-  return new StoreError('DIGEST_MISMATCH', `the layer's blob is packed, and not what ${diffId} says`)
+  return new StoreError(
+    'DIGEST_MISMATCH',
+    `the layer's blob is compressed, but its digest is given as the DiffID ${diffId}`,
+  )
 }
 
 /** The digest of the bytes as they arrive, if an expected one is given. */
@@ -136,7 +139,10 @@ class BlobDigest {
     if (this.#expected === undefined) return
     const actual = `sha256:${this.#hash.digest('hex')}`
     if (actual === this.#expected) return
-    throw new StoreError('DIGEST_MISMATCH', `the layer's blob is ${actual}, not ${this.#expected}`)
+    throw new StoreError(
+      'DIGEST_MISMATCH',
+      `the digest of the layer's blob is ${actual}, not ${this.#expected}`,
+    )
   }
 
   async *#update(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {

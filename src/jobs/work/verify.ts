@@ -82,7 +82,7 @@ export async function verifyLayer(
     await pace.yieldIfDue()
   }
   const found = hash.digest('hex')
-  if (found !== hexOf(diffId)) return { faults: [`its files give a tar of sha256:${found}, not ${diffId}`] }
+  if (found !== hexOf(diffId)) return { faults: [`its files produce the tar sha256:${found}, not ${diffId}`] }
   const { size } = model.finish()
   const faults = await toldOf({ ...trees, model, crc }, pace)
   return { faults: [...faults, ...sizeFault(recorded, size, model)], size }
@@ -105,5 +105,5 @@ function sizeFault(recorded: number | undefined, found: number, { tree }: LayerM
   const inodes = new Map<bigint, number>()
   for (const { stat } of walk(tree)) if (stat.type !== 'directory') inodes.set(stat.ino, stat.size)
   const dockers = [...inodes.values()].reduce((sum, each) => sum + each, 0)
-  return recorded === dockers ? [] : [`its size is recorded as ${recorded} bytes, not ${found}`]
+  return recorded === dockers ? [] : [`its recorded size is ${recorded} bytes instead of ${found}`]
 }

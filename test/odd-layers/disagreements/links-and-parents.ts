@@ -50,31 +50,31 @@ export const aboutLinksAndParents: readonly Disagreement[] = [
     why: ['linkAttributes', 'nativeTimes'],
   },
   {
-    odd: 'a hard link to a lower file of several names',
+    odd: 'a hard link to a lower file with several names',
     judges: ['dockerd, overlay2', 'containerd, overlayfs'],
     shows: ['refused: no such file or directory'],
     why: ['linkToLower'],
   },
   {
-    odd: 'a hard link to a lower file of several names',
+    odd: 'a hard link to a lower file with several names',
     judges: ['containerd, native'],
     shows: ['- d/', '+ d/ at now'],
     why: ['nativeTimes'],
   },
   {
-    odd: 'a hard link to a lower file that is hidden later on',
+    odd: 'a hard link to a lower file that is hidden later',
     judges: ['dockerd, overlay2', 'containerd, overlayfs'],
     shows: ['refused: no such file or directory'],
     why: ['linkToLower'],
   },
   {
-    odd: 'a hard link to a lower file in a directory that is opaque later on',
+    odd: 'a hard link to a lower file in a directory that becomes opaque later',
     judges: ['dockerd, overlay2', 'containerd, overlayfs'],
     shows: ['refused: no such file or directory'],
     why: ['linkToLower'],
   },
   {
-    odd: 'a hard link to a lower file that is replaced later on',
+    odd: 'a hard link to a lower file that is replaced later',
     judges: ['dockerd, overlay2', 'containerd, overlayfs'],
     shows: ['refused: no such file or directory'],
     why: ['linkToLower'],
@@ -110,7 +110,7 @@ export const aboutLinksAndParents: readonly Disagreement[] = [
     why: ['mode600'],
   },
   {
-    odd: 'parents with entries of lower layers only',
+    odd: 'parents with entries only in lower layers',
     judges: ['dockerd, overlay2'],
     shows: [
       '- a/ mode 1750 owner 7:8 user.note=kept at 5',
@@ -121,7 +121,7 @@ export const aboutLinksAndParents: readonly Disagreement[] = [
     why: ['shadowedParent'],
   },
   {
-    odd: 'parents with entries of lower layers only',
+    odd: 'parents with entries only in lower layers',
     judges: ['dockerd, vfs'],
     shows: [
       '- a/ mode 1750 owner 7:8 user.note=kept at 5',
@@ -132,7 +132,7 @@ export const aboutLinksAndParents: readonly Disagreement[] = [
     why: ['vfsXattrs', 'ownClock'],
   },
   {
-    odd: 'parents with entries of lower layers only',
+    odd: 'parents with entries only in lower layers',
     judges: ['containerd, overlayfs', 'containerd, native'],
     shows: [
       '- a/ mode 1750 owner 7:8 user.note=kept at 5',
@@ -155,7 +155,7 @@ export const aboutLinksAndParents: readonly Disagreement[] = [
     why: ['xattrsStay'],
   },
   {
-    odd: 'a directory that merges with a lower one',
+    odd: 'a directory that merges with a lower directory',
     judges: ['containerd, native'],
     shows: ['- a/ mode 711 owner 2:0 user.two=2', '+ a/ mode 711 owner 2:0 user.one=1 user.two=2'],
     why: ['xattrsStay'],
@@ -258,13 +258,13 @@ export const aboutLinksAndParents: readonly Disagreement[] = [
     why: ['ownClock'],
   },
   {
-    odd: 'names told twice',
+    odd: 'names with several entries',
     judges: ['dockerd, overlay2', 'dockerd, vfs'],
     shows: ['refused: duplicates of file paths not supported'],
     why: ['namedTwice'],
   },
   {
-    odd: 'a name told twice, as a directory and as a file',
+    odd: 'a name with two entries, a directory and a file',
     judges: ['dockerd, overlay2', 'dockerd, vfs'],
     shows: ['refused: duplicates of file paths not supported'],
     why: ['namedTwice'],

@@ -48,12 +48,12 @@ export class Loopback {
   /** Returns why a loopback does not work on this system, if it does not. */
   static whyNot(): string | undefined {
     const libc = libcAvailable()
-    if (!libc.works) return `btrfs is driven by system calls (${libc.reason})`
+    if (!libc.works) return `the kernel engine needs native system calls (${libc.reason})`
     if (!hasCapability('CAP_SYS_ADMIN'))
-      return 'a file is mounted with CAP_SYS_ADMIN, which this process has not'
+      return 'a loopback mount needs CAP_SYS_ADMIN, which this process does not have'
     return existsSync('/dev/loop-control')
       ? undefined
-      : 'there is no /dev/loop-control: this kernel has no loop devices'
+      : '/dev/loop-control does not exist: this kernel has no loop devices'
   }
 
   get file(): string {
@@ -100,7 +100,7 @@ export class Loopback {
     const making = join(dirname(file), temporaryName('btrfs.img'))
     try {
       await writeSparse(making, size)
-      await mkfs(MKFS, ['-q', making], 'look at loopback.size')
+      await mkfs(MKFS, ['-q', making], 'check loopback.size')
       await rename(making, file)
       await syncDirectory(dirname(file))
     } catch (error) {
@@ -139,7 +139,7 @@ export class Loopback {
     )
     if (isThere && this.#isMounted()) return
     throw new StoreError('ENGINE_UNSUPPORTED', `${this.file} is not mounted`, {
-      hint: 'a store that is opened read-only mounts nothing: open it once for writing, and leave it open',
+      hint: 'a read-only store does not mount it: open the store for writing, and keep it open',
     })
   }
 
@@ -149,7 +149,7 @@ export class Loopback {
 }
 
 const MKFS = 'mkfs.btrfs'
-const MOUNT_HINT = 'look at it with btrfs check; it is never formatted again'
+const MOUNT_HINT = 'examine it with btrfs check; the driver never formats it again'
 
 function fileIn(root: string): string {
   return join(root, 'layerstack', 'btrfs.img')
@@ -168,14 +168,14 @@ function attach(file: string): ReturnType<typeof attachLoop> {
       error,
       'ENGINE_UNSUPPORTED',
       `no loop device for ${file}`,
-      'load the kernel module loop, and free a loop device',
+      'load the kernel module loop, or free a loop device',
     )
   }
 }
 
 function missing(path: string): StoreError {
-  return new StoreError('STORE_CORRUPT', `${path} is gone, and with it the layers`, {
+  return new StoreError('STORE_CORRUPT', `${path} is missing; it holds the layers`, {
     path,
-    hint: 'restore it from a backup; to start afresh, remove image/btrfs of the root',
+    hint: 'restore it from a backup; to start afresh, remove image/btrfs from the root',
   })
 }

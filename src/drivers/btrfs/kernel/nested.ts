@@ -113,7 +113,7 @@ async function copyDirectory(spec: HostFsSpec, from: Buffer, to: Buffer | string
 
 function cannotReplace(path: ByteString): StoreError {
   const shown = `/${bytesToText(path)}`
-  return new StoreError('SYSTEM', `cannot make a plain directory of the subvolume ${shown}`, {
+  return new StoreError('SYSTEM', `cannot turn the subvolume ${shown} into a plain directory`, {
     path: shown,
     hint: 'commit without consume, or remove the subvolume',
   })

@@ -328,7 +328,7 @@ export class DeviceSet {
       this.#pool.setTransactionId(transactionId, id)
       return record
     }
-    throw new StoreError('NO_SPACE', 'the thin pool has no device number left', { hint: 'remove layers' })
+    throw new StoreError('NO_SPACE', 'the thin pool has no free device number', { hint: 'remove layers' })
   }
 
   /** @param isMarked its file already says `deleted` on disk */
@@ -380,7 +380,7 @@ export class DeviceSet {
       if (total - used >= least) continue
       throw new StoreError(
         'NO_SPACE',
-        `the thin pool has ${total - used} blocks of ${what} left, and keeps ${least} free`,
+        `the thin pool has ${total - used} free ${what} blocks, and must keep ${least} free`,
         { hint: 'remove layers, let the pool grow (dm.loopdatasize), or set dm.min_free_space' },
       )
     }
@@ -446,7 +446,7 @@ export class DeviceSet {
         if (Date.now() < end) continue
         throw new StoreError('LAYER_IN_USE', `the device ${deviceName} is in use`, {
           cause: error,
-          hint: 'somebody has it mounted, or open: lsblk and fuser tell who',
+          hint: 'a process has it open or mounted: find it with lsblk and fuser',
         })
       }
     }
@@ -582,9 +582,13 @@ export class DeviceSet {
   #mustBeUnused(): void {
     const { transactionId, data } = this.#pool.status()
     if (transactionId === 0 && data.used === 0n) return
-    throw new StoreError('STORE_FOREIGN', `the thin pool ${this.#pool.name} is used by something else`, {
-      hint: 'name one that is empty, or open the root that it belongs to',
-    })
+    throw new StoreError(
+      'STORE_FOREIGN',
+      `the thin pool ${this.#pool.name} is not empty, and does not belong to this root`,
+      {
+        hint: 'name an empty thin pool, or open the root that this one belongs to',
+      },
+    )
   }
 }
 
@@ -609,7 +613,11 @@ function removeMountPoint(target: string): void {
 }
 
 function tooSmall(size: bigint, least: number): StoreError {
-  return new StoreError('ENGINE_UNSUPPORTED', `a layer here has ${least} bytes at least, not ${size}`, {
-    hint: 'the size of the base device and of the parent is the least; dm.basesize sets it for a new root',
-  })
+  return new StoreError(
+    'ENGINE_UNSUPPORTED',
+    `a size of ${size} bytes is too small for the layer: the minimum is ${least}`,
+    {
+      hint: 'a layer is at least as large as its parent and the base device; for a new root, dm.basesize sets the size of the base device',
+    },
+  )
 }

@@ -204,7 +204,7 @@ export class DeviceMapperDriver implements ProtoDriver, FastPaths {
 
   async #unwritten(id: string, cause: unknown): Promise<unknown> {
     if (!(await this.#devices.poolStatus()).isFull) return cause
-    return new StoreError('NO_SPACE', `the thin pool is full, and layer ${id} lacks what was written last`, {
+    return new StoreError('NO_SPACE', `the thin pool is full: layer ${id} lost its last writes`, {
       cause,
       hint: 'remove layers, or let the pool grow (dm.loopdatasize)',
     })

@@ -91,7 +91,12 @@ export class DmPool {
       removeDmDevice(this.name)
       return false
     } catch (error) {
-      throw storeError(error, 'STORE_FOREIGN', `${this.name} is the pool of a root that is gone`, STALE_HINT)
+      throw storeError(
+        error,
+        'STORE_FOREIGN',
+        `${this.name} is the pool of a root that no longer exists`,
+        STALE_HINT,
+      )
     }
   }
 
@@ -113,13 +118,17 @@ export class DmPool {
 
   #read({ device, target: { type, parameters } }: NonNullable<ReturnType<typeof dmStatus>>): PoolStatus {
     if (type !== 'thin-pool') {
-      throw new StoreError('ENGINE_UNSUPPORTED', `${this.name} is no thin pool but ${type}`, {
-        hint: POOL_HINT,
-      })
+      throw new StoreError(
+        'ENGINE_UNSUPPORTED',
+        `${this.name} is not a thin pool, but a device of type ${type}`,
+        {
+          hint: POOL_HINT,
+        },
+      )
     }
     this.#device = device
     const match = STATUS.exec(parameters)
-    if (match === null) throw damaged(new Error(`the pool says: ${parameters}`))
+    if (match === null) throw damaged(new Error(`unexpected status of the thin pool: ${parameters}`))
     const [, transaction, metadataUsed = '', metadataTotal = '', used = '', total = '', mode = ''] = match
     return {
       transactionId: Number(transaction),
@@ -180,7 +189,7 @@ export class DmPool {
       if (!isErrno(error, 'EINVAL', 'ENODATA')) throw error
       throw new StoreError('STORE_FOREIGN', `the pool ${this.name} has no device ${deviceId}`, {
         cause: error,
-        hint: 'is this the pool that the root was made with?',
+        hint: 'check that this is the pool that the root was made with',
       })
     }
   }
@@ -214,8 +223,9 @@ export class DmPool {
 }
 
 const STATUS = /^(\d+) (\d+)\/(\d+) (\d+)\/(\d+) \S+ (\S+)/
-const STALE_HINT = 'end who uses it, and remove it: dmsetup ls --tree, dmsetup remove'
-const POOL_HINT = 'name a thin pool with dm.thinpooldev: dmsetup ls --target thin-pool lists them'
+const STALE_HINT =
+  'end the programs that use it (dmsetup ls --tree shows its devices), and remove it with dmsetup remove'
+const POOL_HINT = 'name a thin pool with dm.thinpooldev; dmsetup ls --target thin-pool lists the thin pools'
 
 function numbersOf(text: string): DeviceNumbers {
   const [major, minor] = text.split(':').map(Number)
@@ -227,14 +237,14 @@ function min(one: bigint, other: bigint): bigint {
 }
 
 function missing(name: string): StoreError {
-  return new StoreError('ENGINE_UNSUPPORTED', `there is no thin pool ${name}`, { hint: POOL_HINT })
+  return new StoreError('ENGINE_UNSUPPORTED', `no such thin pool: ${name}`, { hint: POOL_HINT })
 }
 
 function damaged(cause: unknown): unknown {
   return storeError(
     cause,
     'STORE_CORRUPT',
-    'the thin pool does not open: its metadata or its data is cut short or damaged',
-    'see what thin_check says of the metadata; thin_repair writes what can be saved into a new file',
+    'cannot open the thin pool: its metadata or data is truncated or damaged',
+    'run thin_check on the metadata; thin_repair writes what can be saved into a new file',
   )
 }

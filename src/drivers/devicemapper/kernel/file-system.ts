@@ -37,11 +37,11 @@ export async function makeFileSystem(
   if (!canMake(type)) {
     throw new StoreError(
       'ENGINE_UNSUPPORTED',
-      `${PROGRAMS[type]} is not installed, or the kernel has no ${type}`,
+      `${PROGRAMS[type]} is not installed, or the kernel does not support ${type}`,
       { hint: `install ${PACKAGES[type]}, or name another file system with dm.fs` },
     )
   }
-  await mkfs(PROGRAMS[type], [...ARGUMENTS[type], ...more, path], 'look at dm.basesize and dm.mkfsarg')
+  await mkfs(PROGRAMS[type], [...ARGUMENTS[type], ...more, path], 'check dm.basesize and dm.mkfsarg')
 }
 
 /** Returns `undefined` if the device has no file system that this driver makes. */
@@ -84,7 +84,7 @@ export async function repairFileSystem(path: string): Promise<void> {
     if (typeof code === 'number' && code < FSCK_FAILED) return
     throw new StoreError(
       'STORE_CORRUPT',
-      `the file system on ${path} is damaged, and e2fsck does not mend it`,
+      `the file system on ${path} is damaged, and e2fsck could not repair it`,
       {
         cause: error,
         hint: 'install e2fsprogs, or remove the layer',
@@ -108,9 +108,9 @@ export interface MountSettings {
 export function mountFileSystem(path: string, target: string, settings: MountSettings): Superblock {
   const superblock = readSuperblock(path)
   if (superblock === undefined) {
-    throw new StoreError('STORE_CORRUPT', `there is no file system on ${path}`, {
+    throw new StoreError('STORE_CORRUPT', `${path} has neither an XFS nor an ext4 file system`, {
       path,
-      hint: 'the thin device holds something else: is this the pool that the root was made with?',
+      hint: 'check that the thin pool is the one that the root was made with',
     })
   }
   const { type } = superblock

@@ -83,8 +83,8 @@ const LOOP_HINT =
   'load the kernel module loop and free a loop device, or name a thin pool with dm.thinpooldev'
 
 function lost(path: string, how: string): StoreError {
-  return new StoreError('STORE_CORRUPT', `${path} ${how}, and layers are kept in it`, {
+  return new StoreError('STORE_CORRUPT', `${path} ${how}; it holds the layers`, {
     path,
-    hint: 'restore it from a backup; to start afresh, remove the directory devicemapper and image/devicemapper of the root',
+    hint: 'restore it from a backup; to start afresh, remove devicemapper and image/devicemapper from the root',
   })
 }

@@ -79,7 +79,9 @@ function readChoice(root: string): PoolChoice {
     if (isErrno(error, 'ENOENT')) return undefined
     if (!(error instanceof SyntaxError)) throw error
   }
-  throw new StoreError('STORE_CORRUPT', `${path} does not say which thin pool the layers are in`, { path })
+  throw new StoreError('STORE_CORRUPT', `${path} is damaged: it does not name the thin pool of the layers`, {
+    path,
+  })
 }
 
 async function writeChoice(root: string, choice: NonNullable<PoolChoice>): Promise<void> {

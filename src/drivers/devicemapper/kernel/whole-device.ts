@@ -54,7 +54,7 @@ export class WholeDevice implements Backing {
     if (!hasThinSuperblock(this.#path) && !startsEmpty(this.#path)) {
       throw new StoreError('STORE_FOREIGN', `${this.#path} is not the device with this root's pool`, {
         path: this.#path,
-        hint: 'the name may be another device’s since: use one in /dev/disk/by-id',
+        hint: 'device names can change after a reboot: use a name in /dev/disk/by-id',
       })
     }
   }
@@ -108,9 +108,9 @@ function openUnused(path: string): number {
     if (statSync(path).isBlockDevice()) return openSync(path, constants.O_RDWR | constants.O_EXCL)
   } catch (error) {
     if (!isErrno(error, 'ENOENT', 'EBUSY')) throw error
-    throw refused(`${path} ${error.code === 'EBUSY' ? 'is in use' : 'is not there'}`)
+    throw refused(`${path} ${error.code === 'EBUSY' ? 'is in use' : 'does not exist'}`)
   }
-  throw refused(`${path} is no block device`)
+  throw refused(`${path} is not a block device`)
 }
 
 function isEmptyAtEdges(fd: number, size: bigint): boolean {

@@ -405,7 +405,7 @@ export class ThinVolumes implements LayerVolumes {
       const id = (last + tries) & LAST_DEVICE_ID
       if (!metadata.has(id)) return id
     }
-    throw new StoreError('NO_SPACE', 'the thin pool has no device number left', { hint: 'remove layers' })
+    throw new StoreError('NO_SPACE', 'the thin pool has no free device number', { hint: 'remove layers' })
   }
 
   #mustHaveSpace({ metadata }: ThinPool): void {
@@ -416,7 +416,7 @@ export class ThinVolumes implements LayerVolumes {
       if (total - used >= least) continue
       throw new StoreError(
         'NO_SPACE',
-        `the thin pool has ${total - used} blocks of ${what} left, and keeps ${least} free`,
+        `the thin pool has ${total - used} free ${what} blocks, and must keep ${least} free`,
         { hint: 'remove layers, let the pool grow (dm.loopdatasize), or set dm.min_free_space' },
       )
     }
@@ -456,11 +456,18 @@ function damageOf(error: unknown, path: string, layer?: string): Damage {
 }
 
 function noFileSystem(id: string): StoreError {
-  return new StoreError('STORE_CORRUPT', `the device of layer ${id} has no file system of ours`)
+  return new StoreError(
+    'STORE_CORRUPT',
+    `the device of layer ${id} has no file system of the userspace engine`,
+  )
 }
 
 function tooSmall(size: bigint, least: number): StoreError {
-  return new StoreError('ENGINE_UNSUPPORTED', `a layer here has ${least} bytes at least, not ${size}`, {
-    hint: 'the size of the base device and of the parent is the least; dm.basesize sets it for a new root',
-  })
+  return new StoreError(
+    'ENGINE_UNSUPPORTED',
+    `a size of ${size} bytes is too small for the layer: the minimum is ${least}`,
+    {
+      hint: 'a layer is at least as large as its parent and the base device; for a new root, dm.basesize sets the size of the base device',
+    },
+  )
 }
