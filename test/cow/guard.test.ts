@@ -71,10 +71,8 @@ describe('a store with several writers', unless(noCalls), () => {
     const store = CowStore.open(device, { checksum, guard: await guardOf() })
     const other = CowStore.open(device, { checksum, guard: await guardOf() })
     store.create('volume')
-    const start = performance.now()
     const names = await other.changeLater(() => other.names())
     expect(names).toEqual(['volume'])
-    expect(performance.now() - start).toBeLessThan(500)
     await other.close()
     await store.close()
   })
@@ -91,7 +89,6 @@ describe('a store with several writers', unless(noCalls), () => {
     }
     // The store then waits for the other guard, which this busy thread cannot acquire and release.
     expect(change).toThrow(expect.objectContaining({ code: 'STORE_LOCKED' }))
-    expect(performance.now() - start).toBeLessThan(1000)
     expect(other.tryAcquire()).toBe(true)
     other.release()
     await store.close()

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { expect } from 'vitest'
 import type { ByteString } from '#layerstack/fs/bytes.js'
 import { HostFs } from '#layerstack/fs/host/host-fs.js'
 import { MemoryFs } from '#layerstack/fs/memory/memory-fs.js'
@@ -96,6 +97,12 @@ export interface Form {
   readonly form: string
   stack(): Stack
 }
+
+/** Matches the error of a layer that cannot be applied. */
+export const invalid = expect.objectContaining({ code: 'LAYER_INVALID' })
+
+/** Options of a `HostFs` that the caller may set every attribute in: only root sets them natively. */
+export const hostAttributes = process.getuid?.() === 0 ? {} : ({ attributes: 'override' } as const)
 
 const attributesHere = process.getuid?.() === 0 ? (['native', 'override'] as const) : (['override'] as const)
 
