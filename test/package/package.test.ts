@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
+const DRIVERS = ['overlay2', 'btrfs', 'vfs', 'devicemapper']
 const project = resolve(import.meta.dirname, '../..')
 const bin = (name: string) => join(project, 'node_modules/.bin', name)
 let directory: string
@@ -34,6 +35,7 @@ describe('the packed package', () => {
   it('holds no test and nothing of the machine that built it', () => {
     const names = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n')
     expect(names).toContain('package/dist/index.d.ts')
+    expect(names).not.toContain('package/dist/.tsbuildinfo')
     expect(names.filter((name) => !/^package\/(dist|src)\//.test(name)).toSorted()).toEqual([
       'package/CHANGELOG.md',
       'package/LICENSE',
@@ -44,15 +46,26 @@ describe('the packed package', () => {
   })
 })
 
-it('loads from every export', async () => {
-  const { exports } = JSON.parse(readFileSync(join(project, 'package.json'), 'utf8')) as { exports: object }
-  const entries = Object.keys(exports).filter((entry) => !entry.endsWith('.json'))
-  const paths = entries.flatMap((entry) =>
-    entry.includes('*') ? ['overlay2', 'vfs'].map((driver) => entry.replace('*', driver)) : [entry],
-  )
-  for (const path of paths) {
-    expect(Object.keys((await import(`layerstack${path.slice(1)}`)) as object).length, path).toBeGreaterThan(
-      0,
-    )
-  }
+describe('the compiled package', () => {
+  it('loads from every export', () => {
+    const { exports } = JSON.parse(readFileSync(join(project, 'package.json'), 'utf8')) as { exports: object }
+    const paths = Object.keys(exports)
+      .filter((entry) => !entry.endsWith('.json'))
+      .flatMap((entry) =>
+        entry.includes('*') ? DRIVERS.map((driver) => entry.replace('*', driver)) : [entry],
+      )
+    expect(paths.length).toBeGreaterThan(DRIVERS.length)
+    for (const path of paths) {
+      const script = `console.log(Object.keys(await import('layerstack${path.slice(1)}')).length)`
+      expect(Number(node('--input-type=module', '--eval', script)), path).toBeGreaterThan(0)
+    }
+  })
+
+  it('has the public names and types of the reviewed reports, and exports every name that they reach', () => {
+    expect(() => node('api/extract.mjs', '--check')).not.toThrow()
+  })
 })
+
+function node(...args: readonly string[]): string {
+  return execFileSync(process.execPath, args, { cwd: project, encoding: 'utf8' })
+}
