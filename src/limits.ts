@@ -90,7 +90,10 @@ export function resolveLimits(limits: Limits = {}): ResolvedLimits {
 
 /** @param what a clause without a full stop, for example `the layer has more than 1000000 entries` */
 export function limitExceeded(name: keyof Limits, limit: number, what: string): StoreError {
+  const isHighest = name === 'extensionBytes' && limit >= MAX_EXTENSION
   return new StoreError('LIMIT_EXCEEDED', `limit exceeded: ${what}`, {
-    hint: `if you trust the archive, raise limits.${name} above ${limit}`,
+    hint: isHighest
+      ? `limits.${name} cannot be higher`
+      : `if you trust the archive, raise limits.${name} above ${limit}`,
   })
 }

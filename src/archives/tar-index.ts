@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { StoreError } from '../errors.js'
 import { bytesToText, type ByteString } from '../fs/bytes.js'
-import { limitExceeded, type ResolvedLimits } from '../limits.js'
+import type { ResolvedLimits } from '../limits.js'
 import { cleanName } from '../tar/clean-name.js'
 import type { TarHeader } from '../tar/part.js'
 import { TarReader } from '../tar/reader.js'
@@ -53,10 +53,10 @@ export class NameBudget {
   take({ name, linkName }: TarHeader): void {
     this.#left -= name.length + linkName.length
     if (this.#left >= 0) return
-    throw limitExceeded(
-      'pathLength',
-      MAX_NAMES,
-      `the names in the archive exceed ${MAX_NAMES} bytes in total`,
+    throw new StoreError(
+      'LIMIT_EXCEEDED',
+      `limit exceeded: the names in the archive exceed ${MAX_NAMES} bytes in total`,
+      { hint: 'no option raises this limit: an archive has one file per layer and image' },
     )
   }
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import pLimit from 'p-limit'
-import type { ChainID } from '../digest.js'
+import type { ChainID, DiffID } from '../digest.js'
 import { StoreError } from '../errors.js'
 import type { Examination, LayerPlace, LayerUpkeep } from '../layers/layer-upkeep.js'
 import { knownPlaces, type CatalogCheckOptions, type Findings } from './repair.js'
@@ -132,7 +132,7 @@ function remedies(findings: Findings, examination: Examination, place: LayerPlac
     () => upkeep.mend(examination, place, options),
     async () => {
       const layer = source?.layer(place.diffId)
-      if (layer === undefined) throw missing(place)
+      if (layer === undefined) throw missing(place.diffId)
       await upkeep.rebuild(examination, place, layer)
     },
   ]
@@ -146,9 +146,10 @@ async function isHere(findings: Findings, id: ChainID, places: Places): Promise<
     async () => {
       const place = places.get(id)
       const layer = place && findings.source?.layer(place.diffId)
-      if (place === undefined || layer === undefined) throw missing(place)
+      if (place === undefined || layer === undefined) throw missing(place?.diffId ?? id)
       const { parent, diffId } = place
-      if (parent !== undefined && !(await isHere(findings, parent, places))) throw missing(places.get(parent))
+      if (parent !== undefined && !(await isHere(findings, parent, places)))
+        throw missing(places.get(parent)?.diffId ?? parent)
       const { signal } = findings.options
       await layers.register(layer.source, { parent, expected: diffId, blob: layer.blob, signal })
     },
@@ -179,6 +180,7 @@ function lowestFirst(ids: readonly ChainID[], places: Places): ChainID[] {
   return ids.toSorted((one, other) => depthOf(one) - depthOf(other))
 }
 
-function missing(place: LayerPlace | undefined): StoreError {
-  return new StoreError('LAYER_MISSING', `the source has no layer ${place?.diffId}`)
+/** @param layer its DiffID, or its ChainID if no image or entry names its DiffID */
+function missing(layer: DiffID | ChainID): StoreError {
+  return new StoreError('LAYER_MISSING', `the source has no layer ${layer}`)
 }

@@ -4,9 +4,9 @@ import { clearLockFiles } from '../durable/lock-file.js'
 import { KeyedLocks, type Release } from '../durable/keyed-lock.js'
 import { makeDirectories } from '../durable/make-directory.js'
 import { isErrno, StoreError } from '../errors.js'
-import { openClaim, type Claim } from './layer-claim.js'
+import { openHoldFile, type HoldFile } from './hold-file.js'
 
-/** Extracts the layer's id from the name of a claim file. */
+/** Extracts the layer's id from the name of a hold file. */
 const ID = /^([^.].*?)(?:\.[a-f0-9]{12})?$/
 
 /**
@@ -41,17 +41,17 @@ export class LayerHolds {
     work: (sole: boolean) => Promise<T>,
   ): Promise<{ hold: LayerHold; result: T }> {
     return this.#locked(id, async () => {
-      const claim = openClaim(this.#directory, id)
+      const file = openHoldFile(this.#directory, id)
       let sole = false
       try {
-        sole = await claim.take('exclusive')
-        if (!sole && (kind === 'exclusive' || !(await claim.take('shared')))) throw inUse(id)
+        sole = await file.take('exclusive')
+        if (!sole && (kind === 'exclusive' || !(await file.take('shared')))) throw inUse(id)
         const result = await work(sole)
-        if (sole && kind === 'shared') await claim.take('shared')
-        return { hold: this.#hold(id, claim), result }
+        if (sole && kind === 'shared') await file.take('shared')
+        return { hold: this.#hold(id, file), result }
       } catch (error) {
-        if (sole) await claim.clear()
-        await claim.leave()
+        if (sole) await file.clear()
+        await file.leave()
         throw error
       }
     })
@@ -69,31 +69,31 @@ export class LayerHolds {
     const release = await this.#locks.tryAcquire(id)
     if (release === undefined) return
     try {
-      const claim = openClaim(this.#directory, id)
+      const file = openHoldFile(this.#directory, id)
       try {
-        if (!(await claim.take('exclusive'))) return
-        await claim.clear()
+        if (!(await file.take('exclusive'))) return
+        await file.clear()
       } finally {
-        await claim.leave()
+        await file.leave()
       }
     } finally {
       await release()
     }
   }
 
-  #hold(id: string, claim: Claim): LayerHold {
+  #hold(id: string, file: HoldFile): LayerHold {
     let isHeld = true
     return {
       release: (last) =>
         this.#locked(id, async () => {
           if (!isHeld) return
           try {
-            if (!(await claim.take('exclusive'))) return
+            if (!(await file.take('exclusive'))) return
             await last?.()
-            await claim.clear()
+            await file.clear()
           } finally {
             isHeld = false
-            await claim.leave()
+            await file.leave()
           }
         }),
     }

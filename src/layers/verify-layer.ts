@@ -1,11 +1,11 @@
 import type { Driver } from '../drivers/driver.js'
 import { verifyHere } from '../jobs/run/here.js'
 import { runJob } from '../jobs/run/run-job.js'
-import type { LayerClaims, LayerFindings } from '../jobs/work/verify.js'
+import type { RecordedLayer, LayerFindings } from '../jobs/work/verify.js'
 import type { OperationOptions } from '../operation-options.js'
 import { keptTreesOf, openKeptTrees } from './kept-trees.js'
 
-export interface LayerUnderTest extends LayerClaims {
+export interface LayerUnderTest extends RecordedLayer {
   readonly driver: Driver
   readonly cacheId: string
   /** The driver's id of the layer below. */

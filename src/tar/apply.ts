@@ -129,7 +129,7 @@ export class LayerApplier {
   readonly #lifted = new Map<ByteString, Set<ByteString>>()
   readonly #lowerInodes = new Set<bigint>()
   #pseudoLinks: ByteString | undefined
-  #writing: Writing | undefined
+  #writing: FileWriter | undefined
   #closed = false
   #entry = -1
   #size = 0
@@ -332,7 +332,7 @@ export class LayerApplier {
     }
     const file = this.#fs.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
     this.#dropInheritedAcl(path, 'file')
-    this.#writing = new Writing(header, path, file, content === undefined)
+    this.#writing = new FileWriter(header, path, file, content === undefined)
     if (content !== undefined) clone(content, file)
   }
 
@@ -574,7 +574,7 @@ const OVERRIDE_STAT = 'user.containers.override_stat'
 const LABEL = 'security.selinux'
 
 /** A regular file that is being written. */
-class Writing {
+class FileWriter {
   readonly header: TarHeader
   readonly path: ByteString
   readonly file: SyncFile

@@ -1,5 +1,5 @@
 /** @module-tag every-identity */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -74,7 +74,7 @@ describe('selectDriver', () => {
     const registry = new DriverRegistry([broken, { ...broken, name: 'worse' }])
     await expect(selectDriver(registry, auto())).rejects.toMatchObject({
       code: 'DRIVER_UNSUPPORTED',
-      message: /broken: the moon is not full; worse: the moon is not full/,
+      message: expect.stringMatching(/broken: the moon is not full; worse: the moon is not full/),
     })
   })
 
@@ -99,11 +99,10 @@ describe('selectDriver', () => {
 })
 
 describe('overlay2.supported', () => {
-  it('lists the userspace engine as working, and a reason for each engine that does not work', async () => {
+  it('lists the userspace engine as working and a reason for each other engine, and leaves nothing behind', async () => {
     const { engines } = await overlay2.supported(root)
     expect(engines).toContainEqual({ engine: 'userspace', works: true })
     for (const { works, reason } of engines) expect(works || reason !== undefined).toBe(true)
-    rmSync(root, { recursive: true })
-    mkdirSync(root)
+    expect(readdirSync(root)).toEqual([])
   })
 })

@@ -53,7 +53,7 @@ export class UnionFs implements SyncFs {
   readonly spec: UnionFsSpec
   readonly #lookup: UnionLookup
   readonly #layers: readonly HostFs[]
-  readonly #writing: Writing | undefined
+  readonly #writing: WritableParts | undefined
   readonly #lowerFiles = new LowerFiles()
 
   /** @param options.rememberedNames limits the cached names of directories, some 60 bytes of memory each */
@@ -209,7 +209,7 @@ export class UnionFs implements SyncFs {
     return { ...stat, nlink: 1 }
   }
 
-  #writingTo(upper: HostFs): Writing {
+  #writingTo(upper: HostFs): WritableParts {
     const workspace = new WorkDir(upper, this.spec.work)
     const copyUp = new CopyUp(this.#lookup, upper, workspace, {
       syncs: this.spec.volatile !== true,
@@ -219,7 +219,7 @@ export class UnionFs implements SyncFs {
     return { upper, workspace, copyUp, entries, pending: new PendingCopies(this.#lookup, copyUp) }
   }
 
-  #forWriting(syscall: string, path: ByteString): Writing {
+  #forWriting(syscall: string, path: ByteString): WritableParts {
     if (this.#writing === undefined) throw failure('EROFS', syscall, path)
     return this.#writing
   }
@@ -274,7 +274,7 @@ export class UnionFs implements SyncFs {
 }
 
 /** Parts that only a union with a writable upper directory has. */
-interface Writing {
+interface WritableParts {
   readonly upper: HostFs
   readonly workspace: WorkDir
   readonly copyUp: CopyUp

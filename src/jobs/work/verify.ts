@@ -16,17 +16,17 @@ import type { Pace } from './pace.js'
 const MOST_TOLD = 10
 
 /** Compares a layer with its tar and changes nothing. Reports no progress. */
-export interface VerifyJob extends LayerClaims {
+export interface VerifyJob extends RecordedLayer {
   readonly kind: 'verify'
   readonly trees: KeptTreesSpec
 }
 
 /** A {@link VerifyJob} whose trees are open in this thread. */
-export interface Verifying extends LayerClaims {
+export interface Verifying extends RecordedLayer {
   readonly trees: KeptTrees
 }
 
-export interface LayerClaims {
+export interface RecordedLayer {
   readonly diffId: DiffID
   /** As recorded in the layerdb, in bytes. `undefined` means unknown, and is not compared. */
   readonly size: number | undefined

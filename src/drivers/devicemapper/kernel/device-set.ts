@@ -548,14 +548,14 @@ export class DeviceSet {
     const deviceName = this.#deviceName(BASE, base)
     const path = this.#activate(BASE, base)
     if (dmDevice(deviceName)?.suspended === true) resumeDmDevice(deviceName)
-    const { uuid, type } = readSuperblock(path) ?? { uuid: '', type: 'no file system' }
+    const { uuid, type } = readSuperblock(path) ?? { uuid: '', type: '' }
     removeDmDevice(deviceName, { whenUnused: true })
     const set = this.#layout.set()
     const { baseUuid, baseFileSystem } = set
     if ((baseUuid !== '' && uuid !== baseUuid) || (baseFileSystem !== '' && type !== baseFileSystem)) {
       throw new StoreError(
         'STORE_FOREIGN',
-        `the base device has ${type} ${uuid}, not ${baseFileSystem} ${baseUuid}`,
+        `the base device has ${type === '' ? 'no file system' : `${type} ${uuid}`}, not ${baseFileSystem} ${baseUuid}`,
         { hint: 'open the root with the thin pool that it was made with' },
       )
     }
@@ -563,7 +563,7 @@ export class DeviceSet {
       await this.#layout.saveSet({ ...set, baseUuid: uuid, baseFileSystem: type })
     }
     const wanted = this.#options.fileSystem
-    if (wanted === undefined || wanted === type) return
+    if (wanted === undefined || wanted === type || type === '') return
     throw new StoreError('ENGINE_UNSUPPORTED', `the layers of this root are on ${type}, not on ${wanted}`, {
       hint: 'leave dm.fs out, or make a new root',
     })

@@ -7,24 +7,24 @@ import { isAlive, processMark } from '../sys/process-mark.js'
 import { tryFlock } from '../sys/flock.js'
 import { libcAvailable } from '../sys/libc.js'
 
-type ClaimKind = 'shared' | 'exclusive'
+type HoldKind = 'shared' | 'exclusive'
 
-/** One holder's claim on a layer. Used only under the layer's lock. */
-export interface Claim {
-  /** Takes the claim, or changes its kind. Returns false while another claim is in the way. */
-  take(kind: ClaimKind): Promise<boolean>
-  /** Removes the on-disk state of all claims. Only the exclusive claimant calls it. */
+/** One process's hold of a layer, on disk. Used only under the layer's lock. */
+export interface HoldFile {
+  /** Takes the hold, or changes its kind. Returns false while another hold is in the way. */
+  take(kind: HoldKind): Promise<boolean>
+  /** Removes the on-disk state of all holds. Only the exclusive holder calls it. */
   clear(): Promise<void>
   leave(): Promise<void>
 }
 
-/** A process with system calls and a process without them do not see each other's claims, as with {@link Lock}. */
-export function openClaim(directory: string, id: string): Claim {
-  return libcAvailable().works ? new FlockClaim(join(directory, id)) : new MarkClaim(directory, id)
+/** A process with system calls and a process without them do not see each other's holds, as with {@link Lock}. */
+export function openHoldFile(directory: string, id: string): HoldFile {
+  return libcAvailable().works ? new FlockHoldFile(join(directory, id)) : new MarkedHoldFile(directory, id)
 }
 
-/** A flock(2) on the layer's claim file. An unlocked file means nothing and is reused. */
-class FlockClaim implements Claim {
+/** A flock(2) on the layer's file. An unlocked file means nothing and is reused. */
+class FlockHoldFile implements HoldFile {
   readonly #path: string
   readonly #fd: number
 
@@ -33,7 +33,7 @@ class FlockClaim implements Claim {
     this.#fd = openLockFile(path)
   }
 
-  async take(kind: ClaimKind): Promise<boolean> {
+  async take(kind: HoldKind): Promise<boolean> {
     return tryFlock(this.#fd, kind)
   }
 
@@ -47,9 +47,9 @@ class FlockClaim implements Claim {
 }
 
 /**
- * For systems without flock(2). Each claim is a file with its kind and a mark that shows whether its process is alive.
+ * For systems without flock(2). Each hold is a file with its kind and a mark that shows whether its process is alive.
  */
-class MarkClaim implements Claim {
+class MarkedHoldFile implements HoldFile {
   readonly #directory: string
   readonly #id: string
   readonly #name: string
@@ -60,7 +60,7 @@ class MarkClaim implements Claim {
     this.#name = `${id}.${randomBytes(6).toString('hex')}`
   }
 
-  async take(kind: ClaimKind): Promise<boolean> {
+  async take(kind: HoldKind): Promise<boolean> {
     for (const name of await this.#others()) {
       const path = join(this.#directory, name)
       const [, theirs, mark = ''] = /^(\w+) (.*)$/s.exec(await readFile(path, 'utf8')) ?? []
