@@ -64,7 +64,7 @@ const MEANINGS: Readonly<Record<keyof DriverCapabilities, string>> = {
   sharesBlocks: 'a changed file shares what did not change',
   nativeDiff: 'a diff costs what changed, not what is there',
   quota: 'writable layers can be limited',
-  maxDepth: 'most layers in one chain',
+  maxDepth: 'most layers below one layer',
   nativeAttributes: 'owners, devices and modes are in the inodes',
 }
 

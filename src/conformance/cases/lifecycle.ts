@@ -145,6 +145,21 @@ export const lifecycle: readonly ConformanceCase[] = [
     },
   },
   {
+    name: 'refuses to adopt a layer whose host path a program may still use',
+    unless: ({ adopt, capabilities }) =>
+      adopt === undefined || !capabilities.hostPath ? 'the driver hands out no host path' : undefined,
+    async run({ driver }) {
+      await driver.createReadWrite('container')
+      const view = await driver.get('container')
+      assert.equal(typeof view.hostPath, 'string')
+      await driver.put('container')
+      const adopting = driver.adopt?.('container', 'layer') ?? Promise.resolve()
+      if ((await driver.adoptable?.('container')) !== false) return adopting
+      await assert.rejects(adopting, { code: 'LAYER_IN_USE' })
+      assert.deepEqual(await driver.list(), ['container'])
+    },
+  },
+  {
     name: 'adopts a layer that was read while it was open',
     unless: ({ adopt }) => (adopt === undefined ? 'the driver cannot adopt a writable layer' : undefined),
     async run(subject) {

@@ -32,7 +32,7 @@ import { detachLayer, mountLayer, releaseLayer } from './kernel.js'
 import { Overlay2Layout } from './layout.js'
 import type { OpenedLayer } from './opened-layer.js'
 import { unionOf } from './userspace.js'
-import { isReadOnly, isStillWritten, isThereAlready, noLayer } from '../refusals.js'
+import { isHandedOut, isReadOnly, isStillWritten, isThereAlready, noLayer } from '../refusals.js'
 
 const ROOT = '' as ByteString
 
@@ -214,7 +214,10 @@ export class Overlay2Driver implements ProtoDriver, FastPaths {
     this.#mayWrite()
     this.#mustExist(id)
     if (this.#layout.exists(newId)) throw isThereAlready(newId)
-    await this.#whileUnused(id, () => this.#layout.adopt(id, newId))
+    await this.#whileUnused(id, async () => {
+      if (this.#isHostDirectory(id)) throw isHandedOut(id)
+      await this.#layout.adopt(id, newId)
+    })
   }
 
   #whileUnused(id: string, work: () => Promise<void>): Promise<void> {
