@@ -28,9 +28,9 @@ afterEach(async () => {
 })
 
 describe.each([
-  ['plain', (bytes: Buffer) => bytes],
-  ['packed', (bytes: Buffer) => gzipSync(bytes)],
-])('a docker-archive, %s,', (_form, form) => {
+  ['uncompressed', (bytes: Buffer) => bytes],
+  ['gzip', (bytes: Buffer) => gzipSync(bytes)],
+])('a docker-archive (%s)', (_form, form) => {
   const load = async (document: unknown, ...layers: [Named, Buffer?][]) => {
     const path = join(scratch, 'image.tar')
     const documents: [Named, Buffer][] = [
@@ -53,21 +53,21 @@ describe.each([
     [[{ ...manifest, RepoTags: [null] }]],
     [[{ ...manifest, Config: '../../../etc/passwd' }]],
     [[{ ...manifest, Config: '__proto__' }]],
-  ])('with the manifest %j is MANIFEST_INVALID', async (document) => {
+  ])('is MANIFEST_INVALID with the manifest %j', async (document) => {
     await refused(load(document, [{ name: 'layer.tar' }, tar]), 'MANIFEST_INVALID')
   })
 
-  it('with a name that is none is refused before a layer is read', async () => {
+  it('is refused for an invalid image name before a layer is read', async () => {
     const document = [{ ...manifest, RepoTags: ['A B'] }]
     await refused(load(document, [{ name: 'layer.tar' }, Buffer.from('no tar')]), 'REFERENCE_INVALID')
   })
 
-  it('without names is loaded', async () => {
+  it('is loaded without image names', async () => {
     const [image] = await load([{ ...manifest, RepoTags: null }], [{ name: 'layer.tar' }, tar])
     expect(image).toMatchObject({ id: digestOf(config), references: [] })
   })
 
-  it('whose layer is a link is loaded', async () => {
+  it('is loaded if a layer is a hard link or a symlink', async () => {
     for (const type of ['link', 'symlink'] as const) {
       const linkname = type === 'link' ? 'a/real.tar' : '../a/real.tar'
       const document = [{ ...manifest, Layers: ['b/layer.tar'] }]
@@ -81,7 +81,7 @@ describe.each([
     }
   })
 
-  it('whose links lead in a circle, or out of it, is LAYER_MISSING', async () => {
+  it('is LAYER_MISSING if links to a layer form a loop or leave the archive', async () => {
     const circle: [Named][] = [
       [{ name: 'layer.tar', type: 'symlink', linkname: 'other' }],
       [{ name: 'other', type: 'symlink', linkname: 'layer.tar' }],
@@ -94,7 +94,7 @@ describe.each([
     }
   })
 
-  it('with a file that climbs out is ARCHIVE_CORRUPT', async () => {
+  it('is ARCHIVE_CORRUPT if a path climbs out of the archive', async () => {
     await refused(load([manifest], [{ name: '../layer.tar' }, tar]), 'ARCHIVE_CORRUPT')
     await refused(
       load([manifest], [{ name: 'layer.tar', type: 'link', linkname: '../../x' }]),
@@ -103,7 +103,7 @@ describe.each([
   })
 })
 
-it('an archive from before there was a manifest is ARCHIVE_UNSUPPORTED', async () => {
+it('an archive older than manifest.json is ARCHIVE_UNSUPPORTED', async () => {
   const path = join(scratch, 'old.tar')
   writeFileSync(
     path,
@@ -115,7 +115,7 @@ it('an archive from before there was a manifest is ARCHIVE_UNSUPPORTED', async (
   await refused(store.load(path), 'ARCHIVE_UNSUPPORTED')
 })
 
-it('links in a directory are not followed', async () => {
+it('load() does not follow symlinks in a directory', async () => {
   const directory = join(scratch, 'directory')
   mkdirSync(directory)
   writeFileSync(join(directory, 'manifest.json'), JSON.stringify([manifest]))

@@ -14,7 +14,7 @@ export interface Descriptor {
   readonly annotations?: object | null
 }
 
-/** An OCI layout in the making, by hand, so that it can be wrong in any way. */
+/** Builds an OCI layout by hand, so it can be invalid in any way. */
 export class Layout {
   readonly path: string
 
@@ -31,7 +31,7 @@ export class Layout {
     return { mediaType, digest, size: bytes.length, ...fields }
   }
 
-  /** @param blobs the layers as they lie in the layout, where they are not the tars themselves */
+  /** @param blobs descriptors of the layers, if their blobs are not the tars themselves */
   image(layers: readonly Buffer[], fields: object = {}, blobs?: readonly Descriptor[]): Descriptor {
     const own = (fields as { platform?: object }).platform
     const config = { ...JSON.parse(imageOf(layers).config.toString()), ...own }

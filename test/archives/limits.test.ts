@@ -24,37 +24,70 @@ afterAll(async () => {
 
 const ZEROS = 300 << 20
 
-/** What exceeds each limit, the limit that it exceeds, and a value that admits it. */
-const CASES: readonly [keyof Limits, Limits, Limits, () => Buffer][] = [
+/** By limit: the archive in words, a value that it exceeds, a value that admits it, and the archive. */
+const CASES: readonly [keyof Limits, string, Limits, Limits, () => Buffer][] = [
   [
     'entries',
+    'five files',
     { entries: 4 },
     { entries: 5 },
     () => archive(file('a'), file('b'), file('c'), file('d'), file('e')),
   ],
-  ['entries', { entries: 4 }, { entries: 5 }, () => archive(file('a/b/c/d/e'))],
-  ['pathLength', { pathLength: 20 }, { pathLength: 21 }, () => archive(file('123456789012345678901'))],
-  ['pathDepth', { pathDepth: 3 }, { pathDepth: 4 }, () => archive(file('aa/bb/cc/dd'))],
+  [
+    'entries',
+    'a file with four implied parents',
+    { entries: 4 },
+    { entries: 5 },
+    () => archive(file('a/b/c/d/e')),
+  ],
+  [
+    'pathLength',
+    'a name of 21 bytes',
+    { pathLength: 20 },
+    { pathLength: 21 },
+    () => archive(file('123456789012345678901')),
+  ],
+  [
+    'pathDepth',
+    'a path of four components',
+    { pathDepth: 3 },
+    { pathDepth: 4 },
+    () => archive(file('aa/bb/cc/dd')),
+  ],
   [
     'extensionBytes',
+    'a PAX header',
     { extensionBytes: 50 },
     { extensionBytes: 500 },
     () => archive(pax(xattrs(5)), file('a')),
   ],
-  ['paxRecords', { paxRecords: 4 }, { paxRecords: 5 }, () => archive(pax(xattrs(5)), file('a'))],
+  [
+    'paxRecords',
+    'five PAX records',
+    { paxRecords: 4 },
+    { paxRecords: 5 },
+    () => archive(pax(xattrs(5)), file('a')),
+  ],
   [
     'unpackedBytes',
+    'a file of 601 bytes',
     { unpackedBytes: 600 },
     { unpackedBytes: 6000 },
     () => archive(file('a', 'x'.repeat(601))),
   ],
-  ['layers', { layers: 1 }, { layers: 2 }, () => archiveOf([tar(file('a')), tar(file('b'))])],
-  ['documentBytes', { documentBytes: 100 }, { documentBytes: 1000 }, () => archive(file('a'))],
-  ['expansion', {}, { expansion: 2000 }, () => gzipSync(archive(file('a', Buffer.alloc(ZEROS))))],
+  ['layers', 'two layers', { layers: 1 }, { layers: 2 }, () => archiveOf([tar(file('a')), tar(file('b'))])],
+  ['documentBytes', 'a config', { documentBytes: 100 }, { documentBytes: 1000 }, () => archive(file('a'))],
+  [
+    'expansion',
+    'zeros in gzip',
+    {},
+    { expansion: 2000 },
+    () => gzipSync(archive(file('a', Buffer.alloc(ZEROS)))),
+  ],
 ]
 
-describe.each(CASES)('limits.%s', (name, low, high, make) => {
-  it('refuses an archive beyond it, and admits the same one when it is raised', async () => {
+describe.each(CASES)('limits.%s, on %s', (name, _, low, high, make) => {
+  it('rejects an archive that exceeds it, and admits the same archive after it is raised', async () => {
     const path = join(scratch, 'archive.tar')
     writeFileSync(path, make())
     await expect(store.load(path, { limits: low })).rejects.toMatchObject({
@@ -66,7 +99,7 @@ describe.each(CASES)('limits.%s', (name, low, high, make) => {
   })
 })
 
-it('a limit of another name, or one that is not a positive number, is a TypeError', async () => {
+it('an unknown limit, or a value that is not a positive number, is a TypeError', async () => {
   const load = (limits: object) => store.load('/nowhere', { limits })
   await expect(load({ entrys: 1 })).rejects.toThrow(TypeError)
   await expect(load({ entries: 0 })).rejects.toThrow(TypeError)
@@ -74,7 +107,7 @@ it('a limit of another name, or one that is not a positive number, is a TypeErro
   await expect(load({ entries: '5' })).rejects.toThrow(TypeError)
 })
 
-it('a layer whose digest is right is loaded although it was read ahead', async () => {
+it('a layer with the right digest is loaded after it was verified ahead', async () => {
   const layer = tar(...Array.from({ length: 4500 }, (_, index) => file(`f${index}`)))
   const path = join(scratch, 'many.tar')
   writeFileSync(path, archiveOf([gzipSync(layer)], [layer]))
@@ -82,7 +115,7 @@ it('a layer whose digest is right is loaded although it was read ahead', async (
   expect(image?.layers).toEqual([digestOf(layer)])
 })
 
-it('import takes limits, too', async () => {
+it('import() applies limits', async () => {
   const chunks = async function* () {
     yield tar(file('a'), file('b'))
   }

@@ -27,15 +27,15 @@ afterEach(async () => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-describe('of an index for several platforms', () => {
+describe('an index for several platforms', () => {
   const all = () => ['s390x', machine, 'mips64'].map((name) => layout.image([tar], platform(name)))
 
-  it("the machine's image is taken, under the index's name", async () => {
+  it("selects the host platform, under the index's name", async () => {
     const path = layout.index({ manifests: [layout.nested(all(), named('docker.io/team/app:1'))] })
     expect(await architectures(path)).toEqual([`${machine} team/app:1`])
   })
 
-  it('the one that is asked for is taken', async () => {
+  it('selects the requested platform, and lists the available ones if it is missing', async () => {
     const path = layout.index({ manifests: [layout.nested(all(), named('docker.io/team/app:1'))] })
     expect(await architectures(path, 'linux/mips64')).toEqual(['mips64 team/app:1'])
     await expect(store.load(path, { platform: 'linux/riscv64' })).rejects.toMatchObject({
@@ -45,14 +45,14 @@ describe('of an index for several platforms', () => {
     await expect(store.load(path, { platform: 'mips64' })).rejects.toThrow(TypeError)
   })
 
-  it('a variant is told from another', async () => {
+  it('distinguishes variants', async () => {
     const images = ['v6', 'v7'].map((variant) => layout.image([tar], platform('arm', variant)))
     const path = layout.index({ manifests: [layout.nested(images)] })
     const [image] = await store.load(path, { platform: 'linux/arm/v7' })
     expect(image?.config.variant).toBe('v7')
   })
 
-  it('those that are not in the archive are not missed', async () => {
+  it('ignores images that are missing from the archive', async () => {
     const there = layout.image([tar], platform('s390x'))
     const path = layout.index({
       manifests: [layout.nested([{ ...absent, ...platform('mips64') }, there])],
@@ -60,12 +60,12 @@ describe('of an index for several platforms', () => {
     expect(await architectures(path)).toEqual(['s390x '])
   })
 
-  it('the entries may stand in index.json itself, under one name', async () => {
+  it('may list its images in index.json, all under one name', async () => {
     const images = all().map((image) => ({ ...image, ...named('docker.io/team/app:1') }))
     expect(await architectures(layout.index({ manifests: images }))).toEqual([`${machine} team/app:1`])
   })
 
-  it('what BuildKit attests is no image', async () => {
+  it('ignores attestations of BuildKit', async () => {
     const statement = layout.blob(Buffer.from('{"_type":"in-toto"}'), 'application/vnd.in-toto+json')
     const annotations = { 'vnd.docker.reference.type': 'attestation-manifest' }
     const unknown = { platform: { os: 'unknown', architecture: 'unknown' }, annotations }
@@ -75,37 +75,37 @@ describe('of an index for several platforms', () => {
   })
 })
 
-it('several images without platforms are all taken, each by its own name', async () => {
+it('images without platforms are all loaded, each under its own name', async () => {
   const other = await layerTar([{ name: 'other' }])
   const images = [layout.image([tar], named('docker.io/a:1')), layout.image([other], named('docker.io/b:1'))]
   const loaded = await store.load(layout.index({ manifests: [layout.nested(images)] }))
   expect(loaded.map(({ references }) => references)).toEqual([['a:1'], ['b:1']])
 })
 
-it("a text of OCI's that is no reference names nothing", async () => {
+it('an OCI ref.name that is not a reference gives the image no name', async () => {
   const annotations = { 'org.opencontainers.image.ref.name': 'Some: text/' }
   const path = layout.index({ manifests: [layout.image([tar], { annotations })] })
   expect((await store.load(path))[0]?.references).toEqual([])
 })
 
-it('an image may have no layers', async () => {
+it('an image without layers is loaded', async () => {
   expect((await store.load(layout.index({ manifests: [layout.image([])] })))[0]?.layers).toEqual([])
 })
 
-describe('a blob that is not what its descriptor says', () => {
+describe('a blob that does not match its descriptor', () => {
   it.each([
     [
-      'a layer packed anew',
+      'a recompressed layer',
       (digest: string) => writeFileSync(layout.file(digest), gzipSync(tar, { level: 1 })),
     ],
-    ['a layer that is shorter', (digest: string) => truncateSync(layout.file(digest), 20)],
-  ])('%s', async (_what, damage) => {
+    ['a truncated layer', (digest: string) => truncateSync(layout.file(digest), 20)],
+  ])('is DIGEST_MISMATCH: %s', async (_what, damage) => {
     const packed = layout.blob(gzipSync(tar), `${LAYER}+gzip`)
     damage(packed.digest)
     await refused(layout.index({ manifests: [layout.image([tar], {}, [packed])] }), 'DIGEST_MISMATCH')
   })
 
-  it('a layer that is packed although it is named for its tar', async () => {
+  it('is DIGEST_MISMATCH: a compressed layer under the digest of its tar', async () => {
     const plain = layout.blob(tar, LAYER)
     const packed = gzipSync(tar)
     writeFileSync(layout.file(plain.digest), packed)
@@ -113,7 +113,7 @@ describe('a blob that is not what its descriptor says', () => {
     await refused(layout.index({ manifests: [image] }), 'DIGEST_MISMATCH')
   })
 
-  it('a size, of a layer or of a manifest', async () => {
+  it('is DIGEST_MISMATCH: a wrong size of a layer or a manifest', async () => {
     const layer = { ...layout.blob(tar, LAYER), size: 3 }
     await refused(layout.index({ manifests: [layout.image([tar], {}, [layer])] }), 'DIGEST_MISMATCH')
     const manifest = { ...layout.image([tar]), size: 3 }
@@ -138,19 +138,19 @@ describe('a malformed index', () => {
     { manifests: [{ ...absent, annotations: 'x' }] },
     { manifests: [{ ...absent, platform: 'x' }] },
     { manifests: [absent] },
-  ])('%j', async (document) => {
+  ])('is MANIFEST_INVALID: %j', async (document) => {
     await refused(layout.index(document), 'MANIFEST_INVALID')
   })
 
   it.each([null, {}, { config: null, layers: [] }, { layers: [null] }, { config: absent, layers: null }])(
-    'or a manifest that is %j',
+    'is MANIFEST_INVALID if its manifest is %j',
     async (document) => {
       const manifest = layout.blob(Buffer.from(JSON.stringify(document)), MANIFEST)
       await refused(layout.index({ manifests: [manifest] }), 'MANIFEST_INVALID')
     },
   )
 
-  it('that multiplies, or is nested without an end', async () => {
+  it('is MANIFEST_INVALID if it lists too many images or is nested too deeply', async () => {
     let bomb = layout.image([tar])
     for (let level = 0; level < 3; level++) bomb = layout.nested(Array.from({ length: 400 }, () => bomb))
     await refused(layout.index({ manifests: [bomb] }), 'MANIFEST_INVALID')
@@ -159,7 +159,7 @@ describe('a malformed index', () => {
     await refused(layout.index({ manifests: [deep] }), 'MANIFEST_INVALID')
   })
 
-  it('that is too large to be one', async () => {
+  it('is LIMIT_EXCEEDED if its file is too large', async () => {
     writeFileSync(join(layout.path, 'index.json'), '')
     truncateSync(join(layout.path, 'index.json'), 2 ** 33)
     await refused(layout.path, 'LIMIT_EXCEEDED')

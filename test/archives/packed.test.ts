@@ -29,12 +29,12 @@ afterEach(async () => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-describe('an archive packed as a whole', () => {
+describe('an archive that is compressed as a whole', () => {
   it.each([
-    ['in the order of its layers', [0, 1, 2, 3]],
-    ['in the opposite order', [3, 2, 1, 0]],
-    ['in no order', [1, 3, 0, 2]],
-  ])('%s, is loaded, and each layer told once', async (_what, order) => {
+    ['in order', [0, 1, 2, 3]],
+    ['in reverse order', [3, 2, 1, 0]],
+    ['in mixed order', [1, 3, 0, 2]],
+  ])('is loaded with its layers %s, and reports each layer once', async (_what, order) => {
     const parts = imageOf([a, b, c, d])
     const named = [...parts.layers]
     const path = await packed({
@@ -52,14 +52,14 @@ describe('an archive packed as a whole', () => {
     expect(readdirSync(join(store.root, 'layerstack/tmp'))).toEqual([])
   })
 
-  it('that has a layer twice, and one that is here, is loaded', async () => {
+  it('is loaded if it repeats a layer and holds a stored one', async () => {
     await store.load(await packed(imageOf([a, b], 'app:1')))
     const [image] = await store.load(await packed(imageOf([a, c, a, c], 'app:2')))
     expect(image?.layers).toEqual([a, c, a, c].map(digestOf))
     expect((await store.check()).problems).toEqual([])
   })
 
-  it('in which layers are links to others, as Docker writes them, is loaded', async () => {
+  it('is loaded if a layer is a symlink to another, as in legacy archives', async () => {
     await store.load(await packed(imageOf([a, b, a], 'app:1')))
     const saved = join(scratch, 'saved.tar.gz')
     await store.save('app:1', saved, { format: 'docker-archive-legacy', compression: 'gzip' })
@@ -67,7 +67,7 @@ describe('an archive packed as a whole', () => {
     expect((await second.load(saved))[0]?.layers).toEqual([a, b, a].map(digestOf))
   })
 
-  it('that breaks off anywhere is a StoreError, and leaves nothing', async () => {
+  it('is a StoreError if it is truncated, and leaves no layers', async () => {
     const whole = readFileSync(await packed(imageOf([a, b])))
     const path = join(scratch, 'broken.tar.gz')
     for (const part of [0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99]) {
@@ -78,7 +78,7 @@ describe('an archive packed as a whole', () => {
     }
   })
 
-  it('of more than 16 MiB is not copied: no more lies below the root than what the layers hold', async () => {
+  it('is not copied below the root, even if it is larger than 16 MiB', async () => {
     const large = await layerTar([{ name: 'large', content: randomBytes(18 * MB).toString('base64') }])
     const path = await packed(imageOf([a, b, c, d, large]))
     let most = 0

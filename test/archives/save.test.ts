@@ -44,7 +44,7 @@ afterEach(async () => {
 })
 
 describe.each(forms)('an image saved as %s, %s', (format, compression) => {
-  it('is loaded again as the same image, under the same names', async () => {
+  it('loads as the same image under the same names', async () => {
     await store.tag(image.id, 'other:tag')
     await store.save(['team/app:1', 'other:tag'], path('saved'), { format, compression })
     await using second = await openStore({ root: path('second'), driver: 'vfs' })
@@ -60,7 +60,7 @@ describe.each(forms)('an image saved as %s, %s', (format, compression) => {
     expect(contentOf(path('one'))).toEqual(contentOf(path('two')))
   })
 
-  it('is not there when it was aborted, or could not be read', async () => {
+  it('leaves no file if the save is aborted or a layer is damaged', async () => {
     const before = readdirSync(scratch).toSorted()
     const signal = AbortSignal.abort(new Error('enough'))
     await expect(store.save('team/app:1', path('saved'), { format, compression, signal })).rejects.toThrow(
@@ -74,7 +74,7 @@ describe.each(forms)('an image saved as %s, %s', (format, compression) => {
   })
 })
 
-it('several saves into one directory at a time are each whole', async () => {
+it('concurrent saves into one directory write complete archives', async () => {
   const names = Array.from({ length: 8 }, (_, index) => path(`saved-${index}`))
   await Promise.all(names.map((name) => store.save('team/app:1', name)))
   const saved = names.map((name) => digestOf(readFileSync(name)))
@@ -83,13 +83,13 @@ it('several saves into one directory at a time are each whole', async () => {
 })
 
 describe.each(archives)('a stream of a %s', (format) => {
-  it('is what a file holds', async () => {
+  it('has the content of a saved file', async () => {
     await store.save('team/app:1', path('file'), { format })
     await store.save('team/app:1', createWriteStream(path('stream')), { format })
     expect(contentOf(path('stream'))).toEqual(contentOf(path('file')))
   })
 
-  it('that fails ends the save with its error', async () => {
+  it('ends the save with its error if it fails', async () => {
     let count = 0
     const output = new Writable({
       write: (_chunk, _encoding, done) => done(++count > 3 ? new Error('no more') : null),
@@ -101,15 +101,15 @@ describe.each(archives)('a stream of a %s', (format) => {
   })
 })
 
-describe('a stream that is closed', () => {
+describe('a closed stream', () => {
   it.each([
     ['was ended', (output: Writable) => void output.end()],
     ['was destroyed', (output: Writable) => void output.destroy()],
     [
-      'is destroyed while it takes nothing',
+      'is destroyed while it accepts no data',
       (output: Writable) => void setTimeout(() => output.destroy(), 50),
     ],
-  ])('because it %s ends the save', async (_why, close) => {
+  ])('ends the save if it %s', async (_why, close) => {
     const output = new Writable({ write: () => undefined })
     close(output)
     await expect(store.save('team/app:1', output)).rejects.toMatchObject({
@@ -119,12 +119,12 @@ describe('a stream that is closed', () => {
   })
 })
 
-it('what is there already is not written over', async () => {
+it('save() refuses to overwrite a file', async () => {
   await store.save('team/app:1', path('saved'))
   await expect(store.save('team/app:1', path('saved'))).rejects.toMatchObject({ code: 'NAME_CONFLICT' })
 })
 
-it('a layer that comes twice is a symlink in the legacy form', async () => {
+it('a repeated layer is a symlink in the legacy format', async () => {
   await store.save('team/app:1', path('saved'), { format: 'docker-archive-legacy' })
   execFileSync('mkdir', [path('open')])
   execFileSync('tar', ['-xf', path('saved'), '-C', path('open')])
@@ -140,7 +140,7 @@ it('a layer that comes twice is a symlink in the legacy form', async () => {
 })
 
 it.each(['gzip', 'zstd'] as const)(
-  'layers of an OCI layout are packed with %s, each under its own digest',
+  'layers of an OCI layout are compressed with %s, each under its own digest',
   async (compression) => {
     await store.save('team/app:1', path('layout'), { format: 'oci-layout', compression })
     const blob = (digest: string) => readFileSync(join(path('layout'), 'blobs', digest.replace(':', '/')))
@@ -159,7 +159,7 @@ it.each(['gzip', 'zstd'] as const)(
   },
 )
 
-/** The lowest layer's own files. */
+/** The directory with the lowest layer's files. */
 async function lowestDirectory(): Promise<string> {
   const low = (await layersOf(store).list()).find(({ parent }) => parent === undefined)
   return (await driverOf(store).metadata(low?.cacheId ?? ''))['UpperDir'] as string

@@ -15,7 +15,7 @@ const noise = randomBytes(3_000_000)
 const content = Buffer.concat([text, noise, text])
 
 describe.each<Compression>(['none', 'gzip', 'zstd'])('compression %s', (kind) => {
-  it('gives back what was packed, and tells its kind', async () => {
+  it('restores compressed content, and detects its kind', async () => {
     const packed = await collect(compress(kind, inPieces(content, 50_001)))
     let detected: Compression | undefined
     const unpacked = await collect(
@@ -25,11 +25,11 @@ describe.each<Compression>(['none', 'gzip', 'zstd'])('compression %s', (kind) =>
     expect(unpacked.equals(content)).toBe(true)
   })
 
-  it('packs nothing, and gives nothing back', async () => {
+  it('restores empty content', async () => {
     expect(await collect(decompress(compress(kind, inPieces(Buffer.alloc(0), 1))))).toHaveLength(0)
   })
 
-  it('packs the same bytes the same way', async () => {
+  it('gives the same output for the same bytes', async () => {
     const [one, other] = [
       await collect(compress(kind, inPieces(content, 1 << 16))),
       await collect(compress(kind, inPieces(content, 1 << 16))),
@@ -37,9 +37,9 @@ describe.each<Compression>(['none', 'gzip', 'zstd'])('compression %s', (kind) =>
     expect(one.equals(other)).toBe(true)
   })
 
-  it('passes an error of the source through as it is, and closes a source that is left early', async () => {
+  it('passes an error of the source through, and closes the source if reading stops early', async () => {
     const packed = await collect(compress(kind, inPieces(content, 1 << 16)))
-    const broken = new Error('the disk is gone')
+    const broken = new Error('the source failed')
     await expect(collect(decompress(failing(packed.subarray(0, 100_000), broken)))).rejects.toBe(broken)
     let closed = false
     for await (const chunk of decompress(closing(packed, () => (closed = true)))) {
@@ -61,13 +61,13 @@ const packers: [name: string, reason: Reason, pack: (bytes: Buffer) => Buffer][]
 ]
 for (const [name, reason, pack] of packers) {
   describe(`${name} streams of another program`, unless(reason), () => {
-    it('may be several in a row, cut anywhere', async () => {
+    it('may be concatenated, in chunks of any size', async () => {
       const packed = Buffer.concat([pack(text), pack(Buffer.alloc(0)), pack(noise)])
       const unpacked = await collect(decompress(inPieces(packed, 1013)))
       expect(unpacked.equals(Buffer.concat([text, noise]))).toBe(true)
     })
 
-    it('are refused when something else follows them', async () => {
+    it('are refused if other data follows them', async () => {
       const packed = Buffer.concat([pack(text), Buffer.from('and a line of text')])
       await expect(collect(decompress(inPieces(packed, 1 << 20)))).rejects.toMatchObject({
         code: 'ARCHIVE_CORRUPT',
@@ -77,7 +77,7 @@ for (const [name, reason, pack] of packers) {
       })
     })
 
-    it('are refused when they end too early', async () => {
+    it('are refused if they are truncated', async () => {
       const packed = pack(content)
       for (const length of [packed.length - 1, packed.length >> 1, 700]) {
         await expect(
@@ -88,7 +88,7 @@ for (const [name, reason, pack] of packers) {
       }
     })
 
-    it('are refused when they are damaged', async () => {
+    it('are refused if they are damaged', async () => {
       const packed = Buffer.from(pack(text))
       packed.fill(0xa5, 40, 90)
       await expect(collect(decompress(inPieces(packed, 1 << 16)))).rejects.toMatchObject({
@@ -102,26 +102,29 @@ describe('zstd', unless(notInstalled('zstd')), () => {
   const zstd = (args: string[], input: Buffer) =>
     execFileSync(zstdProgram, ['-q', '-c', ...args], { input, maxBuffer: 1 << 30 })
 
-  it('skips frames of user data, first, between and last', async () => {
+  it('skips skippable frames at the start, between frames and at the end', async () => {
     const skippable = Buffer.concat([Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 5, 0, 0, 0]), Buffer.from('hello')])
     const packed = Buffer.concat([skippable, zstd([], text), skippable, zstd([], noise), skippable])
     const unpacked = await collect(decompress(inPieces(packed, 4099)))
     expect(unpacked.equals(Buffer.concat([text, noise]))).toBe(true)
   })
 
-  it.each([['-1'], ['-19'], ['--no-check'], ['--long=27']])('reads what zstd %s wrote', async (option) => {
-    const unpacked = await collect(decompress(inPieces(zstd([option], content), 1 << 16)))
-    expect(unpacked.equals(content)).toBe(true)
-  })
+  it.each([['-1'], ['-19'], ['--no-check'], ['--long=27']])(
+    'reads the output of `zstd %s`',
+    async (option) => {
+      const unpacked = await collect(decompress(inPieces(zstd([option], content), 1 << 16)))
+      expect(unpacked.equals(content)).toBe(true)
+    },
+  )
 
-  it('is read by zstd', async () => {
+  it('writes what the zstd program reads', async () => {
     const packed = await collect(compress('zstd', inPieces(content, 1 << 16)))
     expect(execFileSync(zstdProgram, ['-dc'], { input: packed, maxBuffer: 1 << 30 }).equals(content)).toBe(
       true,
     )
   })
 
-  it('refuses a window that would take gigabytes', async () => {
+  it('refuses a window of gigabytes', async () => {
     const packed = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, 0xa8, ...Buffer.alloc(600)])
     await expect(collect(decompress(inPieces(packed, 1000)))).rejects.toMatchObject({
       code: 'LIMIT_EXCEEDED',
@@ -130,15 +133,15 @@ describe('zstd', unless(notInstalled('zstd')), () => {
   })
 })
 
-describe('detecting a compression', () => {
-  it('names one that is not supported, and says what to do', () => {
+describe('detectCompression', () => {
+  it('rejects an unsupported compression by name', () => {
     expect(() => detectCompression(Buffer.from('BZh91AY'))).toThrow(
       expect.objectContaining({ code: 'ARCHIVE_UNSUPPORTED', hint: expect.stringContaining('bzip2') }),
     )
     expect(() => detectCompression(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]))).toThrow(/xz/)
   })
 
-  it('takes a tar for a tar, whatever its first file is called', () => {
+  it('recognizes a tar whose first name starts like bzip2', () => {
     const header = Buffer.alloc(512)
     header.write('BZh.txt')
     header.write('ustar', 257)

@@ -19,14 +19,14 @@ beforeEach(() => {
 
 afterEach(() => rmSync(scratch, { recursive: true, force: true }))
 
-it('the quickstart goes the whole path, on an image of its own', () => {
+it('the quickstart runs all its steps on an image that it makes', () => {
   const said = quickstart()
   expect(said).toContain('add    /srv/app/hello.sh')
   expect(said).toContain('quickstart:changed\n2 layers')
   expect(said).toContain('quickstart:flat\n1 layer,')
 })
 
-it('the quickstart takes an archive', async () => {
+it('the quickstart loads a given archive', async () => {
   const parts = imageOf([await layerTar([{ name: 'only', content: 'one file' }])])
   const archive = join(scratch, 'image.tar')
   await writeArchive(archive, parts)

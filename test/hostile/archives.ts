@@ -13,7 +13,7 @@ import {
   tar,
 } from '#layerstack/conformance/odd-layers/raw-tar.js'
 
-/** An archive of less than 10 MB that `load` has to refuse, soon and in little memory. */
+/** An archive of less than 10 MB that `load` must refuse, quickly and with little memory. */
 export interface HostileArchive {
   readonly name: string
   readonly code: string
@@ -55,22 +55,22 @@ export const hostileArchives: readonly HostileArchive[] = [
     make: () => gzipSync(dockerArchive([gzipZeros(100 * 2 ** 30)])),
   },
   {
-    name: 'a zstd layer of a million small blocks with a large window',
+    name: 'a zstd layer of a million blocks of one byte with a window of 128 MiB',
     code: 'ARCHIVE_UNSUPPORTED',
     make: () => dockerArchive([zstdBlocks(1_000_000)]),
   },
   {
-    name: 'a gzip archive with names of 2 GB together',
+    name: 'a gzip archive with 2,000 names of 1 MiB',
     code: 'LIMIT_EXCEEDED',
     make: () => gzipOf(longName(1 << 20), 2000),
   },
   {
-    name: 'a gzip archive with 800 MB of names of 8 KB each',
+    name: 'a gzip archive with 100,000 names of 8 KB',
     code: 'LIMIT_EXCEEDED',
     make: () => gzipSync(Buffer.concat(Array.from({ length: 100_000 }, (_, index) => longName(8000, index)))),
   },
   {
-    name: 'a layer with names of 2 GB together, with a wrong digest',
+    name: 'a layer with 2,000 names of 1 MiB, with a wrong digest',
     code: 'LIMIT_EXCEEDED',
     make: () => dockerArchive([gzipOf(longName(1 << 20), 2000)]),
   },
@@ -109,19 +109,19 @@ export const hostileArchives: readonly HostileArchive[] = [
     make: () => dockerArchive([...whiteouts(5000, 0, ''), repeated(() => file('.wh..wh..opq'), 10_000)], [0]),
   },
   {
-    name: 'a directory of 5,000 names that is opaque and lifted from 5,000 times, with a wrong digest',
+    name: '4,000 hard links into one lower directory, and 4,000 opaque markers, with a wrong digest',
     code: 'DIGEST_MISMATCH',
     make: () => dockerArchive([...whiteouts(4000, 0), linksAndMarkers(4000)], [0]),
   },
   {
-    name: 'files through a maze of symlinks',
+    name: 'files through a chain of long symlinks',
     code: 'LAYER_INVALID',
-    make: () => dockerArchive([maze(5000)]),
+    make: () => dockerArchive([symlinkChain(5000)]),
   },
   {
-    name: 'files through a longer way of symlinks, with a wrong digest',
+    name: 'files through one long symlink, with a wrong digest',
     code: 'DIGEST_MISMATCH',
-    make: () => dockerArchive([winding(3000)]),
+    make: () => dockerArchive([longSymlink(3000)]),
   },
   {
     name: 'one file with 100,000 names, with a wrong digest',
@@ -139,7 +139,7 @@ export const hostileArchives: readonly HostileArchive[] = [
     make: () => dockerArchive([tar(pax(xattrs(40_000)), file('f'))]),
   },
   {
-    name: 'a sparse map of a megabyte in pieces',
+    name: 'a sparse map of 100,000 pieces',
     code: 'LAYER_INVALID',
     make: () => dockerArchive([sparseMap()]),
   },
@@ -159,7 +159,7 @@ export const hostileArchives: readonly HostileArchive[] = [
     make: () => repeatedImages(100_000),
   },
   {
-    name: 'a config of 100,000 layers',
+    name: 'a manifest.json and a config of 100,000 layers',
     code: 'LIMIT_EXCEEDED',
     make: () => configOf(Array.from({ length: 100_000 }, () => WRONG)),
   },
@@ -174,7 +174,7 @@ function zeros(size = ZEROS): Buffer {
   return Buffer.alloc(size)
 }
 
-/** Gzip members in a row are one stream. */
+/** Concatenated gzip members are one stream. */
 function gzipOf(content: Buffer, times: number): Buffer {
   const member = gzipSync(content, { level: 9 })
   return Buffer.concat(Array.from({ length: times }, () => member))
@@ -193,7 +193,7 @@ function zstdZeros(size: number): Buffer {
   return zstdFrame(10 << 3, rleBlock(128 << 10), blocks)
 }
 
-/** Of one byte each, in a window of 128 MiB. */
+/** Blocks of one byte each, in one frame with a window of 128 MiB. */
 function zstdBlocks(count: number): Buffer {
   return zstdFrame(17 << 3, rleBlock(1), count)
 }
@@ -237,7 +237,7 @@ function deepPaths(count: number, depth: number): Buffer {
   )
 }
 
-/** A layer with files in one directory, and one that hides so many names there. */
+/** A layer with files in one directory, and a layer with whiteouts in the same directory. */
 function whiteouts(files: number, hidden: number, prefix = 'd/'): Buffer[] {
   const lower = [
     prefix === '' ? Buffer.alloc(0) : directory('d'),
@@ -257,8 +257,8 @@ function repeated(piece: (index: number) => Buffer, count: number): Buffer {
   return Buffer.concat([...Array.from({ length: count }, (_, index) => piece(index)), END])
 }
 
-/** Each symlink leads through 1,000 directories to the next one. */
-function maze(count: number): Buffer {
+/** A chain of symlinks. Each one goes through 1,000 path components to the next. */
+function symlinkChain(count: number): Buffer {
   const way = 'd/../'.repeat(500)
   const chain = Array.from({ length: 39 }, (_, index) =>
     Buffer.concat([pax([['linkpath', `${way}s${index + 1}`]]), symlink(`s${index}`, 'x')]),
@@ -271,8 +271,8 @@ function maze(count: number): Buffer {
   ])
 }
 
-/** Below the bound on steps. */
-function winding(count: number): Buffer {
+/** One symlink with fewer path components than the limit. */
+function longSymlink(count: number): Buffer {
   const link = Buffer.concat([pax([['linkpath', `${'d/../'.repeat(500)}d`]]), symlink('s', 'x')])
   return Buffer.concat([directory('d'), link, repeated((index) => file(`s/f${index}`), count)])
 }
@@ -303,7 +303,7 @@ function sparseMap(): Buffer {
   return tar(pax(records), file('f', Buffer.concat([map, Buffer.alloc(100_000)])))
 }
 
-/** @param right indexes of layers whose digests are told as they are; the others are wrong */
+/** @param right indexes of layers whose DiffIDs in the config are right; the others are wrong */
 export function dockerArchive(layers: readonly Buffer[], right: readonly number[] = []): Buffer {
   const diffIds = layers.map((layer, index) => (right.includes(index) ? diffIdOf(layer) : WRONG))
   const names = layers.map((_, index) => `${index}.tar`)
@@ -334,7 +334,7 @@ function ociIndex(count: number): Buffer {
   return tar(file('index.json', JSON.stringify({ manifests })))
 }
 
-/** Of a plain layer, or one in gzip. */
+/** The DiffID of an uncompressed or gzip layer. */
 function diffIdOf(layer: Buffer): string {
   const plain = layer[0] === 0x1f ? gunzipSync(layer) : layer
   return `sha256:${createHash('sha256').update(plain).digest('hex')}`

@@ -1,6 +1,6 @@
-// Loads archives, one after the other, in one store: node loading.mjs DRIVER ENGINE SCRATCH GOOD FILE…
-// Prints a line of JSON for each FILE: name, code and message of the error, seconds, cpuSeconds, the megabytes by which
-// the peak of memory grew, and the paths that stayed behind. GOOD is loaded first, which starts the threads.
+// Loads archives one by one into one store: node loading.mjs DRIVER ENGINE SCRATCH GOOD FILE…
+// Prints a line of JSON for each FILE: name, code and message of the error, seconds, cpuSeconds, megabytes by which
+// peak memory grew, and paths left behind. GOOD is loaded first to start the threads.
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { openStore } from '#layerstack/index.js'
@@ -27,7 +27,7 @@ for (const file of files) {
 await store.close()
 rmSync(root, { recursive: true, force: true })
 
-/** Spare files of leases and locks are kept for the next one. */
+/** All paths except files of leases, holds and locks, which are reused. */
 function tree() {
   return readdirSync(root, { recursive: true }).filter(
     (path) => !/^layerstack\/(leases|holds|locks)/.test(path),

@@ -32,8 +32,8 @@ const good: readonly [change: string, after: ContainerConfig][] = [
   ['ONBUILD RUN make', { OnBuild: ['RUN make'] }],
 ]
 
-describe('a change of a config', () => {
-  it.each(good)('%s', (change, after) => {
+describe('applyChanges', () => {
+  it.each(good)('applies %s', (change, after) => {
     expect(applyChanges(before, [change])).toEqual({ ...before, ...after })
   })
 
@@ -47,11 +47,11 @@ describe('a change of a config', () => {
     'EXPOSE 99999999',
     'CMD',
     'COPY a b',
-  ])('%j is refused', (change) => {
+  ])('refuses %j', (change) => {
     expect(() => applyChanges(before, [change])).toThrow(expect.objectContaining({ code: 'CHANGE_INVALID' }))
   })
 
-  it('changes follow one another, and leave what they were given as it was', () => {
+  it('applies changes in order, and does not modify its input', () => {
     const after = applyChanges(before, ['WORKDIR /a', 'WORKDIR b', 'ENV A=2', 'ENV A=3'])
     expect(after).toMatchObject({ WorkingDir: '/a/b', Env: ['PATH=/bin', 'A=3'] })
     expect(before.Env).toEqual(['PATH=/bin', 'A=1'])

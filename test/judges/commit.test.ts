@@ -15,7 +15,7 @@ import { openVariant, variants } from './variants.js'
 
 const reason = noDaemon ?? notInstalled(...realImageNeeds)
 
-describe("changes that Docker's own container saw, too", unless(reason), () => {
+describe('changes that Docker also committed', unless(reason), () => {
   let fixture: RealImage
   let scratch: string
   let docker: Dockerd
@@ -35,7 +35,7 @@ describe("changes that Docker's own container saw, too", unless(reason), () => {
 
   describe.each(variants)('on $name', (variant) => {
     let store: Store
-    // The judge's container stood on overlayfs.
+    // Docker's container was on overlayfs.
     const known = variant.driver === 'vfs' ? either(madeByInitLayer, linksPartedByOverlay) : madeByInitLayer
 
     beforeAll(async () => {

@@ -1,7 +1,7 @@
 import type { LayerFs } from '#layerstack/index.js'
 import type { Change } from '../fixtures/change.js'
 
-/** Makes the changes through a container's filesystem: what `applyChanges` does below a directory of the host. */
+/** Makes the changes through a container's filesystem, as `applyChanges` makes them in a host directory. */
 export async function changeContainer(fs: LayerFs, changes: readonly Change[]): Promise<void> {
   for (const change of changes) {
     await changeOnce(fs, change).catch((error: unknown) => {

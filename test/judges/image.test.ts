@@ -23,9 +23,9 @@ describe('a real image that Docker built and saved', unless(reason), () => {
   let fixture: RealImage
   let scratch: string
   let docker: Dockerd
-  /** Digests of what others have read already. Drivers that save the same bytes need no second verdict. */
+  /** Digests of saved images that other programs have read. Equal bytes are not checked again. */
   const accepted = new Set<string>()
-  /** What umoci unpacks, by the digest of the layout. */
+  /** The tree that umoci unpacks, by the digest of the layout. */
   const unpacked = new Map<string, Tree>()
 
   beforeAll(async () => {
@@ -46,7 +46,7 @@ describe('a real image that Docker built and saved', unless(reason), () => {
     beforeAll(async () => {
       store = await openVariant(variant, join(scratch, `${variant.driver}-${variant.engine}`))
       const [loaded] = await store.load(fixture.archive)
-      if (loaded === undefined) throw new Error('nothing was loaded')
+      if (loaded === undefined) throw new Error('load() returned no image')
       image = loaded
     }, 300_000)
 
@@ -62,22 +62,22 @@ describe('a real image that Docker built and saved', unless(reason), () => {
       for (const chain of chainIds(image.layers)) expect(theirs).toContain(chain.slice('sha256:'.length))
     })
 
-    // Docker's overlay2 counts the targets of symlinks among a layer's bytes, its vfs does not, and nor do we.
-    it("has Docker's layerdb, but for cache-ids and sizes, down to the lines of each tar-split", () => {
+    // Docker's overlay2 counts symlink targets in the size of a layer. Docker's vfs and this library do not.
+    it("has Docker's layerdb with the lines of each tar-split, except cache-ids and sizes", () => {
       for (const chain of chainIds(image.layers)) {
         const layer = join('layerdb/sha256', chain.slice('sha256:'.length))
         const ours = join(store.root, 'image', variant.driver, layer)
         const theirs = join(fixture.dockerRoot, 'image/overlay2', layer)
         expect(readdirSync(ours).toSorted()).toEqual(readdirSync(theirs).toSorted())
         for (const file of readdirSync(theirs).filter((name) => !['cache-id', 'size'].includes(name))) {
-          const [one, other] = [ours, theirs].map((place) => readFileSync(join(place, file)))
+          const [one, other] = [ours, theirs].map((root) => readFileSync(join(root, file)))
           if (file.endsWith('.gz')) expect(lines(one)).toEqual(lines(other))
           else expect(one?.toString(), `${file} of ${chain}`).toBe(other?.toString())
         }
       }
     })
 
-    it("exports Docker's tree", async () => {
+    it('exports the tree that Docker exports', async () => {
       await using container = await store.createContainer(image.id)
       const ours = await treeOf(container.export())
       const theirs = await treeOf(createReadStream(fixture.exported))
@@ -98,7 +98,7 @@ describe('a real image that Docker built and saved', unless(reason), () => {
       }
     })
 
-    it('shows what umoci unpacks from a layout, down to nanoseconds and all xattrs', async () => {
+    it('exports the tree that umoci unpacks from a layout, with nanoseconds and all xattrs', async () => {
       const layout = join(scratch, 'layout')
       try {
         await store.save(IMAGE, layout, { format: 'oci-layout' })
@@ -146,7 +146,7 @@ describe('a real image that Docker built and saved', unless(reason), () => {
   }
 })
 
-/** Raw segments that follow one another are joined: Go cuts what is behind the last entry wherever its reads end. */
+/** Joins consecutive raw segments, because Go splits the bytes after the last entry at the ends of its reads. */
 function lines(packed: Buffer | undefined): object[] {
   const text = gunzipSync(packed as Buffer)
     .toString('latin1')

@@ -1,10 +1,10 @@
 /**
- * What of a path a judge shows otherwise than we do, each with its reason: all of it, or its time alone. Of all other
- * paths, everything must agree.
+ * Returns which part of a path may differ between a judge and this library: everything or only the time. All other
+ * paths must be equal.
  */
 export type Known = (path: string) => 'all' | 'time' | undefined
 
-/** What Docker puts below every container of its own, and the directories whose times that changes. */
+/** Paths that Docker adds to each of its containers, and the directories whose times change with them. */
 export const madeByInitLayer: Known = either(
   setOf('.dockerenv', 'etc/hosts', 'etc/hostname', 'etc/resolv.conf', 'etc/mtab', 'dev/console'),
   // The mount point of the image's volume.
@@ -12,7 +12,7 @@ export const madeByInitLayer: Known = either(
   timesOf('dev', 'etc'),
 )
 
-/** Where overlayfs copies a file up, other hard links to the lower file stay behind; vfs has copied all of them. */
+/** overlayfs copies up one hard link and leaves the others on the lower file. vfs has copied all of them. */
 export const linksPartedByOverlay: Known = setOf(
   ...[
     'a/one',
@@ -28,17 +28,17 @@ export const linksPartedByOverlay: Known = setOf(
   ...['opt/links/git-linked-from-below', 'usr/bin/git'],
 )
 
-/** Docker's vfs keeps hard links of regular files alone when it copies a layer. */
+/** Docker's vfs keeps only hard links of regular files when it copies a layer. */
 export const linksPartedByDockersVfs: Known = setOf(
   ...['a/fifo', 'b/fifo-hard', 'fifo-again', 'a/sym', 'b/sym-hard', 'sym-again'].map(
     (name) => `opt/links/${name}`,
   ),
 )
 
-/** Go's tar, and so umoci, takes an extended attribute without a value for none. */
+/** Go's archive/tar, and therefore umoci, drops an xattr with an empty value. */
 export const emptyInGo: Known = setOf('opt/base/xattrs/blob')
 
-/** GNU tar tells of hard links to regular files and symlinks alone; and it begins with the root, as no export does. */
+/** GNU tar records only hard links of regular files and symlinks. Unlike an export, it has an entry for the root. */
 export const unlikeInGnuTar: Known = setOf('', 'opt/links/a/fifo', 'opt/links/b/fifo-hard')
 
 export function either(...known: readonly Known[]): Known {

@@ -1,4 +1,4 @@
-// As whoever runs it: loads the archive on stdin into a store below the directory it is given, and exports the image.
+// Loads the archive on stdin into a store at the given root, and exports the image, as the current user.
 import { createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { openStore } from '#layerstack/index.js'

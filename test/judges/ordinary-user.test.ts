@@ -22,7 +22,7 @@ const NOBODY = 65534
 const project = resolve(import.meta.dirname, '../..')
 const reason = noDaemon ?? notInstalled(...realImageNeeds, 'setpriv')
 
-describe('a real image in the hands of an ordinary user', unless(reason), () => {
+describe('a real image in a store of an ordinary user', unless(reason), () => {
   let fixture: RealImage
   let scratch: string
 
@@ -30,7 +30,7 @@ describe('a real image in the hands of an ordinary user', unless(reason), () => 
     fixture = await realImage()
     scratch = mkdtempSync(join(tmpdir(), 'layerstack-judges-'))
     chmodSync(scratch, 0o755)
-    // Where the package and what it needs may be read by anybody.
+    // A copy of the package and its dependencies that every user can read.
     for (const name of ['package.json', 'dist', 'node_modules', 'test/judges']) {
       cpSync(join(project, name), join(scratch, 'project', name), { recursive: true, dereference: true })
     }
@@ -44,7 +44,7 @@ describe('a real image in the hands of an ordinary user', unless(reason), () => 
     { driver: 'overlay2', attributes: 'in xattrs', environment: {} },
     {
       driver: 'vfs',
-      attributes: 'beside the tree, without system calls',
+      attributes: 'in a sidecar, without system calls',
       environment: { LAYERSTACK_NO_KOFFI: '1' },
     },
   ])(

@@ -14,7 +14,7 @@ import { openVariant, variants } from './variants.js'
 
 const reason = noDaemon ?? notInstalled(...realImageNeeds)
 
-describe('one data root', unless(reason), () => {
+describe('a data root', unless(reason), () => {
   let fixture: RealImage
   let scratch: string
   let expected: Tree
@@ -27,7 +27,7 @@ describe('one data root', unless(reason), () => {
 
   afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
-  it.each(variants)('written by us on $name, read by dockerd', async (variant) => {
+  it.each(variants)('written by this library on $name is read by dockerd', async (variant) => {
     const root = join(scratch, 'ours')
     const exported = join(scratch, 'export.tar')
     try {
@@ -55,7 +55,7 @@ describe('one data root', unless(reason), () => {
   })
 
   it.each(['kernel', 'userspace'] as const)(
-    'written by dockerd on overlay2, read by our %s engine',
+    'written by dockerd on overlay2 is read by the %s engine',
     async (engine) => {
       const [root, fresh] = [join(scratch, 'theirs'), join(scratch, 'fresh')]
       const [saved, exported] = [join(scratch, 'saved.tar'), join(scratch, 'export.tar')]
@@ -90,7 +90,7 @@ describe('one data root', unless(reason), () => {
     },
   )
 
-  it('in which dockerd keeps a container keeps the image that it stands on', async () => {
+  it('keeps the image of a container of dockerd', async () => {
     const [root, exported] = [join(scratch, 'theirs'), join(scratch, 'export.tar')]
     await run('cp', ['-a', fixture.dockerRoot, root])
     try {
@@ -115,7 +115,7 @@ describe('one data root', unless(reason), () => {
     }
   })
 
-  it('written by dockerd on vfs, read by us', async () => {
+  it('written by dockerd on vfs is read by this library', async () => {
     const root = join(scratch, 'theirs')
     const archive = join(scratch, 'small.tar')
     try {

@@ -3,15 +3,15 @@ import { TarReader } from '#layerstack/tar/reader.js'
 import type { TarHeader, TarPart } from '#layerstack/tar/part.js'
 import type { Known } from './known-differences.js'
 
-/** What a tar of a whole filesystem says of each path: one line, latin1 for bytes. */
+/** By path in the tar of a whole filesystem: one line with metadata and a content hash. Bytes are latin1. */
 export type Tree = Map<string, string>
 
 export interface TreeOptions {
-  /** `docker`: as much as Docker's export has, whole seconds and of all xattrs the capabilities. @default 'docker' */
+  /** `docker`: only what Docker's export holds, whole seconds and capabilities as the only xattrs. @default 'docker' */
   readonly detail?: 'docker' | 'all'
 }
 
-/** Of hard links each tells the names of all. */
+/** The lines of hard links to one file list all names of the file. */
 export async function treeOf(tar: AsyncIterable<Uint8Array>, options: TreeOptions = {}): Promise<Tree> {
   const { detail = 'docker' } = options
   const tree: Tree = new Map()
@@ -50,7 +50,7 @@ export async function treeOf(tar: AsyncIterable<Uint8Array>, options: TreeOption
   return tree
 }
 
-/** Paths at which two trees differ, with what each says; empty for equal ones. */
+/** Paths at which two trees differ, with the lines of both. Empty if the trees are equal. */
 export function differences(ours: Tree, theirs: Tree, known: Known = () => undefined): string[] {
   const paths = [...new Set([...ours.keys(), ...theirs.keys()])].toSorted()
   return paths

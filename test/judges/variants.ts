@@ -1,6 +1,6 @@
 import { openStore, type Store } from '#layerstack/index.js'
 
-/** A way to keep layers; every judge is asked about each. */
+/** A driver and its engine. Each test that compares with a judge runs on every variant. */
 export interface Variant {
   readonly name: string
   readonly driver: 'vfs' | 'overlay2'

@@ -31,27 +31,33 @@ describe.each(Object.keys(judges) as JudgeName[])('%s', (name) => {
     await removeTree(scratch)
   })
 
-  it.each(named(oddLayers))('agrees on %s, or disagrees as is known', unless(reason), async (_, odd) => {
+  it.each(named(oddLayers))('agrees on %s, or differs as recorded', unless(reason), async (_, odd) => {
     const theirs = await judge.look(odd.layers).catch((error: unknown) => [`refused: ${complaintOf(error)}`])
     const known = disagreements.filter((each) => each.odd === odd.name && each.judges.includes(name))
     expect(disagreement(odd.tree, theirs)).toEqual(known.flatMap(({ shows }) => shows))
   })
 
   const asked = name === 'umoci' ? [] : named(refusedLayers)
-  it.each(asked)('refuses %s, or is known to take it', unless(reason), async (_, { name: odd, layers }) => {
-    const isTaken = await judge.look(layers).then(
-      () => true,
-      () => false,
-    )
-    expect(isTaken).toBe(taken[odd]?.includes(name) ?? false)
-  })
+  it.each(asked)(
+    'rejects %s, or is recorded as accepting it',
+    unless(reason),
+    async (_, { name: odd, layers }) => {
+      const isTaken = await judge.look(layers).then(
+        () => true,
+        () => false,
+      )
+      expect(isTaken).toBe(taken[odd]?.includes(name) ?? false)
+    },
+  )
 })
 
-it('every disagreement is about an odd layer that there is, and told once for each judge', () => {
+it('the records name existing odd layers, each at most once per judge', () => {
   const names = new Set(oddLayers.map(({ name }) => name))
   const refused = new Set(refusedLayers.map(({ name }) => name))
   expect(Object.keys(taken).filter((name) => !refused.has(name))).toEqual([])
-  const told = disagreements.flatMap(({ odd, judges: who }) => who.map((judge) => `${judge}: ${odd}`))
+  const recorded = disagreements.flatMap(({ odd, judges: programs }) =>
+    programs.map((judge) => `${judge}: ${odd}`),
+  )
   expect(disagreements.filter(({ odd }) => !names.has(odd))).toEqual([])
-  expect(told.filter((each, index) => told.indexOf(each) !== index)).toEqual([])
+  expect(recorded.filter((each, index) => recorded.indexOf(each) !== index)).toEqual([])
 })

@@ -13,13 +13,13 @@ import { writeImage } from './odd-image.js'
 
 /** Another program that unpacks layers. */
 export interface Judge extends AsyncDisposable {
-  /** The tree that it makes of an image of these layers; rejects with what it says if it refuses them. */
+  /** Returns the tree that the program unpacks from these layers. Rejects with its error message if it refuses them. */
   look(layers: readonly Buffer[]): Promise<string[]>
 }
 
 export type JudgeName = keyof typeof judges
 
-/** How each is started, with a directory of its own. */
+/** Starts each program in a directory of its own. */
 export const judges = {
   'dockerd, overlay2': (directory: string) => dockerd(directory, 'overlay2'),
   'dockerd, vfs': (directory: string) => dockerd(directory, 'vfs'),
@@ -44,8 +44,8 @@ async function dockerd(directory: string, driver: 'overlay2' | 'vfs'): Promise<J
           readFileSync(join(root, 'image', driver, 'layerdb/sha256', chain.slice(7), 'cache-id'), 'latin1'),
         )
         if (driver === 'vfs') return outlineOfDirectory(join(root, 'vfs/dir', ids.at(-1) as string), began)
-        const places = ids.map((id) => join(root, 'overlay2', id, 'diff'))
-        return await outlineOfOverlay(places, join(directory, 'merged'), began)
+        const diffs = ids.map((id) => join(root, 'overlay2', id, 'diff'))
+        return await outlineOfOverlay(diffs, join(directory, 'merged'), began)
       } finally {
         await docker.cli('rmi', '--force', REFERENCE)
       }
@@ -81,7 +81,7 @@ async function containerd(directory: string, snapshotter: string): Promise<Judge
   }
 }
 
-/** It reads the layout that we write. */
+/** umoci reads OCI layouts only, so this library writes one for it. */
 async function umoci(directory: string): Promise<Judge> {
   const began = now()
   const [archive, layout, tree] = ['image.tar', 'layout', 'tree'].map((name) => join(directory, name)) as [
@@ -107,7 +107,7 @@ async function umoci(directory: string): Promise<Judge> {
   }
 }
 
-/** The end of what a program says when it refuses a layer: names of places are different each time. */
+/** The part of an error message that is the same each time. The rest holds paths. */
 export function complaintOf(error: unknown): string {
   const said = (error as Error).message
   return said.match(COMPLAINTS)?.at(-1) ?? said
@@ -116,7 +116,7 @@ export function complaintOf(error: unknown): string {
 const COMPLAINTS =
   /duplicates of file paths not supported|file exists|not a directory|no such file or directory|unhandled tar header type \d+|unknown typeflag '[^']*'|operation not permitted/g
 
-/** @param layers the lowest first */
+/** @param layers lowest first */
 async function outlineOfOverlay(layers: readonly string[], merged: string, began: bigint): Promise<string[]> {
   if (layers.length === 1) return outlineOfDirectory(layers[0] as string, began)
   mkdirSync(merged)
@@ -130,7 +130,7 @@ async function outlineOfOverlay(layers: readonly string[], merged: string, began
   }
 }
 
-/** A wrong whiteout in an overlay is a name that nobody can reach. */
+/** Reports a stray whiteout of an overlay as broken: its name is listed, but `lstat` fails. */
 function outlineOfDirectory(root: string, nowFrom: bigint): string[] {
   const raw = new HostFs({ kind: 'host', root, readOnly: true })
   try {

@@ -4,12 +4,12 @@ import { LayerApplier } from '#layerstack/tar/apply.js'
 import { TarReader } from '#layerstack/tar/reader.js'
 import { imageOf, writeArchive } from '../store/archive.js'
 
-/** A docker-archive of an image of these layers; of the same layers the same image. */
+/** Writes a docker-archive of an image of these layers. The same layers give the same image. */
 export function writeImage(path: string, layers: readonly Buffer[], reference: string): Promise<void> {
   return writeArchive(path, imageOf(layers, reference))
 }
 
-/** The outline of what tars make, in memory, one on the other. */
+/** The outline of the tree that these layer tars give in memory, lowest first. */
 export async function outlineOfTars(tars: Iterable<AsyncIterable<Uint8Array>>): Promise<string[]> {
   const raw = new MemoryFs()
   for (const tar of tars) {
@@ -21,7 +21,7 @@ export async function outlineOfTars(tars: Iterable<AsyncIterable<Uint8Array>>): 
   return outlineOf(raw)
 }
 
-/** For titles of tests: vitest cuts off the names of objects. */
+/** Adds names for test titles, because vitest truncates objects there. */
 export function named<T extends { readonly name: string }>(all: readonly T[]): (readonly [string, T])[] {
   return all.map((each) => [each.name, each])
 }

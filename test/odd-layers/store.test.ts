@@ -12,16 +12,16 @@ import { enterDirectory } from '../support/ledger.js'
 import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { named, outlineOfTars, writeImage } from './odd-image.js'
-import { places } from './places.js'
+import { configurations } from './configurations.js'
 import { layersOf } from '../support/store-parts.js'
 
 const FIRST = oddLayers[0]?.layers ?? []
-/** So that a layer is refused for what is wrong with it, and not for what it asks for. */
+/** Without these limits, a layer is refused only for its fault. */
 const LIFTED = { pathDepth: Infinity, pathLength: Infinity, unpackedBytes: Infinity }
-/** In memory where it may be: all that is loaded is synced to disk. */
+/** A tmpfs if possible, because every load is synced to disk. */
 const HOME = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 
-describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
+describe.each(configurations)('odd layers on $name', ({ reason, onBtrfs, options }) => {
   let scratch: string
   let btrfs: BtrfsFixture | undefined
   let store: Store
@@ -43,7 +43,7 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
   })
 
   it.each(named(oddLayers))(
-    '%s: one tree however it is read, saved byte for byte',
+    'give one tree in all views and are saved byte for byte: %s',
     unless(reason),
     async (_, odd) => {
       const image = await load(odd.layers)
@@ -59,13 +59,13 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
     },
   )
 
-  it.each(named(refusedLayers))('%s: refused, and nothing of it stays', unless(reason), async (_, layer) => {
+  it.each(named(refusedLayers))('are refused and leave no file: %s', unless(reason), async (_, layer) => {
     const before = state()
     await expect(load(layer.layers)).rejects.toMatchObject({ code: layer.code })
     expect(state()).toEqual(before)
   })
 
-  it('nothing is damaged by all that', unless(reason), async () => {
+  it('leave the store undamaged', unless(reason), async () => {
     expect((await store.check()).problems).toEqual([])
   })
 
@@ -87,7 +87,7 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
     rmSync(layout, { recursive: true })
   }
 
-  /** Changes of all sorts are a layer that makes the same tree elsewhere. */
+  /** Commits changes of many kinds, and expects the same tree from the layers of the commit. */
   async function expectCommitted(container: Container): Promise<void> {
     await change(container)
     const committed = await container.commit()
@@ -108,13 +108,13 @@ describe.each(places)('on $name', ({ reason, onBtrfs, options }) => {
     }
   }
 
-  /** Every name below the store's root. */
+  /** Every path in the store's root. */
   function state(): string[] {
     return readdirSync(store.root, { recursive: true, encoding: 'latin1' }).toSorted()
   }
 })
 
-/** What is in the root gets another name, another mode, or goes: so all sorts of objects are copied up or hidden. */
+/** Links, chmods or removes each child of the root, so objects of all types are copied up or hidden. */
 async function change({ fs }: Container): Promise<void> {
   for (const { name, type } of fs.syncFs.readdir(ROOT)) {
     const path = Buffer.from(name, 'latin1')

@@ -23,16 +23,16 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
 describe('the packed package', () => {
-  it('is what publint takes for right', () => {
+  it('passes publint', () => {
     const said = execFileSync(bin('publint'), ['--strict', tarball], { cwd: project, encoding: 'utf8' })
     expect(said).toContain('All good!')
   })
 
-  it('gives types wherever it gives code', () => {
+  it('has types for every export', () => {
     execFileSync(bin('attw'), ['--profile', 'esm-only', tarball], { cwd: project, encoding: 'utf8' })
   })
 
-  it('holds no test and nothing of the machine that built it', () => {
+  it('holds only dist, src and documents, and no build cache', () => {
     const names = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n')
     expect(names).toContain('package/dist/index.d.ts')
     expect(names).not.toContain('package/dist/.tsbuildinfo')

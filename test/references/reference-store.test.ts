@@ -25,9 +25,9 @@ beforeEach(() => {
 
 afterAll(() => removeTree(scratch))
 
-describe('names that objects have already', () => {
+describe('names of properties of every object', () => {
   it.each(['constructor', 'constructor:toString', 'valueof:__proto__', 'x:hasOwnProperty'])(
-    'are kept and found: %s',
+    'are stored, found and deleted: %s',
     async (text) => {
       const before = Object.getOwnPropertyNames(Object)
       expect(await store.get(reference(text))).toBeUndefined()
@@ -41,7 +41,7 @@ describe('names that objects have already', () => {
   )
 })
 
-describe('entries that Docker writes and this library does not understand', () => {
+describe('entries of Docker that this library does not understand', () => {
   const odd = {
     'foo_bar.com/x': { 'foo_bar.com/x:latest': ID },
     debian: { [`debian@${SHA512}`]: ID, 'debian:12': SHA512 },
@@ -49,49 +49,49 @@ describe('entries that Docker writes and this library does not understand', () =
   }
   const text = JSON.stringify({ Repositories: { ok: { 'ok:1': ID }, ...odd }, Other: 1 })
 
-  it('do not hide the others', async () => {
+  it('do not hide other entries', async () => {
     writeFileSync(file(), text)
     expect(await store.get(reference('ok:1'))).toBe(ID)
     expect(await store.get(reference('debian:12'))).toBeUndefined()
     expect((await store.all()).get(ID)).toEqual([`debian@${SHA512}`, 'foo_bar.com/x:latest', 'ok:1'])
   })
 
-  it('are written back as they were', async () => {
+  it('are written back unchanged', async () => {
     writeFileSync(file(), text)
     await store.delete(['ok:1'])
     const kept = JSON.stringify({ Other: 1, Repositories: odd })
     expect(readFileSync(file(), 'utf8')).toBe(kept)
   })
 
-  it('are removed by the text that names them', async () => {
+  it('are removed by their text', async () => {
     writeFileSync(file(), text)
     await store.delete(['foo_bar.com/x:latest', `debian@${SHA512}`])
     expect((await store.all()).get(ID)).toEqual(['ok:1'])
   })
 })
 
-describe('a file of another kind is STORE_CORRUPT', () => {
+describe('an invalid repositories.json', () => {
   const corrupt = { code: 'STORE_CORRUPT', path: expect.stringContaining('repositories.json') }
 
   it.each(['{', 'null', '[]', '1', '"x"', '{"Repositories":[]}', '{"Repositories":{"a":"b"}}'])(
-    '%s',
+    'is STORE_CORRUPT if it holds %s',
     async (text) => {
       writeFileSync(file(), text)
       await expect(store.all()).rejects.toMatchObject(corrupt)
     },
   )
 
-  it('a directory', async () => {
+  it('is STORE_CORRUPT if it is a directory', async () => {
     mkdirSync(file())
     await expect(store.all()).rejects.toMatchObject(corrupt)
   })
 
-  it('a FIFO, which is not waited for', async () => {
+  it('is STORE_CORRUPT if it is a FIFO, without waiting for a writer', async () => {
     await run('mkfifo', [file()])
     await expect(store.all()).rejects.toMatchObject(corrupt)
   })
 
-  it('a gigabyte, which is not read', async () => {
+  it('is STORE_CORRUPT if it has a size of 1 GiB', async () => {
     writeFileSync(file(), '')
     truncateSync(file(), 1 << 30)
     await expect(store.all()).rejects.toMatchObject(corrupt)

@@ -11,7 +11,7 @@ import {
 const DIGEST = `sha256:${'f'.repeat(64)}`
 const LONG = 'a/'.repeat(127) + 'b'
 
-/** As distribution/reference normalises them: what people type, what it stands for, and how people know it. */
+/** As distribution/reference normalizes them: the input, its canonical form and its familiar form. */
 const good: readonly [typed: string, canonical: string, familiar: string][] = [
   ['debian', 'docker.io/library/debian:latest', 'debian:latest'],
   ['debian:12', 'docker.io/library/debian:12', 'debian:12'],
@@ -77,7 +77,7 @@ const bad: readonly string[] = [
 ]
 
 describe('a reference', () => {
-  it.each(good)('%s is normalised, and known again', (typed, canonical, familiar) => {
+  it.each(good)('has canonical and familiar forms that parse to it: %s', (typed, canonical, familiar) => {
     const reference = withDefaultTag(parseReference(typed))
     expect(canonicalText(reference)).toBe(canonical)
     expect(familiarText(reference)).toBe(familiar)
@@ -85,11 +85,11 @@ describe('a reference', () => {
     expect(withDefaultTag(parseReference(familiar))).toEqual(reference)
   })
 
-  it.each(bad)('%j is refused', (typed) => {
+  it.each(bad)('is refused: %j', (typed) => {
     expect(() => parseReference(typed)).toThrow(expect.objectContaining({ code: 'REFERENCE_INVALID' }))
   })
 
-  it('with a digest is stored by the digest alone', () => {
+  it('is stored without its tag if it has a digest', () => {
     expect(familiarText(storedForm(parseReference(`debian:12@${DIGEST}`)))).toBe(`debian@${DIGEST}`)
     expect(familiarText(storedForm(parseReference('debian')))).toBe('debian:latest')
   })

@@ -12,19 +12,19 @@ import { run } from '../support/program.js'
 const source = resolve(import.meta.dirname, '../../src/tar/crc64.wat')
 
 describe('CRC64-ISO', () => {
-  it('of 123456789 is that of the catalogue (CRC-64/GO-ISO)', async () => {
+  it('of 123456789 equals the value in the CRC catalogue (CRC-64/GO-ISO)', async () => {
     expect(await crcOf(Buffer.from('123456789'))).toBe('b90956c775a41001')
     expect(await crcOf(Buffer.alloc(0))).toBe('0000000000000000')
   })
 
-  it('of any length is what dividing bit by bit gives', async () => {
+  it('of any length equals a bitwise division', async () => {
     for (const length of [1, 7, 8, 9, 31, 32, 33, 63, 64, 65, 96, 97, 127, 128, 1000]) {
       const bytes = noise(length)
       expect(await crcOf(bytes), `${length} bytes`).toBe(divided(bytes))
     }
   })
 
-  it('is the same however the bytes are cut, and at the end of its memory', async () => {
+  it('is the same for any chunk size, up to the end of the WASM memory', async () => {
     const bytes = noise((1 << 18) + 77)
     const whole = await crcOf(bytes)
     for (const cut of [1, 63, 64, 4096, 1 << 18]) {
@@ -33,7 +33,7 @@ describe('CRC64-ISO', () => {
     expect(whole).toBe(divided(bytes))
   })
 
-  it('begins anew', async () => {
+  it('starts again after `begin`', async () => {
     const crc = await Crc64.load()
     for (const _ of [1, 2]) {
       crc.begin()
@@ -42,7 +42,7 @@ describe('CRC64-ISO', () => {
     }
   })
 
-  it('runs what crc64.wat says', unless(notInstalled('wat2wasm')), async () => {
+  it('runs the module that crc64.wat compiles to', unless(notInstalled('wat2wasm')), async () => {
     const directory = await mkdtemp(join(tmpdir(), 'layerstack-wat-'))
     try {
       const module = join(directory, 'crc64.wasm')
@@ -61,7 +61,7 @@ async function crcOf(...pieces: readonly Buffer[]): Promise<string> {
   return crc.digest().toString('hex')
 }
 
-/** As in any textbook. */
+/** The textbook algorithm. */
 function divided(bytes: Buffer): string {
   let crc = 0xffff_ffff_ffff_ffffn
   for (const byte of bytes) {

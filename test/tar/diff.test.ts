@@ -79,43 +79,43 @@ const TOP: Entry[] = [
   directory('empty'),
 ]
 
-describe.each(FORMS)('a diff of what was applied in the form: $form', ({ stack }) => {
+describe.each(FORMS)('a diff ($form)', ({ stack }) => {
   const layered = (...layers: Entry[][]): Stack => {
     const made = stack()
     for (const entries of layers) made.apply(entries)
     return made
   }
-  /** As the form's own driver would ask. */
+  /** The source that a driver of this form passes to the diff. */
   const diffOf = (...layers: Entry[][]): DiffSource | OpenTrees => {
     const upper = layered(...layers)
     if (upper.source !== undefined) return upper.source
     return { upper: upper.view, lower: layered(...layers.slice(0, -1)).view }
   }
 
-  it('makes the same tree again', () => {
+  it('reproduces the tree in the same form', () => {
     const again = layered(BASE)
     again.applyParts(diffParts(diffOf(BASE, TOP)))
     expect(describeTree(again.view)).toEqual(describeTree(layered(BASE, TOP).view))
   })
 
-  it('makes the same tree again in another form', () => {
+  it('reproduces the tree in a MemoryFs', () => {
     const again = modelStack()
     again.apply(BASE)
     again.applyParts(materialised(diffParts(diffOf(BASE, TOP))))
     expect(describeTree(again.view)).toEqual(describeTree(layered(BASE, TOP).view))
   })
 
-  it('without a lower tree is the whole tree, the same bytes in whatever it is kept', () => {
+  it('holds the whole tree if no lower tree is given, with the same bytes as the diff of a MemoryFs', () => {
     const model = modelStack()
     model.apply(BASE)
     expect(tarOf({ upper: layered(BASE).view }).equals(tarOf({ upper: model.view }))).toBe(true)
   })
 
-  it('is the same bytes each time', () => {
+  it('has the same bytes each time', () => {
     expect(tarOf(diffOf(BASE, TOP)).equals(tarOf(diffOf(BASE, TOP)))).toBe(true)
   })
 
-  it('says of each path whether it was added, changed or deleted, as a comparison of the trees does', () => {
+  it('reports each path as added, modified or deleted, as a comparison of the trees does', () => {
     const compared = { upper: layered(BASE, TOP).view, lower: layered(BASE).view }
     const changes = changeLines(diffChanges(diffOf(BASE, TOP)))
     expect(changes).toEqual(changeLines(diffChanges(compared)))
@@ -140,13 +140,13 @@ describe.each(FORMS)('a diff of what was applied in the form: $form', ({ stack }
     ])
   })
 
-  it('is sorted by components, so that a directory and its name with a dash do not mix', () => {
+  it('sorts paths by component, so d/f comes before d-x', () => {
     const layers = [directory('d-x'), file('d-x/f'), directory('d'), file('d/f'), file('d.y')]
     const names = headersOf(diffOf(layers)).map(({ name }) => name)
     expect(names).toEqual(['d/', 'd/f', 'd-x/', 'd-x/f', 'd.y'])
   })
 
-  it('gives a file of several names its content once, under the first', () => {
+  it('holds the content of a hard-linked file once, under its first name', () => {
     const headers = headersOf(diffOf([file('b', 'content'), link('a', 'b'), link('c', 'b')]))
     expect(headers.map(({ name, type, linkName, size }) => [name, type, linkName, size])).toEqual([
       ['a', 'file', '', 7],
@@ -155,12 +155,12 @@ describe.each(FORMS)('a diff of what was applied in the form: $form', ({ stack }
     ])
   })
 
-  it('writes whiteouts that are the same everywhere', () => {
+  it('writes whiteouts with fixed attributes', () => {
     const hidden = headersOf(diffOf([file('d/a')], [whiteout('d/a')])).at(-1)
     expect(hidden).toMatchObject({ name: 'd/.wh.a', type: 'file', mode: 0o600, uid: 0, gid: 0, mtimeNs: 0n })
   })
 
-  it('has later times cut to the one that is asked for', () => {
+  it('clamps later times to `clampMtimeNs`', () => {
     const clampMtimeNs = THEN + 10n
     const source = diffOf([file('early', '', { mtimeNs: THEN }), file('late', '', { mtimeNs: THEN * 2n })])
     const times = [...diffParts(source, { clampMtimeNs })].flatMap((part) =>
@@ -169,7 +169,7 @@ describe.each(FORMS)('a diff of what was applied in the form: $form', ({ stack }
     expect(times).toEqual([THEN, clampMtimeNs])
   })
 
-  it('of nothing is the empty tar', () => {
+  it('is an empty tar if nothing changed', () => {
     expect(tarOf(diffOf([file('a')], [])).equals(Buffer.alloc(1024))).toBe(true)
   })
 })
@@ -187,7 +187,7 @@ describe('the diff of an upper directory', () => {
     made.close()
   }
 
-  it('marks a directory opaque only where a lower one is', () => {
+  it('has an opaque marker only if a lower directory exists', () => {
     const { upper, lower, source } = open()
     lower.mkdir(bytes('both'), 0o755)
     put(lower, 'file')
@@ -198,7 +198,7 @@ describe('the diff of an upper directory', () => {
     expect(headersOf(source).map(({ name }) => name)).toEqual(['both/', 'both/.wh..wh..opq', 'file/', 'new/'])
   })
 
-  it('has no whiteouts for what no lower layer shows', () => {
+  it('has no whiteout for a name that no lower layer has', () => {
     const { upper, lower, source } = open()
     put(lower, 'real')
     makeWhiteout(upper, bytes('real'))
@@ -207,7 +207,7 @@ describe('the diff of an upper directory', () => {
     expect(changeLines(diffChanges(source))).toEqual(['delete real'])
   })
 
-  it('leaves sockets out, and what they replaced, too', async () => {
+  it('leaves out sockets and has whiteouts for the files that they replaced', async () => {
     const { upper, lower, source } = open()
     put(lower, 'replaced')
     const listening = ['replaced', 'alone'].map(
@@ -221,7 +221,7 @@ describe('the diff of an upper directory', () => {
     for (const server of servers) server.close()
   })
 
-  it('hides how the upper directory keeps its marks and attributes', () => {
+  it('leaves out the xattrs that store marks and attributes', () => {
     const { upper, source } = open()
     upper.mkdir(bytes('d'), 0o755)
     upper.chown(bytes('d'), 0, 0)
@@ -232,8 +232,8 @@ describe('the diff of an upper directory', () => {
   })
 })
 
-describe('a file that changes while it is read', () => {
-  it('gives as many bytes as its header says', () => {
+describe('the diff of a file that is truncated during the read', () => {
+  it('has as many bytes as the header says', () => {
     const fs = new HostFs({ kind: 'host', root: scratch(), attributes: HERE })
     const made = fs.open(bytes('f'), 0o102, 0o644)
     made.write(Buffer.alloc(2_000_000, 'x'), 0)
@@ -248,7 +248,7 @@ describe('a file that changes while it is read', () => {
   })
 })
 
-/** Through bytes, as it travels, and back by the reader. */
+/** Encodes the diff as a tar and reads its headers back. */
 function headersOf(source: DiffSource | OpenTrees): TarHeader[] {
   const reader = new TarReader()
   const parts = [...reader.push(tarOf(source)), ...reader.end()]
@@ -263,7 +263,7 @@ function* collected(source: DiffSource | OpenTrees): Generator<Buffer> {
   for (const { bytes: some } of diffParts(source)) yield Buffer.from(some)
 }
 
-/** Through bytes and the reader. */
+/** Encodes the parts as a tar and reads them back. */
 function* materialised(parts: ReturnType<typeof diffParts>): ReturnType<TarReader['push']> {
   const reader = new TarReader()
   for (const { bytes: some } of parts) yield* reader.push(Buffer.from(some))

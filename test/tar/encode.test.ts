@@ -11,7 +11,7 @@ import { notInstalled, unless } from '../support/needs.js'
 const BILLION = 1_000_000_000n
 const MAX_SECONDS = BigInt(Number.MAX_SAFE_INTEGER)
 
-/** Bytes without a NUL, a character for each; some lengths are where the fields of a block end. */
+/** Bytes without NUL, one character each. Some lengths are at the limits of header fields. */
 const text = (maxLength: number) =>
   fc
     .tuple(
@@ -77,8 +77,8 @@ const header: fc.Arbitrary<TarHeader> = fc
   .chain((type) => fc.record({ type: fc.constant(type), ...common, ...shapes[type] }))
   .map(({ atimeNs, ...rest }) => (atimeNs === undefined ? rest : { ...rest, atimeNs }))
 
-describe('a header that is written', () => {
-  it('is read again as it was', () => {
+describe('encodeHeader', () => {
+  it('writes a header that TarReader reads back unchanged', () => {
     fc.assert(
       fc.property(header, (wanted) => {
         expect(read(encodeHeader(wanted))).toEqual(wanted)
@@ -87,7 +87,7 @@ describe('a header that is written', () => {
     )
   })
 
-  it('is whole blocks, and the same bytes each time', () => {
+  it('writes whole blocks, with the same bytes for any order of xattrs', () => {
     fc.assert(
       fc.property(header, (wanted) => {
         const bytes = encodeHeader(wanted)
@@ -97,7 +97,7 @@ describe('a header that is written', () => {
     )
   })
 
-  it('is read by Python as it was', unless(notInstalled('python3')), () => {
+  it('writes names and owners that Python reads back', unless(notInstalled('python3')), () => {
     const inPython = header.map((wanted) => ({ ...wanted, size: 0, device: { major: 0, minor: 0 } }))
     const samples = fc.sample(inPython, { numRuns: 500, seed: 20_260_101 })
     const input = Buffer.concat(samples.map(encodeHeader))
@@ -110,7 +110,7 @@ describe('a header that is written', () => {
   })
 })
 
-it('padding fills content up to whole blocks', () => {
+it('paddingOf fills content up to whole blocks', () => {
   for (const size of [0, 1, 511, 512, 513, 2 ** 40 + 1]) expect((size + paddingOf(size).length) % 512).toBe(0)
 })
 

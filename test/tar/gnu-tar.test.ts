@@ -10,7 +10,7 @@ afterAll(removeScratch)
 const isRoot = process.getuid?.() === 0
 const FLAGS = ['--xattrs', '--xattrs-include=user.*']
 
-/** A tree that GNU tar can read and write as whoever runs this. */
+/** A tree that GNU tar can read and write as the current user. */
 function makeTree(): HostFs {
   const fs = new HostFs({ kind: 'host', root: scratch() })
   fs.mkdir(bytes('dir'), 0o750)
@@ -37,7 +37,7 @@ it.each([
   ['pax, sparse', ['--format=pax', '--sparse']],
   ['pax, sparse 0.0', ['--format=pax', '--sparse', '--sparse-version=0.0']],
   ['pax, sparse 0.1', ['--format=pax', '--sparse', '--sparse-version=0.1']],
-])('what GNU tar writes is applied as it stood (%s)', (_, flags) => {
+])('a tar of GNU tar gives the same tree (%s)', (_, flags) => {
   const tree = makeTree()
   const tar = execFileSync('tar', ['-cf', '-', ...flags, ...FLAGS, '-C', tree.hostPath, '.'], {
     maxBuffer: 1 << 30,
@@ -49,7 +49,7 @@ it.each([
   }
 })
 
-it('what GNU tar writes in its own format is applied, sparse files and long names as well', () => {
+it('a tar of GNU tar in gnu format gives the same tree, except xattrs and fractions of seconds', () => {
   const tree = makeTree()
   const tar = execFileSync('tar', ['-cSf', '-', '--format=gnu', '-C', tree.hostPath, '.'], {
     maxBuffer: 1 << 30,
@@ -63,7 +63,7 @@ it('what GNU tar writes in its own format is applied, sparse files and long name
   }
 })
 
-it('what a diff writes is unpacked by GNU tar as it stood', () => {
+it('a diff gives the same tree when GNU tar extracts it', () => {
   const tree = makeTree()
   const out = scratch()
   const tar = Buffer.concat([...diffBytes(tree)])

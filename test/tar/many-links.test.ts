@@ -9,12 +9,12 @@ import type { Driver } from '#layerstack/drivers/driver.js'
 import { fileSystemOf } from '#layerstack/sys/file-system.js'
 import { unless } from '../support/needs.js'
 
-/** What ext4 takes. */
+/** The most hard links to one file on ext4. */
 const MOST = 65_000
 
 const isExt = fileSystemOf(tmpdir()).name === 'extfs'
 
-describe('a layer with more names of one file than the file system takes', () => {
+describe('a layer with more hard links to a file than ext4 allows', () => {
   let root: string
   let driver: Driver
 
@@ -29,7 +29,7 @@ describe('a layer with more names of one file than the file system takes', () =>
   })
 
   it(
-    'is refused with the name of the file, and how to keep it',
+    'is refused with the name of the file and a hint to use XFS',
     unless(isExt ? undefined : 'the temporary directory is not on ext4'),
     async () => {
       const links = Array.from({ length: MOST }, (_, index) => ({

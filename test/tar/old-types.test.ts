@@ -13,7 +13,7 @@ import { MemoryFs } from '#layerstack/fs/memory/memory-fs.js'
 import { notInstalled, unless } from '../support/needs.js'
 import { removeTree } from '../support/mounts.js'
 
-/** Types of old programs that GNU tar reads. */
+/** Entry types of old programs that GNU tar still reads. */
 const TARS = {
   'a Solaris X header': tar(
     directoryEntry('long'),
@@ -26,7 +26,7 @@ const TARS = {
     ),
     file('short', 'content'),
   ),
-  'a GNU directory with the names in it': tar(
+  'a GNU directory entry that lists its names': tar(
     file('d/', 'Ya\0Yb\0\0', { flag: 'D', mode: 0o750, magic: 'gnu' }),
     file('d/a', '1'),
     file('d/b', '2'),

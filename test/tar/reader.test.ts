@@ -5,13 +5,13 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import type { TarHeader, TarPart } from '#layerstack/tar/part.js'
 import { TarReader } from '#layerstack/tar/reader.js'
 import { notInstalled, unless } from '../support/needs.js'
-import { byHand, byPrograms } from './zoo.js'
+import { byHand, byPrograms } from './sample-tars.js'
 
-const zoo = [...byPrograms, ...byHand]
+const samples = [...byPrograms, ...byHand]
 const PRIMES = [1, 7, 511, 513, 4099]
 const MANY = 300_000
 
-describe.each(zoo)('a tar of $what', ({ reason, write }) => {
+describe.each(samples)('TarReader ($what)', ({ reason, write }) => {
   let tar: Buffer
   let whole: Part[]
 
@@ -21,11 +21,11 @@ describe.each(zoo)('a tar of $what', ({ reason, write }) => {
     whole = partsOf(tar, [])
   })
 
-  it('is the sum of its parts', unless(reason), () => {
+  it('yields parts that join to the tar', unless(reason), () => {
     expect(Buffer.concat(whole.map(({ bytes }) => bytes)).equals(tar)).toBe(true)
   })
 
-  it('has the same parts however it is cut', unless(reason), () => {
+  it('yields the same parts for any chunk boundaries', unless(reason), () => {
     for (const size of PRIMES.filter((prime) => tar.length / prime < MANY)) {
       const cuts = Array.from({ length: Math.floor(tar.length / size) }, (_, index) => (index + 1) * size)
       expectSame(partsOf(tar, cuts), whole)
@@ -46,8 +46,8 @@ describe.each(zoo)('a tar of $what', ({ reason, write }) => {
   })
 })
 
-describe.each(byPrograms)('the names in a tar of $what', ({ reason, write }) => {
-  it('are those that GNU tar sees', unless(reason, notInstalled('tar')), async () => {
+describe.each(byPrograms)('names of headers ($what)', ({ reason, write }) => {
+  it('equal those that GNU tar lists', unless(reason, notInstalled('tar')), async () => {
     const tar = await write()
     const listed = execFileSync('tar', ['-tPf', '-', '--quoting-style=escape'], {
       input: tar,
@@ -61,9 +61,9 @@ describe.each(byPrograms)('the names in a tar of $what', ({ reason, write }) => 
 })
 
 describe.each(byPrograms.filter(({ misreadByPython }) => misreadByPython !== true))(
-  'the headers in a tar of $what',
+  'headers ($what)',
   ({ reason, write }) => {
-    it('are those that Python sees', unless(reason, notInstalled('python3')), async () => {
+    it('equal those that Python reads', unless(reason, notInstalled('python3')), async () => {
       const tar = await write()
       const listed = execFileSync('python3', ['-c', LIST], { input: tar })
       expect(headersOf(tar).map(seen)).toEqual(JSON.parse(listed.toString()))
@@ -91,7 +91,7 @@ const KINDS = {
   unknown: null,
 } as const
 
-/** As Python tells of an entry: without slashes at the end, of a sparse file's own size, in whole seconds. */
+/** A header in the form of the script: no trailing slashes, the expanded size of a sparse file, whole seconds. */
 function seen({ name, type, size, sparse, mode, uid, gid, mtimeNs, linkName, device }: TarHeader): unknown[] {
   const seconds = Number((mtimeNs - (((mtimeNs % BILLION) + BILLION) % BILLION)) / BILLION)
   const number = type === 'char' || type === 'block' ? [device.major, device.minor] : null
@@ -126,7 +126,7 @@ interface Part {
   readonly bytes: Buffer
 }
 
-/** Pieces of one content, and of one filler, are joined: where they are cut is nobody's business. */
+/** Joins consecutive pieces of one content or one filler, because their boundaries depend on the chunks. */
 function partsOf(tar: Buffer, cuts: readonly number[]): Part[] {
   const reader = new TarReader()
   const pieces: { type: TarPart['type']; header?: TarHeader; bytes: Buffer[] }[] = []
@@ -141,7 +141,7 @@ function partsOf(tar: Buffer, cuts: readonly number[]): Part[] {
   }
   let from = 0
   for (const to of [...cuts, tar.length]) {
-    // A chunk of its own, gone afterwards: a part that refers to an earlier one would show.
+    // Overwriting each chunk after use exposes a part that still refers to it.
     const chunk = Buffer.from(tar.subarray(from, to))
     take(reader.push(chunk))
     chunk.fill(0x55)

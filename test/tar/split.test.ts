@@ -9,7 +9,7 @@ import { unpackHere } from '#layerstack/jobs/run/here.js'
 import { assemble, splitHeaders } from '#layerstack/tar/assemble.js'
 import { unless } from '../support/needs.js'
 import { END, file } from '#layerstack/conformance/odd-layers/raw-tar.js'
-import { byHand, byPrograms } from './zoo.js'
+import { byHand, byPrograms } from './sample-tars.js'
 
 let scratch: string
 let splitFile: string
@@ -23,8 +23,8 @@ beforeEach(() => {
 
 afterEach(() => rmSync(scratch, { recursive: true, force: true }))
 
-describe.each([...byPrograms, ...byHand])('a tar of $what', ({ reason, write }) => {
-  it('comes back byte for byte, however it is cut', unless(reason), async () => {
+describe.each([...byPrograms, ...byHand])('a tar-split file ($what)', ({ reason, write }) => {
+  it('reproduces the tar byte for byte for any chunk size', unless(reason), async () => {
     const tar = await write()
     for (const size of [1 << 20, 777]) {
       rmSync(splitFile, { force: true })
@@ -36,12 +36,12 @@ describe.each([...byPrograms, ...byHand])('a tar of $what', ({ reason, write }) 
   })
 })
 
-describe('a tar-split file that is damaged', () => {
+describe('a damaged tar-split file', () => {
   beforeEach(async () => {
     await unpack(Buffer.concat([file('a', 'content'), file('b', 'more'), END]), 512)
   })
 
-  it('cut short anywhere is STORE_CORRUPT', async () => {
+  it('is STORE_CORRUPT if it is truncated', async () => {
     const whole = readFileSync(splitFile)
     for (let length = 0; length < whole.length; length += 7) {
       writeFileSync(splitFile, whole.subarray(0, length))
@@ -50,20 +50,20 @@ describe('a tar-split file that is damaged', () => {
     }
   })
 
-  it('that names a file outside the layer is STORE_CORRUPT', async () => {
+  it('is STORE_CORRUPT if it names a file outside the layer', async () => {
     writeFileSync(join(scratch, 'outside'), 'content')
     rewrite((text) => text.replace('"name":"a"', '"name":"../outside"'))
     await expect(again()).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
   })
 
-  it('that is no JSON, or of an unknown type, is STORE_CORRUPT', async () => {
+  it('is STORE_CORRUPT if an entry is not JSON or has an unknown type', async () => {
     rewrite((text) => text.replace('"type":1', '"type":7'))
     await expect(again()).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
     rewrite(() => 'no JSON\n')
     await expect(again()).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
   })
 
-  it('or a file whose content changed, is longer gone, or shorter, is STORE_CORRUPT', async () => {
+  it('is STORE_CORRUPT if a file of the layer is missing, shorter or has other content', async () => {
     for (const content of ['changed', 'cont', undefined]) {
       rmSync(join(scratch, 'tree/a'))
       if (content !== undefined) writeFileSync(join(scratch, 'tree/a'), content)
@@ -73,10 +73,10 @@ describe('a tar-split file that is damaged', () => {
   })
 })
 
-describe('a tar-split file that another program wrote', () => {
+describe('a tar-split file of another program', () => {
   const writings: Readonly<Record<string, (text: string) => string>> = {
     'with spaces': (text) => eachLine(text, (line) => line.replaceAll(/([:,])"/g, '$1 "')),
-    'with its keys in another order': (text) =>
+    'with reordered keys': (text) =>
       eachLine(text, (line) => {
         const { type, ...others } = JSON.parse(line) as Record<string, unknown>
         return JSON.stringify({ ...others, type })
@@ -87,10 +87,10 @@ describe('a tar-split file that another program wrote', () => {
           [...value].map((one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
         ),
       ),
-    'with empty lines, and none ended': (text) => text.trimEnd().replaceAll('\n', '\n\n'),
+    'with empty lines and no final newline': (text) => text.trimEnd().replaceAll('\n', '\n\n'),
   }
 
-  it.each(Object.entries(writings))('%s says the same', async (_, write) => {
+  it.each(Object.entries(writings))('gives the same tar: %s', async (_, write) => {
     const long = file('long', Buffer.alloc(3 << 18, 'x').toString())
     const tar = Buffer.concat([
       file('a', 'content'),

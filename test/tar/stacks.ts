@@ -25,7 +25,7 @@ export interface Entry {
 
 export type Extra = Partial<Omit<TarHeader, 'xattrs'>> & { readonly xattrs?: Record<string, string> }
 
-/** Times are whole seconds of 2001, so that no clock can make them. */
+/** A time in 2001, in whole seconds, which the clock cannot produce during a test. */
 export const THEN = 1_000_000_000_000_000_000n
 
 export function entry(name: string, type: TarEntryType, extra: Extra = {}, content = ''): Entry {
@@ -71,7 +71,7 @@ export function* partsOf(entries: Iterable<Entry>): Generator<TarPart> {
 
 const known = (type: TarEntryType) => (type === 'unknown' ? 'file' : type)
 
-/** @returns what `part` said of each header, and the size */
+/** @returns the result of `part` for each header, and the size */
 export function feed(applier: LayerApplier, parts: Iterable<TarPart>): { stored: boolean[]; size: number } {
   const stored: boolean[] = []
   for (const part of parts) {
@@ -81,15 +81,15 @@ export function feed(applier: LayerApplier, parts: Iterable<TarPart>): { stored:
   return { stored, ...applier.finish() }
 }
 
-/** Layers, one on the other, as some driver keeps them. */
+/** A stack of layers in the form in which a driver stores it. */
 export interface Stack {
   apply(entries: Iterable<Entry>, options?: ApplyOptions): { stored: boolean[]; size: number }
   applyParts(parts: Iterable<TarPart>, options?: ApplyOptions): { stored: boolean[]; size: number }
   /** The merged tree. */
   readonly view: SyncFs
-  /** Where the last layer's own files are read back from. */
+  /** The tree from which the last layer's files are read back. */
   readonly files: SyncFs
-  /** What the last layer changed; absent where only two trees can tell. */
+  /** The changes of the last layer. Absent if only a comparison of two trees can find them. */
   readonly source?: DiffSource
 }
 
@@ -101,12 +101,12 @@ export interface Form {
 /** Matches the error of a layer that cannot be applied. */
 export const invalid = expect.objectContaining({ code: 'LAYER_INVALID' })
 
-/** Options of a `HostFs` that the caller may set every attribute in: only root sets them natively. */
+/** Options with which a `HostFs` stores every attribute. Only root can set all of them natively. */
 export const hostAttributes = process.getuid?.() === 0 ? {} : ({ attributes: 'override' } as const)
 
 const attributesHere = process.getuid?.() === 0 ? (['native', 'override'] as const) : (['override'] as const)
 
-/** Every form that a layer is applied in; all must make the same tree of the same layers. */
+/** Every form in which layers are applied. The same layers must give the same tree in each. */
 export const FORMS: readonly Form[] = [
   { form: 'model', stack: () => modelStack() },
   ...attributesHere.map((attributes) => ({
@@ -178,7 +178,7 @@ function overlayStack(specOf: (root: string) => HostFsSpec): Stack {
   }
 }
 
-/** One line a path: what there is to know of it, but for numbers of inodes. */
+/** One line per path with its metadata and content. Inode numbers are left out. */
 export function describeTree(fs: SyncFs): string[] {
   const names = new Map<string, string>()
   return [...walk(fs)].map(({ path, stat }) => {
@@ -198,7 +198,7 @@ export function describeTree(fs: SyncFs): string[] {
   })
 }
 
-/** Paths with what stands there, for tests that are about nothing else. */
+/** Paths with their type or content, without other metadata. */
 export function outline(fs: SyncFs): string[] {
   return [...walk(fs)].map(({ path, stat }) => {
     if (stat.type === 'directory') return `${path}/`

@@ -1,17 +1,17 @@
 import type { JudgeName } from '../judges.js'
 import type { reasons } from './reasons.js'
 
-/** Where judges make another tree of an odd layer than we do. */
+/** A difference between the trees that judges and this library unpack from an odd layer. */
 export interface Disagreement {
   /** The name of the odd layer. */
   readonly odd: string
   readonly judges: readonly JudgeName[]
-  /** As `disagreement` tells it. */
+  /** The result of `disagreement`. */
   readonly shows: readonly string[]
   readonly why: readonly (keyof typeof reasons)[]
 }
 
-/** What a judge shows otherwise: our lines with `-`, its own with `+`; or that it refuses, or breaks, the image. */
+/** Lines that differ: ours with `-`, the judge's with `+`; or one line that says `refused` or `broken`. */
 export function disagreement(ours: readonly string[], theirs: readonly string[]): string[] {
   if (/^(refused|broken):/.test(theirs[0] ?? '')) return [...theirs]
   return [

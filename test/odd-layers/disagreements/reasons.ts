@@ -1,4 +1,4 @@
-/** Why judges make other trees of odd layers than we do; the docs number them in this order. */
+/** Reasons why judges unpack other trees from odd layers. The docs number them in this order. */
 export const reasons = {
   ownClock:
     'A directory that the layer does not tell of gets the time of the unpacking, be it made for its children or changed. Here it keeps the time of the lower one, or is of 1970: the same layer makes the same tree each time.',

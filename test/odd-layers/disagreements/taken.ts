@@ -4,7 +4,7 @@ const DOCKERD = ['dockerd, overlay2', 'dockerd, vfs'] as const
 const CONTAINERD = ['containerd, overlayfs', 'containerd, native'] as const
 const ALL = [...DOCKERD, ...CONTAINERD]
 
-/** Layers that we refuse, and who takes them. umoci is not asked: it is given layouts of ours. */
+/** Layers that this library rejects, with the judges that accept them. umoci is not tested. */
 export const taken: Readonly<Record<string, readonly JudgeName[]>> = {
   'a name that leads outside the root: ../a': ALL,
   'a name that leads outside the root: /../a': ALL,

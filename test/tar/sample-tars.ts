@@ -8,12 +8,12 @@ import { file, tar } from '#layerstack/conformance/odd-layers/raw-tar.js'
 import { findProgram } from '../support/program.js'
 import { notInstalled, type Reason } from '../support/needs.js'
 
-/** A tar as some program writes it. */
-export interface Animal {
+/** A tar in the form that a program writes. */
+export interface SampleTar {
   readonly what: string
-  /** Why it cannot be written here. */
+  /** Why this machine cannot write the tar. */
   readonly reason?: Reason
-  /** Python does not see what is in it. */
+  /** Python's tarfile misreads the tar. */
   readonly misreadByPython?: true
   write(): Promise<Buffer> | Buffer
 }
@@ -23,26 +23,26 @@ const ATTRIBUTES = ['--xattrs', '--xattrs-include=user.*', '--acls']
 const GNU_FORMATS = ['v7', 'ustar', 'oldgnu', 'gnu', 'pax'] as const
 const SPARSE_VERSIONS = ['0.0', '0.1', '1.0']
 
-export const byPrograms: readonly Animal[] = [
-  ...GNU_FORMATS.map((format) => gnuTar(`in its format ${format}`, isOld(format), [`--format=${format}`])),
+export const byPrograms: readonly SampleTar[] = [
+  ...GNU_FORMATS.map((format) => gnuTar(`format ${format}`, isOld(format), [`--format=${format}`])),
   ...(['oldgnu', 'gnu', 'pax'] as const).map((format) =>
-    gnuTar(`in its format ${format}, sparse`, false, [`--format=${format}`, '--sparse', ...ATTRIBUTES]),
+    gnuTar(`format ${format}, sparse`, false, [`--format=${format}`, '--sparse', ...ATTRIBUTES]),
   ),
   ...SPARSE_VERSIONS.map((version) =>
-    gnuTar(`as PAX, sparse ${version}`, false, [
+    gnuTar(`format pax, sparse version ${version}`, false, [
       '--format=pax',
       '--sparse',
       `--sparse-version=${version}`,
       ...ATTRIBUTES,
     ]),
   ),
-  gnuTar('with a label', false, ['--format=gnu', '--label=VOLUME']),
+  gnuTar('label', false, ['--format=gnu', '--label=VOLUME']),
   {
-    ...gnuTar('for an incremental backup', false, ['--format=gnu', '--incremental']),
-    // It takes the times in the header block for the beginning of the name.
+    ...gnuTar('incremental', false, ['--format=gnu', '--incremental']),
+    // It reads the times in the header block as the start of the name.
     misreadByPython: true,
   },
-  gnuTar('with names below a slash', false, ['--format=gnu', '-P', '--transform=s,^[.],/,']),
+  gnuTar('absolute names', false, ['--format=gnu', '-P', '--transform=s,^[.],/,']),
   volumes(),
   ...['ustar', 'pax', 'paxr', 'gnutar', 'v7'].map(bsdtar),
   ...['USTAR_FORMAT', 'GNU_FORMAT', 'PAX_FORMAT'].map(python),
@@ -50,8 +50,8 @@ export const byPrograms: readonly Animal[] = [
   { what: 'tar-stream', write: tarStream },
 ]
 
-/** What no program here writes. */
-export const byHand: readonly Animal[] = [
+/** Tars that none of these programs writes. */
+export const byHand: readonly SampleTar[] = [
   ...oddLayers.map(({ name, layers }) => ({ what: name, write: () => layers[0] as Buffer })),
   {
     what: 'a large file that is replaced',
@@ -67,18 +67,18 @@ function isOld(format: string): boolean {
   return format === 'v7' || format === 'ustar'
 }
 
-function gnuTar(how: string, old: boolean, options: readonly string[]): Animal {
+function gnuTar(how: string, old: boolean, options: readonly string[]): SampleTar {
   return {
-    what: `GNU tar ${how}`,
+    what: `GNU tar, ${how}`,
     reason: notInstalled('tar'),
     write: () => inTree(old, (tree) => output('tar', [...options, '-cf', '-', '-C', tree, '.'])),
   }
 }
 
 /** The second volume begins inside a file. */
-function volumes(): Animal {
+function volumes(): SampleTar {
   return {
-    what: 'GNU tar on a second volume',
+    what: 'GNU tar, second volume',
     reason: notInstalled('tar'),
     write: () =>
       inTree(true, (tree) => {
@@ -91,26 +91,26 @@ function volumes(): Animal {
   }
 }
 
-function bsdtar(format: string): Animal {
+function bsdtar(format: string): SampleTar {
   return {
-    what: `bsdtar as ${format}`,
+    what: `bsdtar, format ${format}`,
     reason: notInstalled('bsdtar'),
     write: () =>
       inTree(isOld(format), (tree) => output('bsdtar', [`--format=${format}`, '-cf', '-', '-C', tree, '.'])),
   }
 }
 
-function python(format: string): Animal {
+function python(format: string): SampleTar {
   const script = `import sys, tarfile
 with tarfile.open(fileobj=sys.stdout.buffer, mode='w|', format=tarfile.${format}) as tar: tar.add(sys.argv[1], '.')`
   return {
-    what: `Python as ${format}`,
+    what: `Python, ${format}`,
     reason: notInstalled('python3'),
     write: () => inTree(format === 'USTAR_FORMAT', (tree) => output('python3', ['-c', script, tree])),
   }
 }
 
-function busybox(): Animal {
+function busybox(): SampleTar {
   return {
     what: 'busybox',
     reason: notInstalled('busybox'),
@@ -131,16 +131,16 @@ async function tarStream(): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** @param old whether only what the formats of old can hold is in the tree */
+/** @param old whether the tree holds only what v7 and ustar can represent */
 function inTree<T>(old: boolean, work: (tree: string) => T): T {
-  const place = mkdtempSync(join(tmpdir(), 'layerstack-zoo-'))
+  const directory = mkdtempSync(join(tmpdir(), 'layerstack-tars-'))
   try {
-    const tree = join(place, 'tree')
+    const tree = join(directory, 'tree')
     makeTree(tree)
     if (!old) makeOddities(tree)
     return work(tree)
   } finally {
-    rmSync(place, { recursive: true, force: true })
+    rmSync(directory, { recursive: true, force: true })
   }
 }
 
@@ -158,7 +158,7 @@ function makeOddities(tree: string): void {
   mkdirSync(join(tree, long))
   writeFileSync(join(tree, long, 'ü'.repeat(60)), 'deep')
   writeFileSync(Buffer.concat([Buffer.from(`${tree}/`), Buffer.from('not \xff utf8', 'latin1')]), 'x')
-  // An access time as well: GNU tar with PAX tells of it.
+  // This also sets access times, which GNU tar writes in PAX format.
   shell(
     tree,
     `ln -s ${long}/${long} far; mkfifo fifo; touch -d @-86400.25 old; touch -d @4102444800.123456789 young
@@ -170,7 +170,7 @@ function makeOddities(tree: string): void {
     shell(tree, 'setfattr -n user.binary -v 0x00ff0a3d dir/file; setfattr -n user.empty dir/file; true')
   }
   if (findProgram('setfacl') !== undefined) shell(tree, 'setfacl -m u:12:rwx dir/file; true')
-  if (readdirSync(tree).length < 10) throw new Error('the tree was not made')
+  if (readdirSync(tree).length < 10) throw new Error('the tree is incomplete')
 }
 
 function shell(tree: string, script: string): void {

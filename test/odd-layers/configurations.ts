@@ -2,22 +2,23 @@ import type { DriverSettings } from '../store/settings.js'
 import { noBtrfs } from '../drivers/btrfs-fixture.js'
 import { noCalls, noMounts, type Reason } from '../support/needs.js'
 
-export interface Place {
+/** A driver with the options of a store. */
+export interface Configuration {
   readonly name: string
   readonly options: DriverSettings
-  /** Why it cannot be tried here. */
+  /** Why this machine cannot run it. */
   readonly reason?: Reason
   readonly onBtrfs?: true
 }
 
-const noRoot: Reason = process.getuid?.() === 0 ? undefined : 'an ordinary user cannot give files away'
+const noRoot: Reason = process.getuid?.() === 0 ? undefined : 'only root can change the owners of files'
 const USERSPACE = { driver: 'overlay2', engine: 'userspace' } as const
 
-/** Each driver, each engine, and each way of keeping attributes. */
-export const places: readonly Place[] = [
+/** Each driver, engine and way of storing attributes. */
+export const configurations: readonly Configuration[] = [
   { name: 'vfs', options: { driver: 'vfs' }, reason: noRoot },
   {
-    name: 'vfs, attributes beside',
+    name: 'vfs, sidecar attributes',
     options: { driver: 'vfs', driverOptions: { attributes: 'sidecar' } },
   },
   { name: 'overlay2, userspace', options: USERSPACE, reason: noRoot },
