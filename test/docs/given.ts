@@ -1,4 +1,6 @@
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { vfs } from '#layerstack/drivers/vfs/index.js'
 import { openStore } from '#layerstack/index.js'
 import { imageOf, layerTar, writeArchive } from '../store/archive.js'
 
@@ -15,7 +17,8 @@ export async function given() {
   await store.load('image.tar')
   const container = await store.createContainer('team/app:1')
   await container.fs.writeFile('/etc/new', 'new\n')
-  const driver = (await openStore({ root: 'given-driver', driver: 'vfs' })).driver
+  mkdirSync('given-driver')
+  const driver = await vfs.open({ root: resolve('given-driver'), engine: 'auto', readOnly: false })
   const app = await layerTar([{ name: 'bin/', type: 'directory' }])
   return { store, container, driver, baseTar: chunks(base), appTar: chunks(app) }
 }
