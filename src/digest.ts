@@ -2,11 +2,14 @@ import { createHash } from 'node:crypto'
 
 /** `sha256:` and 64 lower-case hex digits. The brands keep digests of different things apart. */
 export type Digest = string & { readonly __digest: unique symbol }
-/** sha256 of a layer's uncompressed tar, exactly as received, including any bytes after the end marker. */
+/** The sha256 of a layer's uncompressed tar, exactly as received, including any bytes after the end marker. */
 export type DiffID = Digest & { readonly __diffId: unique symbol }
-/** Identity of a stack of layers; see {@link chainId}. */
+/**
+ * Identity of a stack of layers: `ChainID(L0) = DiffID(L0)`, `ChainID(Ln) = sha256(ChainID(Ln-1) + " " + DiffID(Ln))`
+ * (OCI image-spec, config).
+ */
 export type ChainID = Digest & { readonly __chainId: unique symbol }
-/** sha256 of an image config's raw bytes. */
+/** The sha256 of the raw bytes of an image's config. */
 export type ImageID = Digest & { readonly __imageId: unique symbol }
 
 const SHA256 = /^sha256:[a-f0-9]{64}$/

@@ -43,25 +43,51 @@ export type StoreErrorCode =
   | 'NO_SPACE'
   | 'SYSTEM'
 
+/** Details of a {@link StoreError}, apart from its code and message. */
 export interface StoreErrorOptions {
+  /** The error that led to this one. */
   readonly cause?: unknown
   /** What the caller can do about the error, in one sentence. */
   readonly hint?: string | undefined
+  /** The path of the file that the error is about. */
   readonly path?: string | undefined
-  /** The errno's name, if the operating system rejected a call. `syscall` names that call. */
+  /** The errno's name, such as `EACCES`, if the operating system rejected a call. */
   readonly errno?: string | undefined
+  /** The call that the operating system rejected. */
   readonly syscall?: string | undefined
 }
 
-/** Every store failure except programming mistakes (`TypeError`) and aborts (the signal's reason). */
+/**
+ * Every failure of a store except programming mistakes (`TypeError`) and aborts (the signal's reason). Codes are stable
+ * within a major version: check `code`, not the message.
+ *
+ * @example
+ * ```ts
+ * import { StoreError } from 'layerstack'
+ *
+ * try {
+ *   await store.remove('team/app:1')
+ * } catch (error) {
+ *   if (!(error instanceof StoreError) || error.code !== 'IMAGE_IN_USE') throw error
+ *   console.log(error.message, error.hint)
+ * }
+ * ```
+ */
 export class StoreError extends Error {
+  /** Always `StoreError`. */
   override readonly name = 'StoreError'
+  /** What went wrong, for programs. */
   readonly code: StoreErrorCode
+  /** What the caller can do about the error, in one sentence. */
   readonly hint?: string
+  /** The path of the file that the error is about. */
   readonly path?: string
+  /** The errno's name, such as `EACCES`, if the operating system rejected a call. */
   readonly errno?: string
+  /** The call that the operating system rejected. */
   readonly syscall?: string
 
+  /** @param message what went wrong, with the values involved */
   constructor(code: StoreErrorCode, message: string, options: StoreErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code

@@ -1,3 +1,7 @@
+/**
+ * The store: images, layers and containers in one root. Includes everything of `layerstack/drivers`.
+ * @module
+ */
 import { btrfs } from './drivers/btrfs/index.js'
 import { devicemapper } from './drivers/devicemapper/index.js'
 import { overlay2 } from './drivers/overlay2/index.js'
@@ -13,15 +17,23 @@ import type { Store } from './store.js'
 
 /** The options of each built-in driver, by the driver's name. */
 export interface DriverOptions {
+  /** Options of `overlay2`. */
   readonly overlay2: Overlay2Options
+  /** Options of `btrfs`. */
   readonly btrfs: BtrfsOptions
+  /** Options of `vfs`. */
   readonly vfs: VfsOptions
+  /** Options of `devicemapper`. */
   readonly devicemapper: DeviceMapperOptions
 }
 
+/** The name of a built-in driver. */
 export type DriverName = keyof DriverOptions
 
-/** A built-in driver with its options; or `auto`, which chooses as Docker does; or an open driver. */
+/**
+ * Which driver a store uses: a built-in driver with its options, `auto`, or an open driver. Options need a named
+ * driver.
+ */
 export type DriverChoice =
   | {
       readonly [Name in DriverName]: {
@@ -31,26 +43,41 @@ export type DriverChoice =
     }[DriverName]
   | {
       /**
-       * `auto` is the driver that already holds layers in this root, else the first of overlay2, btrfs, vfs and
-       * devicemapper that works. @default 'auto'
+       * `auto` takes the driver that already holds layers in this root, otherwise the first of overlay2, btrfs, vfs and
+       * devicemapper that works.
+       * @default 'auto'
        */
       readonly driver?: 'auto' | DriverName | Driver | undefined
       readonly driverOptions?: undefined
     }
 
+/** The options of {@link openStore}. */
 export type OpenStoreOptions = OpenOptions & DriverChoice
 
-/** Returns the built-in drivers, in the order in which `driver: 'auto'` tries them. */
+/**
+ * Returns a new registry of the built-in drivers, in the order in which `driver: 'auto'` tries them.
+ *
+ * @example Which engines work on this system
+ * ```ts
+ * import { builtInDrivers } from 'layerstack'
+ *
+ * for (const driver of builtInDrivers()) {
+ *   const { engines } = await driver.supported('.')
+ *   for (const { engine, works, reason } of engines) console.log(driver.name, engine, works ? 'works' : reason)
+ * }
+ * ```
+ */
 export function builtInDrivers(): DriverRegistry {
   return new DriverRegistry([overlay2, btrfs, vfs, devicemapper])
 }
 
 /**
- * Opens a store on a root, which any number of processes may share. Finishes or clears what ended processes left. The
- * caller must close the store.
+ * Opens a store on a root, which any number of processes may share. Finishes or clears what ended processes left,
+ * unless `readOnly`. The caller must close the store.
  *
- * Rejects with `DRIVER_UNSUPPORTED` if no driver works, `ENGINE_UNSUPPORTED` if the engine does not, `FORMAT_UNKNOWN` if
- * a later version wrote the root, and `TypeError` for an option that the driver does not know.
+ * Rejects with `DRIVER_UNKNOWN` if no driver has the name, with `DRIVER_UNSUPPORTED` if `auto` finds no driver that
+ * works, with `ENGINE_UNSUPPORTED` if the engine or an option does not work on this system or in this root, with
+ * `STORE_FOREIGN` if the root has another format, and with a `TypeError` for an option that the driver does not know.
  *
  * @example
  * ```ts
@@ -91,7 +118,7 @@ export type { Pruned, PruneOptions } from './catalog/prune.js'
 export type { Removed } from './catalog/removal.js'
 export type { Compression } from './compression/compression.js'
 export type { CommitContainerOptions, Container, ContainerInfo } from './containers/container.js'
-export type { ChainID, DiffID, Digest, ImageID } from './digest.js'
+export type { ChainID } from './digest.js'
 export type { AttributeOptions } from './drivers/attribute-mode.js'
 export type { BtrfsOptions } from './drivers/btrfs/options.js'
 export type { DeviceMapperOptions, FileSystemType } from './drivers/devicemapper/options.js'

@@ -10,12 +10,23 @@ import { Store } from './store.js'
 /** Version of the files in `<root>/layerstack`. */
 const FORMAT = '1'
 
+/** How to open a store, apart from its driver. */
 export interface OpenOptions {
-  /** The data root, as dockerd's `--data-root`. Created if it does not exist. A relative path is resolved once. */
+  /**
+   * The data root, as dockerd's `--data-root`. A relative path is resolved when the store is opened. A missing root is
+   * created, unless `readOnly`.
+   */
   readonly root: string
-  /** An engine that does not work on this system is `ENGINE_UNSUPPORTED`. @default 'auto', the kernel's if it works */
+  /**
+   * The engine of the driver. `auto` takes the engine that made the layers of the root. If either engine can open the
+   * root, it takes the kernel engine if it works. An engine that does not work is `ENGINE_UNSUPPORTED`.
+   * @default 'auto'
+   */
   readonly engine?: Engine | 'auto' | undefined
-  /** Nothing is written below the root. Calls that would write reject with `STORE_READ_ONLY`. @default false */
+  /**
+   * Writes nothing below the root. Calls that would write reject with `STORE_READ_ONLY`.
+   * @default false
+   */
   readonly readOnly?: boolean | undefined
 }
 

@@ -20,4 +20,5 @@ export type ProgressEvent =
   /** An image's config is durable in the store, and its references point at it. */
   | { readonly type: 'image:stored'; readonly id: ImageID; readonly references: readonly string[] }
 
+/** Receives the progress events of a call. */
 export type ProgressListener = (event: ProgressEvent) => void

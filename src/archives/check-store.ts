@@ -7,13 +7,15 @@ import { checkArchiveInput, type ArchiveInput } from './archive-files.js'
 import { openArchive } from './open-archive.js'
 import { repairSource } from './repair-source.js'
 
+/** Options of {@link Store.check}. */
 export interface CheckOptions extends CatalogCheckOptions {
   /**
-   * With `repair`: an archive as `load` takes it. Damaged and missing layers and configs are unpacked from it and replace
-   * the damaged ones; containers on them stay. @default nothing is replaced
+   * With `repair`: an archive as `load` takes it. Damaged and missing layers and configs are unpacked from it and
+   * replace the damaged ones. Layers and containers on them stay.
+   * @default nothing is replaced
    */
   readonly from?: ArchiveInput | undefined
-  /** What the archive `from` may ask of this process. */
+  /** What the archive `from` may ask of this process. @default the defaults of {@link Limits} */
   readonly limits?: Limits | undefined
 }
 

@@ -13,13 +13,18 @@ import { loadLayers } from './load.js'
 import { readImages } from './manifest.js'
 import { openArchive } from './open-archive.js'
 
+/** Options of {@link Store.load}. */
 export interface LoadOptions extends OperationOptions {
   /**
-   * Which image of an OCI index that has one for several platforms: `linux/arm64`, `linux/arm/v7`.
+   * Which image to take of an OCI index that has one for several platforms: `linux/arm64`, `linux/arm/v7`. A
+   * `TypeError` if it is not of this form.
    * @default the machine's, else the only one that the archive holds
    */
   readonly platform?: string | undefined
-  /** What the archive may ask of this process. The archive's digests are its own, so only these limits bound its work. */
+  /**
+   * What the archive may ask of this process. The archive states its own sizes and digests, so only these limits bound
+   * its work. @default the defaults of {@link Limits}
+   */
   readonly limits?: Limits | undefined
 }
 

@@ -6,11 +6,13 @@ import type { OperationOptions } from '../operation-options.js'
 import { saveImages, type ArchiveFormat } from './save.js'
 import type { SavedImage } from './saved-image.js'
 
+/** Options of {@link Store.save}. */
 export interface SaveOptions extends OperationOptions {
-  /** @default 'docker-archive' */
+  /** The form of the archive. @default 'docker-archive' */
   readonly format?: ArchiveFormat | undefined
   /**
-   * Docker's archives are compressed as a whole; in OCI layouts, each layer is. Docker reads zstd since version 23.
+   * Docker's archives are compressed as a whole; in OCI archives and layouts, each layer is. Docker reads zstd since
+   * version 23.
    * @default 'none'
    */
   readonly compression?: Compression | undefined

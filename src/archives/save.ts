@@ -19,6 +19,8 @@ import type { SavedImage } from './saved-image.js'
 import { DirectorySink, TarSink, type Sink } from './sink.js'
 
 /**
+ * The form of an archive.
+ *
  * - `docker-archive`: what `docker save` writes since version 25; older versions of Docker read it too. An OCI layout
  *   with Docker's `manifest.json` added.
  * - `docker-archive-legacy`: what `docker save` wrote before.

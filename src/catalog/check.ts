@@ -5,11 +5,15 @@ import { checkContainers } from './check-containers.js'
 import { checkLayers, checkOrphans } from './check-layers.js'
 import { Findings, messageOf, type CatalogCheckOptions, type Problem, type RepairSource } from './repair.js'
 
+/** What {@link Store.check} found. */
 export interface CheckReport {
   /** Whether no problem was found, or all were repaired. */
   readonly clean: boolean
+  /** All problems, also those that were repaired. */
   readonly problems: readonly Problem[]
+  /** The number of layers that were examined. */
   readonly layers: number
+  /** The number of images that were examined. */
   readonly images: number
 }
 

@@ -8,8 +8,12 @@ import type { Catalog } from './catalog.js'
 import { consumeContainer, finishConsumptions } from './consume.js'
 import { commitContainer, committedImage, now } from './make-image.js'
 
+/** Options of {@link Store.createContainer}. */
 export interface CreateContainerOptions {
-  /** @default the first 12 digits of the container's id */
+  /**
+   * The name: two or more of `a-z A-Z 0-9 _ . -`, the first a letter or a digit.
+   * @default the first 12 digits of the container's id
+   */
   readonly name?: string | undefined
   /** Options of the driver for this container, such as a quota: `{ size: '1G' }`. @default none */
   readonly storageOptions?: Readonly<Record<string, string>> | undefined

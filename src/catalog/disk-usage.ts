@@ -5,28 +5,37 @@ import type { Catalog } from './catalog.js'
 
 /** Disk usage as `docker system df` counts it: bytes of regular files in the layers. */
 export interface DiskUsage {
-  /** All layers, each counted once. */
+  /** Bytes of all layers, each counted once. */
   readonly layersSize: number
+  /** The usage of each image. */
   readonly images: readonly ImageUsage[]
+  /** The usage of each container. */
   readonly containers: readonly ContainerUsage[]
-  /** Layers that no container's image needs. */
+  /** Bytes of the layers that no container's image needs. */
   readonly reclaimable: number
 }
 
+/** The disk usage of an image. */
 export interface ImageUsage {
+  /** The image ID. */
   readonly id: ImageID
+  /** Names of the image in familiar form, sorted. */
   readonly references: readonly string[]
+  /** Bytes of all its layers. */
   readonly size: number
-  /** Layers that other images have, too. */
+  /** Bytes of those of its layers that other images have, too. */
   readonly sharedSize: number
   /** The number of containers on the image. */
   readonly containers: number
 }
 
+/** The disk usage of a container. */
 export interface ContainerUsage {
+  /** The container id. */
   readonly id: string
+  /** The name of the container. */
   readonly name: string
-  /** Files that were added or changed. */
+  /** Bytes of the files that were added or changed. */
   readonly size: number
 }
 

@@ -21,19 +21,25 @@ import { sourceDate } from '../source-date.js'
 import type { Catalog, NewImage } from './catalog.js'
 import { removeUnusedLayers } from './removal.js'
 
+/** Options of {@link Store.import}. */
 export interface ImportOptions extends OperationOptions {
-  /** A name for the new image. @default none */
+  /** A reference for the new image, by default with the tag `latest`. @default none */
   readonly reference?: string | undefined
-  /** Edits of the config as in a Dockerfile: `CMD ["/bin/sh"]`, `ENV A=b` … */
+  /**
+   * Edits of the config in Dockerfile syntax: `CMD ["/bin/sh"]`, `ENV A=b` … Allowed are CMD, ENTRYPOINT, ENV, EXPOSE,
+   * LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR.
+   * @default none
+   */
   readonly config?: readonly string[] | undefined
   /** The comment of the image's history entry. @default 'Imported from -', as Docker writes it */
   readonly message?: string | undefined
-  /** Bounds on the tar. */
+  /** What the tar may ask of this process. @default the defaults of {@link Limits} */
   readonly limits?: Limits | undefined
 }
 
+/** Options of {@link Store.flatten}. */
 export interface FlattenOptions extends OperationOptions {
-  /** A name for the new image. @default none */
+  /** A reference for the new image, by default with the tag `latest`. @default none */
   readonly reference?: string | undefined
 }
 

@@ -7,17 +7,21 @@ import { finishConsumptions } from './consume.js'
 import { usedLayers } from './removal.js'
 import { Usage } from './usage.js'
 
+/** Options of {@link Store.prune}. */
 export interface PruneOptions extends OperationOptions {
-  /** Also removes named images that no container stands on. @default false */
+  /** Also removes named images that no container is based on. @default false */
   readonly all?: boolean | undefined
 }
 
+/** What {@link Store.prune} removed. */
 export interface Pruned {
   /** The removed references, in familiar form. */
   readonly untagged: readonly string[]
+  /** The removed images, in order of removal. */
   readonly images: readonly ImageID[]
+  /** The removed layers. */
   readonly layers: readonly ChainID[]
-  /** Bytes of the files of those layers. */
+  /** Bytes of the regular files in those layers. */
   readonly reclaimed: number
 }
 

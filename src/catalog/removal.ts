@@ -4,9 +4,11 @@ import type { DetachedLayer } from '../layers/layer-store.js'
 import type { Catalog } from './catalog.js'
 import { Usage } from './usage.js'
 
-/** The removed references in familiar form, and the removed images in order of removal. */
+/** What {@link Store.remove} removed. */
 export interface Removed {
+  /** The removed references, in familiar form or as they were given. */
   readonly untagged: readonly string[]
+  /** The removed images, in order of removal. */
   readonly deleted: readonly ImageID[]
 }
 

@@ -5,35 +5,43 @@ import type { LayerPlace, LayerSource } from '../layers/layer-upkeep.js'
 import type { OperationOptions } from '../operation-options.js'
 import type { Catalog } from './catalog.js'
 
+/** Options of {@link Store.check} that need no archive. */
 export interface CatalogCheckOptions extends OperationOptions {
   /**
-   * Reads every layer: compares its tar with its DiffID, and its tree with the tree that the tar describes.
+   * Reads every layer: compares its tar with its DiffID, and its tree with the tree that the tar describes. Also reads
+   * all of the driver's own files.
    * @default true
    */
   readonly content?: boolean | undefined
   /**
    * Repairs what it can without losing data: damaged records, orphans, and names of missing images. Damaged layers and
-   * configs need `from` or `discard`. @default false
+   * configs need `from` or `discard`.
+   * @default false
    */
   readonly repair?: boolean | undefined
   /**
-   * With `repair`: removes damaged layers, configs and containers that cannot be repaired, unless a container stands on
-   * them. Loading the image again then replaces them. @default false
+   * With `repair`: removes damaged layers, the layers on them, and damaged configs and containers, if they cannot be
+   * repaired. Layers that a container is based on stay. Loading the image again then replaces what was removed.
+   * @default false
    */
   readonly discard?: boolean | undefined
 }
 
-/** A problem that a check found. `repaired`: it was repaired, or the damaged thing was removed. */
+/**
+ * A problem that a check found. `detail` describes it in a clause without a full stop. If `repaired`, it was repaired,
+ * or the damaged thing was removed.
+ */
 export type Problem = ProblemKind & { readonly detail: string; readonly repaired: boolean }
 
+/** The kind of a problem, and the id of the damaged thing. */
 export type ProblemKind =
   /** The layer's files do not give the bytes of its DiffID, its tree differs from its tar, or its entry is damaged. */
   | { readonly kind: 'layer-damaged'; readonly id: ChainID }
-  /** The layer stands on one that is damaged or missing. */
+  /** The layer is based on one that is damaged or missing. */
   | { readonly kind: 'layer-unfounded'; readonly id: ChainID }
-  /** The driver keeps a layer that nothing references. */
+  /** The driver keeps a layer that nothing references. The repair removes it. `id` is the id in the driver. */
   | { readonly kind: 'driver-orphan'; readonly id: string }
-  /** A file of the driver is damaged. Its layers are reported separately. Not repaired. */
+  /** A file of the driver is damaged. Not repaired. `id` is the layer in the driver, or else the path of the file. */
   | { readonly kind: 'driver-damaged'; readonly id: string }
   /** The config's bytes do not match the image ID. */
   | { readonly kind: 'image-damaged'; readonly id: ImageID }
@@ -44,8 +52,8 @@ export type ProblemKind =
   /** The list of references is unreadable. The repair empties it: images stay and lose their names. */
   | { readonly kind: 'references-damaged'; readonly id: string }
   /**
-   * The container's writable layer is missing, its entry or record is damaged, or it cannot be opened. The repair writes a
-   * new record for a container without a readable one, and names it after its ID.
+   * The container's writable layer is missing, its entry or record is damaged, or it cannot be opened. The repair
+   * writes a new record for a container without a readable one, and names it after its id.
    */
   | { readonly kind: 'container-damaged'; readonly id: string }
 

@@ -3,6 +3,9 @@ import type { LayerFs } from '../fs/facade/layer-fs.js'
 /**
  * A change to a tree, as data, so that the same list can be applied to a driver's view and to a plain reference. Paths
  * start with `/`. Symlinks on the way are followed, the last component is not.
+ *
+ * The default mode is 0644, or 0755 for a directory. The default device number is 0:0. A file's content is stored as
+ * UTF-8; a character of an xattr's value is one byte.
  */
 export type Edit =
   /** A new regular file. */
@@ -34,7 +37,19 @@ export type Edit =
   | { readonly do: 'setxattr'; readonly path: string; readonly name: string; readonly value: string }
   | { readonly do: 'removexattr'; readonly path: string; readonly name: string }
 
-/** Applies the edits one at a time, in order. */
+/**
+ * Applies the edits one at a time, in order. Rejects with the error of the first edit that fails; earlier edits stay.
+ *
+ * @example
+ * ```ts
+ * import { applyEdits } from 'layerstack/conformance'
+ *
+ * await applyEdits(container.fs, [
+ *   { do: 'create', path: '/page', content: 'hello\n', mode: 0o600 },
+ *   { do: 'symlink', path: '/index', target: 'page' },
+ * ])
+ * ```
+ */
 export async function applyEdits(fs: LayerFs, edits: readonly Edit[]): Promise<void> {
   for (const edit of edits) await applyEdit(fs, edit)
 }

@@ -1,4 +1,7 @@
-/** The driver contract as a test suite, for authors of drivers and for tests of copy-on-write behaviour. */
+/**
+ * The driver contract as a test suite, for authors of drivers and for tests of copy-on-write behaviour.
+ * @module
+ */
 export { applyEdits, type Edit } from './edit.js'
 export {
   oddLayers,

@@ -18,24 +18,30 @@ import { silentWrites } from './cases/silent-writes.js'
 import { views } from './cases/views.js'
 import { Subject, type SubjectOptions } from './subject.js'
 
+/** What to test, and with which test runner. */
 export interface ConformanceOptions {
   /** Registers one case: `test` of node:test, `it` of vitest, mocha or jest, or a function of your own. */
   readonly test: (name: string, run: () => Promise<void>) => unknown
   /** Makes the driver. Some cases call `open` several times on one root. */
   readonly factory: Pick<DriverFactory, 'open'>
-  /** @default 'auto' */
+  /** The engine to open the driver with. @default 'auto' */
   readonly engine?: DriverOpenOptions['engine']
+  /** Options of the driver, for each `open`. @default none */
   readonly driverOptions?: DriverOpenOptions['driverOptions']
   /** Directory for the roots, one per case. It must be on the file system to test. @default os.tmpdir() */
   readonly directory?: string
   /** Removes a root after its case. @default a recursive `rm` */
   readonly removeRoot?: (root: string) => Promise<void>
-  /** Number of layers in the deepest chain, if lower than the driver's limit (`maxDepth`, at most 500). */
+  /**
+   * Number of layers in the deepest chain. A number above the default has no effect.
+   * @default `maxDepth` of the driver, at most 500
+   */
   readonly depth?: number
   /** Whether to apply odd layers of other tools, which are about half of all cases. @default true */
   readonly oddLayers?: boolean
 }
 
+/** What was registered and what was left out. */
 export interface ConformanceReport {
   /** Names of the cases that were registered. */
   readonly cases: readonly string[]
@@ -45,7 +51,8 @@ export interface ConformanceReport {
 
 /**
  * Registers the whole suite with a test runner: what `Driver` promises, case by case, each on a fresh root. The
- * driver's `capabilities` decide which cases apply, so a driver is first opened on a temporary root.
+ * driver's `capabilities` decide which cases apply, so a driver is first opened on a temporary root. Resolves when all
+ * cases are registered.
  *
  * @example
  * ```ts

@@ -12,12 +12,23 @@ const SHOWN = 200
  */
 export type Tree = ReadonlyMap<string, string>
 
+/** Options of {@link treeOf}. */
 export interface TreeOptions {
   /** Selects the objects whose mtime is part of their line. @default none */
   readonly times?: (path: string, stat: SyncStat) => boolean
 }
 
-/** Returns the whole tree, with the root as `/`. */
+/**
+ * Returns the whole tree, with the root as `/`.
+ *
+ * @example
+ * ```ts
+ * import { treeOf } from 'layerstack/conformance'
+ *
+ * const tree = treeOf(container.fs.syncFs)
+ * console.log(tree.get('/etc/motd')) // file 644 0:0 "welcome\n"
+ * ```
+ */
 export function treeOf(fs: SyncFs, { times = () => false }: TreeOptions = {}): Tree {
   const tree = new Map<string, string>()
   const names = new Map<string, string>()
@@ -43,7 +54,19 @@ export function treeOf(fs: SyncFs, { times = () => false }: TreeOptions = {}): T
   return tree
 }
 
-/** Returns the differences between two trees in readable form; `undefined` if they are equal. */
+/**
+ * Returns the differences between two trees in readable form, followed by the whole actual tree; `undefined` if they
+ * are equal.
+ *
+ * @example
+ * ```ts
+ * import { treeOf, treesDiffer } from 'layerstack/conformance'
+ *
+ * const before = treeOf(container.fs.syncFs)
+ * await container.fs.writeFile('/page', 'hello\n')
+ * console.log(treesDiffer(treeOf(container.fs.syncFs), before))
+ * ```
+ */
 export function treesDiffer(actual: Tree, expected: Tree): string | undefined {
   const lines: string[] = []
   for (const path of [...new Set([...expected.keys(), ...actual.keys()])].toSorted()) {
@@ -56,6 +79,16 @@ export function treesDiffer(actual: Tree, expected: Tree): string | undefined {
   return `${lines.join('\n')}\nthe whole tree:\n${showTree(actual)}`
 }
 
+/**
+ * Returns a tree in readable form, one line per object. An object's description is cut after 200 characters.
+ *
+ * @example
+ * ```ts
+ * import { showTree, treeOf } from 'layerstack/conformance'
+ *
+ * console.log(showTree(treeOf(container.fs.syncFs)))
+ * ```
+ */
 export function showTree(tree: Tree): string {
   return [...tree].map(([path, line]) => `  ${path} ${clip(line)}`).join('\n')
 }

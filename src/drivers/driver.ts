@@ -45,7 +45,10 @@ export interface Driver extends ProtoDriver {
    * same trees give the same bytes. Errors are emitted on the returned stream.
    */
   diff(id: string, parent?: string, options?: DiffOptions): Readable
-  /** Yields the differences from `parent`, sorted by path. A directory with a changed child is listed as well. */
+  /**
+   * Yields the differences from `parent`, sorted by path. Without a parent, everything is added. A directory with a
+   * changed child is listed as well.
+   */
   changes(id: string, parent?: string, options?: OperationOptions): AsyncIterable<Change>
   /**
    * Applies a layer's uncompressed tar on top of the layer's current content. The content is durable when this
@@ -123,6 +126,7 @@ export interface Driver extends ProtoDriver {
   check?(options?: OperationOptions): Promise<Damage[]>
 }
 
+/** Options of {@link Driver.diff}. */
 export interface DiffOptions extends OperationOptions {
   /**
    * The latest modification time in the tar, in ns since the epoch; later times become this one.
@@ -131,15 +135,21 @@ export interface DiffOptions extends OperationOptions {
   readonly clampMtimeNs?: bigint | undefined
 }
 
+/** Trees to compare for a diff; see {@link Driver.diffTrees}. */
 export interface DiffTrees {
+  /** What to compare, as plain data or as open trees. */
   readonly trees: DiffSource | OpenTrees
+  /** Releases the trees. */
   close(): Promise<void>
 }
 
+/** Damage in a driver's own files; see {@link Driver.check}. */
 export interface Damage {
-  /** The damaged file. `layer` is the layer in which it was found, if any. */
+  /** The damaged file. */
   readonly path: string
+  /** The layer in which it was found, if any. */
   readonly layer?: string | undefined
+  /** What is wrong, as a clause without a full stop. */
   readonly detail: string
 }
 
@@ -149,7 +159,9 @@ export interface ProtoDriver {
    * Docker's name for the driver: `overlay2`, `vfs`, …. Names the driver's directory and its directory under `image/`.
    */
   readonly name: string
+  /** The engine that this driver was opened with. */
   readonly engine: Engine
+  /** What this driver can do. */
   readonly capabilities: DriverCapabilities
 
   /**
@@ -178,12 +190,16 @@ export interface ProtoDriver {
    * retries them.
    */
   remove(id: string): Promise<void>
+  /** Returns whether the layer exists. A layer whose creation or removal was cut short does not. */
   exists(id: string): Promise<boolean>
   /** Returns the ids of all existing layers, in no particular order. */
   list(): Promise<string[]>
   /** Returns the rows that `docker info` shows under the driver's name. */
   status(): Promise<[key: string, value: string][]>
-  /** Returns what `docker inspect` shows as `GraphDriver.Data`. */
+  /**
+   * Returns what `docker inspect` shows as `GraphDriver.Data`. Rejects with `LAYER_NOT_FOUND` if the layer does not
+   * exist.
+   */
   metadata(id: string): Promise<Record<string, string>>
   /** Releases everything that `get` took, when the driver is no longer needed. May be called twice. */
   cleanup(): Promise<void>
@@ -216,13 +232,16 @@ export interface DriverCapabilities {
   readonly nativeAttributes: boolean
 }
 
+/** Options of {@link ProtoDriver.create}. */
 export interface CreateOptions {
   /**
    * As in `docker run --storage-opt`. Rejects with `ENGINE_UNSUPPORTED` for an option that the driver does not know.
+   * @default none
    */
   readonly storageOptions?: Readonly<Record<string, string>>
 }
 
+/** Options of {@link ProtoDriver.createReadWrite}. */
 export interface ReadWriteOptions extends CreateOptions {
   /**
    * Lets the driver skip waiting for the disk, for disposable layers. After a power cut, the layer may be incomplete,
@@ -232,6 +251,7 @@ export interface ReadWriteOptions extends CreateOptions {
   readonly volatile?: boolean
 }
 
+/** Options of {@link ProtoDriver.get}. */
 export interface GetOptions {
   /**
    * Skips syncs on the writable layer, for disposable layers. After a crash, its content is undefined.
@@ -240,17 +260,22 @@ export interface GetOptions {
   readonly volatile?: boolean
 }
 
+/** The merged filesystem of a layer. Usable until the `put` that matches its `get`. */
 export interface LayerView {
+  /** Reads and writes the view. */
   readonly fs: LayerFs
   /** Set if the kernel provides the view. Programs that know nothing of this library can use this path. */
   readonly hostPath?: string
 }
 
+/** A difference between a layer and its parent. */
 export interface Change {
+  /** What turns the parent into this layer. `modify` if the parent has an object at this path. */
   readonly kind: 'add' | 'modify' | 'delete'
   /**
    * Absolute within the layer: starts with `/`. Decoded as UTF-8; invalid bytes become U+FFFD. `pathBytes` is exact.
    */
   readonly path: string
+  /** The bytes of the path. */
   readonly pathBytes: Buffer
 }

@@ -12,6 +12,7 @@
  * ```
  * @module
  */
+export type { DiffID, Digest, ImageID } from '../digest.js'
 export { StoreError, type StoreErrorCode, type StoreErrorOptions } from '../errors.js'
 export type { ByteString, PathLike } from '../fs/bytes.js'
 export { layerFs } from '../fs/facade/layer-fs-adapter.js'
@@ -25,17 +26,27 @@ export type {
   Mode,
   PieceOptions,
   ReadStreamOptions,
+  StatsOf,
   TimeLike,
   WriteOptions,
   WriteStreamOptions,
 } from '../fs/facade/layer-fs.js'
 export { HostFs } from '../fs/host/host-fs.js'
 export type { AttributeMode, HostFsSpec, SyncFsSpec, UnionFsSpec } from '../fs/spec.js'
-export type { DeviceNumber, FileType, SyncDirent, SyncFile, SyncFs, SyncStat } from '../fs/sync-fs.js'
+export type {
+  Comparison,
+  DeviceNumber,
+  FileType,
+  SyncDirent,
+  SyncFile,
+  SyncFs,
+  SyncStat,
+  TreeChange,
+} from '../fs/sync-fs.js'
 export type { OperationOptions } from '../operation-options.js'
 export type { ProgressEvent, ProgressListener } from '../progress.js'
 export type { ApplyTarget } from '../tar/apply.js'
-export type { DiffSource, OpenTrees } from '../tar/diff.js'
+export type { CompareSource, DiffSource, OpenTrees, OverlaySource, SnapshotSource } from '../tar/diff.js'
 export type {
   Change,
   CreateOptions,

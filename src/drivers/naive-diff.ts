@@ -38,7 +38,16 @@ export type FastPaths = Pick<
 /**
  * Makes a full driver from the part that every driver author writes, as Docker's NaiveDiffDriver does. Diffs come from
  * comparing two views, and a tar is applied through a view. If the driver has `diffSource` or `applyTarget`, they are
- * used instead of views.
+ * used instead of views. The driver's other fast paths are passed on.
+ *
+ * @example
+ * ```ts
+ * import { naiveDiff, type Driver, type ProtoDriver } from 'layerstack/drivers'
+ *
+ * function complete(proto: ProtoDriver): Driver {
+ *   return naiveDiff(proto)
+ * }
+ * ```
  */
 export function naiveDiff(proto: ProtoDriver & FastPaths): Driver {
   return new NaiveDiffDriver(proto)

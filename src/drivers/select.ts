@@ -14,8 +14,11 @@ export interface Selection {
   readonly refused: readonly Refusal[]
 }
 
+/** A driver that `auto` did not take. */
 export interface Refusal {
+  /** The driver's name. */
   readonly name: string
+  /** Why it does not work, as a clause without a full stop. */
   readonly reason: string
 }
 

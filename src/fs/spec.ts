@@ -3,10 +3,11 @@ export type SyncFsSpec = HostFsSpec | UnionFsSpec
 
 /** A directory of the host, or a mount. */
 export interface HostFsSpec {
+  /** Distinguishes a host tree from a union. */
   readonly kind: 'host'
   /** Absolute host path of the root. */
   readonly root: string
-  /** @default 'native' */
+  /** Where attributes that the system may refuse are stored. @default 'native' */
   readonly attributes?: AttributeMode
   /**
    * Namespace of the xattrs that mark new opaque directories, for trees in overlay form with `native` attributes. An
@@ -15,7 +16,7 @@ export interface HostFsSpec {
    * @default 'trusted' if this process may set them, else 'user'
    */
   readonly overlayXattrs?: 'trusted' | 'user'
-  /** @default false */
+  /** Every change fails with `EROFS`. @default false */
   readonly readOnly?: boolean
   /**
    * For single calls while other programs may change the tree, as in a container's mount. Every call resolves its path
@@ -49,12 +50,13 @@ export type AttributeMode = 'native' | 'override' | 'sidecar'
 
 /** An overlay in user space: an upper directory over lower ones, merged as overlayfs merges them. */
 export interface UnionFsSpec {
+  /** Distinguishes a union from a host tree. */
   readonly kind: 'union'
-  /** The union is read-only if absent. */
+  /** The tree that takes all changes. The union is read-only if absent. */
   readonly upper?: HostFsSpec
   /** Where copy-ups are prepared before they are renamed into place. Must be on the same file system as the upper. */
   readonly work?: string
-  /** Uppermost first. */
+  /** The trees below, uppermost first. They are only read. */
   readonly lowers: readonly HostFsSpec[]
   /**
    * Skips the sync of copied-up files before they appear. For uppers that will be discarded: after a crash, such files

@@ -20,13 +20,15 @@ export interface SyncFs {
   /** If true, every call that would change something fails with `EROFS`. */
   readonly readOnly: boolean
 
+  /** Returns the attributes of an object. `ENOENT` if nothing exists at `path`. */
   lstat(path: ByteString): SyncStat
   /**
    * As `lstat`, but returns `undefined` if an existing directory has no such name. An error costs as much as ten calls.
    */
   find(path: ByteString): SyncStat | undefined
-  /** In no particular order, without `.` and `..`. */
+  /** Returns the entries of a directory in no particular order, without `.` and `..`. */
   readdir(path: ByteString): SyncDirent[]
+  /** Returns the target of a symlink. `EINVAL` for anything else. */
   readlink(path: ByteString): ByteString
 
   /**
@@ -39,13 +41,17 @@ export interface SyncFs {
    * otherwise.
    */
   openSeen?(path: ByteString, flags?: number): SyncFile
-  /** Sets permission bits as given, regardless of the umask. `open` and `mknod` do the same. */
+  /** Makes a directory. Sets permission bits as given, regardless of the umask. `open` and `mknod` do the same. */
   mkdir(path: ByteString, mode: number): void
+  /** Removes an empty directory, as rmdir(2). */
   rmdir(path: ByteString): void
+  /** Removes a name of anything but a directory, as unlink(2). */
   unlink(path: ByteString): void
-  /** As rename(2), including which existing objects it replaces. */
+  /** Renames an object, as rename(2), including which existing objects it replaces. */
   rename(from: ByteString, to: ByteString): void
+  /** Gives an object another name, as link(2). */
   link(existing: ByteString, path: ByteString): void
+  /** Makes a symlink. `target` is stored as given. */
   symlink(target: ByteString, path: ByteString): void
   /** Makes a FIFO, a socket, or a device with the number `device`. */
   mknod(
@@ -55,18 +61,22 @@ export interface SyncFs {
     device?: DeviceNumber,
   ): void
 
-  /** A symlink is `EOPNOTSUPP`, as on Linux. */
+  /** Sets the permission bits. A symlink is `EOPNOTSUPP`, as on Linux. */
   chmod(path: ByteString, mode: number): void
+  /** Sets the owner. An ID of -1 leaves that ID unchanged. */
   chown(path: ByteString, uid: number, gid: number): void
-  /** `undefined` leaves that time unchanged. */
+  /** Sets the access time and the modification time. `undefined` leaves that time unchanged. */
   utimes(path: ByteString, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void
+  /** Sets the size of a regular file in bytes, as truncate(2). */
   truncate(path: ByteString, size: number): void
 
+  /** Returns the names of the object's own xattrs. */
   listxattr(path: ByteString): ByteString[]
-  /** Returns `undefined` if the object has no such xattr. */
+  /** Returns the value of an xattr, or `undefined` if the object has no such xattr. */
   getxattr(path: ByteString, name: ByteString): Buffer | undefined
+  /** Sets an xattr. With `create`, an xattr that exists is `EEXIST`. With `replace`, a missing one is `ENODATA`. */
   setxattr(path: ByteString, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void
-  /** `ENODATA` if the object has no such xattr. */
+  /** Removes an xattr. `ENODATA` if the object has no such xattr. */
   removexattr(path: ByteString, name: ByteString): void
 
   /**
@@ -104,39 +114,56 @@ export interface SyncFs {
   close(): void
 }
 
+/** The type of an object. */
 export type FileType = 'file' | 'directory' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket'
 
+/** The number of a device node. */
 export interface DeviceNumber {
+  /** The major number: the kind of device. */
   readonly major: number
+  /** The minor number: the device among those of its kind. */
   readonly minor: number
 }
 
+/** The attributes of an object. Times are in nanoseconds since 1970. */
 export interface SyncStat {
+  /** The type of the object. */
   readonly type: FileType
   /** The twelve permission bits. */
   readonly mode: number
+  /** User ID of the owner. */
   readonly uid: number
+  /** Group ID of the owner. */
   readonly gid: number
   /**
    * Bytes of a regular file, or length of a symlink's target. For other types, 0 or whatever the filesystem reports.
    */
   readonly size: number
+  /** Number of hard links. */
   readonly nlink: number
-  /** Two paths are the same file exactly if both `dev` and `ino` are equal. */
+  /** Device of the file system. Two paths are the same file exactly if both `dev` and `ino` are equal. */
   readonly dev: bigint
+  /** Inode number. */
   readonly ino: bigint
   /** Number of a device node; 0:0 for other types. */
   readonly device: DeviceNumber
   /** Allocated space, in units of 512 bytes. */
   readonly blocks: number
+  /** Time of the last access. */
   readonly atimeNs: bigint
+  /** Time of the last modification. */
   readonly mtimeNs: bigint
+  /** Time of the last change of content or attributes. */
   readonly ctimeNs: bigint
+  /** Time of creation. */
   readonly birthtimeNs: bigint
 }
 
+/** An entry of a directory. */
 export interface SyncDirent {
+  /** The name, without its directory. */
   readonly name: ByteString
+  /** The type of the object. */
   readonly type: FileType
 }
 
@@ -146,19 +173,30 @@ export interface SyncFile {
    * The host's descriptor, if the file has one. Callers may use it to read and write on the thread pool, or to clone.
    */
   readonly fd?: number
+  /** Reads into the buffer. Returns the number of bytes read, 0 at the end of the file. */
   read(buffer: Uint8Array, position: number): number
-  /** Writes at the end of the file if it was opened with `O_APPEND`. */
+  /**
+   * Writes the buffer. Returns the number of bytes written. Writes at the end of the file if it was opened with
+   * `O_APPEND`.
+   */
   write(buffer: Uint8Array, position: number): number
+  /** Returns the attributes of the file. */
   stat(): SyncStat
-  /** As the calls of the filesystem. Present if the open file itself can be asked. */
+  /** As `listxattr` of the filesystem. Present if the open file itself can be asked. */
   listxattr?(): ByteString[]
+  /** As `getxattr` of the filesystem. Present if the open file itself can be asked. */
   getxattr?(name: ByteString): Buffer | undefined
+  /** Sets the size in bytes, as ftruncate(2). */
   truncate(size: number): void
+  /** Sets the permission bits. */
   chmod(mode: number): void
+  /** Sets the owner. An ID of -1 leaves that ID unchanged. */
   chown(uid: number, gid: number): void
+  /** Sets the access time and the modification time. `undefined` leaves that time unchanged. */
   utimes(atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void
   /** Returns when content and metadata are on disk. */
   sync(): void
+  /** Closes the file and its descriptor. */
   close(): void
   /**
    * Closes the file but not its descriptor, which the caller then owns. Returns `undefined`, and does nothing, if the
@@ -167,10 +205,13 @@ export interface SyncFile {
   detach?(): number | undefined
 }
 
+/** A difference between two trees. */
 export interface TreeChange {
+  /** What turns the lower tree into the upper one. */
   readonly kind: 'add' | 'modify' | 'delete'
+  /** Relative to the root. */
   readonly path: ByteString
-  /** As in the upper tree. Absent for a deleted object. */
+  /** The attributes in the upper tree. Absent for a deleted object. */
   readonly stat?: SyncStat
 }
 

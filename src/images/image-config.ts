@@ -8,40 +8,70 @@ import { parseJson } from '../json.js'
  * through.
  */
 export interface ImageConfig {
+  /** The CPU, by Go's name: `amd64`, `arm64`. */
   readonly architecture?: string
+  /** The operating system: `linux`. */
   readonly os?: string
+  /** The variant of the CPU: `v7` of `arm`. */
   readonly variant?: string
+  /** When the image was made, in RFC 3339. */
   readonly created?: string
+  /** Who made the image. */
   readonly author?: string
+  /** Settings that a container of the image starts with. */
   readonly config?: ContainerConfig
+  /** The DiffIDs of the layers, lowest first. */
   readonly rootfs: { readonly type: 'layers'; readonly diff_ids: readonly DiffID[] }
+  /** The steps that made the image, oldest first. */
   readonly history?: readonly HistoryEntry[]
+  /** Fields that this library does not use. */
   readonly [field: string]: unknown
 }
 
+/** A step that made an image. */
 export interface HistoryEntry {
+  /** When the step was made, in RFC 3339. */
   readonly created?: string
+  /** The command of the step. */
   readonly created_by?: string
+  /** Who made the step. */
   readonly author?: string
+  /** A remark, such as the message of a commit. */
   readonly comment?: string
-  /** The step made no layer. */
+  /** Whether the step made no layer. @default false */
   readonly empty_layer?: boolean
 }
 
-/** Settings that a container of the image starts with: `config` of the image config. */
+/**
+ * Settings that a container of the image starts with: `config` of the image config. The fields and their names are
+ * those of the OCI image-spec and of Docker. This library stores them and does not run containers.
+ */
 export interface ContainerConfig {
+  /** User or UID, with an optional group: `daemon`, `1000:1000`. */
   readonly User?: string
+  /** Ports, as keys: `80/tcp`. The values are empty objects. */
   readonly ExposedPorts?: Readonly<Record<string, object>>
+  /** Environment variables: `NAME=value`. */
   readonly Env?: readonly string[]
+  /** The command that `Cmd` is appended to. */
   readonly Entrypoint?: readonly string[] | null
+  /** The default command, or the default arguments of `Entrypoint`. */
   readonly Cmd?: readonly string[] | null
+  /** Paths of volumes, as keys. The values are empty objects. */
   readonly Volumes?: Readonly<Record<string, object>>
+  /** The working directory: an absolute path. */
   readonly WorkingDir?: string
+  /** Labels by name. */
   readonly Labels?: Readonly<Record<string, string>>
+  /** The signal that stops the container: `SIGTERM`. */
   readonly StopSignal?: string
+  /** The shell of commands that are given as text. @default `/bin/sh -c` */
   readonly Shell?: readonly string[]
+  /** Instructions for builds that are based on the image. */
   readonly OnBuild?: readonly string[]
+  /** How Docker checks the health of a container. */
   readonly Healthcheck?: object
+  /** Fields that this library does not know. */
   readonly [field: string]: unknown
 }
 

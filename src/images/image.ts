@@ -3,17 +3,21 @@ import type { HistoryEntry, ImageConfig } from './image-config.js'
 
 /** A snapshot of an image at the time of the call. */
 export interface Image {
+  /** The sha256 of the config's bytes. */
   readonly id: ImageID
-  /** Familiar references, sorted: `debian:12`. */
+  /** Names of the image in familiar form, sorted: `debian:12`. */
   readonly references: readonly string[]
+  /** The parsed config. */
   readonly config: ImageConfig
-  /** Lowest first. */
+  /** The DiffIDs of the layers, lowest first. */
   readonly layers: readonly DiffID[]
-  /** ChainID of the whole stack; absent for an image without layers. */
+  /** ChainID of the whole stack; `undefined` for an image without layers. */
   readonly chainId: ChainID | undefined
-  /** Total bytes of regular files in all layers. */
+  /** Total bytes of regular files in all layers. Layers that other images share count as well. */
   readonly size: number
+  /** When the image was made, according to its config; `undefined` if that does not say. */
   readonly created: Date | undefined
+  /** The steps that made the image, oldest first. */
   readonly history: readonly HistoryEntry[]
 }
 
@@ -21,9 +25,11 @@ export interface Image {
 export interface InspectedImage extends Image {
   /** The image that it was committed from, if it was committed in this store. */
   readonly parent: ImageID | undefined
+  /** The driver, and where it stores the uppermost layer. */
   readonly graphDriver: {
+    /** The driver's name. */
     readonly name: string
-    /** Where the driver stores the uppermost layer: the driver's `metadata`. */
+    /** The driver's `metadata` of the uppermost layer; empty for an image without layers. */
     readonly data: Readonly<Record<string, string>>
   }
 }

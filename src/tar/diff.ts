@@ -21,21 +21,26 @@ const EMPTY: TarPart = { type: 'filler', bytes: new Uint8Array(0) }
 export type DiffSource = OverlaySource | CompareSource | SnapshotSource
 
 /**
- * An overlayfs upper directory records what changed. `lowers` (uppermost first) distinguish additions from
- * modifications.
+ * An overlayfs upper directory, which records what changed. The layers below distinguish additions from modifications.
  */
-interface OverlaySource {
+export interface OverlaySource {
+  /** Distinguishes the form from the others. */
   readonly form: 'overlay'
+  /** The upper directory. */
   readonly upper: HostFsSpec
+  /** The layers below, uppermost first. */
   readonly lowers: readonly HostFsSpec[]
   /** Xattr namespace of the kernel's mount through which programs may have written to the upper directory. */
   readonly mount?: 'trusted' | 'user'
 }
 
 /** Two whole trees to compare. Without a `lower`, everything is new. */
-interface CompareSource {
+export interface CompareSource {
+  /** Distinguishes the form from the others. */
   readonly form: 'compare'
+  /** The tree that the diff leads to. */
   readonly upper: SyncFsSpec
+  /** The tree that the diff starts from. */
   readonly lower?: SyncFsSpec
   /** Set if the upper tree began as a copy of the layer `of`. `record` is the file that the copy left. */
   readonly copy?: { readonly record: string; readonly of: string }
@@ -50,9 +55,13 @@ interface CompareSource {
  * must have synced the file system, because changes that are not yet in its B-trees are not found.
  */
 export interface SnapshotSource {
+  /** Distinguishes the form from the others. */
   readonly form: 'snapshot'
+  /** The snapshot. */
   readonly upper: HostFsSpec
+  /** The subvolume that it was made of. */
   readonly lower: HostFsSpec
+  /** The generation of the transaction that made the snapshot. */
   readonly madeAt: bigint
 }
 
@@ -61,7 +70,9 @@ export type PreparedDiff = DiffSource | OpenTrees | (SnapshotSource & { readonly
 
 /** Trees that are already open. They are compared, and stay open. */
 export interface OpenTrees {
+  /** The tree that the diff leads to. */
   readonly upper: SyncFs
+  /** The tree that the diff starts from. Without it, everything is new. */
   readonly lower?: SyncFs
 }
 

@@ -1,6 +1,6 @@
 /** @module-tag thorough */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -8,13 +8,10 @@ import { snippetsOf, type Snippet } from './snippets.js'
 
 const project = resolve(import.meta.dirname, '../..')
 const pages = ['README.md', ...markdownBelow('docs')]
-const commented = [
-  'src/conformance/suite.ts',
-  'src/index.ts',
-  'src/drivers/driver.ts',
-  'src/fs/facade/layer-fs.ts',
-]
-const snippets = [...pages, ...commented].flatMap((file) => snippetsOf(project, file))
+const sources = readdirSync(join(project, 'src'), { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts'))
+  .map((name) => join('src', name))
+const snippets = [...pages, ...sources].flatMap((file) => snippetsOf(project, file))
 /** Inside the project, so that `layerstack` resolves to this package. */
 const build = join(project, 'test', 'docs', `.snippets-${process.pid}`)
 
@@ -58,13 +55,12 @@ describe('snippet compiles and runs:', () => {
   })
 })
 
-it('snippetsOf() finds snippets in the README and in each listed source file', () => {
+it('snippetsOf() finds the snippets of the README and each `@example` of the source', () => {
   expect(snippets.filter(({ location }) => location.startsWith('README.md')).length).toBeGreaterThan(5)
-  for (const file of commented)
-    expect(
-      snippets.some(({ location }) => location.startsWith(file)),
-      file,
-    ).toBe(true)
+  const examples = sources
+    .map((file) => readFileSync(join(project, file), 'utf8').split('@example').length - 1)
+    .reduce((sum, count) => sum + count, 0)
+  expect(snippets.filter(({ location }) => location.startsWith('src/'))).toHaveLength(examples)
 })
 
 /** Adds the values of `given()`. The block lets a snippet declare the same names. */

@@ -12,7 +12,16 @@ export type { OddLayer, RefusedLayer } from './odd-layer.js'
 export { outlineOf, type OutlineOptions } from './outline.js'
 export { refusedLayers } from './refused.js'
 
-/** Contents of real layers, and worse, in images of a few files each. */
+/**
+ * Contents of real layers, and worse, in images of a few files each. Each has the tree that it must give.
+ *
+ * @example
+ * ```ts
+ * import { oddLayers } from 'layerstack/conformance'
+ *
+ * for (const { name, layers, tree } of oddLayers) console.log(name, layers.length, tree)
+ * ```
+ */
 export const oddLayers: readonly OddLayer[] = [
   ...oddNames,
   ...oddWhiteouts,

@@ -12,8 +12,10 @@ export interface OddLayer {
 
 /** A layer that every driver refuses. */
 export interface RefusedLayer {
+  /** What is wrong with it. */
   readonly name: string
   /** Uncompressed tars, lowest first. The last one is refused. */
   readonly layers: readonly Buffer[]
+  /** The code of the `StoreError`. */
   readonly code: 'LAYER_INVALID' | 'ARCHIVE_CORRUPT' | 'ARCHIVE_TRUNCATED'
 }

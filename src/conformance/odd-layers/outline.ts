@@ -6,10 +6,12 @@ import type { SyncFs, SyncStat } from '../../fs/sync-fs.js'
 import { walk } from '../../fs/trees/walk.js'
 import { MTIME } from './raw-tar.js'
 
+/** Options of {@link outlineOf}. */
 export interface OutlineOptions {
   /**
    * Times from this one until a day later are shown as `now`, because a program took them from the clock. In
    * nanoseconds since 1970.
+   * @default no time is shown as `now`
    */
   readonly nowFrom?: bigint
 }
@@ -24,7 +26,15 @@ export interface OutlineOptions {
  *     d/s -> a                  a symlink
  *     null char 1:3 at 0        a device of 1970
  *
- * The root has a line, `/`, if its mode, owner or xattrs are not the default.
+ * The root has a line, `/`, if its mode, owner or xattrs are not the default. Content of more than 60 bytes is shown as
+ * its size and the first 8 hex digits of its sha256.
+ *
+ * @example
+ * ```ts
+ * import { outlineOf } from 'layerstack/conformance'
+ *
+ * console.log(outlineOf(container.fs.syncFs).join('\n'))
+ * ```
  */
 export function outlineOf(fs: SyncFs, options: OutlineOptions = {}): string[] {
   const names = new Map<string, ByteString>()

@@ -1,3 +1,7 @@
+/**
+ * The driver `btrfs`, for a registry of your own and for the conformance suite.
+ * @module
+ */
 import { join } from 'node:path'
 import { StoreError } from '../../errors.js'
 import { hasCapability } from '../../sys/capabilities.js'

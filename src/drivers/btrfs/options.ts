@@ -2,7 +2,7 @@ import { bytesOf } from '../size.js'
 import { attributeOptions, type AttributeOptions } from '../attribute-mode.js'
 import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 
-/** The driver's own options (`driverOptions`). */
+/** Options (`driverOptions`) of the `btrfs` driver. */
 export interface BtrfsOptions extends AttributeOptions, MountOptions {
   /**
    * Userspace engine only: bytes of its trees kept in memory. A smaller cache is slower; a larger one is faster only
@@ -14,6 +14,7 @@ export interface BtrfsOptions extends AttributeOptions, MountOptions {
    * Kernel engine only, as root: a separate btrfs in a sparse file of the root, for a root on another file system. The
    * first open creates the file with this `size`, such as `20G`. The file is mounted while the store is open. A larger
    * size grows it. Later opens need no option.
+   * @default none
    */
   readonly loopback?: { readonly size: string }
 }

@@ -1,3 +1,7 @@
+/**
+ * The driver `devicemapper`, for a registry of your own and for the conformance suite.
+ * @module
+ */
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { makeDirectory } from '../../durable/make-directory.js'
@@ -20,7 +24,10 @@ import { OUR_FILE_SYSTEM, ThinVolumes } from './userspace/userspace.js'
 
 const CONTROL = '/dev/mapper/control'
 
-/** Docker's devicemapper: every layer is a thin device, a snapshot of its parent's. */
+/**
+ * Docker's devicemapper: every layer is a thin device, a snapshot of its parent's. Its options are
+ * `DeviceMapperOptions`.
+ */
 export const devicemapper: DriverFactory = {
   name: 'devicemapper',
 

@@ -1,7 +1,10 @@
 import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 import { bytesOf } from '../size.js'
 
-/** The driver's own options (`driverOptions`). Options with a dot have Docker's names (`dockerd --storage-opt`). */
+/**
+ * Options (`driverOptions`) of the `devicemapper` driver. Options with a dot have the names of `dockerd --storage-opt`.
+ * Sizes are as in Docker: `10G` is 10 GiB.
+ */
 export interface DeviceMapperOptions extends MountOptions {
   /**
    * Userspace engine only: bytes of trees kept in memory, for the pool and all open layers together. If that is too
@@ -28,15 +31,25 @@ export interface DeviceMapperOptions extends MountOptions {
    * @default '64K'
    */
   readonly 'dm.blocksize'?: string
-  /** @default xfs if mkfs.xfs is installed and the kernel has XFS, else ext4 */
+  /**
+   * The file system of the layers.
+   * @default xfs if mkfs.xfs is installed and the kernel has XFS, else ext4
+   */
   readonly 'dm.fs'?: FileSystemType
-  /** Additional arguments for mkfs. */
+  /** Additional arguments for mkfs. A string is split at spaces. @default none */
   readonly 'dm.mkfsarg'?: string | readonly string[]
-  /** Additional mount options, comma separated. */
+  /** Additional mount options, comma separated. @default none */
   readonly 'dm.mountopt'?: string
-  /** A thin pool to use, by its name or its path in /dev/mapper. It must be empty, or the pool that this root had. */
+  /**
+   * A thin pool to use, by its name or its path in /dev/mapper. It must be empty, or the pool that this root had.
+   * Excludes `dm.directlvm_device`.
+   * @default the pool that the root had, else a pool on sparse files of the root
+   */
   readonly 'dm.thinpooldev'?: string
-  /** A block device to make a pool on. A device that holds data is refused. */
+  /**
+   * A block device to make a pool on. A device that holds data is refused. Excludes `dm.thinpooldev`.
+   * @default the pool that the root had, else a pool on sparse files of the root
+   */
   readonly 'dm.directlvm_device'?: string
   /** Uses the block device even if it holds data. @default false */
   readonly 'dm.directlvm_device_force'?: boolean | 'true' | 'false'
@@ -44,7 +57,10 @@ export interface DeviceMapperOptions extends MountOptions {
   readonly 'dm.min_free_space'?: string
   /** A device that is still in use is removed when its last user closes it. @default true */
   readonly 'dm.use_deferred_removal'?: boolean | 'true' | 'false'
-  /** A layer that is still in use somewhere is deleted later. @default true */
+  /**
+   * A layer that is still in use somewhere is deleted later. Needs `dm.use_deferred_removal`.
+   * @default the value of `dm.use_deferred_removal`
+   */
   readonly 'dm.use_deferred_deletion'?: boolean | 'true' | 'false'
   /** Returns the space of a removed layer to the storage below the pool. @default true for loop files, else false */
   readonly 'dm.blkdiscard'?: boolean | 'true' | 'false'
@@ -52,6 +68,7 @@ export interface DeviceMapperOptions extends MountOptions {
   readonly 'dm.xfs_nospace_max_retries'?: string
 }
 
+/** A file system that the `devicemapper` driver makes on its devices. */
 export type FileSystemType = 'xfs' | 'ext4'
 
 /** The checked options, with defaults for those not given. */

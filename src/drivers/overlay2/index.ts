@@ -1,3 +1,7 @@
+/**
+ * The driver `overlay2`, for a registry of your own and for the conformance suite.
+ * @module
+ */
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { StoreError } from '../../errors.js'
@@ -15,7 +19,10 @@ const MAX_LOWERS = 500
 /** Always fits in that page, on a kernel before 6.7. */
 const PAGE_LOWERS = 200
 
-/** Docker's overlay2, with the kernel's overlayfs or a userspace overlay over the same directories. */
+/**
+ * Docker's overlay2, with the kernel's overlayfs or a userspace overlay over the same directories. Its options are
+ * `Overlay2Options`.
+ */
 export const overlay2: DriverFactory = {
   name: 'overlay2',
 

@@ -1,7 +1,7 @@
 import { attributeOptions, type AttributeOptions } from '../attribute-mode.js'
 import { mountFlagsOf, type MountOptions } from '../mount-flags.js'
 
-/** The driver's own options (`driverOptions`). */
+/** Options (`driverOptions`) of the `overlay2` driver. */
 export interface Overlay2Options extends AttributeOptions, MountOptions {}
 
 interface Resolved extends AttributeOptions {

@@ -1,3 +1,7 @@
+/**
+ * The driver `vfs`, for a registry of your own and for the conformance suite.
+ * @module
+ */
 import { join } from 'node:path'
 import { StoreError } from '../../errors.js'
 import { probe } from '../../sys/probe.js'
@@ -11,7 +15,7 @@ import { VfsDriver } from './vfs-driver.js'
 
 const NO_KERNEL = 'vfs has only a userspace engine'
 
-/** Docker's vfs: full copies; works everywhere. */
+/** Docker's vfs: every layer is a full copy of its parent. Works everywhere. Its options are `VfsOptions`. */
 export const vfs: DriverFactory = {
   name: 'vfs',
 

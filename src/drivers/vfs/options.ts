@@ -1,6 +1,6 @@
 import { attributeOptions, type AttributeOptions } from '../attribute-mode.js'
 
-/** The driver's own options (`driverOptions`). */
+/** Options (`driverOptions`) of the `vfs` driver. */
 export type VfsOptions = AttributeOptions
 
 /** Throws `TypeError` for an unknown option or an invalid value. */

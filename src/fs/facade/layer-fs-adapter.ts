@@ -46,7 +46,17 @@ const COPYFILE_ALL = 7
 const XATTR_NAME_MAX = 255
 const XATTR_SIZE_MAX = 65_536
 
-/** Wraps a `SyncFs` in the interface that callers use. */
+/**
+ * Wraps a `SyncFs` in the interface that callers use. The caller still closes `syncFs`.
+ *
+ * @example
+ * ```ts
+ * import { HostFs, layerFs } from 'layerstack/drivers'
+ *
+ * using tree = new HostFs({ kind: 'host', root: '.' })
+ * await layerFs(tree).writeFile('/greeting', 'hello\n')
+ * ```
+ */
 export function layerFs(syncFs: SyncFs): LayerFs {
   return new LayerFsAdapter(syncFs)
 }

@@ -55,17 +55,33 @@ const SET_GROUP_ID = 0o2000
  * A directory of the host, or a mount, as a separate filesystem. Nothing above its root can be reached.
  *
  * Times are exact to the nanosecond if native system calls are available, otherwise as exact as Node's doubles (µs).
+ *
+ * @example
+ * ```ts
+ * import { HostFs, type ByteString } from 'layerstack/drivers'
+ *
+ * using tree = new HostFs({ kind: 'host', root: '.', readOnly: true })
+ * for (const { name, type } of tree.readdir('' as ByteString)) console.log(type, name)
+ * ```
  */
 export class HostFs implements SyncFs {
+  /** What this filesystem was opened with. */
   readonly spec: HostFsSpec
+  /** Host path of the root. */
   readonly hostPath: string
+  /** Whether every change fails with `EROFS`. */
   readonly readOnly: boolean
+  /** See {@link SyncFs.lineage}. */
   readonly lineage: string | undefined
   readonly #paths: HostPaths
   readonly #attributes: Attributes | undefined
   /** Modes within these bits are made as requested. A umask set later is assumed to leave the owner bits. */
   readonly #safeMode = 0o700 & ~umask()
 
+  /**
+   * The caller must close the filesystem.
+   * @param spec the root, and how its attributes are stored
+   */
   constructor(spec: HostFsSpec) {
     this.spec = spec
     this.hostPath = spec.root
@@ -75,10 +91,12 @@ export class HostFs implements SyncFs {
     this.#paths = openHostPaths(spec)
   }
 
+  /** Implements {@link SyncFs.lstat}. */
   lstat(path: ByteString): SyncStat {
     return this.#at('lstat', path, (host) => this.#stat(host, path))
   }
 
+  /** Implements {@link SyncFs.find}. */
   find(path: ByteString): SyncStat | undefined {
     return this.#at('lstat', path, (host) => {
       const stat = lstatSync(host, { bigint: true, throwIfNoEntry: false })
@@ -86,10 +104,12 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /** Implements {@link SyncFs.readdir}. */
   readdir(path: ByteString): SyncDirent[] {
     return this.#paths.inside('scandir', path, (directory) => this.#entries(directory, path))
   }
 
+  /** Implements {@link SyncFs.readlink}. */
   readlink(path: ByteString): ByteString {
     return this.#at('readlink', path, (host) => {
       try {
@@ -102,10 +122,12 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /** Implements {@link SyncFs.open}. */
   open(path: ByteString, flags: number, mode = 0o666): SyncFile {
     return this.#open(path, flags, (host) => this.#openFile(host, path, flags, mode))
   }
 
+  /** Implements {@link SyncFs.openSeen}. If another program may have replaced the file, it is looked up again. */
   openSeen(path: ByteString, flags = O_RDONLY): SyncFile {
     const { shared = false, untrusted = false } = this.spec
     // Another program may have put a device there. A FIFO or a directory there cannot be read.
@@ -138,6 +160,7 @@ export class HostFs implements SyncFs {
     }
   }
 
+  /** Implements {@link SyncFs.mkdir}. */
   mkdir(path: ByteString, mode: number): void {
     this.#mayWrite('mkdir', path)
     this.#at('mkdir', path, (host) => {
@@ -148,6 +171,7 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /** Implements {@link SyncFs.rmdir}. */
   rmdir(path: ByteString): void {
     this.#mayChangeEntry('rmdir', path)
     this.#paths.forget(path)
@@ -155,12 +179,14 @@ export class HostFs implements SyncFs {
     this.#attributes?.paths?.removed(path)
   }
 
+  /** Implements {@link SyncFs.unlink}. */
   unlink(path: ByteString): void {
     this.#mayChangeEntry('unlink', path)
     this.#at('unlink', path, (host) => unlinkSync(host))
     this.#attributes?.paths?.removed(path)
   }
 
+  /** Implements {@link SyncFs.rename}. */
   rename(from: ByteString, to: ByteString): void {
     this.#mayChangeEntry('rename', from)
     this.#mayChangeEntry('rename', to)
@@ -170,12 +196,14 @@ export class HostFs implements SyncFs {
     if (from !== to) this.#attributes?.paths?.renamed(from, to)
   }
 
+  /** Implements {@link SyncFs.link}. */
   link(existing: ByteString, path: ByteString): void {
     this.#mayChangeEntry('link', path)
     this.#at('link', existing, (source) => this.#at('link', path, (target) => linkSync(source, target)))
     this.#attributes?.paths?.linked(existing, path)
   }
 
+  /** Implements {@link SyncFs.symlink}. */
   symlink(target: ByteString, path: ByteString): void {
     this.#mayWrite('symlink', path)
     this.#at('symlink', path, (host) => {
@@ -185,6 +213,7 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /** Implements {@link SyncFs.mknod}. If attributes are `native`, it is `ENOTSUP` without native system calls. */
   mknod(
     path: ByteString,
     type: 'fifo' | 'socket' | 'char' | 'block',
@@ -204,6 +233,7 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /** Implements {@link SyncFs.chmod}. */
   chmod(path: ByteString, mode: number): void {
     this.#mayWrite('chmod', path)
     this.#at('chmod', path, (host) => {
@@ -216,6 +246,7 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /** Implements {@link SyncFs.chown}. */
   chown(path: ByteString, uid: number, gid: number): void {
     this.#mayWrite('chown', path)
     this.#at('chown', path, (host) => {
@@ -224,6 +255,7 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /** Implements {@link SyncFs.utimes}. */
   utimes(path: ByteString, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
     this.#mayWrite('utimes', path)
     this.#at('utimes', path, (host) => {
@@ -233,6 +265,7 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /** Implements {@link SyncFs.truncate}. */
   truncate(path: ByteString, size: number): void {
     this.#mayWrite('truncate', path)
     this.#at('truncate', path, (host) => {
@@ -245,6 +278,9 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /**
+   * Implements {@link SyncFs.listxattr}. If attributes are `native`, returns no names without native system calls.
+   */
   listxattr(path: ByteString): ByteString[] {
     return this.#at('listxattr', path, (host) => {
       if (this.#attributes !== undefined) return this.#attributes.list({ path, host })
@@ -252,6 +288,9 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /**
+   * Implements {@link SyncFs.getxattr}. If attributes are `native`, returns `undefined` without native system calls.
+   */
   getxattr(path: ByteString, name: ByteString): Buffer | undefined {
     return this.#at('getxattr', path, (host) => {
       if (this.#attributes !== undefined) return this.#attributes.get({ path, host }, name)
@@ -259,6 +298,7 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /** Implements {@link SyncFs.setxattr}. If attributes are `native`, it is `ENOTSUP` without native system calls. */
   setxattr(path: ByteString, name: ByteString, value: Uint8Array, flag?: 'create' | 'replace'): void {
     this.#mayWrite('setxattr', path)
     this.#at('setxattr', path, (host) => {
@@ -268,6 +308,9 @@ export class HostFs implements SyncFs {
     })
   }
 
+  /**
+   * Implements {@link SyncFs.removexattr}. If attributes are `native`, it is `ENOTSUP` without native system calls.
+   */
   removexattr(path: ByteString, name: ByteString): void {
     this.#mayWrite('removexattr', path)
     this.#at('removexattr', path, (host) => {
@@ -294,15 +337,18 @@ export class HostFs implements SyncFs {
     this.#paths.forget(path)
   }
 
+  /** Implements {@link SyncFs.wholeTree}: opens the same root as `untrusted`. */
   wholeTree(): SyncFs {
     return new HostFs({ ...this.spec, readOnly: true, shared: false, untrusted: true })
   }
 
+  /** Implements {@link SyncFs.close}. */
   close(): void {
     this.#paths.close()
     this.#attributes?.close()
   }
 
+  /** Closes the filesystem, for `using`. */
   [Symbol.dispose](): void {
     this.close()
   }
