@@ -1,6 +1,6 @@
 import { ACCESS_ACL, DEFAULT_ACL } from '../fs/host/acl.js'
 import { parentOf, type ByteString } from '../fs/bytes.js'
-import type { FileType, SyncFs, SyncStat } from '../fs/sync-fs.js'
+import type { FileType, SyncFs } from '../fs/sync-fs.js'
 
 /** Times of a directory, as they are or were before anything was added to it. */
 export interface Times {
@@ -49,15 +49,6 @@ export interface ApplyDestination {
 export type OwnType = (path: ByteString) => FileType | undefined
 
 export const IMPLIED = { mode: 0o755, uid: 0, gid: 0, atimeNs: 0n, mtimeNs: 0n } as const
-
-export function statOrNothing(fs: SyncFs, path: ByteString): SyncStat | undefined {
-  try {
-    return fs.find(path)
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
-    throw error
-  }
-}
 
 export function makeImplied(fs: SyncFs, path: ByteString): Times {
   fs.mkdir(path, IMPLIED.mode)

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { isErrno, StoreError, storeError, type StoreErrorOptions } from '../errors.js'
 import { DEFAULT_ACL } from '../fs/host/acl.js'
+import { statOrNothing } from '../fs/stat-or-nothing.js'
 import { isDeviceNumber, isId, MAX_ID } from '../fs/attributes.js'
 import { baseOf, bytesToText, joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
 import { copyContent } from '../fs/copy-content.js'
@@ -17,7 +18,6 @@ import {
   dropInheritedAcl,
   handsOnAcl,
   IMPLIED,
-  statOrNothing,
   type ApplyDestination,
   type OwnType,
   type Times,

@@ -5,7 +5,7 @@ import { readOverlayDir, type MarkedFs, type OverlayDir } from '../fs/overlay-ma
 import type { FileType, SyncDirent, SyncFs, SyncStat, TreeChange } from '../fs/sync-fs.js'
 import { holdsPieces, sameContent } from './content-differences.js'
 import type { Crc64 } from './crc64.js'
-import { statOrNothing } from './apply-destination.js'
+import { statOrNothing } from '../fs/stat-or-nothing.js'
 import type { LayerModel, ModelContent } from './layer-model.js'
 
 const ROOT = '' as ByteString

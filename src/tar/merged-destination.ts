@@ -1,13 +1,8 @@
 import { joinBytes, parentOf, type ByteString } from '../fs/bytes.js'
+import { statOrNothing } from '../fs/stat-or-nothing.js'
 import type { SyncFs } from '../fs/sync-fs.js'
 import { removeTree } from '../fs/trees/remove-tree.js'
-import {
-  makeImplied,
-  statOrNothing,
-  type ApplyDestination,
-  type OwnType,
-  type Times,
-} from './apply-destination.js'
+import { makeImplied, type ApplyDestination, type OwnType, type Times } from './apply-destination.js'
 
 /** A tree that already holds the lower layers' content. Hidden objects are removed from it. */
 export class MergedDestination implements ApplyDestination {

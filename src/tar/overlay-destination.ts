@@ -1,4 +1,5 @@
 import { parentOf, type ByteString } from '../fs/bytes.js'
+import { statOrNothing } from '../fs/stat-or-nothing.js'
 import { MemoryFs } from '../fs/memory/memory-fs.js'
 import {
   isOverlayXattr,
@@ -14,7 +15,6 @@ import {
   dropInheritedAcl,
   handsOnAcl,
   makeImplied,
-  statOrNothing,
   type ApplyDestination,
   type OwnType,
   type Times,

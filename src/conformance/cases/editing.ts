@@ -111,6 +111,13 @@ export const editing: readonly ConformanceCase[] = [
   stack('keeps hard links of a lower layer that are not modified', LINKED, [
     { do: 'create', path: '/other', content: 'x' },
   ]),
+  stack('removes a directory with one name of a file that has others outside it', LINKED, [
+    { do: 'remove', path: '/dir' },
+  ]),
+  stack('replaces a directory with one name of a file that has others outside it by a file', LINKED, [
+    { do: 'remove', path: '/dir' },
+    { do: 'create', path: '/dir', content: 'was a directory' },
+  ]),
   stack('links a new name to an unmodified file of a lower layer', FILES, [
     { do: 'link', path: '/appended', to: '/dir/linked' },
   ]),

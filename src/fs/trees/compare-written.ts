@@ -1,6 +1,7 @@
 import { compareBytes, joinBytes, type ByteString } from '../bytes.js'
 import { added, attributesDiffer, compareTrees, TreeComparison, withContents } from './compare.js'
 import { LinkGroups, type NamesOfTree } from './link-groups.js'
+import { statOrNothing } from '../stat-or-nothing.js'
 import type { Comparison, SyncFs, SyncStat } from '../sync-fs.js'
 
 /** The inodes that two trees with shared parts do not have in common, and the paths to them. */
@@ -53,7 +54,7 @@ class WrittenComparison {
       const path = joinBytes(directory, name)
       const stat = this.#upper.find(path)
       if (stat?.type !== 'directory' || stat.ino === this.#root) continue
-      const isInPlace = this.#lower.find(path)?.ino === stat.ino
+      const isInPlace = statOrNothing(this.#lower, path)?.ino === stat.ino
       if (yield* isInPlace ? this.movedLinks(path, stat.ino) : this.#unwrittenLinks(path, stat.ino))
         return true
     }

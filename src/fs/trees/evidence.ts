@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { isErrno } from '../../errors.js'
 import type { ByteString } from '../bytes.js'
+import { statOrNothing } from '../stat-or-nothing.js'
 import type { SyncFs, SyncStat } from '../sync-fs.js'
 
 /**
@@ -78,12 +78,7 @@ export function copyEvidence(
 }
 
 function areInPlace(directories: CopyRecord['directories'], copy: SyncFs): boolean {
-  try {
-    return [...directories].every(([path, ino]) => copy.find(path)?.ino === ino)
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return false
-    throw error
-  }
+  return [...directories].every(([path, ino]) => statOrNothing(copy, path)?.ino === ino)
 }
 
 /** Returns `undefined`, that is, no evidence, if the record is missing, damaged, or of another parent. */

@@ -1,4 +1,5 @@
 import type { ByteString } from '../bytes.js'
+import { statOrNothing } from '../stat-or-nothing.js'
 import type { SyncFs, SyncStat } from '../sync-fs.js'
 import { walk } from './walk.js'
 
@@ -43,7 +44,7 @@ export class LinkGroups {
     if (!isWithin(ours, theirs)) return true
     if (ours.size === theirs.size) return false
     for (const name of theirs) {
-      const other = ours.has(name) ? stat : this.#upper.find(name)
+      const other = ours.has(name) ? stat : statOrNothing(this.#upper, name)
       if (other === undefined || other.type === 'directory') continue
       if (inodeOf(other) === inodeOf(stat)) return false
       // The first otherwise unchanged group of names keeps the old inode.
