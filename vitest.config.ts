@@ -53,7 +53,7 @@ export default defineConfig({
     // Many tests wait for disks and daemons. The device-mapper's names are one for all, and its tests look at all of them.
     maxWorkers: hasDeviceMapper ? 1 : Math.max(3, availableParallelism() - 1),
     sequence: { sequencer: LongFirst },
-    testTimeout: 240_000,
-    hookTimeout: 300_000,
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
   },
 })
