@@ -1,4 +1,4 @@
-/** Ends the processes and unmounts the directories that a test run left behind, as its ledger names them (`support/ledger.ts`). */
+/** Ends the processes and unmounts the directories that a test run left behind, as its ledger (`support/ledger.ts`) names them. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, realpathSync } from 'node:fs'
 

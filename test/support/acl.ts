@@ -2,7 +2,7 @@ import { libcAvailable } from '#layerstack/sys/libc.js'
 import { lsetxattr } from '#layerstack/sys/xattr.js'
 import type { Reason } from './unless.js'
 
-/** Why no ACL can be set here; `undefined` where it can. */
+/** Why ACLs cannot be set on this host; `undefined` if they can. */
 export const noAcls: Reason = libcAvailable().works ? undefined : 'ACLs are set by system calls'
 
 export const DEFAULT_ACL = 'system.posix_acl_default'
@@ -10,7 +10,7 @@ export const ACCESS_ACL = 'system.posix_acl_access'
 
 const NO_ID = 0xffff_ffff
 
-/** `u::rwx,u:1000:rwx,g::r-x,m::rwx,o::---` in the form that the kernel takes. */
+/** `u::rwx,u:1000:rwx,g::r-x,m::rwx,o::---` in the kernel's format. */
 export const SAMPLE_ACL = aclOf([1, 7, NO_ID], [2, 7, 1000], [4, 5, NO_ID], [16, 7, NO_ID], [32, 0, NO_ID])
 
 function aclOf(...entries: (readonly [tag: number, permissions: number, id: number])[]): Buffer {

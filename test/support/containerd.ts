@@ -7,9 +7,9 @@ import { enterDirectory, enterProcess } from './ledger.js'
 import { removeTree } from './mounts.js'
 import { findProgram, run } from './program.js'
 
-/** A containerd of our own, with its own root, state and socket. It never collects garbage. */
+/** A separate containerd with its own root, state and socket. It never collects garbage. */
 export interface Containerd extends AsyncDisposable {
-  /** Runs `ctr ARGS…` on it; resolves to stdout. */
+  /** Runs `ctr ARGS…` on this daemon. Resolves to stdout. */
   ctr(...args: readonly string[]): Promise<Buffer>
   /** Ends the daemon and removes its directory. May be called twice. */
   stop(): Promise<void>
@@ -59,7 +59,7 @@ mutation_threshold = 1000000
 `,
   )
   const log = await open(join(directory, 'log'), 'w')
-  // With a parent death signal the daemon ends even when the test process is killed.
+  // With a parent death signal the daemon ends even if the test process is killed.
   const args = ['--pdeathsig', 'TERM', findProgram('containerd') ?? 'containerd', '--config', config]
   const daemon = spawn('setpriv', args, { stdio: ['ignore', log.fd, log.fd], detached: true })
   await new Promise<void>((resolve, reject) => daemon.once('spawn', resolve).once('error', reject))

@@ -1,6 +1,6 @@
 import { temporaryName } from '#layerstack/sys/temporary-name.js'
 
-/** A temporary name as a process made it that has ended: the process ID is above Linux's largest one. */
+/** A temporary name of a process that has ended: its process ID is above the highest that Linux gives. */
 export function nameOfDead(label: string): string {
   return temporaryName(label).replace(/-\d+\.(?=(?:\d+|-)\.[^-]+$)/, '-4194305.')
 }

@@ -14,7 +14,7 @@ import { removeTree, unmountBelow } from './mounts.js'
 import { findProgram } from './program.js'
 
 export interface DockerdOptions {
-  /** The data root. It is made when missing, and stays after `stop()`. */
+  /** The data root. Created if it does not exist; stays after `stop()`. */
   readonly root: string
   /** @default 'overlay2' */
   readonly driver?: 'overlay2' | 'vfs' | 'btrfs' | 'devicemapper'
@@ -24,11 +24,11 @@ export interface DockerdOptions {
   readonly flags?: readonly string[]
 }
 
-/** A dockerd of our own, with its own containerd, socket and data root, and without any network. */
+/** A separate dockerd with its own containerd, socket and data root, without a network. */
 export interface Dockerd extends AsyncDisposable {
   readonly root: string
   readonly driver: string
-  /** `unix://…`, fit for DOCKER_HOST, and for skopeo's `--src-daemon-host`. */
+  /** `unix://…`, for DOCKER_HOST and for skopeo's `--src-daemon-host`. */
   readonly host: string
   /** Runs `docker ARGS…`; resolves to stdout. */
   cli(...args: readonly string[]): Promise<Buffer>
@@ -40,18 +40,18 @@ export interface Dockerd extends AsyncDisposable {
   fromFile(path: string, ...args: readonly string[]): Promise<Buffer>
   /** As `cli`, stdin from bytes. */
   fromBytes(input: Buffer | string, ...args: readonly string[]): Promise<Buffer>
-  /** As `cli`, stdout as a stream, which fails when the command does. */
+  /** As `cli`, stdout as a stream, which fails if the command fails. */
   stream(...args: readonly string[]): Readable
-  /** `docker load`; resolves to what it says was loaded: references, or image IDs for untagged images. */
+  /** `docker load`. Resolves to the loaded references, or image IDs for untagged images. */
   load(path: string): Promise<string[]>
   save(path: string, ...references: readonly string[]): Promise<void>
-  /** `docker export` of a container of the image that never ran. */
+  /** `docker export` of a new container of the image, which never runs. */
   exportImage(reference: string, path: string): Promise<void>
   /** `docker image inspect`, parsed. */
   inspect(reference: string): Promise<ImageInspect>
   /** Image IDs, `sha256:…`, each once. */
   imageIds(): Promise<string[]>
-  /** Ends the daemon and its containers; afterwards nothing is mounted below the data root. May be called twice. */
+  /** Ends the daemon and its containers, and unmounts everything below the data root. May be called twice. */
   stop(): Promise<void>
 }
 
@@ -89,7 +89,7 @@ export async function startDockerd(options: DockerdOptions): Promise<Dockerd> {
 async function spawnDaemon(run: string, options: DockerdOptions & { driver: string }): Promise<ChildProcess> {
   await writeFile(join(run, 'daemon.json'), '{}')
   const log = await open(join(run, 'log'), 'w')
-  // A containerd that runs on this machine would be used, so the names in it must be ours alone.
+  // dockerd uses a containerd that already runs on this machine, so the names in it must be unique.
   const namespace = `layerstack-${randomBytes(4).toString('hex')}`
   const args = [
     ...[
@@ -113,7 +113,7 @@ async function spawnDaemon(run: string, options: DockerdOptions & { driver: stri
     ...(options.storageOptions ?? []).flatMap((option) => ['--storage-opt', option]),
     ...(options.flags ?? []),
   ]
-  // With a parent death signal the daemon ends, in good order, even when the test process is killed.
+  // With a parent death signal, the daemon shuts down cleanly even if the test process is killed.
   const daemon = spawn('setpriv', ['--pdeathsig', 'TERM', findProgram('dockerd') ?? 'dockerd', ...args], {
     stdio: ['ignore', log.fd, log.fd],
     detached: true,
@@ -160,7 +160,7 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null
 }
 
-/** Containers outlive a killed dockerd, each below a shim that carries our unique directory in its arguments. */
+/** Containers outlive a killed dockerd. Each is below a shim whose arguments contain this daemon's unique directory. */
 async function killShims(run: string): Promise<void> {
   const processes = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   for (const pid of processes) {
@@ -175,7 +175,7 @@ function killIfThere(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // It ended by itself meanwhile.
+    // It has ended meanwhile.
   }
 }
 
@@ -259,7 +259,7 @@ function dockerClient(socket: string, config: string): Client {
   }
 }
 
-/** Debian's client goes with Debian's daemon; another one may stand before it in PATH. */
+/** Debian's client matches Debian's daemon. PATH may have another one first. */
 function dockerProgram(): string {
   return existsSync('/usr/bin/docker') ? '/usr/bin/docker' : 'docker'
 }

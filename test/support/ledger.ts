@@ -1,8 +1,8 @@
 import { appendFileSync, readFileSync } from 'node:fs'
 
 /**
- * What tests leave to be cleaned should they be killed: one JSON line each, in the file that LAYERSTACK_TEST_LEDGER names.
- * `test/run.mjs` sweeps it at its end. A process is named by its id and its start time, so that a reused id is never hit.
+ * What the runner must clean if a test is killed: one JSON line each, in the file that LAYERSTACK_TEST_LEDGER names.
+ * `test/runner/sweep.mjs` reads it. A process is named by its id and its start time, so a reused id is never killed.
  */
 type LedgerEntry =
   | { readonly kind: 'process'; readonly pid: number; readonly startTime: string }
@@ -17,7 +17,7 @@ export function enterProcess(pid: number): void {
   if (startTime !== undefined) enter({ kind: 'process', pid, startTime })
 }
 
-/** Field 22 of /proc/PID/stat: clock ticks since boot; undefined when there is no such process. */
+/** Field 22 of /proc/PID/stat: clock ticks since boot; undefined if the process does not exist. */
 function processStartTime(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')

@@ -1,4 +1,4 @@
-/** How often the event loop comes round while work is under way: once or twice if the work holds it all the time. */
+/** Counts the turns of the event loop during work: one or two if the work never yields. */
 export async function loopTurns(work: Promise<unknown>): Promise<number> {
   let turns = 0
   let timer = setImmediate(function turn() {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { realpath, rm } from 'node:fs/promises'
 import { run } from './program.js'
 
-/** Mount points at or below a directory, the deepest first. None where there is no /proc. */
+/** Returns mount points at or below a directory, the deepest first. Empty without /proc. */
 export function mountsBelow(directory: string): string[] {
   return mountPoints().filter((point) => point === directory || point.startsWith(`${directory}/`))
 }
@@ -13,7 +13,7 @@ export async function unmountBelow(directory: string): Promise<void> {
   for (const point of mountsBelow(real)) await run('umount', ['-l', point])
 }
 
-/** Removes a directory with all that is in it, mounted below it, or closed to its owner by modes. */
+/** Removes a directory and everything in it, also if something is mounted below it or its modes deny access. */
 export async function removeTree(directory: string): Promise<void> {
   await unmountBelow(directory)
   try {

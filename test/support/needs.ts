@@ -13,9 +13,8 @@ export function notInstalled(...programs: readonly string[]): Reason {
 export const noCalls: Reason = libcAvailable().reason
 export const noMounts: Reason = noCalls ?? noCapability('CAP_SYS_ADMIN')
 export const noDevices: Reason = noCalls ?? noCapability('CAP_MKNOD')
-export const noLinux: Reason = process.platform === 'linux' ? undefined : 'this is no Linux'
-export const noDaemon: Reason =
-  noLinux ?? (process.getuid?.() === 0 ? noMounts : 'an ordinary user runs no daemon')
+export const noLinux: Reason = process.platform === 'linux' ? undefined : 'this system is not Linux'
+export const noDaemon: Reason = noLinux ?? (process.getuid?.() === 0 ? noMounts : 'daemons need root')
 
 function noCapability(name: Parameters<typeof hasCapability>[0]): Reason {
   return hasCapability(name) ? undefined : `this process has no ${name}; run as root`

@@ -1,4 +1,4 @@
 process.env['LAYERSTACK_NO_KOFFI'] = '1'
 
-/** Import it first: whoever asks for system calls after that has none but Node's own. */
+/** Import this first. Every later probe finds no system calls but Node's own. */
 export const withoutKoffi = 'without koffi'

@@ -1,12 +1,12 @@
 import { readdirSync, readlinkSync } from 'node:fs'
 
-/** Paths of what this process has open. */
+/** Returns the paths of this process's open descriptors. */
 export function openFiles(): string[] {
   return readdirSync('/proc/self/fd').flatMap((fd) => {
     try {
       return [readlinkSync(`/proc/self/fd/${fd}`)]
     } catch {
-      // The descriptor that lists them is gone by now.
+      // The descriptor that lists them is closed by now.
       return []
     }
   })

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import type { SpawnOptions } from 'node:child_process'
 import { join } from 'node:path'
 
-/** The path of a program, or undefined. The `sbin` folders count although an ordinary user's PATH may lack them. */
+/** Returns the path of a program, or undefined. Also searches `sbin`, which an ordinary user's PATH may lack. */
 export function findProgram(name: string): string | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin']
   return folders
@@ -12,7 +12,7 @@ export function findProgram(name: string): string | undefined {
     .find(isExecutable)
 }
 
-/** Runs a program to its end and resolves to its stdout. Rejects with its stderr when it fails. */
+/** Runs a program. Resolves to its stdout; rejects with its stderr if it fails. */
 export async function run(
   program: string,
   args: readonly string[],

@@ -1,4 +1,4 @@
-/** The same object, with some methods of others; the rest work on the object itself, private fields and all. */
+/** Returns the object with some methods replaced. The others work on the object itself, including its private fields. */
 export function replaced<T extends object>(
   whole: T,
   methods: { readonly [Name in keyof T]?: T[Name] | undefined },

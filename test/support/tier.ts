@@ -1,4 +1,4 @@
-/** Whether this run takes its time, as `npm run test:all` does, and `npm test -- PATH`. */
+/** Whether long tests run, as with `npm run test:all` and `npm test -- PATH`. */
 export const isThorough = process.env['LAYERSTACK_TEST_THOROUGH'] !== undefined
 
 const identity = process.env['LAYERSTACK_TEST_IDENTITY'] ?? 'caller'

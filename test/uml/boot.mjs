@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /**
- * Runs a command in User-Mode Linux, a Linux kernel as an ordinary process, which has the device-mapper:
+ * Runs a command in User-Mode Linux, a Linux kernel in a process, which has the device-mapper:
  *
  *     node test/uml/boot.mjs [--shared DIRECTORY] COMMAND ARGUMENT…
  *
- * The command sees the host's files, read-only, with memory at /run, where TMPDIR is; its directory and the
- * rest of its environment are the caller's; it is root. It may write to the shared directory. This program ends as
- * the command did. After LAYERSTACK_UML_MINUTES (60) the kernel is ended with all that runs in it. Its memory is
- * LAYERSTACK_UML_MEMORY (4G), in gigabytes.
+ * The command runs as root, in the caller's directory and environment. It sees the host's files read-only, can write to
+ * the shared directory, and has TMPDIR in memory. This program exits with the command's status. After
+ * LAYERSTACK_UML_MINUTES (60), it kills the kernel and everything in it. LAYERSTACK_UML_MEMORY is its memory, in
+ * gigabytes (4G).
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
@@ -47,12 +47,12 @@ async function boot() {
   end()
 }
 
-/** It and the processes in it take turns: from one processor to another, each turn takes twice as long. */
+/** The kernel and its processes run in turns. A switch between processors would double the time of each turn. */
 function oneProcessor() {
   return readFileSync('/proc/self/status', 'utf8').match(/^Cpus_allowed_list:.*?(\d+)$/m)[1]
 }
 
-/** Its memory is a file: on a disk every sync of anybody's would write gigabytes of it. */
+/** The kernel's memory is a file. On a disk, each sync on the host would write gigabytes of it. */
 function memoryBelow() {
   const directory = '/dev/shm'
   if (!existsSync(directory)) return {}
@@ -106,7 +106,7 @@ function preload() {
   return { LD_PRELOAD: library }
 }
 
-/** Processes in User-Mode Linux are processes here, in the kernel's group. */
+/** Processes in User-Mode Linux are processes of the host, in the kernel's process group. */
 function killGroup(group) {
   try {
     process.kill(-group, 'SIGKILL')
