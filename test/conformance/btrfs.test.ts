@@ -23,6 +23,7 @@ describe('btrfs as an ordinary user', async () => {
           engine: 'kernel',
           directory,
           depth: 40,
+          oddLayers: false,
           removeRoot: removeTree,
         })
       : undefined
@@ -52,6 +53,7 @@ function registeredOnLoopback() {
     factory: btrfs,
     driverOptions: { loopback: { size: '256M' } },
     depth: 16,
+    oddLayers: false,
     removeRoot: async (root) => {
       await expectSoundFile(root)
       await removeTree(root)
