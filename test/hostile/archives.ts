@@ -114,6 +114,11 @@ export const hostileArchives: readonly HostileArchive[] = [
     make: () => dockerArchive([...whiteouts(4000, 0), linksAndMarkers(4000)], [0]),
   },
   {
+    name: 'a directory that is replaced 8,000 times beside 8,000 files, with a wrong digest',
+    code: 'DIGEST_MISMATCH',
+    make: () => dockerArchive([gzipSync(replacedDirectory(8000))]),
+  },
+  {
     name: 'files through a chain of long symlinks',
     code: 'LAYER_INVALID',
     make: () => dockerArchive([symlinkChain(5000)]),
@@ -251,6 +256,11 @@ function whiteouts(files: number, hidden: number, prefix = 'd/'): Buffer[] {
 function linksAndMarkers(count: number): Buffer {
   const links = Array.from({ length: count }, (_, index) => hardLink(`x${index}/l`, `d/f${index}`))
   return Buffer.concat([...links, repeated((index) => file(`x${index}/.wh..wh..opq`), count)])
+}
+
+function replacedDirectory(count: number): Buffer {
+  const files = Array.from({ length: count }, (_, index) => file(`many/f${index}`))
+  return Buffer.concat([...files, repeated((index) => (index % 2 === 0 ? directory('d') : file('d')), count)])
 }
 
 function repeated(piece: (index: number) => Buffer, count: number): Buffer {

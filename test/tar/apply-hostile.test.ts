@@ -8,7 +8,6 @@ import {
   directory,
   feed,
   file,
-  FORMS,
   hostAttributes,
   invalid,
   link,
@@ -68,23 +67,4 @@ describe('a hostile layer', () => {
     const applier = new LayerApplier({ files: layers, form: 'merged', lowers: [] })
     expect(() => feed(applier, partsOf([file('x'.repeat(300))]))).toThrow(invalid)
   })
-
-  it('costs no more per replaced directory beside 20,000 files than beside none', () => {
-    const costs = [0, 20_000].map((files) => Math.min(...[1, 2, 3].map(() => costOfReplacing(files))))
-    const [alone, beside] = costs as [number, number]
-    // A walk over all files at each replacement takes 50 times as long.
-    expect(beside / alone).toBeLessThan(4)
-  })
 })
-
-/** Replaces one directory 5,000 times in a layer that has other files, and returns the ms that only this took. */
-function costOfReplacing(files: number): number {
-  let start = 0
-  const entries = function* () {
-    for (let index = 0; index < files; index++) yield file(`many/${index}`)
-    start = performance.now()
-    for (let index = 0; index < 10_000; index++) yield index % 2 === 0 ? directory('d') : file('d')
-  }
-  FORMS[0]?.stack().apply(entries())
-  return performance.now() - start
-}
