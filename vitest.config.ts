@@ -10,7 +10,7 @@ const project = import.meta.dirname
 const src = join(project, 'src')
 const long = new Set(
   testFiles(project)
-    .filter((file) => hasTag(file, 'thorough', 'judge'))
+    .filter((file) => hasTag(file, 'thorough', 'judge', 'every-identity'))
     .map(({ path }) => join(project, path)),
 )
 

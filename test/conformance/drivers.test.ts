@@ -4,12 +4,20 @@ import { driverConformance } from '#layerstack/conformance/index.js'
 import { removeTree } from '../support/mounts.js'
 import { unless } from '../support/needs.js'
 import { isCaller, isThorough } from '../support/tier.js'
-import { contenders } from './contenders.js'
+import { contenders, type Contender } from './contenders.js'
 
 /** A layer's tree does not depend on who applies it. Attributes kept aside are a contender of their own. */
 const oddLayers = isThorough && isCaller
 
-for (const { name, reason, ...options } of contenders) {
+/** `npm test` runs each driver and engine once, on chains that are less deep. */
+function quick({ depth = Infinity, driverOptions = {} }: Contender): Pick<Contender, 'reason' | 'depth'> {
+  if (isThorough) return {}
+  if ('attributes' in driverOptions) return { reason: 'it takes long; npm run test:all runs it' }
+  return { depth: Math.min(depth, 40) }
+}
+
+for (const contender of contenders) {
+  const { name, reason, ...options } = { ...contender, ...quick(contender) }
   describe(name, async () => {
     const report =
       reason === undefined

@@ -1,4 +1,7 @@
-/** @module-tag every-identity */
+/**
+ * @module-tag every-identity
+ * @module-tag thorough
+ */
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'

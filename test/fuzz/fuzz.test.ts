@@ -8,7 +8,7 @@ import { pairs } from './pairs.js'
 
 const SEED = Number(process.env['LAYERSTACK_FUZZ_SEED'] ?? 1)
 /** Steps on each pair, for each identity that can run it. The caller's identity takes the most. */
-const STEPS = Number(process.env['LAYERSTACK_FUZZ_STEPS'] ?? (isThorough && isCaller ? 400 : 100))
+const STEPS = Number(process.env['LAYERSTACK_FUZZ_STEPS'] ?? (isThorough ? (isCaller ? 400 : 100) : 40))
 
 describe('random steps', () => {
   let taken = 0

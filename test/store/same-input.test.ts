@@ -1,4 +1,7 @@
-/** @module-tag every-identity */
+/**
+ * @module-tag every-identity
+ * @module-tag thorough
+ */
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
