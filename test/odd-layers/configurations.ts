@@ -1,6 +1,6 @@
 import type { DriverSettings } from '../store/settings.js'
 import { noBtrfs } from '../drivers/btrfs-fixture.js'
-import { noCalls, noMounts, type Reason } from '../support/needs.js'
+import { noCalls, noMounts, noRoot, type Reason } from '../support/needs.js'
 
 /** A driver with the options of a store. */
 export interface Configuration {
@@ -11,7 +11,6 @@ export interface Configuration {
   readonly onBtrfs?: true
 }
 
-const noRoot: Reason = process.getuid?.() === 0 ? undefined : 'only root can change the owners of files'
 const USERSPACE = { driver: 'overlay2', engine: 'userspace' } as const
 
 /** Each driver, engine and way of storing attributes. */

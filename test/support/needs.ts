@@ -14,6 +14,8 @@ export const noCalls: Reason = libcAvailable().reason
 export const noMounts: Reason = noCalls ?? noCapability('CAP_SYS_ADMIN')
 export const noDevices: Reason = noCalls ?? noCapability('CAP_MKNOD')
 export const noLinux: Reason = process.platform === 'linux' ? undefined : 'this system is not Linux'
+export const noRoot: Reason =
+  process.getuid?.() === 0 ? undefined : 'only root can change the owners of files'
 export const noDaemon: Reason = noLinux ?? (process.getuid?.() === 0 ? noMounts : 'daemons need root')
 
 function noCapability(name: Parameters<typeof hasCapability>[0]): Reason {
