@@ -43,7 +43,10 @@ export interface Limits {
 }
 
 /** Limits with every value set. Plain data, so it can be sent to worker threads. */
-export type ResolvedLimits = { readonly [Name in keyof Limits]-?: number }
+export type ResolvedLimits = { readonly [Name in keyof Limits]-?: number } & {
+  /** Bytes that the call has unpacked before. They count against `unpackedBytes`. @default 0 */
+  readonly unpackedBefore?: number
+}
 
 export const DEFAULT_LIMITS: ResolvedLimits = {
   entries: 1_000_000,

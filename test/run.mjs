@@ -39,13 +39,14 @@ const unknown = names.find((name) => !identityNames().includes(name))
 if (unknown !== undefined) fail(`cannot run tests as ${unknown} here, only as ${identityNames().join(', ')}`)
 if (asked.length === 0) fail(`no test file matches ${positionals.join(', ')}`)
 
-const build = spawnSync('npm', ['run', '--silent', 'build'], { cwd: project, stdio: 'inherit' })
-if (build.status !== 0) fail('the source does not compile')
 if (values.watch) await watchTests(project, asked.map(pathOf))
 else process.exitCode = (await runHere()) ? 0 : 1
 
 /** @returns {Promise<boolean>} whether all is well */
 async function runHere() {
+  // Once for all identities. In watch mode vitest does it.
+  const build = spawnSync('npm', ['run', '--silent', 'build'], { cwd: project, stdio: 'inherit' })
+  if (build.status !== 0) fail('the source does not compile')
   const scratch = mkdtempSync(join(tmpdir(), 'layerstack-test-'))
   const ledger = join(scratch, 'ledger')
   writeFileSync(ledger, '')

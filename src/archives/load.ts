@@ -153,31 +153,14 @@ class Budget {
     if ((await this.#layers.get(chainId(parent, expected))) !== undefined) {
       return this.#layers.register(source, options)
     }
-    const limits = { ...this.#limits, unpackedBytes: this.#limits.unpackedBytes - this.#unpacked }
-    const registering = this.#layers.register(source, { ...options, limits, packedBytes: this.#packedBytes })
-    const layer = await registering.catch((error: unknown) => {
-      throw isTooMuch(error) ? this.#exceeded() : error
-    })
+    const limits = { ...this.#limits, unpackedBefore: this.#unpacked }
+    const layer = await this.#layers.register(source, { ...options, limits, packedBytes: this.#packedBytes })
     this.#unpacked += layer.size
     const { expansion, unpackedBytes } = this.#limits
     checkExpansion(this.#layerBytes, this.#unpacked, expansion)
-    if (this.#unpacked > unpackedBytes) throw this.#exceeded()
-    return layer
+    if (this.#unpacked <= unpackedBytes) return layer
+    throw limitExceeded('unpackedBytes', unpackedBytes, `the layers exceed ${unpackedBytes} bytes in total`)
   }
-
-  #exceeded(): StoreError {
-    const { unpackedBytes } = this.#limits
-    return limitExceeded('unpackedBytes', unpackedBytes, `the layers exceed ${unpackedBytes} bytes in total`)
-  }
-}
-
-/** Whether a layer exceeds what the layers before it left. Its error names the rest, not the limit. */
-function isTooMuch(error: unknown): boolean {
-  return (
-    error instanceof StoreError &&
-    error.code === 'LIMIT_EXCEEDED' &&
-    error.hint?.includes('limits.unpackedBytes') === true
-  )
 }
 
 /** Lists the layers of an image, lowest first. Images that share a layer share its ChainID. */

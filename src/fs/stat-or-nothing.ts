@@ -1,3 +1,4 @@
+import { isErrno } from '../errors.js'
 import type { ByteString } from './bytes.js'
 import type { SyncFs, SyncStat } from './sync-fs.js'
 
@@ -6,7 +7,7 @@ export function statOrNothing(fs: SyncFs, path: ByteString): SyncStat | undefine
   try {
     return fs.find(path)
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
   }
 }

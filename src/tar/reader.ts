@@ -38,11 +38,12 @@ export class TarReader {
   #sparse: GnuSparseMap | undefined
   readonly #limits: ResolvedLimits
   #entries = 0
-  #unpackedBytes = 0
+  #unpackedBytes: number
 
   /** @param limits exceeding one throws `LIMIT_EXCEEDED` */
   constructor(limits: ResolvedLimits = NO_LIMITS) {
     this.#limits = limits
+    this.#unpackedBytes = limits.unpackedBefore ?? 0
   }
 
   *push(chunk: Uint8Array): Generator<TarPart> {

@@ -124,6 +124,24 @@ it('import() applies limits', async () => {
   })
 })
 
+it('unpackedBytes counts the layers of an archive together, and the error names the whole limit', async () => {
+  const path = join(scratch, 'two-layers.tar')
+  const layers = ['lower', 'upper'].map((name) => tar(file(name, Buffer.alloc(60_000, 'x'))))
+  writeFileSync(
+    path,
+    archiveOf(
+      layers.map((layer) => gzipSync(layer)),
+      layers,
+    ),
+  )
+  await expect(store.load(path, { limits: { unpackedBytes: 100_000 } })).rejects.toMatchObject({
+    code: 'LIMIT_EXCEEDED',
+    message: expect.stringContaining('exceed 100000 bytes'),
+    hint: expect.stringContaining('limits.unpackedBytes above 100000'),
+  })
+  expect(await store.load(path, { limits: { unpackedBytes: 120_000 } })).toHaveLength(1)
+})
+
 function archive(...pieces: readonly Buffer[]): Buffer {
   return archiveOf([tar(...pieces)])
 }
